@@ -76,8 +76,8 @@ def build(
 ) -> Build:
     """Compiles a design for simulation, or finds it compiled.
 
-    design: an Amaranth component (it becomes module ``top``), Verilog text, or None when ``sources``
-        hold everything.
+    design: an Amaranth component (it becomes module ``top``), Verilog text, or None when the
+        ``sources`` hold everything.
     top: name of the top module. When a wrapper in ``sources`` is the top, pass the component as
         text: ``verilog(component, "rasca")``.
     sources: further SystemVerilog files.
@@ -278,7 +278,9 @@ def _compile(kept: Path, text: str | None, sources: list[Path], recipe: dict[str
     runner.public = recipe["public"]
     if not runner.public:
         visible = kept / "visible.vlt"
-        visible.write_text(f'`verilator_config\npublic_flat_rw -module "{recipe["top"]}" -var "*"\n')
+        visible.write_text(
+            f'`verilator_config\npublic_flat_rw -module "{recipe["top"]}" -var "*"\n'
+        )
         inputs.insert(0, visible)
     log = kept / "build.log"
     try:

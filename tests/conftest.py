@@ -1,10 +1,13 @@
-"""Shared by all tests. Benches live beside their tests and run in the simulator's own process.
+"""Shared by all tests.
+
+A block's bench lives beside its test and runs in the simulator's own process::
 
     def test_requantise():
-        runner.simulate(Requantise(...), __name__, bench="bench_requantise", arguments={...})
+        runner.simulate(Requantise(...), __name__, bench="bench_requantise", arguments={"n": 9})
 
     @cocotb.test()
-    async def bench_requantise(dut): ...
+    async def bench_requantise(dut):
+        n = runner.arguments()["n"]
 """
 
 import pytest
