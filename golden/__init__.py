@@ -1,0 +1,1 @@
+"""The integer model that defines Rasca's hardware, the float network beside it, and what lies between."""

@@ -1,0 +1,63 @@
+"""Sigmoid and tanh from one table of 17 knots, and the byte that holds a unit value.
+
+Both saturate their argument to -511..511 themselves. With the default knots, ``sigmoid(v) / 256``
+is within 0.0045 of ``1 / (1 + exp(-v / 64))`` and ``tanh(v) / 127`` within 0.0075 of
+``tanh(v / 128)`` for every v (tests/test_golden_activation.py measures both).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from golden.requant import pre_activation
+
+SIGMOID_SCALE = 1 / 64  # of the pre-activation
+TANH_SCALE = 1 / 128
+KNOTS = torch.tensor([round(256 * math.tanh(i / 4)) for i in range(17)], dtype=torch.int16)
+
+
+def tanh_magnitude(value: Tensor, knots: Tensor = KNOTS) -> Tensor:
+    """``256 * tanh(|v| / 128)``, 0..256: chords between knots 32 steps apart.
+
+    Parameters
+    ----------
+    value : int64 tensor
+        Pre-activation, saturated here to -511..511.
+    knots : integer tensor of 17
+        ``round(256 tanh(i / 4))`` by default.
+    """
+    knots = knots.to(torch.int64)
+    magnitude = pre_activation(value).abs()
+    index, rest = magnitude >> 5, magnitude & 31
+    low = knots[index]
+    return low + (((knots[index + 1] - low) * rest + 16) >> 5)
+
+
+def sigmoid(value: Tensor, knots: Tensor = KNOTS) -> Tensor:
+    """Unit value 0..256 (0..1) of a pre-activation of scale 1/64; sigmoid(x) = (1 + tanh(x / 2)) / 2."""
+    half = (tanh_magnitude(value, knots) + 1) >> 1
+    return torch.where(value >= 0, 128 + half, 128 - half)
+
+
+def tanh(value: Tensor, knots: Tensor = KNOTS) -> Tensor:
+    """Signed byte -127..127 (scale 1/127) of a pre-activation of scale 1/128."""
+    magnitude = (tanh_magnitude(value, knots) * 127 + 128) >> 8
+    return torch.where(value >= 0, magnitude, -magnitude)
+
+
+def encode_unit(unit: Tensor) -> Tensor:
+    """Unit value 0..256 to a byte 0..255: 128 shares its code with 127, so that both ends stay exact."""
+    return unit - (unit >= 128).to(unit.dtype)
+
+
+def decode_unit(byte: Tensor) -> Tensor:
+    """Byte 0..255 back to a unit value: 0..127 as they are, 128..255 one more."""
+    return byte + (byte >= 128).to(byte.dtype)
+
+
+def gate(value: Tensor, unit: Tensor) -> Tensor:
+    """``(value * unit + 128) >> 8``: exactly 0 at unit 0 and exactly the value at unit 256."""
+    return (value * unit + 128) >> 8

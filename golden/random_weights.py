@@ -1,0 +1,196 @@
+"""Random but valid integer weights for hardware tests: no network, no calibration, all ranges used."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from golden.activation import KNOTS
+from golden.attention import WEIGHT_SCALE, make_exp_table
+from golden.config import LayerShape, ModelConfig
+from golden.conv_gru import STATE_SCALE
+from golden.weights import LayerWeights, Weights
+
+# Root mean square of a map's (byte - zero point) that the random constants aim at.
+_PIXEL, _RELU, _SIGNED, _STATE, _RESET = 70.0, 90.0, 45.0, 60.0, 35.0
+_PRE_ACTIVATION = 110.0  # of -511..511: gates spread, few of them saturated
+
+
+def fixed_point(ratio: float) -> tuple[int, int]:
+    """The smallest ``multiplier / 2**shift >= ratio`` with an 8-bit multiplier (128..255 if it can be).
+
+    Parameters
+    ----------
+    ratio : float
+        Positive, at most 127.5.
+
+    Returns
+    -------
+    (multiplier, shift)
+        Less than 1/128 above `ratio` for ratios from 2^-24 up. Below, the shift stays 31.
+
+    Raises
+    ------
+    ValueError
+        A ratio that no multiplier 1..255 and shift 1..31 reaches.
+    """
+    if not (ratio > 0 and math.isfinite(ratio)):
+        raise ValueError(f"a requantisation ratio must be positive and finite, not {ratio}")
+    shift = 31
+    while shift > 1 and math.ceil(ratio * 2**shift) > 255:
+        shift -= 1
+    multiplier = math.ceil(ratio * 2**shift)
+    if multiplier > 255:
+        raise ValueError(f"a requantisation ratio must be at most 127.5, not {ratio}")
+    return multiplier, shift
+
+
+def _input_moments(layer: LayerShape, config: ModelConfig) -> tuple[Tensor, Tensor]:
+    """Zero point and root mean square of each input channel of a layer."""
+    d, name, zp = config.state_channels, layer.name, config.feature_zero_point
+    feature = (zp, _SIGNED if config.spatial else _RELU)
+    if name.endswith("block1"):
+        parts = [(layer.in_channels, 0, _PIXEL)]
+    elif name == "channel_attention.0":
+        parts = [(d, 0, _STATE), (config.features, *feature)]
+    elif name == "projection.0":
+        gated = 0.6 if config.channel_attention else 1.0
+        parts = [(layer.in_channels, zp, feature[1] * gated)]
+    elif name in ("gru.reset", "gru.update"):
+        parts = [(d, 0, _STATE), (d, -128, _RELU)]
+    elif name == "gru.candidate":
+        parts = [(d, -128, _RELU), (d, 0, _RESET)]
+    else:
+        parts = [(layer.in_channels, -128, _RELU)]
+    zero = torch.cat([torch.full((count,), value) for count, value, _ in parts]).to(torch.int64)
+    size = torch.cat([torch.full((count,), value) for count, _, value in parts])
+    return zero, size.to(torch.float64)
+
+
+def _target(name: str) -> tuple[float, float]:
+    """Spread and largest offset of a layer's values before saturation."""
+    if name.endswith((".key", ".value")):
+        return _SIGNED, 10.0
+    if name in ("channel_attention.1", "gru.reset", "gru.update", "gru.candidate"):
+        return _PRE_ACTIVATION, 60.0
+    return 100.0, 40.0
+
+
+def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Weights:
+    """Random constants; the same seed gives the same bytes.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    seed : int
+    extreme : bool
+        False: maps spread over their whole range on any lively picture, with channels of different
+        loudness; gates mostly between their ends. True: every weight +127 or -127 (whole channels of
+        one sign among them), biases at both ends of their range, multipliers 0, 1, 128, 255 and
+        shifts 1..31 mixed, so that most maps saturate: for overflow, not for realism.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def uniform(low: float, high: float, size: int) -> Tensor:
+        return low + (high - low) * torch.rand(size, generator=generator, dtype=torch.float64)
+
+    layers: dict[str, LayerWeights] = {}
+    for shape in config.layers:
+        size = (shape.out_channels, shape.in_channels, shape.kernel_rows, shape.kernel_cols)
+        weight = torch.randint(-127, 128, size, generator=generator)
+        if extreme:
+            weight = torch.where(weight >= 0, 127, -127)
+            weight[0] = 127
+            weight[1:2] = -127
+        if shape.name.startswith("classifier"):
+            layers[shape.name] = _random_classifier(shape, config, weight, generator, extreme)
+        elif extreme:
+            layers[shape.name] = _extreme_layer(config, weight, generator)
+        else:
+            zero, rms = _input_moments(shape, config)
+            taps = weight.to(torch.float64).square().sum(dim=(2, 3))
+            spread = (taps * rms.square()).sum(dim=1).sqrt().clamp(min=1.0)
+            target, offset = _target(shape.name)
+            gain = 2.0 ** uniform(-0.8, 0.8, shape.out_channels)
+            pairs = [fixed_point(float(r)) for r in target * gain / spread]
+            multiplier = torch.tensor([pair[0] for pair in pairs])
+            shift = torch.tensor([pair[1] for pair in pairs])
+            steps = uniform(-offset, offset, shape.out_channels) * 2.0**shift / multiplier
+            folded = (weight.sum(dim=(2, 3)) * zero).sum(dim=1)
+            limit = 2 ** (config.acc_bits - 1)
+            bias = (steps.round().to(torch.int64) - folded).clamp(-limit, limit - 1)
+            layers[shape.name] = _layer(weight, bias, multiplier, shift)
+    exp_table = None
+    if config.spatial:
+        exp_table = make_exp_table(0.03)
+        for head in range(config.heads):
+            score = fixed_point(_SIGNED / (_STATE * _SIGNED * math.sqrt(config.state_channels)))
+            mix = fixed_point(_SIGNED / (_SIGNED * 127 / math.sqrt(config.n)))
+            gain = int(torch.randint(64, 257, (1,), generator=generator))
+            if extreme:
+                score, mix, gain = (255, 9), (255, 8), 256
+            layers[f"attention{head}.score"] = _constants(0, *score)
+            layers[f"attention{head}.mix"] = _constants(gain, *mix)
+    scales = {stage.name.split(".row")[0]: 1.0 for stage in config.stages}
+    scales |= {"gru.state": STATE_SCALE, "gru.reset": STATE_SCALE, "gru.update": 1 / 256}
+    scales |= {name: WEIGHT_SCALE for name in scales if name.endswith(".weights")}
+    scales |= {"pixel": 1.0, "classifier": 1 / 256, "logit": 1e-5}
+    weights = Weights(layers, KNOTS.clone(), exp_table, scales, config.digest, config.name)
+    weights.check(config, "random weights")
+    return weights
+
+
+def _layer(weight: Tensor, bias: Tensor, multiplier: Tensor, shift: Tensor) -> LayerWeights:
+    return LayerWeights(
+        weight.to(torch.int8), bias.to(torch.int32), multiplier.to(torch.uint8), shift.to(torch.uint8)
+    )
+
+
+def _constants(bias: int, multiplier: int, shift: int) -> LayerWeights:
+    """A layer without weight: one bias (or gain), multiplier and shift."""
+    return LayerWeights(
+        None,
+        torch.tensor([bias], dtype=torch.int32),
+        torch.tensor([multiplier], dtype=torch.uint8),
+        torch.tensor([shift], dtype=torch.uint8),
+    )
+
+
+def _extreme_layer(config: ModelConfig, weight: Tensor, generator: torch.Generator) -> LayerWeights:
+    """Constants at their ends, mixed over the channels."""
+    limit = 2 ** (config.acc_bits - 1)
+    out = weight.shape[0]
+
+    def choose(values: list[int]) -> Tensor:
+        return torch.tensor(values)[torch.randint(len(values), (out,), generator=generator)]
+
+    middle = int(weight[0].numel() * 127 * 64)
+    bias = choose([-limit, limit - 1, 0, 0, middle, -middle, 1, -1])
+    multiplier = choose([0, 1, 128, 255, 255, 200])
+    return _layer(weight, bias, multiplier, choose([1, 2, 14, 18, 20, 22, 24, 31]))
+
+
+def _random_classifier(
+    shape: LayerShape,
+    config: ModelConfig,
+    weight: Tensor,
+    generator: torch.Generator,
+    extreme: bool,
+) -> LayerWeights:
+    """Power-of-two constants: x spreads over about -4096..4095 (all of it, and beyond, if extreme)."""
+    out = shape.out_channels
+    one = torch.ones(out, dtype=torch.int64)
+    if shape.name == "classifier.1":
+        bias = torch.randint(-(2**24), 2**24, (out,), generator=generator)
+        if extreme:
+            bias = torch.tensor([2**30, -(2**30)])
+        return _layer(weight, bias, one, 0 * one)
+    spread = 73 * config.n * 120 * math.sqrt(config.state_channels)  # of W1 p
+    shift = max(1, min(31, math.floor(math.log2(spread / 1000))))
+    bias = torch.randint(-(2**9), 2**9, (out,), generator=generator) << shift
+    if extreme:
+        bias = torch.where(bias >= 0, 2**30, -(2**30))
+        return _layer(weight, bias, one, one)
+    return _layer(weight, bias.clamp(-(2**30), 2**30), one, shift * one)

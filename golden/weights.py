@@ -1,0 +1,252 @@
+"""The container of integer weights and its safetensors file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as _serialise
+from torch import Tensor
+
+from golden.config import ModelConfig
+
+_FIELDS = {
+    "weight": torch.int8,
+    "bias": torch.int32,
+    "multiplier": torch.uint8,
+    "shift": torch.uint8,
+}
+_CONSTANTS = ("bias", "multiplier", "shift")  # present in every layer
+_METADATA_KEY = "rasca"  # one key: the order of several is not fixed in the file
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """Constants of one layer.
+
+    Attributes
+    ----------
+    weight : int8 tensor [out, in, rows, cols] or None
+        -127..127. None for ``attention{h}.score`` and ``.mix``, whose operands are both data.
+    bias : int32 tensor [out]
+        Zero points folded in. For ``.score`` one zero, for ``.mix`` the gain 0..256.
+    multiplier, shift : uint8 tensors [out]
+        0..255 and 1..31 (``classifier.0``: multiplier 1; ``classifier.1``: 1 and shift 0).
+    """
+
+    weight: Tensor | None
+    bias: Tensor
+    multiplier: Tensor
+    shift: Tensor
+
+    def columns(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(bias, multiplier, shift) as int64 columns [out, 1], for maps [..., out, columns]."""
+        return tuple(
+            part.to(torch.int64)[:, None] for part in (self.bias, self.multiplier, self.shift)
+        )
+
+
+def layer_shapes(config: ModelConfig) -> dict[str, tuple[int, int, int, int] | None]:
+    """Weight shape of every layer in a weights file, None for the two layers without weights."""
+    shapes: dict[str, tuple[int, int, int, int] | None] = {
+        s.name: (s.out_channels, s.in_channels, s.kernel_rows, s.kernel_cols) for s in config.layers
+    }
+    if config.spatial:
+        for head in range(config.heads):
+            shapes[f"attention{head}.score"] = None
+            shapes[f"attention{head}.mix"] = None
+    return shapes
+
+
+@dataclass(frozen=True)
+class Weights:
+    """All constants of one network.
+
+    Attributes
+    ----------
+    layers : mapping of str to LayerWeights
+    knots : int16 tensor [17]
+        Table of sigmoid and tanh, 0..256.
+    exp_table : uint8 tensor [256] or None
+        Table of the softmax; None without spatial attention.
+    scales : mapping of str to float
+        Real value of one step: of every stage without its row (``head0.block1``, ...,
+        ``gru.state``), of ``logit``, ``pixel`` and ``classifier`` (= x, 1/256). Only reports and
+        thresholds need them.
+    config_digest, config_name : str
+        Of the ModelConfig these weights are for.
+    """
+
+    layers: Mapping[str, LayerWeights]
+    knots: Tensor
+    exp_table: Tensor | None
+    scales: Mapping[str, float]
+    config_digest: str
+    config_name: str = field(default="unnamed", compare=False)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by their name in the file, sorted."""
+        found = {"knots": self.knots}
+        if self.exp_table is not None:
+            found["exp_table"] = self.exp_table
+        for name, layer in self.layers.items():
+            for part in _FIELDS:
+                tensor = getattr(layer, part)
+                if tensor is not None:
+                    found[f"{name}.{part}"] = tensor
+        return {name: found[name].contiguous() for name in sorted(found)}
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over names, shapes and bytes of all tensors (scales are left out)."""
+        sha = hashlib.sha256()
+        for name, tensor in self.tensors().items():
+            sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:".encode())
+            sha.update(tensor.numpy().tobytes())
+        return sha.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file; equal weights give equal bytes."""
+        metadata = {
+            "config": self.config_name,
+            "config_digest": self.config_digest,
+            "scales": dict(self.scales),
+        }
+        text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
+        Path(path).write_bytes(_serialise(self.tensors(), {_METADATA_KEY: text}))
+
+    def check(self, config: ModelConfig, source: str = "weights") -> None:
+        """Raise ValueError (one line that begins with `source`) if these do not fit `config`."""
+        if self.config_digest != config.digest:
+            raise ValueError(
+                f"{source}: made for {self.config_name} (config digest {self.config_digest[:12]}), "
+                f"not for {config.name} ({config.digest[:12]})"
+            )
+        shapes = layer_shapes(config)
+        missing, extra = sorted(set(shapes) - set(self.layers)), sorted(set(self.layers) - set(shapes))
+        if missing:
+            raise ValueError(f"{source}: layer {missing[0]} is missing")
+        if extra:
+            raise ValueError(f"{source}: layer {extra[0]} does not belong to {config.name}")
+        for name, shape in shapes.items():
+            _check_layer(source, name, shape, self.layers[name], config)
+        _check_tensor(source, "knots", self.knots, (17,), torch.int16)
+        knots = self.knots.to(torch.int64)
+        if knots[0] != 0 or knots[-1] > 256 or bool((knots.diff() < 0).any()):
+            raise ValueError(f"{source}: knots must begin at 0, never fall and end at 256 at most")
+        if (self.exp_table is not None) != config.spatial:
+            word = "missing" if config.spatial else "only for spatial attention"
+            raise ValueError(f"{source}: exp_table is {word}")
+        if self.exp_table is not None:
+            _check_tensor(source, "exp_table", self.exp_table, (256,), torch.uint8)
+            table = self.exp_table.to(torch.int64)
+            if table[0] != 255 or bool((table.diff() > 0).any()):
+                raise ValueError(f"{source}: exp_table must begin at 255 and never rise")
+        for name in ("logit", *(stage.name.split(".row")[0] for stage in config.stages)):
+            value = self.scales.get(name)
+            if not isinstance(value, float) or not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"{source}: scale {name} must be a positive number, not {value!r}")
+
+    @classmethod
+    def load(cls, path: str | Path, config: ModelConfig) -> Weights:
+        """Read a file and check it against `config`.
+
+        Raises
+        ------
+        ValueError
+            One line that begins with the path: no such file, not safetensors or cut short, other
+            config, layer missing or too many, wrong shape or dtype, value out of range.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
+                found = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
+        except KeyError as error:
+            raise ValueError(f"{path}: not a Rasca weights file (no {error} metadata)") from error
+        try:
+            digest, label = str(metadata["config_digest"]), str(metadata["config"])
+            scales = {str(key): float(value) for key, value in metadata["scales"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path}: not a Rasca weights file (bad metadata: {error})") from error
+        if digest != config.digest:  # first: all other differences would follow from this one
+            raise ValueError(
+                f"{path}: made for {label} (config digest {digest[:12]}), "
+                f"not for {config.name} ({config.digest[:12]})"
+            )
+        knots, exp_table = found.pop("knots", None), found.pop("exp_table", None)
+        if knots is None:
+            raise ValueError(f"{path}: knots are missing")
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in found.items():
+            layer, _, part = name.rpartition(".")
+            if part not in _FIELDS or not layer:
+                raise ValueError(f"{path}: tensor {name} does not belong to {config.name}")
+            parts.setdefault(layer, {})[part] = tensor
+        layers = {}
+        for name, found_parts in parts.items():
+            absent = [part for part in _CONSTANTS if part not in found_parts]
+            if absent:
+                raise ValueError(f"{path}: {name}.{absent[0]} is missing")
+            constants = (found_parts[part] for part in _CONSTANTS)
+            layers[name] = LayerWeights(found_parts.get("weight"), *constants)
+        weights = cls(layers, knots, exp_table, scales, digest, label)
+        weights.check(config, str(path))
+        return weights
+
+
+def _check_tensor(source: str, name: str, tensor: Tensor, shape: tuple, dtype: torch.dtype) -> None:
+    if tuple(tensor.shape) != tuple(shape):
+        raise ValueError(f"{source}: {name} must have shape {tuple(shape)}, not {tuple(tensor.shape)}")
+    if tensor.dtype != dtype:
+        raise ValueError(f"{source}: {name} must be {_word(dtype)}, not {_word(tensor.dtype)}")
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _check_range(source: str, name: str, tensor: Tensor, low: int, high: int) -> None:
+    values = tensor.to(torch.int64)
+    bad = values[(values < low) | (values > high)]
+    if bad.numel():
+        raise ValueError(f"{source}: {name} must be {low}..{high}, not {int(bad[0])}")
+
+
+def _check_layer(
+    source: str, name: str, shape: tuple | None, layer: LayerWeights, config: ModelConfig
+) -> None:
+    """Shapes, dtypes and ranges of one layer."""
+    if shape is None and layer.weight is not None:
+        raise ValueError(f"{source}: {name} must have no weight")
+    if shape is not None:
+        if layer.weight is None:
+            raise ValueError(f"{source}: {name}.weight is missing")
+        _check_tensor(source, f"{name}.weight", layer.weight, shape, torch.int8)
+        _check_range(source, f"{name}.weight", layer.weight, -127, 127)
+    out = 1 if shape is None else shape[0]
+    for part in _CONSTANTS:
+        _check_tensor(source, f"{name}.{part}", getattr(layer, part), (out,), _FIELDS[part])
+    limit = 2 ** (config.acc_bits - 1)
+    bias, multiplier, shift = (-limit, limit - 1), (0, 255), (1, 31)
+    if name.endswith(".score"):
+        bias = (0, 0)
+    elif name.endswith(".mix"):
+        bias = (0, 256)
+    elif name.startswith("classifier"):
+        bias, multiplier = (-(2**30), 2**30), (1, 1)
+        if name == "classifier.1":
+            shift = (0, 0)
+    _check_range(source, f"{name}.bias", layer.bias, *bias)
+    _check_range(source, f"{name}.multiplier", layer.multiplier, *multiplier)
+    _check_range(source, f"{name}.shift", layer.shift, *shift)
