@@ -1,0 +1,184 @@
+// Test bench around the engine: plays the camera's pixels, keeps events for the cocotb bench,
+// reads the state through its port, and logs every word written to the maps and the state.
+// sim/bench.py steers it through the signals marked "bench". Cycle numbers count from the rise
+// of `play`, in the schedule, in the events and in the log alike.
+
+module tb #(
+    parameter int PIXELS = 15,      // P: bytes of a memory word
+    parameter int LANES = 2,        // L: banks
+    parameter int OPERATIONS = 15,  // of the row program
+    parameter int CHANNELS = 48,    // d of the state
+    parameter int WORDS = 1         // words of a state channel
+) (
+    input logic clk,
+    input logic rst
+);
+    localparam int WORD = 8 * PIXELS;
+
+    // ---- bench: settings, at run time ----
+    logic play = 0;
+    logic stop_enable = 0, skip_enable = 0;
+    logic signed [31:0] stop_threshold = 0, skip_threshold = 0;
+    logic load_valid = 0, load_last = 0;
+    logic [7:0] load_data = 0;
+    logic load_ready, load_error;
+    logic [31:0] weights_digest;
+    logic busy;
+    logic [15:0] count_overrun, count_truncated, count_line, count_restart, count_dropped;
+
+    // ---- time ----
+    logic [47:0] cycle = 0;
+    always_ff @(posedge clk) if (play) cycle <= cycle + 1;
+
+    // ---- camera: +schedule=FILE holds "cycle rgb flags" lines (sim/camera.py) ----
+    logic pixel_valid = 0, pixel_sof = 0, pixel_eol = 0, frame_end = 0;
+    logic [23:0] pixel_rgb = 0;
+    logic played = 0;  // bench: the last entry has been sent
+    string schedule_path;
+    int schedule;
+    longint unsigned next_cycle;
+    logic [23:0] next_rgb;
+    logic [3:0] next_flags;
+    logic more = 0;
+
+    function automatic void fetch();
+        more = $fscanf(schedule, "%d %h %h", next_cycle, next_rgb, next_flags) == 3;
+    endfunction
+
+    initial begin
+        if ($value$plusargs("schedule=%s", schedule_path) == 0) $fatal(1, "no +schedule=");
+        schedule = $fopen(schedule_path, "r");
+        if (schedule == 0) $fatal(1, "cannot read %s", schedule_path);
+        fetch();
+    end
+
+    always @(posedge clk) begin
+        pixel_valid <= 0;
+        pixel_sof <= 0;
+        pixel_eol <= 0;
+        frame_end <= 0;
+        // The registers put an entry on the wires during the cycle that it names.
+        if (play && more && next_cycle <= 64'(cycle) + 1) begin
+            pixel_valid <= next_flags[0];
+            pixel_sof <= next_flags[1];
+            pixel_eol <= next_flags[2];
+            frame_end <= next_flags[3];
+            pixel_rgb <= next_rgb;
+            fetch();
+        end
+        played <= play && !more;
+    end
+
+    // ---- the engine ----
+    logic row_valid, decision_valid, decision_person, frame_start;
+    logic [15:0] row_group, decision_rows_used;
+    logic signed [31:0] row_logit0, row_logit1, decision_logit0, decision_logit1;
+    logic [2:0] decision_status;
+    logic state_read = 0, state_valid;
+    logic [15:0] state_channel = 0, state_word = 0;
+    logic [WORD-1:0] state_data;
+
+    rasca dut (
+        .clk, .rst,
+        .pixel_valid, .pixel_red(pixel_rgb[23:16]), .pixel_green(pixel_rgb[15:8]),
+        .pixel_blue(pixel_rgb[7:0]), .pixel_sof, .pixel_eol, .frame_end,
+        .stop_enable, .stop_threshold, .skip_enable, .skip_threshold,
+        .row_valid, .row_group, .row_logit0, .row_logit1,
+        .decision_valid, .decision_person, .decision_logit0, .decision_logit1,
+        .decision_rows_used, .decision_status,
+        .count_overrun, .count_truncated, .count_line, .count_restart, .count_dropped, .busy,
+        .state_read, .state_channel, .state_word, .state_valid, .state_data,
+        .load_valid, .load_data, .load_last, .load_ready, .load_error, .weights_digest,
+        .frame_start
+    );
+
+    // ---- bench: events, a ring of the last 64; event_count tells how many there were ----
+    logic [31:0] event_count = 0;
+    logic [2:0] event_kind[64];  // bit 0 frame_start, bit 1 row, bit 2 decision
+    logic [47:0] event_cycle[64];
+    logic [15:0] event_row[64], event_rows_used[64];
+    logic signed [31:0] event_row_logit0[64], event_row_logit1[64];
+    logic signed [31:0] event_logit0[64], event_logit1[64];
+    logic event_person[64];
+    logic [2:0] event_status[64];
+    always_ff @(posedge clk) begin
+        if (play && (row_valid || decision_valid || frame_start)) begin
+            event_kind[event_count[5:0]] <= {decision_valid, row_valid, frame_start};
+            event_cycle[event_count[5:0]] <= cycle;
+            event_row[event_count[5:0]] <= row_group;
+            event_row_logit0[event_count[5:0]] <= row_logit0;
+            event_row_logit1[event_count[5:0]] <= row_logit1;
+            event_person[event_count[5:0]] <= decision_person;
+            event_logit0[event_count[5:0]] <= decision_logit0;
+            event_logit1[event_count[5:0]] <= decision_logit1;
+            event_rows_used[event_count[5:0]] <= decision_rows_used;
+            event_status[event_count[5:0]] <= decision_status;
+            event_count <= event_count + 1;
+        end
+    end
+
+    // ---- bench: the whole state, read through the port, one word after the other ----
+    logic read_go = 0;
+    logic [31:0] reads_done = 0;
+    logic [WORD-1:0] state_image[CHANNELS * WORDS];
+    logic reading = 0;
+    int unsigned read_index = 0;
+    always_ff @(posedge clk) begin
+        state_read <= 0;
+        if (read_go && !reading) begin
+            reading <= 1;
+            read_index <= 0;
+            state_channel <= 0;
+            state_word <= 0;
+            state_read <= 1;
+        end else if (reading && state_valid) begin
+            state_image[read_index] <= state_data;
+            read_index <= read_index + 1;
+            if (read_index == CHANNELS * WORDS - 1) begin
+                reading <= 0;
+                reads_done <= reads_done + 1;
+            end else begin
+                state_read <= 1;
+                if (state_word == 16'(WORDS - 1)) begin
+                    state_word <= 0;
+                    state_channel <= state_channel + 1;
+                end else state_word <= state_word + 1;
+            end
+        end
+    end
+
+    // ---- log: +log=FILE ----
+    //   w CYCLE OPERATION BANKS ADDRESS DATA   words written to the maps and the state (hex)
+    //   f CYCLE                                first walk step of a frame (decimal)
+    //   r CYCLE                                logits of a row group are ready
+    //   s OPERATION STEPS                      MAC steps of an operation since the f before (decimal)
+    string log_path;
+    int log_file;
+    int unsigned steps[OPERATIONS];
+    initial begin
+        if ($value$plusargs("log=%s", log_path) == 0) $fatal(1, "no +log=");
+        log_file = $fopen(log_path, "w");
+        if (log_file == 0) $fatal(1, "cannot write %s", log_path);
+        for (int i = 0; i < OPERATIONS; i++) steps[i] = 0;
+    end
+    always @(posedge clk) begin
+        if (play && dut.engine.maps.write_en != 0)
+            $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.maps.write_op,
+                    dut.engine.maps.write_en, dut.engine.maps.write_addr,
+                    dut.engine.maps.write_data);
+        if (play && frame_start) begin
+            for (int i = 0; i < OPERATIONS; i++) begin
+                $fwrite(log_file, "s %0d %0d\n", i, steps[i]);
+                steps[i] = 0;
+            end
+            $fwrite(log_file, "f %0d\n", cycle);
+        end
+        if (play && dut.engine.sequencer.step)
+            steps[dut.engine.sequencer.op] = steps[dut.engine.sequencer.op] + 1;
+        if (play && row_valid) begin
+            $fwrite(log_file, "r %0d\n", cycle);
+            $fflush(log_file);
+        end
+    end
+    final $fclose(log_file);
+endmodule
