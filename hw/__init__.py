@@ -1,0 +1,1 @@
+"""The hardware: one file a block, in the network's own words."""

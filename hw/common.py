@@ -1,0 +1,62 @@
+"""Small shared pieces: delay lines and program ROMs."""
+
+from amaranth.hdl import Module, Shape, Signal
+from amaranth.lib import data
+from amaranth.lib.memory import Memory
+
+from hw.program import Plan
+
+
+def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):
+    """`value` as it was `cycles` cycles ago.
+
+    Parameters
+    ----------
+    reset_less : bool
+        Data may be; control that starts something must not, so that an abort empties the pipeline.
+    """
+    for i in range(cycles):
+        later = Signal.like(value, name=f"{name}_{i + 1}", reset_less=reset_less)
+        m.d.sync += later.eq(value)
+        value = later
+    return value
+
+
+def word_layout(plan: Plan, word: str) -> data.StructLayout:
+    """Layout of a row program word ("walk", "drain", "store")."""
+    return data.StructLayout(dict(plan.field_widths(word)))
+
+
+class WordFetch:
+    """Prefetch of row program words: the next operation's word is always waiting.
+
+    After `take` the following operation's word is valid in `word` FETCH_CYCLES cycles later.
+    """
+
+    CYCLES = 3
+
+    def __init__(self, m: Module, plan: Plan, word: str):
+        layout = word_layout(plan, word)
+        fields = plan.fields[word]
+        rom = m.submodules[f"{word}_program"] = Memory(
+            shape=layout, depth=len(fields), init=fields)
+        port = rom.read_port(domain="sync")
+        self.memory = rom
+        self.index = Signal(range(len(fields)))        # operation that `word` describes
+        self.take = Signal()
+        self.word = Signal(layout, reset_less=True)
+        following = Signal.like(self.index)
+        m.d.comb += [
+            following.eq(self.index + 1),
+            port.addr.eq(self.index),
+        ]
+        m.d.sync += self.word.eq(port.data)
+        with m.If(self.take):
+            m.d.sync += self.index.eq(0 if len(fields) == 1 else following)
+            if len(fields) > 1:
+                with m.If(self.index == len(fields) - 1):
+                    m.d.sync += self.index.eq(0)
+
+    @property
+    def bits(self) -> int:
+        return Shape.cast(self.memory.shape).width

@@ -1,0 +1,141 @@
+"""Engine configuration: the shape of the multiplier array and what follows from it for a given network."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from math import ceil, gcd
+
+from golden.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Shape of the array.
+
+    Parameters
+    ----------
+    pixels : int
+        P, neighbouring pixels that a lane works on at once; also the bytes of a memory word (2..64).
+    channels : int
+        C, output channels of a lane, each with its own requantiser (1..P).
+    lanes : int
+        L, lanes side by side (1..16).
+
+    Raises
+    ------
+    ValueError
+        Where a value is out of range; the text says the rule and the value.
+    """
+
+    pixels: int
+    channels: int
+    lanes: int
+
+    def __post_init__(self):
+        if not 2 <= self.pixels <= 64:
+            raise ValueError(f"pixels must be 2..64, not {self.pixels}")
+        if not 1 <= self.channels <= self.pixels:
+            raise ValueError(f"channels must be 1..pixels ({self.pixels}), not {self.channels}: "
+                             "the words of a lane's channels leave one a cycle")
+        if not 1 <= self.lanes <= 16:
+            raise ValueError(f"lanes must be 1..16, not {self.lanes}")
+
+    @classmethod
+    def parse(cls, text: str) -> "EngineConfig":
+        """Read "pixels,channels,lanes", e.g. "15,3,2"."""
+        try:
+            pixels, channels, lanes = (int(part) for part in text.split(","))
+        except ValueError:
+            raise ValueError("a shape is three whole numbers pixels,channels,lanes, for example "
+                             f"15,3,2, not {text!r}") from None
+        return cls(pixels=pixels, channels=channels, lanes=lanes)
+
+    def __str__(self):
+        return f"{self.pixels},{self.channels},{self.lanes}"
+
+    @property
+    def multipliers(self) -> int:
+        """Multipliers of the array."""
+        return self.pixels * self.channels * self.lanes
+
+    @property
+    def units(self) -> int:
+        """Channel units: one requantiser each, C * L."""
+        return self.channels * self.lanes
+
+
+def default_shape(model: ModelConfig) -> EngineConfig:
+    """The shape used where the user names none: one word holds the state's n columns, 2 lanes."""
+    by_width = {15: (15, 3, 2), 12: (13, 3, 2), 10: (10, 5, 2), 7: (8, 1, 2)}
+    pixels, channels, lanes = by_width.get(model.n, (max(2, model.n), 1, 1))
+    return EngineConfig(pixels=pixels, channels=channels, lanes=lanes)
+
+
+def config_digest(model: ModelConfig, engine: EngineConfig) -> str:
+    """Hex digest of everything that defines the hardware but the weights."""
+    text = json.dumps([model.digest, asdict(engine)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a network lies on an array: words, groups and banks.
+
+    Attributes follow docs/architecture.md: `heads` G at a time on `head_lanes` Lh lanes each, in
+    `passes`; word counts per row of every map.
+
+    Raises
+    ------
+    ValueError
+        If the shape cannot carry the network.
+    """
+
+    model: ModelConfig
+    engine: EngineConfig
+
+    def __post_init__(self):
+        lanes = self.head_lanes
+        if lanes > 1 and lanes % 2:
+            usable = [k for k in range(1, 17)
+                      if (k // gcd(k, self.model.heads)) == 1 or (k // gcd(k, self.model.heads)) % 2 == 0]
+            near = min(usable, key=lambda k: (abs(k - self.engine.lanes), k))
+            raise ValueError(f"lanes = {self.engine.lanes} gives {lanes} lanes a head with "
+                             f"{self.model.heads} heads; that must be 1 or even (two lanes make one "
+                             f"pooled word); the nearest usable number is {near}")
+        if self.model.spatial_attention != "none" and self.engine.pixels < self.model.n:
+            raise ValueError(f"spatial attention needs the state's {self.model.n} columns in one "
+                             f"word: pixels must be at least {self.model.n}, not "
+                             f"{self.engine.pixels}")
+
+    @property
+    def heads(self) -> int:
+        return gcd(self.model.heads, self.engine.lanes)
+
+    @property
+    def head_lanes(self) -> int:
+        return self.engine.lanes // self.heads
+
+    @property
+    def passes(self) -> int:
+        return self.model.heads // self.heads
+
+    def words(self, columns: int) -> int:
+        """Words of P pixels in a row of a map."""
+        return ceil(columns / self.engine.pixels)
+
+    def groups(self, columns: int) -> int:
+        """Words per bank in a row of a wide map."""
+        return ceil(self.words(columns) / self.head_lanes)
+
+    def chunks(self, columns: int) -> int:
+        """Walks that cover the convolution outputs that pooling keeps of a row."""
+        return ceil(2 * (columns // 2) / (self.engine.pixels * self.head_lanes))
+
+    @property
+    def state_words(self) -> int:
+        """Words of one channel of an n-wide map."""
+        return self.words(self.model.n)
+
+    def bank_words(self, channels: int) -> int:
+        """Words per bank of an n-wide map."""
+        return ceil(channels / self.engine.lanes) * self.state_words

@@ -1,0 +1,41 @@
+"""Latencies of the pipeline, in one place: blocks assert them, the compiler plans with them.
+
+A *step* is the cycle in which the walk sequencer presents one multiply-accumulate of a walk. All numbers
+count cycles from there, or from the *transfer* in which a walk's sums move into the drain registers.
+"""
+
+# Step -> address registers of the activation memories. A one-tap step reads a cycle later, because a
+# three-tap row needs its second word before its first product.
+ADDRESS_THREE_TAP = 1
+ADDRESS_ONE_TAP = 2
+# Address register -> data behind the memory's output register.
+MEMORY = 2
+# Memory output -> operand register of the multipliers: arrival register, window, tap.
+WINDOW = 3
+# Operand register -> accumulator: product register, accumulator.
+MULTIPLY = 2
+# Step -> transfer of its sums, for a walk's last step.
+TRANSFER = ADDRESS_ONE_TAP + MEMORY + WINDOW + MULTIPLY
+# Step -> address register of the weight memory; its word is then registered, selected, registered.
+WEIGHT_ADDRESS = TRANSFER - MULTIPLY - 2 - MEMORY
+
+# Channel unit, drain head -> output byte.
+REQUANTISE = 9
+ACTIVATE = 4
+GATE = 5
+UNIT = REQUANTISE + ACTIVATE + GATE
+# First drained byte at the pack stage, counted from the transfer.
+PACK = 1 + UNIT
+# Last byte at the pack stage -> write port of the memory, without the unit's own lateness.
+WRITE = 3
+# Operand register's byte is selected this long after the transfer (first byte).
+OPERAND = 1 + REQUANTISE + ACTIVATE - 1
+# Address register of an operand read -> its word in the operand register.
+OPERAND_READ = MEMORY + 1
+# Transfer -> first cycle in which the next walk's drain word is valid in the drain sequencer, also
+# across operations.
+FOLLOW = 4
+# Fewest cycles of an operation: the walk sequencer fetches the next walk word meanwhile.
+FETCH = 5
+# Fewest idle cycles before a row group: the group counter and the camera's row flags follow it.
+GROUP_TURN = 2
