@@ -1,1 +1,1 @@
-"""The integer model that defines Rasca's hardware, the float network beside it, and what lies between."""
+"""The integer model that defines the hardware, the float network, and the way between them."""

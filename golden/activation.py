@@ -37,7 +37,7 @@ def tanh_magnitude(value: Tensor, knots: Tensor = KNOTS) -> Tensor:
 
 
 def sigmoid(value: Tensor, knots: Tensor = KNOTS) -> Tensor:
-    """Unit value 0..256 (0..1) of a pre-activation of scale 1/64; sigmoid(x) = (1 + tanh(x / 2)) / 2."""
+    """Unit value 0..256 (0..1) of a pre-activation of scale 1/64: (1 + tanh(x / 2)) / 2."""
     half = (tanh_magnitude(value, knots) + 1) >> 1
     return torch.where(value >= 0, 128 + half, 128 - half)
 
@@ -49,7 +49,7 @@ def tanh(value: Tensor, knots: Tensor = KNOTS) -> Tensor:
 
 
 def encode_unit(unit: Tensor) -> Tensor:
-    """Unit value 0..256 to a byte 0..255: 128 shares its code with 127, so that both ends stay exact."""
+    """Unit value 0..256 to a byte 0..255: 128 shares 127's code, so that both ends are exact."""
     return unit - (unit >= 128).to(unit.dtype)
 
 

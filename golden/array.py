@@ -12,9 +12,9 @@ from golden.weights import LayerWeights
 def exact_matmul(left: Tensor, right: Tensor) -> Tensor:
     """Integer matrix product of signed bytes, exact, as int64.
 
-    The products run in float32 where no partial sum can reach 2^24 (each product is at most 2^14) and
-    in float64 elsewhere (exact below 2^53); a matrix product adds products in some order and does
-    nothing else, so each partial sum is an integer that the type holds. No transform-domain
+    The products run in float32 where no partial sum can pass 2^24 (each product is at most 2^14)
+    and in float64 elsewhere (exact below 2^53); a matrix product adds products in some order and
+    does nothing else, so each partial sum is an integer that the type holds. No transform-domain
     convolution (Winograd, FFT) may be put in its place.
     """
     kind = torch.float32 if left.shape[-1] * 128 * 128 <= 2**24 else torch.float64

@@ -31,7 +31,7 @@ def score(state: Tensor, key: Tensor, layer: LayerWeights, banded: bool) -> Tens
     layer : LayerWeights
         One multiplier and shift, no weight.
     banded : bool
-        Put 0 where |row - column| > 2 (so masked entries still take part in the softmax, as exp(0)).
+        Put 0 where |row - column| > 2 (masked entries still take part in the softmax, as exp(0)).
 
     Returns
     -------
@@ -49,8 +49,8 @@ def score(state: Tensor, key: Tensor, layer: LayerWeights, banded: bool) -> Tens
 def softmax(scores: Tensor, exp_table: Tensor) -> Tensor:
     """Softmax of each row of S: bytes 0..127 of scale 1/127 (Eq. 8).
 
-    The row's sum of e is at least exp_table[0] = 255, so the reciprocal r is at most 2040; a row adds
-    up to 127 within rounding (n / 2 + 1).
+    The row's sum of e is at least exp_table[0] = 255, so the reciprocal r is at most 2040; a row
+    adds up to 127 within its rounding (n / 2 + 1).
     """
     distance = scores.amax(dim=-1, keepdim=True) - scores
     e = exp_table.to(torch.int64)[distance]
@@ -93,7 +93,7 @@ def spatial_attention(
     index: int,
     banded: bool,
 ) -> dict[str, Tensor]:
-    """Spatial attention of head `index`: P (zero point -128) and H to the stages up to P' (zero point 0)."""
+    """Spatial attention of one head: P (zero point -128) and H to P' (zero point 0)."""
     name = f"attention{index}"
     key = requant.signed(convolve(features, layers[f"{name}.key"], -128))
     scores = score(state, key, layers[f"{name}.score"], banded)
@@ -133,7 +133,8 @@ def channel_attention(
         Of C.
     knots : integer tensor of 17
     """
-    joined = torch.cat([state, features], dim=1)  # kernel 1: no padding, so two zero points may meet
+    # Kernel 1 has no padding, so maps of two zero points may meet: the bias has both folded in.
+    joined = torch.cat([state, features], dim=1)
     hidden = requant.relu(convolve(joined, layers["channel_attention.0"], 0))
     unit = sigmoid(convolve(hidden, layers["channel_attention.1"], -128), knots)
     return {
@@ -142,7 +143,9 @@ def channel_attention(
     }
 
 
-def projection(features: Tensor, layers: Mapping[str, LayerWeights], zero_point: int) -> dict[str, Tensor]:
+def projection(
+    features: Tensor, layers: Mapping[str, LayerWeights], zero_point: int
+) -> dict[str, Tensor]:
     """Two 1x3 convolutions with ReLU (Eq. 1, 13): C (zero point given) to F (zero point -128)."""
     first = requant.relu(convolve(features, layers["projection.0"], zero_point))
     return {

@@ -1,4 +1,4 @@
-"""The classifier on every state (Eq. 14) and the integer thresholds of early termination (Sec. 3.5)."""
+"""The classifier on every state (Eq. 14) and early termination's thresholds (Sec. 3.5)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SKIP_PROBABILITY = 0.005
 
 
 def pool(state: Tensor) -> Tensor:
-    """p = sum over columns + n * maximum over columns: [..., d, n] to [..., d], scale 1 / (127 n)."""
+    """p = sum over columns + n * their maximum: [..., d, n] to [..., d], scale 1 / (127 n)."""
     return state.sum(dim=-1) + state.shape[-1] * state.amax(dim=-1)
 
 

@@ -1,4 +1,4 @@
-"""Model configuration: the sizes of one RaScaNet, every size derived from them, and the named presets.
+"""Model configuration: the sizes of one RaScaNet, all sizes derived from them, named presets.
 
 One `ModelConfig` describes the network; `hw/` describes the engine that runs it. NETWORK.md is the
 source of the layer shapes and of the two ways to count work (array MACs and the authors' OPs).
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 ROWS_PER_GROUP = 5  # k: the four blocks reduce exactly 5 rows to 1, so it is no parameter
 SPATIAL_VARIANTS = ("none", "full", "banded")
-_CLASSIFIER_LIMIT = 2**30  # half the range of the classifier's 32-bit accumulator; its bias has the rest
+_CLASSIFIER_LIMIT = 2**30  # half of the classifier's 32-bit accumulator; its bias has the rest
 
 
 class LayerShape(NamedTuple):
@@ -56,8 +56,8 @@ class ModelConfig:
     name : str
         Label only; not part of the digest.
     image_height, image_width : int
-        Pixels, the picture is stretched to them. height >= 5, width >= 16 (four halvings leave >= 1).
-        ``height mod 5`` rows at the bottom are dropped.
+        Pixels; the picture is stretched to them. Height >= 5, width >= 16 (four halvings leave
+        >= 1). ``height mod 5`` rows at the bottom are dropped.
     heads : int
         M, 1..4.
     head_channels : tuple of 4 int
@@ -114,12 +114,14 @@ class ModelConfig:
                 f"not {self.spatial_attention!r}"
             )
         if not isinstance(self.channel_attention, bool):
-            raise ValueError(f"channel_attention must be True or False, not {self.channel_attention!r}")
+            raise ValueError(
+                f"channel_attention must be True or False, not {self.channel_attention!r}"
+            )
         if self.in_channels not in (1, 3) or isinstance(self.in_channels, bool):
             raise ValueError(f"in_channels must be 1 or 3, not {self.in_channels!r}")
         if self.acc_bits > 32:
             raise ValueError(
-                f"an accumulator must fit 32 bits: at most 131071 products in one, not {self.max_taps}"
+                f"products in one accumulator must be at most 131071 (32 bits), not {self.max_taps}"
             )
         pooled = 2 * self.n * 127 * self.state_channels * 127
         if pooled > _CLASSIFIER_LIMIT:
@@ -163,7 +165,7 @@ class ModelConfig:
 
     @property
     def feature_zero_point(self) -> int:
-        """Zero point of C: the heads' ReLU maps (-128), or the signed P' of spatial attention (0)."""
+        """Zero point of C: -128 for the heads' ReLU maps, 0 for the P' of spatial attention."""
         return 0 if self.spatial else -128
 
     def head_layers(self, head: int) -> list[LayerShape]:
@@ -235,7 +237,7 @@ class ModelConfig:
 
     @property
     def max_taps(self) -> int:
-        """K_max, the most products that meet in one accumulator of the array (S and V A included)."""
+        """K_max, the most products in one accumulator of the array (S and V A included)."""
         products = [layer.taps for layer in self.array_layers]
         if self.spatial:
             products += [self.state_channels, self.n]
@@ -243,7 +245,7 @@ class ModelConfig:
 
     @property
     def acc_bits(self) -> int:
-        """Bits of a signed accumulator (and of a bias) that holds any sum of max_taps byte products."""
+        """Bits of a signed accumulator (and of a bias): any sum of max_taps byte products fits."""
         return (self.max_taps * 128 * 128).bit_length() + 1
 
     # ---- accounting ----
@@ -256,7 +258,7 @@ class ModelConfig:
         return (3 if block in "12" else 1), self.widths[int(block) - 1]
 
     def layer_macs(self, layer: LayerShape) -> int:
-        """Products of one array layer in one row group, dense: padding taps and odd columns count."""
+        """Products of one array layer in a row group, dense: padding and odd columns count."""
         rows, columns = self._conv_columns(layer)
         return layer.taps * layer.out_channels * rows * columns
 
@@ -266,7 +268,7 @@ class ModelConfig:
 
     @property
     def array_macs_row_group(self) -> int:
-        """Array MACs of one row group (NETWORK.md): S and V A are counted dense also when banded."""
+        """Array MACs of one row group (NETWORK.md): S and V A dense, also when banded."""
         data = (self.state_channels + self.head_channels[3]) * self.n * self.n * self.heads
         return self._weighted_macs + (data if self.spatial else 0)
 
@@ -298,7 +300,7 @@ class ModelConfig:
 
     @property
     def operations(self) -> int:
-        """OPs a frame by the authors' rule: MACs of weighted layers, bias uses, BatchNorm2d outputs."""
+        """OPs a frame, the authors' rule: MACs of weighted layers, biases, BatchNorm2d outputs."""
         d, z = self.state_channels, self.classifier_hidden
         group = self._weighted_macs + 3 * d * self.n
         if self.channel_attention:
@@ -314,7 +316,7 @@ class ModelConfig:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the canonical JSON of every field that defines the network (not the name)."""
+        """Hex SHA-256 of the canonical JSON of all fields but the name."""
         fields = {key: getattr(self, key) for key in self.__dataclass_fields__ if key != "name"}
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -18,7 +18,7 @@ def pool_pairs(maps: Tensor) -> Tensor:
 
 
 def block(maps: Tensor, layer: LayerWeights, zero_point: int) -> Tensor:
-    """Convolution, ReLU, pool: stored bytes [N, C, R, W] to [N, out, Ro, W // 2], zero point -128."""
+    """Convolution, ReLU, pool: bytes [N, C, R, W] to [N, out, Ro, W // 2], zero point -128."""
     return pool_pairs(requant.relu(convolve(maps, layer, zero_point)))
 
 

@@ -18,7 +18,7 @@ def to_signed(pixels: Tensor) -> Tensor:
 
 
 def split_row_groups(image: Tensor) -> Tensor:
-    """Cut pictures [B, channels, h, w] into row groups [B, T, channels, 5, w]; remaining rows are dropped."""
+    """Cut pictures [B, channels, h, w] into row groups [B, T, channels, 5, w]; drop a remainder."""
     batch, channels, height, width = image.shape
     groups = height // ROWS_PER_GROUP
     rows = image[:, :, : groups * ROWS_PER_GROUP]

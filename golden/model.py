@@ -11,10 +11,10 @@ from golden import attention, classifier, conv_gru, head_lane, line_buffer
 from golden.config import ModelConfig
 from golden.weights import Weights
 
-_GROUPS_AT_ONCE = 256  # row groups that go through a head together; bounds the memory of the patches
+_GROUPS_AT_ONCE = 256  # row groups that go through a head together; bounds the patches' memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """What one run produced, for B pictures of T row groups.
 
@@ -23,8 +23,7 @@ class Result:
     state : int16 tensor [B, T, d, n]
         H after each row group. A group that was not computed repeats the state before it.
     logits : int64 tensor [B, T, 2]
-        After each row group; repeated likewise. Before a first computed group there is none: group 0
-        is always computed.
+        After each row group; repeated likewise (group 0 is always computed).
     computed : bool tensor [B, T]
         False for skipped groups and for all groups after a stop.
     skipped : bool tensor [B, T]
@@ -170,9 +169,11 @@ class IntegerModel:
         config = self.config
         wanted = (config.in_channels, config.image_height, config.image_width)
         if images.dim() != 4 or tuple(images.shape[1:]) != wanted:
-            raise ValueError(f"images must be [B, {', '.join(map(str, wanted))}], not {list(images.shape)}")
+            rule = ", ".join(map(str, wanted))
+            raise ValueError(f"images must be [B, {rule}], not {list(images.shape)}")
         if images.dtype != torch.uint8:
-            raise ValueError(f"images must be uint8, not {str(images.dtype).removeprefix('torch.')}")
+            kind = str(images.dtype).removeprefix("torch.")
+            raise ValueError(f"images must be uint8, not {kind}")
         batch, groups = images.shape[0], config.row_groups
         rows = line_buffer.split_row_groups(line_buffer.to_signed(images))
         features, stages = self.heads(rows.flatten(0, 1), trace=trace)

@@ -1,5 +1,329 @@
-"""Float network to integer weights (in the making); random weights for hardware tests."""
+"""Post-training quantisation: a float network and calibration pictures to integer weights.
 
-from golden.random_weights import fixed_point, random_weights
+Formats: docs/architecture.md, section 1. Batch norm is folded in float64; weights get one scale per
+output channel, after the scale of each input channel was folded into its column. A channel's scale
+is widened by under 1/128 so that ``multiplier / 2**shift`` is exact: rounding weights and rounding
+maps are the only errors.
+"""
 
-__all__ = ["fixed_point", "random_weights"]
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from golden.activation import KNOTS, SIGMOID_SCALE, TANH_SCALE, decode_unit
+from golden.attention import WEIGHT_SCALE, make_exp_table
+from golden.classifier import HIDDEN_SCALE, SWISH_SCALE
+from golden.config import ModelConfig
+from golden.conv_gru import STATE_SCALE
+from golden.float_model import FloatModel, calibrated_model
+from golden.images import calibration_images
+from golden.random_weights import random_weights
+from golden.requant import fixed_point
+from golden.weights import LayerWeights, Weights, constants, scale_name
+
+__all__ = ["default_weights", "dequantise", "quantise", "random_weights"]
+
+_RELU_STAGES = (
+    *(f".block{number}" for number in (1, 2, 3, 4)),
+    "channel_attention.hidden",
+    "projection.0",
+    "projection.1",
+)
+_IMAGES_AT_ONCE = 8
+
+
+@contextlib.contextmanager
+def _repeatable() -> Iterator[None]:
+    """One thread: sums over threads may be added in another order on the next run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fold(weight: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer without bias and the batch norm after it, in float64."""
+    gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    bias = norm.bias.double() - norm.running_mean.double() * gain
+    return weight.double() * gain.reshape(-1, *[1] * (weight.dim() - 1)), bias
+
+
+def _ranges(model: FloatModel, images: Tensor, percentile: float) -> dict[str, float]:
+    """The given percentile of |value| of every stage (three rows of a block together)."""
+    seen: dict[str, list[np.ndarray]] = {}
+    for part in images.split(_IMAGES_AT_ONCE):
+        trace: dict[str, Tensor] = {}
+        model(part, trace=trace)
+        for stage, maps in trace.items():
+            values = maps.abs().flatten()
+            if percentile >= 100:
+                values = values.max()[None]
+            seen.setdefault(scale_name(stage), []).append(values.to(torch.float64).numpy())
+    ranges = {}
+    for name, parts in seen.items():
+        value = float(np.percentile(np.concatenate(parts), percentile))
+        if not math.isfinite(value):
+            raise ValueError(f"the float network gives values that are not finite at {name}")
+        ranges[name] = value if value > 0 else 1.0  # a dead map: any scale will do
+    return ranges
+
+
+def quantise_layer(
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    input_scale: Tensor,
+    input_zero: Tensor,
+    output_scale: float,
+    acc_bits: int,
+    name: str,
+) -> LayerWeights:
+    """One array layer.
+
+    Parameters
+    ----------
+    weight : float64 tensor [out, in, rows, cols]
+    bias : float64 tensor [out]
+    input_scale, input_zero : tensors [in]
+        Scale and zero point of each input channel.
+    output_scale : float
+        Of the map, or of the pre-activation.
+    acc_bits : int
+        Signed bits of the bias.
+    name : str
+        For the warning.
+
+    Warns
+    -----
+    UserWarning
+        If a bias does not fit beside weights of full precision: then the channel's weights are made
+        coarser until it does.
+    """
+    folded = weight * input_scale[None, :, None, None]
+    limit = 2 ** (acc_bits - 1)
+    rows, biases, multipliers, shifts, coarse = [], [], [], [], 0
+    for row, offset in zip(folded, bias.tolist(), strict=True):
+        largest = float(row.abs().max())
+        # A channel without weights still needs a scale, for its bias.
+        ratio = largest / 127 / output_scale if largest > 0 else 2.0**-8
+        ratio = max(ratio, 2.0**-24)  # below, the multiplier would lose bits
+        widened = False
+        while True:
+            multiplier, shift = fixed_point(ratio)
+            step = output_scale * multiplier / 2**shift
+            whole = torch.round(row / step).clamp(-127, 127)
+            zero = int((whole.sum(dim=(1, 2)) * input_zero).sum())
+            folded_bias = round(offset / step) - zero
+            if -limit <= folded_bias < limit:
+                break
+            ratio, widened = 2 * ratio, True
+        coarse += widened and largest > 0
+        rows.append(whole)
+        biases.append(folded_bias)
+        multipliers.append(multiplier)
+        shifts.append(shift)
+    if coarse:
+        warnings.warn(
+            f"{name}: weights of {coarse} channels made coarser, so that their bias fits",
+            stacklevel=2,
+        )
+    return constants(torch.stack(rows), biases, multipliers, shifts)
+
+
+def _quantise_classifier(model: FloatModel, config: ModelConfig) -> tuple[dict, float]:
+    """Both classifier layers and the scale of the logits (Eq. 14)."""
+    first, norm, _, last = model.out_classifier.out_classifier
+    weight, bias = _fold(first.weight, norm)
+    bias = bias + first.bias.double() * norm.weight.double() / torch.sqrt(
+        norm.running_var.double() + norm.eps
+    )
+    # W1 p is to have scale 2**-shift of x, whose scale is 1/256; one step of p is 1 / (127 n).
+    weight = weight / (127 * config.n) / HIDDEN_SCALE
+    bias = bias / HIDDEN_SCALE
+    rows, biases, shifts = [], [], []
+    for row, offset in zip(weight, bias.tolist(), strict=True):
+        shift = 31
+        while shift > 1 and (
+            float(row.abs().max()) * 2**shift > 127.49 or abs(offset) * 2**shift > 2**30
+        ):
+            shift -= 1
+        rows.append(torch.round(row * 2**shift).clamp(-127, 127))
+        biases.append(max(-(2**30), min(2**30, round(offset * 2**shift))))
+        shifts.append(shift)
+        if float(row.abs().max()) * 2**shift > 127.5:
+            warnings.warn("classifier.0: a weight is too large and was clipped", stacklevel=3)
+    layers = {
+        "classifier.0": constants(
+            torch.stack(rows)[:, :, None, None], biases, [1] * len(rows), shifts
+        )
+    }
+    # Both outputs share one scale, or argmax and thresholds would be wrong.
+    weight, bias = last.weight.double(), last.bias.double()
+    scale = max(
+        float(weight.abs().max()) * SWISH_SCALE / 127, float(bias.abs().max()) / 2**30, 1e-30
+    )
+    whole = torch.round(weight * SWISH_SCALE / scale)[:, :, None, None]
+    biases = [round(value / scale) for value in bias.tolist()]
+    layers["classifier.1"] = constants(whole, biases, [1, 1], [0, 0])
+    return layers, scale
+
+
+@torch.no_grad()
+def quantise(model: FloatModel, images: Tensor, *, percentile: float = 100.0) -> Weights:
+    """Integer weights of a float network.
+
+    Parameters
+    ----------
+    model : FloatModel
+        Used in eval mode and left as it was.
+    images : uint8 tensor [B, in_channels, h, w]
+        Calibration pictures.
+    percentile : float
+        Of the absolute values of a map that its range covers: 100 takes the maximum; a little less
+        (99.99) gives finer steps and saturates the rest.
+
+    Raises
+    ------
+    ValueError
+        Percentile not in 50..100, a network with values that are not finite, or one whose scales
+        no multiplier reaches.
+    """
+    if not 50 <= percentile <= 100:
+        raise ValueError(f"percentile must be 50..100, not {percentile}")
+    training = model.training
+    model.eval()
+    try:
+        with _repeatable():
+            return _quantise(model, images, percentile)
+    finally:
+        model.train(training)
+
+
+def _quantise(model: FloatModel, images: Tensor, percentile: float) -> Weights:
+    config = model.config
+    d, c = config.state_channels, config.head_channels[3]
+    ranges = _ranges(model, images, percentile)
+    scales = {name: high / 255 for name, high in ranges.items() if name.endswith(_RELU_STAGES)}
+    scales |= {"pixel": 1.0, "gru.state": STATE_SCALE, "gru.reset": STATE_SCALE}
+    scales |= {"gru.update": 1 / 256, "classifier": HIDDEN_SCALE}
+    layers: dict[str, LayerWeights] = {}
+
+    def add(name: str, weight: Tensor, bias: Tensor, parts: list, output_scale: float) -> None:
+        """Quantise one layer; `parts`: (channels, scale, zero point) of each joined input."""
+        while weight.dim() < 4:
+            weight = weight.unsqueeze(2)  # 1-D kernels get one row
+        layers[name] = quantise_layer(
+            weight.double(),
+            bias.double(),
+            input_scale=torch.cat([torch.full((k,), s, dtype=torch.float64) for k, s, _ in parts]),
+            input_zero=torch.cat([torch.full((k,), z, dtype=torch.float64) for k, _, z in parts]),
+            output_scale=output_scale,
+            acc_bits=config.acc_bits,
+            name=name,
+        )
+
+    for head in range(config.heads):
+        part = (config.in_channels, 1.0, 0)
+        for number, block in enumerate(getattr(model, f"raster_cnn_{head}").children(), start=1):
+            name = f"head{head}.block{number}"
+            add(name, *_fold(block.conv.weight, block.bn), [part], scales[name])
+            part = (config.head_channels[number - 1], scales[name], -128)
+
+    exp_table, feature_scales = None, [scales[f"head{h}.block4"] for h in range(config.heads)]
+    if config.spatial:
+        # One table serves all heads, so they share the scale of S.
+        step = max(ranges[f"attention{head}.score"] for head in range(config.heads)) / 127
+        exp_table = make_exp_table(step)
+        for head in range(config.heads):
+            name, relu_scale = f"attention{head}", scales[f"head{head}.block4"]
+            attend = getattr(model.raster_att, f"spatial_attention_{head}")
+            root = math.sqrt(d)
+            # S and V A have no weights to widen, so K and V take the widening.
+            score = fixed_point(STATE_SCALE * ranges[f"{name}.key"] / 127 / (root * step))
+            key_scale = score[0] / 2 ** score[1] * root * step / STATE_SCALE
+            gain = min(256, math.floor(256 * relu_scale * 127 / ranges[f"{name}.output"]))
+            if gain < 1:
+                raise ValueError(f"{name}: the attended values are too large beside the features")
+            output_scale = 256 * relu_scale / gain
+            mix = fixed_point(ranges[f"{name}.value"] / 127 * WEIGHT_SCALE / output_scale)
+            value_scale = mix[0] / 2 ** mix[1] * output_scale / WEIGHT_SCALE
+            parts = [(c, relu_scale, -128)]
+            add(f"{name}.key", attend.key_conv.weight, torch.zeros(d), parts, key_scale)
+            add(f"{name}.value", attend.value_conv.weight, torch.zeros(c), parts, value_scale)
+            layers[f"{name}.score"] = constants(None, [0], [score[0]], [score[1]])
+            layers[f"{name}.mix"] = constants(None, [gain], [mix[0]], [mix[1]])
+            scales |= {f"{name}.key": key_scale, f"{name}.score": step}
+            scales |= {f"{name}.weights": WEIGHT_SCALE, f"{name}.value": value_scale}
+            scales[f"{name}.output"] = feature_scales[head] = output_scale
+
+    features = [(c, scale, config.feature_zero_point) for scale in feature_scales]
+    state = (d, STATE_SCALE, 0)
+    prj = model.raster_att.channel_prj
+    if config.channel_attention:
+        first, second = prj.channel_att[0], prj.channel_att[2]
+        count = config.features  # float order [C : H], integer order [H : C]
+        weight = torch.cat([first.weight[:, count:], first.weight[:, :count]], dim=1)
+        name = "channel_attention.hidden"
+        add("channel_attention.0", weight, first.bias, [state, *features], scales[name])
+        parts = [(config.attention_hidden, scales[name], -128)]
+        add("channel_attention.1", second.weight, second.bias, parts, SIGMOID_SCALE)
+    for name, place, parts in (
+        ("projection.0", 0, features),
+        ("projection.1", 3, [(d, scales["projection.0"], -128)]),
+    ):
+        folded = _fold(prj.projection[place].weight, prj.projection[place + 1])
+        add(name, *folded, parts, scales[name])
+    feature = (d, scales["projection.1"], -128)
+    for name, conv in (("reset", model.cell.conv_reset), ("update", model.cell.conv_update)):
+        weight = torch.cat([conv.weight[:, d:], conv.weight[:, :d]], dim=1)  # [F : H] to [H : F]
+        add(f"gru.{name}", weight, conv.bias, [state, feature], SIGMOID_SCALE)
+    conv = model.cell.conv_h
+    add("gru.candidate", conv.weight, conv.bias, [feature, state], TANH_SCALE)
+
+    found, scales["logit"] = _quantise_classifier(model, config)
+    layers.update(found)
+    weights = Weights(layers, KNOTS.clone(), exp_table, scales, config.digest, config.name)
+    weights.check(config, "quantised weights")
+    return weights
+
+
+def dequantise(
+    config: ModelConfig, weights: Weights, trace: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Real values (float64) of an integer trace's stored bytes, by stage."""
+    real = {}
+    for name, stored in trace.items():
+        values = stored.to(torch.float64)
+        if name == "gru.update":
+            real[name] = decode_unit(stored.to(torch.int64)).to(torch.float64) / 256
+        elif name == "channel_attention.output":
+            part = "attention{}.output" if config.spatial else "head{}.block4"
+            scale = torch.tensor(
+                [weights.scales[part.format(head)] for head in range(config.heads)],
+                dtype=torch.float64,
+            ).repeat_interleave(config.head_channels[3])
+            real[name] = (values - config.feature_zero_point) * scale[:, None]
+        else:
+            zero = -128 if scale_name(name).endswith(_RELU_STAGES) else 0
+            real[name] = (values - zero) * weights.scales[scale_name(name)]
+    return real
+
+
+def default_weights(config: ModelConfig, seed: int = 0) -> Weights:
+    """Weights of a seeded random network calibrated on scikit-image's photographs.
+
+    Not trained: its answers mean nothing, but every map is alive. Needs no file and no download;
+    the same call gives the same bytes.
+    """
+    with _repeatable():
+        images = calibration_images(config)
+        return quantise(calibrated_model(config, images, seed), images)

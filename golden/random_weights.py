@@ -1,4 +1,4 @@
-"""Random but valid integer weights for hardware tests: no network, no calibration, all ranges used."""
+"""Random but valid integer weights for hardware tests: no calibration, all ranges used."""
 
 from __future__ import annotations
 
@@ -11,40 +11,12 @@ from golden.activation import KNOTS
 from golden.attention import WEIGHT_SCALE, make_exp_table
 from golden.config import LayerShape, ModelConfig
 from golden.conv_gru import STATE_SCALE
-from golden.weights import LayerWeights, Weights
+from golden.requant import fixed_point
+from golden.weights import LayerWeights, Weights, constants, scale_name
 
 # Root mean square of a map's (byte - zero point) that the random constants aim at.
 _PIXEL, _RELU, _SIGNED, _STATE, _RESET = 70.0, 90.0, 45.0, 60.0, 35.0
 _PRE_ACTIVATION = 110.0  # of -511..511: gates spread, few of them saturated
-
-
-def fixed_point(ratio: float) -> tuple[int, int]:
-    """The smallest ``multiplier / 2**shift >= ratio`` with an 8-bit multiplier (128..255 if it can be).
-
-    Parameters
-    ----------
-    ratio : float
-        Positive, at most 127.5.
-
-    Returns
-    -------
-    (multiplier, shift)
-        Less than 1/128 above `ratio` for ratios from 2^-24 up. Below, the shift stays 31.
-
-    Raises
-    ------
-    ValueError
-        A ratio that no multiplier 1..255 and shift 1..31 reaches.
-    """
-    if not (ratio > 0 and math.isfinite(ratio)):
-        raise ValueError(f"a requantisation ratio must be positive and finite, not {ratio}")
-    shift = 31
-    while shift > 1 and math.ceil(ratio * 2**shift) > 255:
-        shift -= 1
-    multiplier = math.ceil(ratio * 2**shift)
-    if multiplier > 255:
-        raise ValueError(f"a requantisation ratio must be at most 127.5, not {ratio}")
-    return multiplier, shift
 
 
 def _input_moments(layer: LayerShape, config: ModelConfig) -> tuple[Tensor, Tensor]:
@@ -87,8 +59,8 @@ def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Wei
     seed : int
     extreme : bool
         False: maps spread over their whole range on any lively picture, with channels of different
-        loudness; gates mostly between their ends. True: every weight +127 or -127 (whole channels of
-        one sign among them), biases at both ends of their range, multipliers 0, 1, 128, 255 and
+        loudness; gates mostly between their ends. True: every weight +127 or -127 (whole channels
+        of one sign among them), biases at both ends of their range, multipliers 0, 1, 128, 255 and
         shifts 1..31 mixed, so that most maps saturate: for overflow, not for realism.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -121,7 +93,7 @@ def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Wei
             folded = (weight.sum(dim=(2, 3)) * zero).sum(dim=1)
             limit = 2 ** (config.acc_bits - 1)
             bias = (steps.round().to(torch.int64) - folded).clamp(-limit, limit - 1)
-            layers[shape.name] = _layer(weight, bias, multiplier, shift)
+            layers[shape.name] = constants(weight, bias, multiplier, shift)
     exp_table = None
     if config.spatial:
         exp_table = make_exp_table(0.03)
@@ -131,31 +103,15 @@ def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Wei
             gain = int(torch.randint(64, 257, (1,), generator=generator))
             if extreme:
                 score, mix, gain = (255, 9), (255, 8), 256
-            layers[f"attention{head}.score"] = _constants(0, *score)
-            layers[f"attention{head}.mix"] = _constants(gain, *mix)
-    scales = {stage.name.split(".row")[0]: 1.0 for stage in config.stages}
+            layers[f"attention{head}.score"] = constants(None, [0], [score[0]], [score[1]])
+            layers[f"attention{head}.mix"] = constants(None, [gain], [mix[0]], [mix[1]])
+    scales = {scale_name(stage.name): 1.0 for stage in config.stages}
     scales |= {"gru.state": STATE_SCALE, "gru.reset": STATE_SCALE, "gru.update": 1 / 256}
     scales |= {name: WEIGHT_SCALE for name in scales if name.endswith(".weights")}
     scales |= {"pixel": 1.0, "classifier": 1 / 256, "logit": 1e-5}
     weights = Weights(layers, KNOTS.clone(), exp_table, scales, config.digest, config.name)
     weights.check(config, "random weights")
     return weights
-
-
-def _layer(weight: Tensor, bias: Tensor, multiplier: Tensor, shift: Tensor) -> LayerWeights:
-    return LayerWeights(
-        weight.to(torch.int8), bias.to(torch.int32), multiplier.to(torch.uint8), shift.to(torch.uint8)
-    )
-
-
-def _constants(bias: int, multiplier: int, shift: int) -> LayerWeights:
-    """A layer without weight: one bias (or gain), multiplier and shift."""
-    return LayerWeights(
-        None,
-        torch.tensor([bias], dtype=torch.int32),
-        torch.tensor([multiplier], dtype=torch.uint8),
-        torch.tensor([shift], dtype=torch.uint8),
-    )
 
 
 def _extreme_layer(config: ModelConfig, weight: Tensor, generator: torch.Generator) -> LayerWeights:
@@ -169,7 +125,7 @@ def _extreme_layer(config: ModelConfig, weight: Tensor, generator: torch.Generat
     middle = int(weight[0].numel() * 127 * 64)
     bias = choose([-limit, limit - 1, 0, 0, middle, -middle, 1, -1])
     multiplier = choose([0, 1, 128, 255, 255, 200])
-    return _layer(weight, bias, multiplier, choose([1, 2, 14, 18, 20, 22, 24, 31]))
+    return constants(weight, bias, multiplier, choose([1, 2, 14, 18, 20, 22, 24, 31]))
 
 
 def _random_classifier(
@@ -179,18 +135,18 @@ def _random_classifier(
     generator: torch.Generator,
     extreme: bool,
 ) -> LayerWeights:
-    """Power-of-two constants: x spreads over about -4096..4095 (all of it, and beyond, if extreme)."""
+    """Power-of-two constants: x spreads over much of -4096..4095 (and beyond if extreme)."""
     out = shape.out_channels
     one = torch.ones(out, dtype=torch.int64)
     if shape.name == "classifier.1":
         bias = torch.randint(-(2**24), 2**24, (out,), generator=generator)
         if extreme:
             bias = torch.tensor([2**30, -(2**30)])
-        return _layer(weight, bias, one, 0 * one)
+        return constants(weight, bias, one, 0 * one)
     spread = 73 * config.n * 120 * math.sqrt(config.state_channels)  # of W1 p
     shift = max(1, min(31, math.floor(math.log2(spread / 1000))))
     bias = torch.randint(-(2**9), 2**9, (out,), generator=generator) << shift
     if extreme:
         bias = torch.where(bias >= 0, 2**30, -(2**30))
-        return _layer(weight, bias, one, one)
-    return _layer(weight, bias.clamp(-(2**30), 2**30), one, shift * one)
+        return constants(weight, bias, one, one)
+    return constants(weight, bias.clamp(-(2**30), 2**30), one, shift * one)

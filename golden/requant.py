@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 PRE_ACTIVATION_LIMIT = 511  # sigmoid and tanh look at 9 bits and a sign
@@ -39,3 +41,33 @@ def signed(value: Tensor) -> Tensor:
 def pre_activation(value: Tensor) -> Tensor:
     """Saturate to -511..511: what sigmoid and tanh take."""
     return value.clamp(-PRE_ACTIVATION_LIMIT, PRE_ACTIVATION_LIMIT)
+
+
+def fixed_point(ratio: float) -> tuple[int, int]:
+    """The smallest ``multiplier / 2**shift >= ratio`` with an 8-bit multiplier.
+
+    Parameters
+    ----------
+    ratio : float
+        Positive, at most 127.5.
+
+    Returns
+    -------
+    (multiplier, shift)
+        Multiplier 128..255, less than 1/128 above `ratio`, for ratios from 2^-24 to 127.5;
+        below, the shift stays 31 and the multiplier gets small.
+
+    Raises
+    ------
+    ValueError
+        A ratio that no multiplier 1..255 and shift 1..31 reaches.
+    """
+    if not (ratio > 0 and math.isfinite(ratio)):
+        raise ValueError(f"a requantisation ratio must be positive and finite, not {ratio}")
+    shift = 31
+    while shift > 1 and math.ceil(ratio * 2**shift) > 255:
+        shift -= 1
+    multiplier = math.ceil(ratio * 2**shift)
+    if multiplier > 255:
+        raise ValueError(f"a requantisation ratio must be at most 127.5, not {ratio}")
+    return multiplier, shift

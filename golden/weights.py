@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ _CONSTANTS = ("bias", "multiplier", "shift")  # present in every layer
 _METADATA_KEY = "rasca"  # one key: the order of several is not fixed in the file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerWeights:
     """Constants of one layer.
 
@@ -52,6 +52,21 @@ class LayerWeights:
         )
 
 
+def constants(
+    weight: Tensor | None,
+    bias: Sequence[int] | Tensor,
+    multiplier: Sequence[int] | Tensor,
+    shift: Sequence[int] | Tensor,
+) -> LayerWeights:
+    """LayerWeights of plain numbers, in the types of the file; ranges are not checked here."""
+    return LayerWeights(
+        None if weight is None else weight.to(torch.int8),
+        torch.as_tensor(bias).to(torch.int32),
+        torch.as_tensor(multiplier).to(torch.uint8),
+        torch.as_tensor(shift).to(torch.uint8),
+    )
+
+
 def layer_shapes(config: ModelConfig) -> dict[str, tuple[int, int, int, int] | None]:
     """Weight shape of every layer in a weights file, None for the two layers without weights."""
     shapes: dict[str, tuple[int, int, int, int] | None] = {
@@ -64,7 +79,12 @@ def layer_shapes(config: ModelConfig) -> dict[str, tuple[int, int, int, int] | N
     return shapes
 
 
-@dataclass(frozen=True)
+def scale_name(stage: str) -> str:
+    """Name of a stage's scale: the three rows of a block share one."""
+    return stage.split(".row")[0]
+
+
+@dataclass(frozen=True, eq=False)
 class Weights:
     """All constants of one network.
 
@@ -76,9 +96,9 @@ class Weights:
     exp_table : uint8 tensor [256] or None
         Table of the softmax; None without spatial attention.
     scales : mapping of str to float
-        Real value of one step: of every stage without its row (``head0.block1``, ...,
-        ``gru.state``), of ``logit``, ``pixel`` and ``classifier`` (= x, 1/256). Only reports and
-        thresholds need them.
+        Real value of one step: of every stage by `scale_name` (but ``channel_attention.output``,
+        whose parts keep the scale of each head's P), of ``logit``, ``pixel`` and ``classifier``
+        (= x, 1/256). Only reports and thresholds need them.
     config_digest, config_name : str
         Of the ModelConfig these weights are for.
     """
@@ -88,7 +108,7 @@ class Weights:
     exp_table: Tensor | None
     scales: Mapping[str, float]
     config_digest: str
-    config_name: str = field(default="unnamed", compare=False)
+    config_name: str = "unnamed"
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by their name in the file, sorted."""
@@ -129,7 +149,8 @@ class Weights:
                 f"not for {config.name} ({config.digest[:12]})"
             )
         shapes = layer_shapes(config)
-        missing, extra = sorted(set(shapes) - set(self.layers)), sorted(set(self.layers) - set(shapes))
+        missing = sorted(set(shapes) - set(self.layers))
+        extra = sorted(set(self.layers) - set(shapes))
         if missing:
             raise ValueError(f"{source}: layer {missing[0]} is missing")
         if extra:
@@ -148,7 +169,9 @@ class Weights:
             table = self.exp_table.to(torch.int64)
             if table[0] != 255 or bool((table.diff() > 0).any()):
                 raise ValueError(f"{source}: exp_table must begin at 255 and never rise")
-        for name in ("logit", *(stage.name.split(".row")[0] for stage in config.stages)):
+        for name in ["logit", *(scale_name(stage.name) for stage in config.stages)]:
+            if name == "channel_attention.output":
+                continue  # every head's part has its own: that of what went in
             value = self.scales.get(name)
             if not isinstance(value, float) or not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{source}: scale {name} must be a positive number, not {value!r}")
@@ -207,7 +230,8 @@ class Weights:
 
 def _check_tensor(source: str, name: str, tensor: Tensor, shape: tuple, dtype: torch.dtype) -> None:
     if tuple(tensor.shape) != tuple(shape):
-        raise ValueError(f"{source}: {name} must have shape {tuple(shape)}, not {tuple(tensor.shape)}")
+        found = tuple(tensor.shape)
+        raise ValueError(f"{source}: {name} must have shape {tuple(shape)}, not {found}")
     if tensor.dtype != dtype:
         raise ValueError(f"{source}: {name} must be {_word(dtype)}, not {_word(tensor.dtype)}")
 
