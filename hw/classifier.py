@@ -1,6 +1,7 @@
-"""Classifier: pooled state -> FC -> hard-swish -> FC -> decision, on one multiplier beside the array."""
+"""Classifier: pooled state, FC, hard-swish, FC, decision; on one multiplier beside the array."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from amaranth import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
@@ -12,6 +13,7 @@ X_BITS = 13  # x, scale 1/256: -4096..4095
 Y_BITS = 16  # y = hard-swish(x): -576..24570
 A_BITS = 18  # operand that carries p, y, or x * 32
 SHIFT_BITS = 5
+MAX_SHIFT = 31
 _DIGIT_BITS = 5  # the hard-swish factor (0..1536, 11 bits) is multiplied in two digits
 _LIMIT = 2**30  # half the range of the 32-bit accumulator; the bias has the rest
 _HIDDEN_LIMIT = _LIMIT // (24570 * 127)
@@ -68,12 +70,19 @@ class TreeMultiplier(wiring.Component):
             raise ValueError(f"a must have at least 1 bit, not {a_shape.width}")
         if b_shape.width < 2:
             raise ValueError(f"b must have at least 2 bits, not {b_shape.width}")
-        self.latency = (b_shape.width - 1).bit_length()
-        super().__init__({
-            "a": In(a_shape),
-            "b": In(b_shape),
-            "o": Out(Shape(a_shape.width + b_shape.width, a_shape.signed or b_shape.signed)),
-        })
+        self.latency = self.cycles(b_bits=b_shape.width)
+        super().__init__(
+            {
+                "a": In(a_shape),
+                "b": In(b_shape),
+                "o": Out(Shape(a_shape.width + b_shape.width, a_shape.signed or b_shape.signed)),
+            }
+        )
+
+    @staticmethod
+    def cycles(*, b_bits: int) -> int:
+        """Latency for a ``b`` of so many bits."""
+        return (b_bits - 1).bit_length()
 
     def elaborate(self, platform):
         m = Module()
@@ -92,12 +101,61 @@ class TreeMultiplier(wiring.Component):
                     value = low - high if last else low + high
                 else:
                     value = -low if negative and i == bits - 1 else low
-                total = Signal(Shape.cast(value.shape()), name=f"sum{level + 1}_{i // 2}")
+                total = Signal(value.shape(), name=f"sum{level + 1}_{i // 2}", reset_less=True)
                 m.d.sync += total.eq(value)
                 sums.append((total, shift))
             rows = sums
         m.d.comb += self.o.eq(rows[0][0])
         return m
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Timing:
+    """When the classifier does what.
+
+    "Issue" is the cycle in which a value's read address stands.
+    """
+
+    channels: int
+    hidden: int
+
+    @property
+    def capture(self) -> int:
+        """Issue of the last product of a sum -> the sum stands in the accumulator."""
+        return 5 + TreeMultiplier.cycles(b_bits=8)
+
+    @property
+    def x_ready(self) -> int:
+        """Issue of the last product of an FC1 sum -> x may be read: longest shift, round, write."""
+        return self.capture + 1 + (MAX_SHIFT - 1) + 4
+
+    @property
+    def y_ready(self) -> int:
+        """Issue of the last product of a hard-swish -> y may be read."""
+        return self.capture + 2
+
+    @property
+    def slot(self) -> int:
+        """Cycles from one FC1 output to the next: d products, or the longest serial shift."""
+        return max(self.channels, MAX_SHIFT + 1)
+
+    @property
+    def swish_wait(self) -> int:
+        """End of the last FC1 slot -> first hard-swish: the last x comes in time, before any y."""
+        after = max(self.x_ready - 2 * (self.hidden - 1), self.x_ready - self.y_ready)
+        return max(0, self.channels - 1 + after - self.slot)
+
+    @property
+    def fc2_wait(self) -> int:
+        """End of the hard-swish phase -> first FC2 product: the last y is read in time."""
+        return max(0, self.y_ready - self.hidden)
+
+    @property
+    def cycles(self) -> int:
+        """``start`` -> ``o_valid``: last p written, all products, last sum, decision."""
+        fc1 = self.hidden * self.slot + self.swish_wait
+        issues = fc1 + 2 * self.hidden + self.fc2_wait + 2 * self.hidden
+        return _POOL_STAGES + issues - 1 + self.capture + 2
 
 
 def constant_words(
@@ -148,12 +206,12 @@ class Classifier(wiring.Component):
     columns : int
         n, 1..512; d * n at most 33285 (32-bit accumulator).
     bias_bits : int
-        Signed bits of an FC1 bias, 2..31.
+        Signed bits of an FC1 bias, 2..32; the bias itself at most 2**30 in size.
     weights : sequence of int or None
         First contents, -128..127: W1 row after row (an output's d weights), then W2. None: zeros.
     constants : sequence of int or None
-        First contents as `constant_words` gives them. None: zeros; a shift of 0 is no valid constant,
-        so such a block must be loaded before its first run.
+        First contents as `constant_words` gives them. None: zeros; a shift of 0 is no valid
+        constant, so such a block must be loaded before its first run.
 
     Attributes
     ----------
@@ -172,8 +230,8 @@ class Classifier(wiring.Component):
     start : In(1)
         Pulse, from the cycle after the last ``p_en`` on. Ignored while busy.
     abort : In(1)
-        Forgets the run in progress: no ``o_valid``, outputs unchanged, ready for a start in the next
-        cycle. Wins over ``start``. Stored p stay.
+        Forgets the run in progress: no ``o_valid``, outputs unchanged, ready for a start in the
+        next cycle. Wins over ``start``. Stored p stay.
     busy : Out(1)
         From the cycle after ``start`` to the cycle before ``o_valid``.
     stop_enable, skip_enable : In(1)
@@ -214,9 +272,10 @@ class Classifier(wiring.Component):
                 f"channels * columns must be at most {_POOLED_LIMIT} "
                 f"(32-bit accumulator), not {channels * columns}"
             )
-        if not 2 <= bias_bits <= 31:
-            raise ValueError(f"bias_bits must be 2..31, not {bias_bits}")
-        self.channels, self.hidden, self.columns, self.bias_bits = channels, hidden, columns, bias_bits
+        if not 2 <= bias_bits <= 32:
+            raise ValueError(f"bias_bits must be 2..32, not {bias_bits}")
+        self.channels, self.hidden = channels, hidden
+        self.columns, self.bias_bits = columns, bias_bits
         weights = [0] * self.weight_words if weights is None else list(weights)
         constants = [0] * self.constant_count if constants is None else list(constants)
         if len(weights) != self.weight_words:
@@ -233,31 +292,34 @@ class Classifier(wiring.Component):
         if any(not 0 <= value < 1 << self.constant_bits for value in constants):
             raise ValueError(f"constants must be words of {self.constant_bits} bits")
         self.weights, self.constants = weights, constants
-        super().__init__({
-            "p_en": In(1),
-            "p_channel": In(max(1, (channels - 1).bit_length())),
-            "p_sum": In(signed((128 * columns - 1).bit_length() + 1)),
-            "p_max": In(signed(8)),
-            "start": In(1),
-            "abort": In(1),
-            "busy": Out(1),
-            "stop_enable": In(1),
-            "stop_threshold": In(signed(32)),
-            "skip_enable": In(1),
-            "skip_threshold": In(signed(32)),
-            "o_valid": Out(1),
-            "logit0": Out(signed(32)),
-            "logit1": Out(signed(32)),
-            "stop": Out(1),
-            "skip": Out(1),
-            "w_en": In(1),
-            "w_addr": In((self.weight_words - 1).bit_length()),
-            "w_data": In(8),
-            "c_en": In(1),
-            "c_addr": In((self.constant_count - 1).bit_length()),
-            "c_data": In(self.constant_bits),
-        })
+        super().__init__(
+            {
+                "p_en": In(1),
+                "p_channel": In(max(1, (channels - 1).bit_length())),
+                "p_sum": In(signed((128 * columns - 1).bit_length() + 1)),
+                "p_max": In(signed(8)),
+                "start": In(1),
+                "abort": In(1),
+                "busy": Out(1),
+                "stop_enable": In(1),
+                "stop_threshold": In(signed(32)),
+                "skip_enable": In(1),
+                "skip_threshold": In(signed(32)),
+                "o_valid": Out(1),
+                "logit0": Out(signed(32)),
+                "logit1": Out(signed(32)),
+                "stop": Out(1),
+                "skip": Out(1),
+                "w_en": In(1),
+                "w_addr": In((self.weight_words - 1).bit_length()),
+                "w_data": In(8),
+                "c_en": In(1),
+                "c_addr": In((self.constant_count - 1).bit_length()),
+                "c_data": In(self.constant_bits),
+            }
+        )
         self._multiplier = TreeMultiplier(a_shape=signed(A_BITS), b_shape=signed(8))
+        self._timing = _Timing(channels=channels, hidden=hidden)
 
     # ---- sizes ----
 
@@ -281,51 +343,26 @@ class Classifier(wiring.Component):
         """Signed bits of p."""
         return (256 * self.columns - 1).bit_length() + 1
 
-    # ---- timing; "issue" is the cycle in which a value's read address stands ----
-
-    @property
-    def _capture(self) -> int:
-        """Issue of the last product of a sum -> the sum stands in the accumulator."""
-        return 5 + self._multiplier.latency
-
-    @property
-    def _x_ready(self) -> int:
-        """Issue of the last product of an FC1 sum -> x may be read: longest shift, clamp, round, write."""
-        return self._capture + 1 + 30 + 4
-
-    @property
-    def _y_ready(self) -> int:
-        """Issue of the last product of a hard-swish -> y may be read."""
-        return self._capture + 2
-
-    @property
-    def slot(self) -> int:
-        """Cycles from one FC1 output to the next: d products, or the longest serial shift."""
-        return max(self.channels, 32)
-
-    @property
-    def _swish_wait(self) -> int:
-        """End of the last FC1 slot -> first hard-swish: the last x is read in time and no y overtakes it."""
-        after = max(self._x_ready - 2 * (self.hidden - 1), self._x_ready - self._y_ready)
-        return max(0, self.channels - 1 + after - self.slot)
-
-    @property
-    def _fc2_wait(self) -> int:
-        """End of the hard-swish phase -> first FC2 product: the last y is read in time."""
-        return max(0, self._y_ready - self.hidden)
+    @staticmethod
+    def run_cycles(*, channels: int, hidden: int) -> int:
+        """``start`` -> ``o_valid`` of a classifier of these sizes, without building one."""
+        return _Timing(channels=channels, hidden=hidden).cycles
 
     @property
     def cycles(self) -> int:
         """``start`` -> ``o_valid``."""
-        work = self.hidden * self.slot + self._swish_wait + 2 * self.hidden + self._fc2_wait
-        work += 2 * self.hidden
-        return _POOL_STAGES + work - 1 + self._capture + 2
+        return self._timing.cycles
 
     def elaborate(self, platform):
         m = Module()
         d, hidden = self.channels, self.hidden
-        capture = self._capture
-        attrs = {"no_rw_check": True}  # no read of an address in the cycle of its write is ever used
+        when = self._timing
+        capture = when.capture
+        attrs = {"no_rw_check": True}  # a read in the cycle of its address's write is never used
+
+        def data(shape, name: str | None = None) -> Signal:
+            """A register that holds data only: no reset."""
+            return Signal(shape, name=name, reset_less=True, src_loc_at=1)
 
         value_bits = max(self.pooled_bits, Y_BITS)
         m.submodules.values = values = Memory(
@@ -358,11 +395,11 @@ class Classifier(wiring.Component):
 
         # ---- pooling: p = sum + n * max ----
         pool_en = Signal(_POOL_STAGES - 1)
-        channel = [Signal.like(self.p_channel, name=f"channel{i}") for i in range(1, _POOL_STAGES)]
-        sums = [Signal.like(self.p_sum, name=f"sum{i}") for i in (1, 2)]
-        maximum = Signal(signed(8))
-        scaled = Signal(signed(8 + self.columns.bit_length()))
-        pooled = Signal(signed(self.pooled_bits))
+        channel = [data(self.p_channel.shape(), f"channel{i}") for i in range(1, _POOL_STAGES)]
+        sums = [data(self.p_sum.shape(), f"sum{i}") for i in (1, 2)]
+        maximum = data(signed(8))
+        scaled = data(signed(8 + self.columns.bit_length()))
+        pooled = data(signed(self.pooled_bits))
         m.d.sync += [
             # Stage 1: take the channel
             pool_en.eq(Cat(self.p_en, pool_en)),
@@ -380,7 +417,7 @@ class Classifier(wiring.Component):
 
         # ---- order of work: one product issued a cycle ----
         phase = Signal(Phase)
-        step = Signal(range(max(self.slot, self._swish_wait, self._fc2_wait, hidden)))
+        step = Signal(range(max(when.slot, when.swish_wait, when.fc2_wait, hidden)))
         output = Signal(range(max(2, hidden)))
         v_addr = Signal.like(v_read.addr)
         w_addr = Signal.like(w_read.addr)
@@ -407,16 +444,16 @@ class Classifier(wiring.Component):
                 ]
                 with m.If(valid):
                     m.d.sync += [w_addr.eq(w_addr + 1), v_addr.eq(v_addr + 1)]
-                with m.If(step == self.slot - 1):
+                with m.If(step == when.slot - 1):
                     m.d.sync += [step.eq(0), output.eq(output + 1), v_addr.eq(0)]
                     with m.If(output == hidden - 1):
                         m.d.sync += [
                             output.eq(0),
                             v_addr.eq(d),
-                            phase.eq(Phase.SWISH_WAIT if self._swish_wait else Phase.SWISH),
+                            phase.eq(Phase.SWISH_WAIT if when.swish_wait else Phase.SWISH),
                         ]
             with m.Case(Phase.SWISH_WAIT):
-                with m.If(step == self._swish_wait - 1):
+                with m.If(step == when.swish_wait - 1):
                     m.d.sync += [step.eq(0), phase.eq(Phase.SWISH)]
             with m.Case(Phase.SWISH):
                 m.d.comb += [
@@ -432,10 +469,10 @@ class Classifier(wiring.Component):
                         m.d.sync += [
                             output.eq(0),
                             v_addr.eq(d),
-                            phase.eq(Phase.FC2_WAIT if self._fc2_wait else Phase.FC2),
+                            phase.eq(Phase.FC2_WAIT if when.fc2_wait else Phase.FC2),
                         ]
             with m.Case(Phase.FC2_WAIT):
-                with m.If(step == self._fc2_wait - 1):
+                with m.If(step == when.fc2_wait - 1):
                     m.d.sync += [step.eq(0), phase.eq(Phase.FC2)]
             with m.Case(Phase.FC2):
                 m.d.comb += [
@@ -457,16 +494,16 @@ class Classifier(wiring.Component):
             m.d.sync += [new.eq(old) for new, old in zip(now, tags[-1], strict=True)]
             tags.append(now)
         valids = Cat(*(tag[0] for tag in tags[1:]))
-        digits = Signal(3)
+        digits = data(3)
         m.d.sync += digits.eq(Cat(digit, digits))
 
         # Stage 1: memories read.  Stage 2: their output registers.
         m.d.comb += [v_read.addr.eq(v_addr), w_read.addr.eq(w_addr)]
-        value2, weight2 = Signal(signed(value_bits)), Signal(8)
+        value2, weight2 = data(signed(value_bits)), data(8)
         m.d.sync += [value2.eq(v_read.data.as_signed()), weight2.eq(w_read.data)]
 
         # Stage 3: hard-swish factor, clip(x + 768, 0, 1536)
-        value3, weight3, factor3 = Signal(signed(value_bits)), Signal(8), Signal(11)
+        value3, weight3, factor3 = data(signed(value_bits)), data(8), data(11)
         x2 = Signal(signed(X_BITS))
         raised = Signal(signed(X_BITS + 1))
         m.d.comb += [x2.eq(value2), raised.eq(x2 + 768)]
@@ -479,7 +516,7 @@ class Classifier(wiring.Component):
             m.d.sync += factor3.eq(raised)
 
         # Stage 4: operands
-        a4, b4 = Signal(signed(A_BITS)), Signal(signed(8))
+        a4, b4 = data(signed(A_BITS)), data(signed(8))
         m.d.sync += [a4.eq(value3), b4.eq(weight3.as_signed())]
         with m.If(tags[3][3] == Kind.SWISH):
             with m.If(digits[2]):
@@ -496,10 +533,10 @@ class Classifier(wiring.Component):
             m.d.sync += c_addr.eq(c_addr + 1)
         with m.If(starting[-1]):
             m.d.sync += c_addr.eq(0)
-        constant6 = Signal(self.constant_bits)
+        constant6 = data(self.constant_bits)
         m.d.sync += constant6.eq(c_read.data)
-        begin, shift7, shift8 = Signal(signed(32)), Signal(SHIFT_BITS), Signal(SHIFT_BITS)
-        m.d.sync += shift7.eq(constant6[self.bias_bits:])
+        begin, shift7, shift8 = data(signed(32)), data(SHIFT_BITS), data(SHIFT_BITS)
+        m.d.sync += shift7.eq(constant6[self.bias_bits :])
         with m.Switch(tags[capture - 2][3]):
             with m.Case(Kind.FC1):
                 m.d.sync += begin.eq(constant6[: self.bias_bits].as_signed())
@@ -509,7 +546,7 @@ class Classifier(wiring.Component):
                 m.d.sync += begin.eq(constant6[:32].as_signed())
 
         # Stage 8: sum
-        total = Signal(signed(32))
+        total = data(signed(32))
         with m.If(tags[capture - 1][0]):
             m.d.sync += total.eq(Mux(tags[capture - 1][1], begin, total) + multiplier.o)
             with m.If(tags[capture - 1][1]):
@@ -517,8 +554,8 @@ class Classifier(wiring.Component):
 
         # Stage 9: FC1: shift right one place a cycle, all but the last place.
         done, _, end, done_kind = tags[capture]
-        held, left, shifting = Signal(signed(32)), Signal(SHIFT_BITS), Signal()
-        clamped, clamped_valid = Signal(signed(X_BITS + 1)), Signal()
+        held, left, shifting = data(signed(32)), data(SHIFT_BITS), Signal()
+        clamped, clamped_valid = data(signed(X_BITS + 1)), Signal()
         m.d.sync += clamped_valid.eq(0)
         with m.If(shifting):
             with m.If(left != 0):
@@ -532,7 +569,7 @@ class Classifier(wiring.Component):
                 with m.If(held < -limit):
                     m.d.sync += clamped.eq(-limit)
         second, logits = Signal(), Signal()
-        difference = Signal(signed(33))
+        difference = data(signed(33))
         m.d.sync += logits.eq(0)
         with m.If(done & end):
             with m.If(done_kind == Kind.FC1):
@@ -546,7 +583,7 @@ class Classifier(wiring.Component):
                     m.d.sync += held.eq(total)
 
         # Round: the place that is left
-        x, x_valid = Signal(signed(X_BITS)), Signal()
+        x, x_valid = data(signed(X_BITS)), Signal()
         rounded = Signal(signed(X_BITS + 1))
         top = (1 << X_BITS - 1) - 1
         m.d.comb += rounded.eq((clamped + 1) >> 1)
