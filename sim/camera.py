@@ -10,7 +10,7 @@ The four faults of DESIGN.md section 5 are pictures (`truncated`, `short_line`, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -126,13 +126,15 @@ class Schedule:
     cycle: clock cycle of each entry, strictly rising.
     rgb: 0xRRGGBB of each entry.
     flags: VALID, START, LINE_END, FRAME_END, or'ed.
-    arrivals: per frame, the cycle of the last pixel of each complete row group.
+    starts: per shot, the cycle of its first pixel.
+    lines: per shot, the cycle of the last pixel of each of its lines.
     """
 
     cycle: np.ndarray
     rgb: np.ndarray
     flags: np.ndarray
-    arrivals: tuple[tuple[int, ...], ...] = field(default=())
+    starts: tuple[int, ...]
+    lines: tuple[tuple[int, ...], ...]
 
     def write(self, path: Path) -> None:
         """Text file that sim/tb.sv plays: one entry a line, cycle (decimal), rgb, flags (hex)."""
@@ -145,13 +147,14 @@ def play(shots: Sequence[Shot], *, start: int = 16) -> Schedule:
     cycles: list[np.ndarray] = []
     words: list[np.ndarray] = []
     marks: list[np.ndarray] = []
-    arrivals: list[tuple[int, ...]] = []
+    starts: list[int] = []
+    lines: list[tuple[int, ...]] = []
     now = Fraction(start)
     earliest = start  # first cycle that is still free
     for number, shot in enumerate(shots):
         timing = shot.timing
         random = np.random.default_rng([timing.seed, number])
-        groups: list[int] = []
+        ends: list[int] = []
         for index, line in enumerate(shot.picture.lines):
             count = len(line)
             scale = lcm(now.denominator, timing.pixel.denominator)
@@ -168,8 +171,9 @@ def play(shots: Sequence[Shot], *, start: int = 16) -> Schedule:
             marks.append(flags)
             last = int(times[-1])
             earliest = last + 1
-            if index % ROWS_PER_GROUP == ROWS_PER_GROUP - 1:
-                groups.append(last)
+            if index == 0:
+                starts.append(int(times[0]))
+            ends.append(last)
             pause = timing.line_blank + int(random.integers(0, timing.gap_line + 1))
             now += count * timing.pixel
             if timing.gap_pixel:
@@ -181,10 +185,11 @@ def play(shots: Sequence[Shot], *, start: int = 16) -> Schedule:
             marks.append(np.array([FRAME_END]))
             earliest += 1
         now += timing.frame_blank + int(random.integers(0, timing.gap_frame + 1))
-        arrivals.append(tuple(groups))
+        lines.append(tuple(ends))
     return Schedule(
         cycle=np.concatenate(cycles),
         rgb=np.concatenate(words),
         flags=np.concatenate(marks),
-        arrivals=tuple(arrivals),
+        starts=tuple(starts),
+        lines=tuple(lines),
     )

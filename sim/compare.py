@@ -92,6 +92,8 @@ class MapLog:
         P, bytes of a memory word.
     operations : int
         Of the row program.
+    banded : bool
+        Scores are logged before the band is put on them.
     """
 
     def __init__(
@@ -101,12 +103,15 @@ class MapLog:
         stages: Mapping[str, tuple[int, int]],
         pixels: int,
         operations: int,
+        banded: bool = False,
     ) -> None:
         self.path, self.locate, self.pixels = path, locate, pixels
         self.sizes, self.last_operation = dict(stages), operations - 1
+        self.banded = banded
         self.places: dict[tuple[int, int, int], tuple[str, int, int, int] | None] = {}
         self.passes: list[Maps] = [Maps()]
         self.steps: list[list[int]] = []  # per frame start: MAC steps per operation before it
+        self.groups: list[list[int]] = [[]]  # per frame start: first steps of row groups before it
         self.unknown = 0  # written words that belong to no map
         self.operation = -1
         self.fresh = False
@@ -144,6 +149,8 @@ class MapLog:
             kind, *words = line.split()
             if kind == "w":
                 self._write(*(int(word, 16) for word in words[1:]))
+            elif kind in ("k", "a"):
+                self._attention(kind, *(int(word, 16) for word in words[1:]))
             elif kind == "s":
                 operation, steps = map(int, words)
                 if operation == 0:
@@ -151,6 +158,9 @@ class MapLog:
                 self.steps[-1].append(steps)
             elif kind == "f":
                 self.fresh = True
+                self.groups.append([])
+            elif kind == "g":
+                self.groups[-1].append(int(words[0]))
             elif kind == "r" and until_row:
                 return
 
@@ -180,6 +190,18 @@ class MapLog:
                     stages[stage][channel, first : first + valid] = values[:valid]
             banks >>= 1
             bank += 1
+
+    def _attention(self, kind: str, head: int, row: int, data: int) -> None:
+        """A row of scores as it is written, or a row of A as the array reads it."""
+        stage = f"attention{head}.{'score' if kind == 'k' else 'weights'}"
+        _, n = self.sizes[stage]
+        values = np.frombuffer(data.to_bytes(self.pixels, "little"), dtype=np.int8)[:n].copy()
+        if self.banded and kind == "k":
+            values[np.abs(np.arange(n) - row) > 2] = 0
+        maps = self.passes[-1].stages
+        if stage not in maps:
+            maps[stage] = np.full(self.sizes[stage], MISSING, dtype=np.int16)
+        maps[stage][row] = values
 
 
 @dataclass(frozen=True, kw_only=True)

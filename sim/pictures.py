@@ -65,7 +65,6 @@ class Scan:
     logits: np.ndarray
     computed: Sequence[int]
     person: bool
-    stopped: bool
 
 
 def draw(

@@ -8,7 +8,8 @@ module tb #(
     parameter int LANES = 2,        // L: banks
     parameter int OPERATIONS = 15,  // of the row program
     parameter int CHANNELS = 48,    // d of the state
-    parameter int WORDS = 1         // words of a state channel
+    parameter int WORDS = 1,        // words of a state channel
+    parameter bit SPATIAL = 0       // there is a spatial attention
 ) (
     input logic clk,
     input logic rst
@@ -150,6 +151,9 @@ module tb #(
     // ---- log: +log=FILE ----
     //   w CYCLE OPERATION BANKS ADDRESS DATA   words written to the maps and the state (hex)
     //   f CYCLE                                first walk step of a frame (decimal)
+    //   g CYCLE                                first walk step of a row group
+    //   k CYCLE HEAD ROW DATA                  row of attention scores, written (hex)
+    //   a CYCLE HEAD ROW DATA                  row of attention weights, as the array reads it (hex)
     //   r CYCLE                                logits of a row group are ready
     //   s OPERATION STEPS                      MAC steps of an operation since the f before (decimal)
     string log_path;
@@ -173,11 +177,29 @@ module tb #(
             end
             $fwrite(log_file, "f %0d\n", cycle);
         end
+        if (play && dut.engine.sequencer.group_first) $fwrite(log_file, "g %0d\n", cycle);
         if (play && dut.engine.sequencer.step)
             steps[dut.engine.sequencer.op] = steps[dut.engine.sequencer.op] + 1;
         if (play && row_valid) begin
             $fwrite(log_file, "r %0d\n", cycle);
             $fflush(log_file);
+        end
+    end
+    if (SPATIAL) begin : g_attention
+        logic [1:0] read = 0;
+        logic [7:0] head[2], row[2];
+        always @(posedge clk) begin
+            if (play && dut.engine.attention.w_en)
+                $fwrite(log_file, "k %0h %0h %0h %h\n", cycle, dut.engine.attention.w_head,
+                        dut.engine.attention.w_row, dut.engine.attention.w_data);
+            if (play && read[1])
+                $fwrite(log_file, "a %0h %0h %0h %h\n", cycle, head[1], row[1],
+                        dut.engine.attention.r_data);
+            read <= {read[0], dut.engine.attention.r_en};
+            head[0] <= 8'(dut.engine.attention.r_head);
+            row[0] <= 8'(dut.engine.attention.r_row);
+            head[1] <= head[0];
+            row[1] <= row[0];
         end
     end
     final $fclose(log_file);

@@ -1,0 +1,385 @@
+"""Command line of the simulation: `python -m sim.main sim`, `bench`. See README.md.
+
+Exit status: 0 all equal, 1 a difference, 2 input that cannot be used (one line says why), 3 the
+simulator itself failed.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from golden import images as pictures_in
+from golden.classifier import threshold
+from golden.config import ModelConfig, preset
+from golden.model import IntegerModel
+from golden.weights import Weights
+from hw.config import EngineConfig, config_digest, default_shape
+from sim import camera, pictures, report, runner, session
+from sim.compare import STATUS, Frame, Judge, Row
+
+CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
+DIFFERENT, BAD_INPUT, BROKEN = 1, 2, 3
+MOST_DRAWN = 3  # frames in scan.png
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Simulates the RaScaNet engine and compares it with the golden model.",
+)
+
+
+@contextlib.contextmanager
+def bad_input() -> Iterator[None]:
+    """Turns an error in what the user gave into one line and exit status 2."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        typer.echo(f"rasca: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+@contextlib.contextmanager
+def simulator() -> Iterator[None]:
+    """Turns a failure of the tools into its text and exit status 3."""
+    try:
+        yield
+    except runner.SimulationError as error:
+        typer.echo(f"rasca: {error}", err=True)
+        raise typer.Exit(BROKEN) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """The pictures of a run: (B, channels, h, w) bytes and their names."""
+
+    pixels: torch.Tensor
+    names: tuple[str, ...]
+
+
+def load_photographs(path: str | None, model: ModelConfig, frames: int) -> Photographs:
+    """The pictures of the frames in order; fewer pictures than frames begin again."""
+    if path is None:
+        pixels = pictures_in.default_images(model)
+        names = [Path(name).stem for name in pictures_in.DEFAULT_PHOTOGRAPHS]
+    elif Path(path).is_dir():
+        found, pixels = pictures_in.load_folder(path, model)
+        names = [file.name for file in found]
+    else:
+        pixels = pictures_in.load_image(path, model)[None]
+        names = [Path(path).name]
+    order = [index % len(names) for index in range(frames)]
+    return Photographs(pixels=pixels[order], names=tuple(names[index] for index in order))
+
+
+def load_weights(path: str | None, model: ModelConfig) -> Weights:
+    """A weights file, or the default weights, which are kept under build/weights/."""
+    if path is not None:
+        return Weights.load(path, model)
+    from golden.quantise import default_weights
+
+    golden = sorted((runner.ROOT / "golden").glob("*.py"))
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
+    kept = runner.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
+    if kept.exists():
+        with contextlib.suppress(ValueError):  # made by a run that was cut short
+            return Weights.load(kept, model)
+    weights = default_weights(model)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    weights.save(kept)
+    return weights
+
+
+def load_shape(text: str | None, model: ModelConfig) -> EngineConfig:
+    return default_shape(model) if text is None else EngineConfig.parse(text)
+
+
+class LiveTable:
+    """Prints one line for each row group as it is compared, and one for each decision."""
+
+    HEAD = f"{'frame':>5} {'group':>6} {'cycles':>9} {'compared':>9}  {'equal':5}  {'person':>7}"
+
+    def __init__(self, console: Console, weights: Weights, first: int) -> None:
+        self.console, self.scale, self.first = console, weights.scales["logit"], first
+        self.before: dict[int, int] = {}
+        console.print(Text(self.HEAD, style="bold"))
+
+    def show(self, found: Row | Frame, judge: Judge) -> None:
+        if isinstance(found, Row):
+            self._row(found, judge)
+        elif found.decision is not None and found.expected is not None:
+            decision = found.decision
+            word = "person" if decision["person"] else "no person"
+            status = STATUS[decision["status"]]
+            self.console.print(
+                f"{self._name(found.index):>5} decision: {word}, status {status}, "
+                f"{len(found.rows)} row groups"
+            )
+
+    def _row(self, row: Row, judge: Judge) -> None:
+        if judge.frames[row.frame].expected is None:
+            return
+        before = self.before.get(row.frame, judge.frames[row.frame].cycle)
+        self.before[row.frame] = row.cycle
+        sure = float(pictures.probability((row.logits[1] - row.logits[0]) * self.scale))
+        line = Text(f"{self._name(row.frame):>5} {row.row_group:>6} {row.cycle - before:>9,} ")
+        line.append(f"{row.compared:>9,}  ")
+        if row.difference is None:
+            line.append("yes    ", style="green")
+        else:
+            line.append("NO     ", style="bold red")
+        line.append(f"{100 * sure:>6.1f}% ")
+        line.append("█" * round(20 * sure), style="red" if sure > 0.5 else "blue")
+        self.console.print(line)
+
+    def _name(self, frame: int) -> str:
+        return str(frame - self.first) if frame >= self.first else "timed"
+
+
+@app.command()
+def sim(
+    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    shape_text: Annotated[
+        str | None, typer.Option("--shape", help="pixels,channels,lanes of the array")
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
+    weights_file: Annotated[str | None, typer.Option("--weights")] = None,
+    frames: Annotated[int, typer.Option()] = 2,
+    camera_name: Annotated[str, typer.Option("--camera", help="paced or blanking")] = "paced",
+    tau: Annotated[float | None, typer.Option(help="stop with person at this probability")] = None,
+    skip: Annotated[
+        float | None, typer.Option(help="skip the next row group at or below this probability")
+    ] = None,
+    trace: Annotated[bool, typer.Option(help="write waves (large)")] = False,
+) -> None:
+    """Runs photographs through the RTL; compares state, maps, logits and decision."""
+    console = Console(highlight=False, soft_wrap=True)
+    with bad_input():
+        model = preset(preset_name)
+        shape = load_shape(shape_text, model)
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, not {frames}")
+        if camera_name not in CAMERAS:
+            raise ValueError(f"camera must be {' or '.join(CAMERAS)}, not {camera_name!r}")
+        photographs = load_photographs(image, model, frames)
+        weights = load_weights(weights_file, model)
+        scale = weights.scales["logit"]
+        stop_at = None if tau is None else threshold(tau, scale, up=True)
+        skip_at = None if skip is None else threshold(skip, scale, up=False)
+        from hw.program import compile_program
+
+        plan = compile_program(model, shape)  # a shape that does not fit is bad input
+    console.print(f"[bold]{preset_name}[/] on {shape.multipliers} multipliers ({shape})")
+    for warning in plan.warnings:
+        console.print(f"warning: {warning}", style="yellow")
+    with simulator():
+        result, figures = _simulate(
+            console,
+            model=model,
+            shape=shape,
+            weights=weights,
+            plan=plan,
+            photographs=photographs,
+            preset_name=preset_name,
+            timing=CAMERAS[camera_name](plan.cycles_per_row_group, model),
+            stop=(tau, stop_at),
+            skip=(skip, skip_at),
+            trace=trace,
+        )
+    _tell(console, result, figures)
+    if result.difference is not None:
+        typer.echo(f"rasca: first difference: {result.difference}", err=True)
+        raise typer.Exit(DIFFERENT)
+
+
+def _simulate(
+    console: Console,
+    *,
+    model: ModelConfig,
+    shape: EngineConfig,
+    weights: Weights,
+    plan: Any,
+    photographs: Photographs,
+    preset_name: str,
+    timing: camera.Timing,
+    stop: tuple[float | None, int | None],
+    skip: tuple[float | None, int | None],
+    trace: bool,
+) -> tuple[session.Session, dict[str, Any]]:
+    """Builds, plays, compares, and writes the files of a run."""
+    with console.status("elaborating and compiling the engine"):
+        engine = session.prepare(model, shape, weights, plan=plan, trace=trace)
+    how = "found" if engine.build.cached else "built"
+    console.print(f"simulation {how} in {engine.seconds:.1f} s")
+    with console.status("golden model"):
+        golden = IntegerModel(model, weights).run(
+            photographs.pixels, trace=True, stop_threshold=stop[1], skip_threshold=skip[1]
+        )
+    expected = session.golden_frames(golden)
+    # Cycles of a whole frame cannot be seen in frames that stop early: one that does not goes first.
+    free = int(stop[1] is not None or skip[1] is not None)
+    if free:
+        whole = IntegerModel(model, weights).run(photographs.pixels[:1], trace=True)
+        expected.insert(0, session.golden_frames(whole)[0])
+    shown = [session.camera_image(pixels) for pixels in photographs.pixels]
+    sent = [camera.Picture.of(pixels) for pixels in [*shown[:free], *shown]]
+    # The first rows of one frame more, so that the last frame's period can be seen.
+    shots = [camera.Shot(picture, timing) for picture in [*sent, sent[0].restarted(5)]]
+    folder = runner.BUILD / "sim" / preset_name / str(shape)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    table = LiveTable(console, weights, free)
+    result = session.play(
+        engine,
+        camera.play(shots),
+        expected,
+        stop=stop[1],
+        skip=skip[1],
+        free_frames=free,
+        frame_starts=len(shots),
+        on_record=lambda found, judge: table.show(found, judge),
+        folder=folder / "logs",
+        waves=folder / "waves.vcd" if trace else None,
+    )
+    frame = len(shots) - 2
+    figures = report.summary(
+        result,
+        preset=preset_name,
+        image=photographs.names[-1],
+        frame=frame,
+        timed=0 if free else frame,
+        weights_digest=weights.digest,
+        config_digest=config_digest(model, shape),
+        seconds={"build": engine.seconds, "simulate": result.seconds},
+    )
+    (folder / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
+    drawn = range(len(photographs.names))[-MOST_DRAWN:]
+    scans = [_scan(result.frames[free + k], photographs.names[k], shown[k]) for k in drawn]
+    pictures.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
+    for name in ("summary.json", "scan.png"):
+        shutil.copyfile(folder / name, folder.parent / name)
+    return result, figures
+
+
+def _scan(frame: Frame, name: str, image: np.ndarray) -> pictures.Scan:
+    """A simulated frame to draw; row groups that were not worked on repeat the one before."""
+    assert frame.expected is not None
+    by_group = {row.row_group: row for row in frame.rows}
+    rows = [frame.rows[0]]
+    for group in range(1, len(frame.expected.state)):
+        rows.append(by_group.get(group, rows[-1]))
+    return pictures.Scan(
+        name=name,
+        image=image,
+        states=np.stack([row.state for row in rows]),
+        logits=np.array([row.logits for row in rows]),
+        computed=sorted(by_group),
+        person=bool((frame.decision or {}).get("person")),
+    )
+
+
+def _tell(console: Console, result: session.Session, figures: dict[str, Any]) -> None:
+    """The end of a run, in words."""
+    sizes = figures["on_chip_bytes"]
+    predicted, cycles = figures["cycles_frame_predicted"], figures["cycles_frame"]
+    exact = "as predicted" if predicted == cycles else f"predicted {predicted:,}"
+    idle = figures["cycles_frame_wall"] - cycles
+    lines = [
+        ("decision", f"[bold]{figures['decision'].replace('_', ' ')}[/] ({figures['image']})"),
+        ("row groups", f"{figures['rows_equal']} of {figures['rows_used']} equal, "
+                       f"{figures['values_compared']:,} values"),
+        ("cycles", f"{cycles:,} a frame, {exact}" + (f"; {idle:,} idle beside" if idle else "")),
+        ("utilisation", f"{100 * figures['mac_utilisation']:.2f} % of "
+                        f"{figures['shape']['multipliers']} multipliers"),
+        ("on-chip", f"{sizes['total']:,} bytes: "
+                    + ", ".join(f"{name.replace('_', ' ')} {sizes[name]:,}"
+                                for name in report.BYTES if sizes[name])),
+        ("speed", f"{result.seconds:.1f} s, "
+                  f"{result.judge.end['cycle'] / result.seconds:,.0f} cycles/s"),
+        ("files", f"build/sim/{figures['preset']}/summary.json, scan.png"),
+    ]  # fmt: skip
+    if figures["rows_used"] < figures["rows"]:
+        lines.insert(2, ("stopped", f"{figures['rows_used']} of {figures['rows']} row groups, "
+                                    f"{figures['macs_wasted']:,} MACs begun in vain"))  # fmt: skip
+    for name, text in lines:
+        console.print(f"{name:>12}  {text}")
+
+
+BENCHES = (
+    ("vww_210x240", "15,1,1"),
+    ("vww_210x240", "15,3,2"),
+    ("vww_210x240", "15,3,4"),
+    ("vww_175x200", "13,3,2"),
+    ("vww_140x160", "10,5,2"),
+    ("vww_105x120", "8,1,2"),
+)
+"""Preset and shape of each line of the README's table."""
+
+
+@app.command()
+def bench(
+    table_only: Annotated[
+        bool, typer.Option(help="rewrite the table from build/bench/bench.json")
+    ] = False,
+) -> None:
+    """Measures every default shape over a whole frame and refreshes the table in README.md."""
+    console = Console(highlight=False, soft_wrap=True)
+    kept = runner.BUILD / "bench" / "bench.json"
+    if not table_only:
+        lines, equal = [], True
+        for preset_name, text in BENCHES:
+            model, shape = preset(preset_name), EngineConfig.parse(text)
+            figures, same = _measure(console, model, shape)
+            lines.append(figures)
+            equal &= same
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(lines, indent=2) + "\n")
+        if not equal:
+            raise typer.Exit(DIFFERENT)
+    report.refresh(runner.ROOT / "README.md", "bench", report.table(json.loads(kept.read_text())))
+    console.print("build/bench/bench.json, README.md")
+
+
+def _measure(
+    console: Console, model: ModelConfig, shape: EngineConfig
+) -> tuple[dict[str, Any], bool]:
+    """One line of the table: one photograph, default weights, even camera."""
+    from hw.program import compile_program
+
+    plan, weights = compile_program(model, shape), load_weights(None, model)
+    photographs = load_photographs(None, model, 1)
+    with simulator():
+        result, figures = _simulate(
+            console,
+            model=model,
+            shape=shape,
+            weights=weights,
+            plan=plan,
+            photographs=photographs,
+            preset_name=model.name,
+            timing=camera.paced(plan.cycles_per_row_group, model),
+            stop=(None, None),
+            skip=(None, None),
+            trace=False,
+        )
+    _tell(console, result, figures)
+    if result.difference is not None:
+        typer.echo(f"rasca: first difference: {result.difference}", err=True)
+    return {**figures, "lost": report.losses(result.engine)}, result.difference is None
+
+
+if __name__ == "__main__":
+    sys.exit(app())

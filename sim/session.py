@@ -1,0 +1,244 @@
+"""One run of the engine: build it, play a camera to it, compare all it does with the golden model.
+
+`prepare` builds (or finds) the simulation of a network on an array; `play` runs it while this
+process reads the records and compares. What comes back, `Session`, knows the cycles as simulated
+and as predicted. `make sim`, `make fuzz` and the whole-engine tests all go through here.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+
+from golden.config import ModelConfig
+from golden.weights import Weights
+from sim import camera, runner
+from sim.compare import Difference, Expected, Frame, Judge, MapLog, Row
+
+BENCH = Path(__file__).with_name("tb.sv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A network on an array, ready to simulate. `seconds`: what preparing it took."""
+
+    model: ModelConfig
+    shape: Any
+    weights: Weights
+    plan: Any
+    build: runner.Build
+    seconds: float
+
+
+def prepare(
+    model: ModelConfig,
+    shape: Any,
+    weights: Weights,
+    *,
+    plan: Any = None,
+    design: Any = None,
+    optimise: str = "fast",
+    trace: bool = False,
+    folder: Path | None = None,
+) -> Engine:
+    """Elaborates and compiles the engine (a build that exists is used).
+
+    plan, design: instead of the ones made here (tests that break something on purpose).
+    """
+    from hw.program import compile_program
+    from hw.top import Rasca
+
+    started = time.monotonic()
+    plan = compile_program(model, shape) if plan is None else plan
+    design = Rasca(model, shape, weights) if design is None else design
+    text = design if isinstance(design, str) else runner.verilog(design, "rasca")
+    build = runner.build(
+        text,
+        top="tb",
+        sources=[BENCH],
+        parameters={
+            "PIXELS": shape.pixels,
+            "LANES": shape.lanes,
+            "OPERATIONS": len(plan.operations),
+            "CHANNELS": model.state_channels,
+            "WORDS": -(-model.n // shape.pixels),
+            "SPATIAL": int(model.spatial),
+        },
+        optimise=optimise,
+        public=False,
+        trace=trace,
+        folder=folder,
+    )
+    seconds = time.monotonic() - started
+    return Engine(
+        model=model, shape=shape, weights=weights, plan=plan, build=build, seconds=seconds
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What happened: frames and rows in `judge`, step counts and first steps in `judge.maps`."""
+
+    engine: Engine
+    schedule: camera.Schedule
+    judge: Judge
+    seconds: float
+
+    @property
+    def difference(self) -> Difference | None:
+        """The first difference, None if all is equal."""
+        return self.judge.first
+
+    @property
+    def frames(self) -> list[Frame]:
+        return self.judge.frames
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The engine's fault counters at the end."""
+        assert self.judge.end is not None
+        return self.judge.end["counts"]
+
+    def group_starts(self, frame: int) -> list[int]:
+        """Cycle of the first step of each row group begun in a frame (aborted ones, too)."""
+        assert self.judge.maps is not None
+        return self.judge.maps.groups[frame + 1]
+
+    def steps(self, frame: int) -> list[int]:
+        """MAC steps per operation in a frame that another one followed."""
+        assert self.judge.maps is not None
+        return self.judge.maps.steps[frame + 1]
+
+    def predicted(self, shots: Sequence[int] | None = None) -> list[list[int]]:
+        """Per frame: the predicted cycle of the first step of each row group.
+
+        shots: index of the shot that each frame came from; all of them, good ones, if not given.
+        """
+        plan, free, found = self.engine.plan, 0, []
+        delay = row_delay(plan)
+        for index in range(len(self.schedule.lines)) if shots is None else shots:
+            rows = [cycle + delay for cycle in self.schedule.lines[index]]
+            groups = range(min(self.engine.model.row_groups, len(rows) // 5))
+            *starts, free = plan.predict(rows, groups, free)
+            found.append(starts)
+        return found
+
+
+def row_delay(plan: Any) -> int:
+    """Cycles from a row's last pixel on the wires to the first step that may read the row."""
+    return plan.row_delay
+
+
+def play(
+    engine: Engine,
+    schedule: camera.Schedule,
+    expected: Sequence[Expected | None],
+    *,
+    stop: int | None = None,
+    skip: int | None = None,
+    free_frames: int = 0,
+    frame_starts: int = 0,
+    load: bytes | None = None,
+    on_record: Callable[[Row | Frame | None, Judge], None] | None = None,
+    folder: Path | None = None,
+    waves: Path | None = None,
+    patience: int | None = None,
+) -> Session:
+    """Plays a schedule to the engine and compares.
+
+    expected: for each frame that the engine begins; None compares nothing of that frame.
+    stop, skip: integer thresholds of early termination, None for off.
+    free_frames: so many frames are decided before the thresholds come into force.
+    frame_starts: end as soon as so many frames have begun and all but the last are decided;
+        0 plays everything.
+    load: weights image sent through the loader port first.
+    on_record: called with each compared row and each decided frame, as they come.
+    folder: where logs are kept; a temporary one when not given.
+    patience: cycles after the last pixel until the bench gives up.
+    """
+    model, plan, shape = engine.model, engine.plan, engine.shape
+    slow = 4 * plan.cycles_per_row_group + 20000
+    with TemporaryDirectory(prefix="rasca-") as temporary:
+        work = (Path(temporary) if folder is None else folder).resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        names = ("schedule.txt", "records.jsonl", "writes.log", "weights.bin")
+        pixels, records, log, image = (work / name for name in names)
+        schedule.write(pixels)
+        for path in (records, log):
+            path.write_text("")
+        if load is not None:
+            image.write_bytes(load)
+        maps = MapLog(
+            log,
+            plan.locate,
+            {stage.name: (stage.channels, stage.columns) for stage in model.stages},
+            shape.pixels,
+            len(plan.operations),
+            model.spatial_attention == "banded",
+        )
+        judge = Judge(model, shape.pixels, expected, maps)
+        arguments = {
+            "records": str(records),
+            "load": None if load is None else str(image),
+            "stop_threshold": stop,
+            "skip_threshold": skip,
+            "free_frames": free_frames,
+            "frame_starts": frame_starts,
+            "limit": int(schedule.cycle[-1]) + (slow if patience is None else patience),
+            "quiet_polls": 2 + plan.cycles_per_row_group // 2000,
+        }
+        outcome: list[Any] = []
+
+        def simulate() -> None:
+            try:
+                seconds = runner.run(
+                    engine.build,
+                    "sim.bench",
+                    arguments=arguments,
+                    plusargs=[f"+schedule={pixels}", f"+log={log}"],
+                    waves=waves,
+                    folder=work / "run",
+                )
+                outcome.append(seconds)
+            except BaseException as error:  # handed to the waiting thread below
+                outcome.append(error)
+
+        thread = threading.Thread(target=simulate, daemon=True)
+        thread.start()
+        with records.open() as file:
+            part, over = "", False
+            while True:
+                over = over or not thread.is_alive()
+                part += file.readline()
+                if part.endswith("\n"):
+                    found = judge.take(json.loads(part))
+                    part = ""
+                    if on_record is not None and found is not None:
+                        on_record(found, judge)
+                elif over:
+                    break
+                else:
+                    time.sleep(0.02)
+        thread.join()
+        if isinstance(outcome[0], BaseException):
+            raise outcome[0]
+        maps.finish()
+    return Session(engine=engine, schedule=schedule, judge=judge, seconds=outcome[0])
+
+
+def golden_frames(result: Any) -> list[Expected]:
+    """Expectations of all pictures of a golden result."""
+    return [Expected.of(result, index) for index in range(result.state.shape[0])]
+
+
+def camera_image(image: torch.Tensor) -> np.ndarray:
+    """(channels, h, w) bytes to the (h, w, 3) that a camera sends; one channel on all three."""
+    array = image.permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
