@@ -229,7 +229,7 @@ def _simulate(
             photographs.pixels, trace=True, stop_threshold=stop[1], skip_threshold=skip[1]
         )
     expected = session.golden_frames(golden)
-    # Cycles of a whole frame cannot be seen in frames that stop early: one that does not goes first.
+    # A frame that stops early does not show the cycles of a whole one: one of those goes first.
     free = int(stop[1] is not None or skip[1] is not None)
     if free:
         whole = IntegerModel(model, weights).run(photographs.pixels[:1], trace=True)

@@ -1,0 +1,33 @@
+# Each target is one line into Python. Options are given as NAME=value, see `make help`.
+PYTHON := .venv/bin/python
+option = $(if $(value $(1)),--$(2) '$(value $(1))')
+
+.DEFAULT_GOAL := help
+.PHONY: help sim bench verilog fuzz test lint clean
+
+help:  ## this text
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+sim: .venv/.stamp  ## photographs through the RTL, compared value by value: [PRESET=] [SHAPE=pixels,channels,lanes] [IMAGE=file or folder] [WEIGHTS=file] [FRAMES=2] [CAMERA=paced|blanking] [TAU=0.99] [SKIP=0.005] [TRACE=1]
+	@$(PYTHON) -m sim.main sim $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,IMAGE,image) $(call option,WEIGHTS,weights) $(call option,FRAMES,frames) $(call option,CAMERA,camera) $(call option,TAU,tau) $(call option,SKIP,skip) $(if $(TRACE),--trace)
+
+bench: .venv/.stamp  ## measures all default shapes and refreshes the table in README.md
+	@$(PYTHON) -m sim.main bench
+
+verilog: .venv/.stamp  ## plain Verilog of an engine under build/verilog: [PRESET=] [SHAPE=] [WEIGHTS=file]
+	@$(PYTHON) -m hw.generate $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights)
+
+fuzz: .venv/.stamp  ## random small networks and arrays, each bit-exact with cycles as predicted: [N=20] [SEED=0]
+	@$(PYTHON) -m sim.fuzz $(call option,N,count) $(call option,SEED,seed)
+
+test: .venv/.stamp  ## all tests: [ARGS=pytest options]
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: .venv/.stamp  ## ruff
+	@$(PYTHON) -m ruff check .
+
+clean:  ## removes build/
+	@rm -rf build
+
+.venv/.stamp: pyproject.toml
+	@python3 sim/environment.py

@@ -1,0 +1,176 @@
+"""Random small networks on random arrays: each bit-exact, and its cycles exactly as predicted.
+
+    python -m sim.fuzz --count 20 --seed 0
+
+A seed always makes the same case; the line of a failing one says how to run it alone.
+"""
+
+import random
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from golden.config import SPATIAL_VARIANTS, ModelConfig
+from golden.model import IntegerModel
+from golden.random_weights import random_weights
+from hw.config import EngineConfig
+from sim import camera, runner, session
+
+FRAMES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A network, an array, and how pixels come."""
+
+    seed: int
+    model: ModelConfig
+    shape: EngineConfig
+    cameras: str  # paced, blanking or gaps
+    extreme: bool  # weights at their ends
+
+    def __str__(self) -> str:
+        model = self.model
+        size = f"{model.image_height}x{model.image_width}x{model.in_channels}"
+        heads = f"{model.heads} x {','.join(map(str, model.head_channels))}"
+        parts = [size, heads, f"d {model.state_channels}", model.spatial_attention]
+        parts += [] if model.channel_attention else ["no channel attention"]
+        parts += [f"shape {self.shape}", self.cameras] + (["extreme"] if self.extreme else [])
+        return " | ".join(parts)
+
+
+def case(seed: int) -> Case:
+    """A valid case: sizes that nothing divides, every variant, small enough to build in seconds."""
+    rng = random.Random(seed)
+    spatial = rng.choice(SPATIAL_VARIANTS)
+    heads = rng.randint(1, 4)
+    width = rng.randint(16, 75)
+    n = width // 16
+    smallest = max(2, n) if spatial != "none" else 2  # a row of S is one word
+    pixels = rng.randint(smallest, smallest + 5)
+    lanes = rng.choice([count for count in range(1, 9) if _usable(count, heads)])
+    channels = rng.randint(1, min(pixels, 4 if lanes < 4 else 2))
+    d = rng.randint(2, 13)
+    model = ModelConfig(
+        name=f"fuzz{seed}",
+        image_height=rng.choice((5, 10, 13, 15, 17)),
+        image_width=width,
+        heads=heads,
+        head_channels=tuple(rng.randint(1, 9) for _ in range(4)),
+        state_channels=d,
+        attention_hidden=rng.randint(1, 5),
+        classifier_hidden=rng.randint(1, 6),
+        spatial_attention=spatial,
+        channel_attention=rng.random() < 0.75,
+        in_channels=rng.choice((3, 3, 1)),
+    )
+    return Case(
+        seed=seed,
+        model=model,
+        shape=EngineConfig(pixels=pixels, channels=channels, lanes=lanes),
+        cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
+        extreme=rng.random() < 0.2,
+    )
+
+
+def _usable(lanes: int, heads: int) -> bool:
+    """Lanes of a head must be 1 or even."""
+    each = lanes // gcd(lanes, heads)
+    return each == 1 or each % 2 == 0
+
+
+def pictures(model: ModelConfig, seed: int, count: int) -> torch.Tensor:
+    """Noise on a slope, some of it saturated: (count, channels, h, w) bytes."""
+    generator = torch.Generator().manual_seed(seed)
+    size = (count, model.in_channels, model.image_height, model.image_width)
+    noise = torch.randint(-90, 91, size, generator=generator)
+    slope = torch.linspace(-60, 320, model.image_width).to(torch.int64)
+    return (noise + slope).clamp(0, 255).to(torch.uint8)
+
+
+def check(wanted: Case, folder: Path | None = None) -> str | None:
+    """Runs a case; None if all is equal, else what is not."""
+    weights = random_weights(wanted.model, wanted.seed, extreme=wanted.extreme)
+    engine = session.prepare(wanted.model, wanted.shape, weights, optimise="quick", folder=folder)
+    pixels = pictures(wanted.model, wanted.seed, FRAMES)
+    expected = session.golden_frames(IntegerModel(wanted.model, weights).run(pixels, trace=True))
+    timing = timing_of(wanted, engine.plan.cycles_per_row_group)
+    shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
+    result = session.play(engine, camera.play(shots), expected)
+    if result.difference is not None:
+        return str(result.difference)
+    if len(result.frames) != FRAMES or any(frame.decision is None for frame in result.frames):
+        return f"{len(result.frames)} frames begun, {FRAMES} sent: {result.counts}"
+    for frame, predicted in enumerate(result.predicted()):
+        simulated = result.group_starts(frame)
+        if simulated != predicted:
+            return f"frame {frame}: row groups begin at {simulated}, predicted {predicted}"
+    return None
+
+
+def timing_of(wanted: Case, cycles: int) -> camera.Timing:
+    """The camera of a case."""
+    if wanted.cameras == "blanking":
+        return camera.blanking(cycles, wanted.model)
+    even = camera.paced(cycles, wanted.model)
+    if wanted.cameras == "paced":
+        return even
+    return camera.Timing(
+        pixel=even.pixel + Fraction(1),
+        gap_pixel=3,
+        gap_line=40,
+        gap_frame=2 * cycles,
+        seed=wanted.seed,
+    )
+
+
+def main(
+    count: Annotated[int, typer.Option(help="how many cases")] = 20,
+    seed: Annotated[int, typer.Option(help="of the first case")] = 0,
+) -> None:
+    """Runs `count` random cases from `seed` on."""
+    if count < 1:
+        typer.echo(f"rasca: count must be at least 1, not {count}", err=True)
+        raise typer.Exit(2)
+    failed = []
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_scratch()))
+    try:
+        for number in range(seed, seed + count):
+            wanted, started = case(number), time.monotonic()
+            try:
+                wrong = check(wanted, folder)
+            except (ValueError, runner.SimulationError) as error:
+                wrong = str(error)
+            seconds = time.monotonic() - started
+            typer.echo(f"{number:>6} {'FAILED' if wrong else 'equal':6} {seconds:5.1f} s  {wanted}")
+            if wrong:
+                failed.append(number)
+                typer.echo(f"       {wrong}\n       again: make fuzz N=1 SEED={number}")
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    typer.echo(f"{count - len(failed)} of {count} equal")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _scratch() -> Path:
+    """Builds of fuzz cases are thrown away; they live beside the others."""
+    folder = runner.BUILD / "fuzz"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(main)
+    sys.exit(app())
