@@ -96,9 +96,9 @@ def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Wei
             layers[shape.name] = constants(weight, bias, multiplier, shift)
     exp_table = None
     if config.spatial:
-        exp_table = make_exp_table(0.03)
+        exp_table = make_exp_table(0.04)
         for head in range(config.heads):
-            score = fixed_point(_SIGNED / (_STATE * _SIGNED * math.sqrt(config.state_channels)))
+            score = fixed_point(60.0 / (_STATE * _SIGNED * math.sqrt(config.state_channels)))
             mix = fixed_point(_SIGNED / (_SIGNED * 127 / math.sqrt(config.n)))
             gain = int(torch.randint(64, 257, (1,), generator=generator))
             if extreme:

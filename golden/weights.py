@@ -139,7 +139,9 @@ class Weights:
             "scales": dict(self.scales),
         }
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
-        Path(path).write_bytes(_serialise(self.tensors(), {_METADATA_KEY: text}))
+        # safetensors refuses tensors that share memory, and two layers may share constants
+        tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
+        Path(path).write_bytes(_serialise(tensors, {_METADATA_KEY: text}))
 
     def check(self, config: ModelConfig, source: str = "weights") -> None:
         """Raise ValueError (one line that begins with `source`) if these do not fit `config`."""
