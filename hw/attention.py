@@ -189,7 +189,6 @@ class SpatialAttention(wiring.Component):
         self._timing = AttentionTiming(columns=columns)
         self._head_bits = max(1, (heads - 1).bit_length())
         self._row_bits = max(1, (columns - 1).bit_length())
-        self._multiplier = TreeMultiplier(a_shape=QUOTIENT_BITS, b_shape=8)
         super().__init__(
             {
                 "w_en": In(1),
@@ -247,7 +246,8 @@ class SpatialAttention(wiring.Component):
         m.submodules.delayed = delayed = Memory(
             shape=unsigned(16), depth=delay - 1, init=[], attrs=attrs
         )
-        m.submodules.multiplier = multiplier = self._multiplier
+        multiplier = TreeMultiplier(a_shape=QUOTIENT_BITS, b_shape=8)
+        m.submodules.multiplier = multiplier
         s_write, s_read = scores.write_port(), scores.read_port()
         a_write, a_read = weights.write_port(), weights.read_port()
         t_write, t_read = table.write_port(), table.read_port()

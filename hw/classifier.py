@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from amaranth import Cat, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -38,6 +38,20 @@ class Kind(IntEnum):
     FC1 = 0
     SWISH = 1
     FC2 = 2
+
+
+def _times(value: Value, factor: int) -> Value:
+    """``value * factor`` in shifts, sums and differences: no tool makes a DSP block of it."""
+    total, shift = Const(0), 0
+    while factor:
+        if factor & 1:
+            # A run of ones costs one difference
+            digit = 2 - (factor & 3)
+            total = total + (value << shift) if digit == 1 else total - (value << shift)
+            factor -= digit
+        factor >>= 1
+        shift += 1
+    return total
 
 
 class TreeMultiplier(wiring.Component):
@@ -204,7 +218,7 @@ class Classifier(wiring.Component):
     hidden : int
         Outputs of FC1, 1..344.
     columns : int
-        n, 1..512; d * n at most 33285 (32-bit accumulator).
+        n, 1..512; d * n at most 33286 (32-bit accumulator).
     bias_bits : int
         Signed bits of an FC1 bias, 2..32; the bias itself at most 2**30 in size.
     weights : sequence of int or None
@@ -318,7 +332,6 @@ class Classifier(wiring.Component):
                 "c_data": In(self.constant_bits),
             }
         )
-        self._multiplier = TreeMultiplier(a_shape=signed(A_BITS), b_shape=signed(8))
         self._timing = _Timing(channels=channels, hidden=hidden)
 
     # ---- sizes ----
@@ -380,7 +393,8 @@ class Classifier(wiring.Component):
             init=self.constants,
             attrs=attrs,
         )
-        m.submodules.multiplier = multiplier = self._multiplier
+        multiplier = TreeMultiplier(a_shape=signed(A_BITS), b_shape=signed(8))
+        m.submodules.multiplier = multiplier
         v_write, v_read = values.write_port(), values.read_port()
         w_write, w_read = weights.write_port(), weights.read_port()
         c_write, c_read = constants.write_port(), constants.read_port()
@@ -398,7 +412,7 @@ class Classifier(wiring.Component):
         channel = [data(self.p_channel.shape(), f"channel{i}") for i in range(1, _POOL_STAGES)]
         sums = [data(self.p_sum.shape(), f"sum{i}") for i in (1, 2)]
         maximum = data(signed(8))
-        scaled = data(signed(8 + self.columns.bit_length()))
+        scaled = data(signed(9 + self.columns.bit_length()))
         pooled = data(signed(self.pooled_bits))
         m.d.sync += [
             # Stage 1: take the channel
@@ -409,7 +423,7 @@ class Classifier(wiring.Component):
             # Stage 2: n * max
             channel[1].eq(channel[0]),
             sums[1].eq(sums[0]),
-            scaled.eq(maximum * self.columns),
+            scaled.eq(_times(maximum, self.columns)),
             # Stage 3: p; stage 4 is the write register
             channel[2].eq(channel[1]),
             pooled.eq(sums[1] + scaled),
@@ -502,18 +516,15 @@ class Classifier(wiring.Component):
         value2, weight2 = data(signed(value_bits)), data(8)
         m.d.sync += [value2.eq(v_read.data.as_signed()), weight2.eq(w_read.data)]
 
-        # Stage 3: hard-swish factor, clip(x + 768, 0, 1536)
+        # Stage 3: hard-swish factor, clip(x + 768, 0, 1536); 1536 is 0b11 << 9
         value3, weight3, factor3 = data(signed(value_bits)), data(8), data(11)
-        x2 = Signal(signed(X_BITS))
         raised = Signal(signed(X_BITS + 1))
-        m.d.comb += [x2.eq(value2), raised.eq(x2 + 768)]
-        m.d.sync += [value3.eq(value2), weight3.eq(weight2)]
-        with m.If(x2 >= 768):
+        m.d.comb += raised.eq(value2[:X_BITS].as_signed() + 768)
+        m.d.sync += [value3.eq(value2), weight3.eq(weight2), factor3.eq(raised)]
+        with m.If(raised[11:].any() | raised[9:11].all()):
             m.d.sync += factor3.eq(1536)
-        with m.Elif(raised < 0):
+        with m.If(raised < 0):
             m.d.sync += factor3.eq(0)
-        with m.Else():
-            m.d.sync += factor3.eq(raised)
 
         # Stage 4: operands
         a4, b4 = data(signed(A_BITS)), data(signed(8))
@@ -524,33 +535,33 @@ class Classifier(wiring.Component):
             with m.Else():
                 m.d.sync += [a4.eq(value3 << _DIGIT_BITS), b4.eq(factor3[_DIGIT_BITS:])]
 
-        # Stages 5..7: product.  Beside it the constants: read, output register, start of the sum.
+        # Stages 5..7: product.  Stages 6, 7: constants read, output register
         m.d.comb += [multiplier.a.eq(a4), multiplier.b.eq(b4)]
         c_addr = Signal.like(c_read.addr)
         m.d.comb += c_read.addr.eq(c_addr)
-        issued = tags[capture - 4]
-        with m.If(issued[0] & issued[2] & (issued[3] != Kind.SWISH)):
+        constant = data(self.constant_bits)
+        m.d.sync += constant.eq(c_read.data)
+        addressed = tags[capture - 3]
+        with m.If(addressed[0] & addressed[2] & (addressed[3] != Kind.SWISH)):
             m.d.sync += c_addr.eq(c_addr + 1)
         with m.If(starting[-1]):
             m.d.sync += c_addr.eq(0)
-        constant6 = data(self.constant_bits)
-        m.d.sync += constant6.eq(c_read.data)
-        begin, shift7, shift8 = data(signed(32)), data(SHIFT_BITS), data(SHIFT_BITS)
-        m.d.sync += shift7.eq(constant6[self.bias_bits :])
-        with m.Switch(tags[capture - 2][3]):
-            with m.Case(Kind.FC1):
-                m.d.sync += begin.eq(constant6[: self.bias_bits].as_signed())
-            with m.Case(Kind.SWISH):
-                m.d.sync += begin.eq(128)
-            with m.Default():
-                m.d.sync += begin.eq(constant6[:32].as_signed())
 
-        # Stage 8: sum
-        total = data(signed(32))
-        with m.If(tags[capture - 1][0]):
-            m.d.sync += total.eq(Mux(tags[capture - 1][1], begin, total) + multiplier.o)
-            with m.If(tags[capture - 1][1]):
-                m.d.sync += shift8.eq(shift7)
+        # Stage 8: sum; it begins with the bias, or with the half of the hard-swish's rounding
+        total, shift = data(signed(32)), data(SHIFT_BITS)
+        adding, first7, _, kind7 = tags[capture - 1]
+        begin = Signal(signed(32))
+        with m.Switch(kind7):
+            with m.Case(Kind.FC1):
+                m.d.comb += begin.eq(constant[: self.bias_bits].as_signed())
+            with m.Case(Kind.SWISH):
+                m.d.comb += begin.eq(128)
+            with m.Default():
+                m.d.comb += begin.eq(constant[:32].as_signed())
+        with m.If(adding):
+            m.d.sync += total.eq(Mux(first7, begin, total) + multiplier.o)
+            with m.If(first7):
+                m.d.sync += shift.eq(constant[self.bias_bits :])
 
         # Stage 9: FC1: shift right one place a cycle, all but the last place.
         done, _, end, done_kind = tags[capture]
@@ -561,19 +572,18 @@ class Classifier(wiring.Component):
             with m.If(left != 0):
                 m.d.sync += [held.eq(held >> 1), left.eq(left - 1)]
             with m.Else():
-                # Clamp so far that the rounding below stays in X_BITS + 1 bits
-                limit = 1 << X_BITS
+                # Clamp to X_BITS + 1 bits; its largest value would round up to beyond X_BITS
                 m.d.sync += [shifting.eq(0), clamped_valid.eq(1), clamped.eq(held)]
-                with m.If(held >= limit):
-                    m.d.sync += clamped.eq(limit - 2)
-                with m.If(held < -limit):
-                    m.d.sync += clamped.eq(-limit)
+                with m.If(~held[-1] & held[X_BITS:-1].any()):
+                    m.d.sync += clamped.eq((1 << X_BITS) - 2)
+                with m.If(held[-1] & ~held[X_BITS:-1].all()):
+                    m.d.sync += clamped.eq(-(1 << X_BITS))
         second, logits = Signal(), Signal()
         difference = data(signed(33))
         m.d.sync += logits.eq(0)
         with m.If(done & end):
             with m.If(done_kind == Kind.FC1):
-                m.d.sync += [held.eq(total), left.eq(shift8 - 1), shifting.eq(1)]
+                m.d.sync += [held.eq(total), left.eq(shift - 1), shifting.eq(1)]
             with m.If(done_kind == Kind.FC2):
                 m.d.sync += second.eq(1)
                 with m.If(second):

@@ -1,0 +1,407 @@
+# amaranth: UnusedElaboratable=no
+"""hw/classifier.py against golden/classifier.py."""
+
+import random
+
+import pytest
+import torch
+from amaranth.hdl import signed, unsigned
+from amaranth.sim import Simulator
+
+from golden import classifier as golden
+from golden.weights import LayerWeights
+from hw.classifier import Classifier, TreeMultiplier, constant_words
+from sim import runner
+
+SIZES = [  # channels, hidden, columns
+    (2, 1, 1),
+    (1, 1, 7),
+    (3, 2, 15),
+    (10, 3, 7),
+    (32, 2, 2),
+    (33, 9, 12),
+    (40, 10, 7),
+    (2, 30, 3),
+]
+
+
+def layer(weight, bias, shift):
+    count = len(bias)
+    return LayerWeights(
+        weight=weight.to(torch.int8).reshape(count, -1, 1, 1),
+        bias=torch.as_tensor(bias, dtype=torch.int32),
+        multiplier=torch.ones(count, dtype=torch.uint8),
+        shift=torch.as_tensor(shift, dtype=torch.uint8),
+    )
+
+
+def random_layers(channels, hidden, columns, source, generator, extreme=False):
+    """Constants that leave x spread over and beyond its 13 bits, shifts from 1 to 31."""
+    low, high = (-127, 128) if not extreme else (126, 128)
+    first = torch.randint(low, high, (hidden, channels), generator=generator)
+    last = torch.randint(low, high, (2, hidden), generator=generator)
+    if extreme:
+        last = last * torch.tensor([[-1], [1]])
+    typical = max(1, (columns * 127 * 127).bit_length() - 12)
+    shifts = [min(31, typical + source.choice([-1, 0, 1, 2])) for _ in range(hidden)]
+    for index, shift in enumerate(source.sample([1, 31], min(2, hidden - 1))):
+        shifts[index] = shift
+    biases = [source.randint(-2048, 2048) << max(0, shift - 2) for shift in shifts]
+    biases = [max(-(2**26), min(2**26 - 1, bias)) for bias in biases]
+    ends = [source.randint(-(2**29), 2**29) for _ in range(2)]
+    return {
+        "classifier.0": layer(first, biases, shifts),
+        "classifier.1": layer(last, ends, [0, 0]),
+    }
+
+
+def images(layers, bias_bits=27):
+    """Contents of the weight and of the constants memory."""
+    first, last = layers["classifier.0"], layers["classifier.1"]
+    weights = first.weight.flatten().tolist() + last.weight.flatten().tolist()
+    pairs = list(zip(first.bias.tolist(), first.shift.tolist(), strict=True))
+    return weights, constant_words(pairs, last.bias.tolist(), bias_bits=bias_bits)
+
+
+def random_states(count, channels, columns, generator):
+    """States: all low, all high, then random ones of random spread."""
+    states = torch.randint(-128, 128, (count, channels, columns), generator=generator)
+    spread = torch.randint(0, 7, (count, 1, 1), generator=generator)
+    states = states >> spread
+    states[0], states[1 % count] = -128, 127
+    return states
+
+
+def pooled(state):
+    """What the row engine feeds: (sum, maximum) of each channel."""
+    return [(int(row.sum()), int(row.max())) for row in state]
+
+
+def build(sizes, layers, bias_bits=27, **changes):
+    channels, hidden, columns = sizes
+    weights, constants = images(layers, bias_bits)
+    arguments = dict(
+        channels=channels,
+        hidden=hidden,
+        columns=columns,
+        bias_bits=bias_bits,
+        weights=weights,
+        constants=constants,
+    )
+    return Classifier(**(arguments | changes))
+
+
+def simulate(dut, testbench):
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+async def feed(ctx, dut, state, order=None):
+    values = pooled(state)
+    for channel in order or range(len(values)):
+        ctx.set(dut.p_en, 1)
+        ctx.set(dut.p_channel, channel)
+        ctx.set(dut.p_sum, values[channel][0])
+        ctx.set(dut.p_max, values[channel][1])
+        await ctx.tick()
+    ctx.set(dut.p_en, 0)
+
+
+async def start(ctx, dut):
+    ctx.set(dut.start, 1)
+    await ctx.tick()
+    ctx.set(dut.start, 0)
+
+
+def outputs(ctx, dut):
+    return [ctx.get(port) for port in (dut.logit0, dut.logit1, dut.stop, dut.skip)]
+
+
+async def finish(ctx, dut, cycles):
+    """Steps from the cycle after ``start`` to that of ``o_valid``; gives the logits."""
+    before = outputs(ctx, dut)
+    for _ in range(cycles - 1):
+        assert ctx.get(dut.busy) and not ctx.get(dut.o_valid)
+        assert outputs(ctx, dut) == before
+        await ctx.tick()
+    assert ctx.get(dut.o_valid), f"no o_valid {cycles} cycles after start"
+    assert not ctx.get(dut.busy)
+    return outputs(ctx, dut)[:2]
+
+
+def check(dut, layers, states, cycles):
+    """Runs the states one after the other and compares logits and cycles."""
+
+    async def testbench(ctx):
+        for state in states:
+            await feed(ctx, dut, state)
+            await start(ctx, dut)
+            got = await finish(ctx, dut, cycles)
+            assert got == golden.classify(state, layers).tolist()
+            await ctx.tick()
+            assert not ctx.get(dut.o_valid)
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_sizes(sizes, generator):
+    source = random.Random(str(sizes))
+    layers = random_layers(*sizes, source, generator)
+    dut = build(sizes, layers)
+    assert dut.cycles == Classifier.run_cycles(channels=sizes[0], hidden=sizes[1])
+    check(dut, layers, random_states(4, sizes[0], sizes[2], generator), dut.cycles)
+
+
+@pytest.mark.parametrize("bias_bits", [27, 32])
+def test_extremes(bias_bits, generator):
+    """Largest weights: both ends of x and y, and the width of the accumulator."""
+    sizes = (48, 5, 15)
+    layers = random_layers(*sizes, random.Random(1), generator, extreme=True)
+    dut = build(sizes, layers, bias_bits)
+    check(dut, layers, random_states(4, sizes[0], sizes[2], generator), dut.cycles)
+
+
+def test_hard_swish_points():
+    """x at, just below and just above every corner of the hard-swish and of saturation."""
+    points = [-4097, -4096, -769, -768, -767, -385, -384, -383, -1, 0, 1, 767, 768, 769, 4095, 4096]
+    # One channel of p = 2 and weight 0: x is the bias, rounded; odd biases are ties.
+    biases = [2 * point + tie for point in points for tie in (-1, 0)]
+    hidden = len(biases)
+    weight = torch.zeros(hidden, 1)
+    # A weight of 1 for one y at a time would take many runs; distinct digits show them all.
+    ends = torch.tensor([[(7 * i) % 127 - 63 for i in range(hidden)], [1] * hidden])
+    layers = {
+        "classifier.0": layer(weight, biases, [1] * hidden),
+        "classifier.1": layer(ends, [0, 0], [0, 0]),
+    }
+    x = golden.hidden(torch.tensor([2]), layers["classifier.0"])
+    assert {-4096, -768, -384, 0, 768, 4095} <= set(x.tolist())
+    dut = build((1, hidden, 1), layers)
+    check(dut, layers, torch.ones(1, 1, 1, dtype=torch.int64), dut.cycles)
+
+
+def test_abort_and_busy(generator):
+    """Abort in every part of a run, at once a right run; start while busy; start with o_valid."""
+    sizes = channels, hidden, columns = (5, 4, 7)
+    source = random.Random(3)
+    layers = random_layers(*sizes, source, generator)
+    dut = build(sizes, layers)
+    states = random_states(14, channels, columns, generator)
+
+    async def testbench(ctx):
+        for state in states[2:]:
+            right = golden.classify(state, layers).tolist()
+            await feed(ctx, dut, states[source.randrange(2)])
+            await start(ctx, dut)
+            before = outputs(ctx, dut)
+            for _ in range(source.randrange(dut.cycles)):
+                await ctx.tick()
+                assert not ctx.get(dut.o_valid)
+            ctx.set(dut.abort, 1)
+            ctx.set(dut.start, source.random() < 0.5)
+            await ctx.tick()
+            ctx.set(dut.abort, 0)
+            ctx.set(dut.start, 0)
+            assert not ctx.get(dut.busy) and not ctx.get(dut.o_valid)
+            assert outputs(ctx, dut) == before
+            await feed(ctx, dut, state, source.sample(range(channels), channels))
+            await start(ctx, dut)
+            ctx.set(dut.start, 1)  # while busy: ignored, up to the last cycle
+            assert await finish(ctx, dut, dut.cycles) == right
+            # in the cycle of o_valid: taken; p is still there
+            await ctx.tick()
+            ctx.set(dut.start, 0)
+            assert await finish(ctx, dut, dut.cycles) == right
+        # an aborted run never answers
+        await start(ctx, dut)
+        ctx.set(dut.abort, 1)
+        await ctx.tick()
+        ctx.set(dut.abort, 0)
+        for _ in range(dut.cycles + 5):
+            assert not ctx.get(dut.o_valid)
+            await ctx.tick()
+
+    simulate(dut, testbench)
+
+
+def test_decision(generator):
+    """Thresholds at, below and above the difference; ends of the range; each enable."""
+    sizes = (2, 1, 1)
+    # Logits at the two ends: the difference takes 33 bits.
+    for ends in ([-(2**31) + 2**22, 2**31 - 2**22], [2**31 - 2**22, -(2**31) + 2**22], [5, 9]):
+        layers = random_layers(*sizes, random.Random(4), generator)
+        layers["classifier.1"] = layer(torch.tensor([[3], [-2]]), [0, 0], [0, 0])
+        layers["classifier.1"].bias[:] = torch.tensor(ends, dtype=torch.int32)
+        dut = build(sizes, layers)
+        state = random_states(3, 2, 1, generator)[2]
+
+        async def testbench(ctx, dut=dut, layers=layers, state=state):
+            logits = golden.classify(state, layers).tolist()
+            difference = logits[1] - logits[0]
+            near = [difference - 1, difference, difference + 1, -(2**31), 2**31 - 1]
+            await feed(ctx, dut, state)
+            for threshold in near:
+                if not -(2**31) <= threshold < 2**31:
+                    continue
+                for enables in range(4):
+                    stop_enable, skip_enable = enables & 1, enables >> 1
+                    ctx.set(dut.stop_threshold, threshold)
+                    ctx.set(dut.skip_threshold, threshold)
+                    ctx.set(dut.stop_enable, stop_enable)
+                    ctx.set(dut.skip_enable, skip_enable)
+                    await start(ctx, dut)
+                    assert await finish(ctx, dut, dut.cycles) == logits
+                    assert ctx.get(dut.stop) == (stop_enable and difference >= threshold)
+                    assert ctx.get(dut.skip) == (skip_enable and difference <= threshold)
+
+        simulate(dut, testbench)
+
+
+def test_load(generator):
+    """Memories written while idle hold the new network."""
+    sizes = (6, 2, 7)
+    source = random.Random(5)
+    old, new = (random_layers(*sizes, source, generator) for _ in range(2))
+    dut = Classifier(channels=sizes[0], hidden=sizes[1], columns=sizes[2])
+    state = random_states(3, sizes[0], sizes[2], generator)[2]
+
+    async def testbench(ctx):
+        for layers in (old, new):
+            weights, constants = images(layers)
+            for address, value in enumerate(weights):
+                ctx.set(dut.w_en, 1)
+                ctx.set(dut.w_addr, address)
+                ctx.set(dut.w_data, value & 0xFF)
+                await ctx.tick()
+            ctx.set(dut.w_en, 0)
+            for address, value in enumerate(constants):
+                ctx.set(dut.c_en, 1)
+                ctx.set(dut.c_addr, address)
+                ctx.set(dut.c_data, value)
+                await ctx.tick()
+            ctx.set(dut.c_en, 0)
+            await feed(ctx, dut, state)
+            await start(ctx, dut)
+            got = await finish(ctx, dut, dut.cycles)
+            assert got == golden.classify(state, layers).tolist()
+
+    simulate(dut, testbench)
+
+
+def test_verilator(generator):
+    """The released size, as Verilog: random states, aborts, bubbles."""
+    sizes = (48, 12, 15)
+    source = random.Random(6)
+    layers = random_layers(*sizes, source, generator)
+    dut = build(sizes, layers)
+    runs = [
+        (pooled(state), golden.classify(state, layers).tolist())
+        for state in random_states(24, sizes[0], sizes[2], generator)
+    ]
+    arguments = {"runs": runs, "cycles": dut.cycles, "seed": 6}
+    runner.simulate(dut, "tests.bench_classifier", arguments=arguments)
+
+
+def test_differences_are_seen(generator):
+    """A weight bit, a bias bit, a shift, a cycle: each makes the comparison fail."""
+    sizes = channels, hidden, columns = (4, 2, 7)
+    layers = random_layers(*sizes, random.Random(7), generator)
+    layers["classifier.0"] = layer(torch.full((hidden, channels), 3), [5, 900], [6, 6])
+    weights, constants = images(layers)
+    states = random_states(5, channels, columns, generator)
+    right = build(sizes, layers)
+    check(right, layers, states, right.cycles)
+    for cycles in (right.cycles - 1, right.cycles + 1):
+        with pytest.raises(AssertionError):
+            check(build(sizes, layers), layers, states, cycles)
+    for address in range(len(weights)):
+        changed = list(weights)
+        changed[address] ^= 1
+        with pytest.raises(AssertionError):
+            check(build(sizes, layers, weights=changed), layers, states, right.cycles)
+    for address, bit in ((0, 6), (1, 27), (hidden, 0), (hidden + 1, 0)):
+        changed = list(constants)
+        changed[address] ^= 1 << bit
+        with pytest.raises(AssertionError):
+            check(build(sizes, layers, constants=changed), layers, states, right.cycles)
+
+
+GOOD = dict(channels=8, hidden=2, columns=7)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(channels=0), "channels must be at least 1, not 0"),
+        (dict(hidden=0), "hidden must be 1..344, not 0"),
+        (dict(hidden=345), "hidden must be 1..344, not 345"),
+        (dict(columns=0), "columns must be 1..512, not 0"),
+        (dict(columns=513), "columns must be 1..512, not 513"),
+        (dict(channels=67, columns=512), r"channels \* columns must be at most 33286 .* not 34304"),
+        (dict(bias_bits=1), "bias_bits must be 2..32, not 1"),
+        (dict(bias_bits=33), "bias_bits must be 2..32, not 33"),
+        (dict(weights=[0] * 19), r"weights must be hidden \* \(channels \+ 2\) = 20 .* not 19"),
+        (dict(weights=[0] * 19 + [128]), "weights must be -128..127"),
+        (dict(constants=[0] * 3), r"constants must be hidden \+ 2 = 4 words, not 3"),
+        (dict(constants=[0] * 3 + [1 << 32]), "constants must be words of 32 bits"),
+    ],
+)
+def test_errors(changes, message):
+    Classifier(**GOOD)
+    with pytest.raises(ValueError, match=message):
+        Classifier(**(GOOD | changes))
+
+
+def test_constant_words():
+    assert constant_words([(-1, 31), (5, 1)], [-1, 7], bias_bits=8) == [0x1FFF, 0x105, 2**32 - 1, 7]
+    with pytest.raises(ValueError, match="an FC1 bias must fit 8 signed bits, not 128"):
+        constant_words([(128, 1)], [], bias_bits=8)
+    for shift in (0, 32):
+        with pytest.raises(ValueError, match=f"an FC1 shift must be 1..31, not {shift}"):
+            constant_words([(0, shift)], [])
+    with pytest.raises(ValueError, match="an FC2 bias must fit 32 signed bits, not 2147483648"):
+        constant_words([], [2**31])
+
+
+@pytest.mark.parametrize(
+    "a_shape, b_shape",
+    [
+        (signed(18), signed(8)),
+        (unsigned(11), unsigned(8)),
+        (signed(5), signed(3)),
+        (signed(1), unsigned(5)),
+        (unsigned(4), signed(2)),
+    ],
+)
+def test_multiplier(a_shape, b_shape):
+    dut = TreeMultiplier(a_shape=a_shape, b_shape=b_shape)
+
+    def values(shape, source):
+        low = -(1 << shape.width - 1) if shape.signed else 0
+        high = low + (1 << shape.width) - 1
+        return [low, high, 0, *(source.randint(low, high) for _ in range(17))]
+
+    source = random.Random(8)
+    pairs = [(a, b) for a in values(a_shape, source) for b in values(b_shape, source)]
+
+    async def testbench(ctx):
+        for index in range(len(pairs) + dut.latency):
+            if index < len(pairs):
+                ctx.set(dut.a, pairs[index][0])
+                ctx.set(dut.b, pairs[index][1])
+            if index >= dut.latency:
+                a, b = pairs[index - dut.latency]
+                assert ctx.get(dut.o) == a * b
+            await ctx.tick()
+
+    simulate(dut, testbench)
+
+
+def test_multiplier_errors():
+    with pytest.raises(ValueError, match="a must have at least 1 bit, not 0"):
+        TreeMultiplier(a_shape=0, b_shape=2)
+    with pytest.raises(ValueError, match="b must have at least 2 bits, not 1"):
+        TreeMultiplier(a_shape=1, b_shape=1)
