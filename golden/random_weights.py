@@ -139,12 +139,12 @@ def _random_classifier(
     out = shape.out_channels
     one = torch.ones(out, dtype=torch.int64)
     if shape.name == "classifier.1":
-        bias = torch.randint(-(2**24), 2**24, (out,), generator=generator)
+        bias = torch.randint(-(2**17), 2**17, (out,), generator=generator)
         if extreme:
             bias = torch.tensor([2**30, -(2**30)])
         return constants(weight, bias, one, 0 * one)
     spread = 73 * config.n * 120 * math.sqrt(config.state_channels)  # of W1 p
-    shift = max(1, min(31, math.floor(math.log2(spread / 1000))))
+    shift = max(1, min(31, math.floor(math.log2(spread / 1500))))
     bias = torch.randint(-(2**9), 2**9, (out,), generator=generator) << shift
     if extreme:
         bias = torch.where(bias >= 0, 2**30, -(2**30))

@@ -1,5 +1,7 @@
 """Reading and stretching pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,6 @@ COLOUR = preset("vww_105x120")
 
 
 def grey_config():
-    from dataclasses import replace
-
     return replace(COLOUR, in_channels=1)
 
 

@@ -37,13 +37,14 @@ VARIANTS = [
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_integer_network_stays_near_the_float_one(variant):
-    """On 24 photographs, by stage, mean error over the stage's own deviation; the state in each group.
+    """On photographs: each stage's mean error over its own deviation, and the state by group.
 
-    The float network is random, so it carries an error on without the damping of training; a state
-    byte is 0.008. Measured: stages up to 0.09, state 0.019 to 0.031 in the mean, 0.42 at most.
+    The float network is random, so it carries an error on without the damping of training; one step
+    of the state is 0.008. Measured: stages up to 0.072, heads up to 8.3 steps, state 0.011 to 0.017
+    in the mean of a group and 0.20 at most, logit difference up to 0.105 of its deviation.
     """
     config = replace(SMALL, **variant)
-    images = calibration_images(config)
+    images = calibration_images(config)[::2]
     model = calibrated_model(config, images)
     weights = quantise(model, images)
     result = IntegerModel(config, weights).run(images, trace=True)
@@ -53,12 +54,12 @@ def test_integer_network_stays_near_the_float_one(variant):
     assert set(trace) == set(real)
     for stage, wanted in trace.items():
         error = (real[stage] - wanted).abs()
-        assert error.mean() < 0.11 * wanted.std(), stage
+        assert error.mean() < 0.1 * wanted.std(), stage
         if stage.startswith("head"):  # no feedback yet: a few steps of the map
             assert error.max() < 12 * weights.scales[scale_name(stage)], stage
     error = (real["gru.state"] - floats.states).abs()
-    assert error.mean(dim=(0, 2, 3)).max() < 0.035
-    assert error.amax(dim=(0, 2, 3)).max() < 0.5
+    assert error.mean(dim=(0, 2, 3)).max() < 0.025
+    assert error.amax(dim=(0, 2, 3)).max() < 0.3
     difference = floats.logits[..., 1] - floats.logits[..., 0]
     error = (result.difference * weights.scales["logit"] - difference).abs()
     assert error.mean() < 0.15 * difference.std()
