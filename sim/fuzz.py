@@ -55,7 +55,7 @@ def case(seed: int) -> Case:
     heads = rng.randint(1, 4)
     width = rng.randint(16, 75)
     n = width // 16
-    smallest = max(2, n) if spatial != "none" else 2  # a row of S is one word
+    smallest = max(3, n) if spatial != "none" else 3  # a row of S is one word
     pixels = rng.randint(smallest, smallest + 5)
     lanes = rng.choice([count for count in range(1, 9) if _usable(count, heads)])
     channels = rng.randint(1, min(pixels, 4 if lanes < 4 else 2))

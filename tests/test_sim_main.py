@@ -1,0 +1,72 @@
+"""The command line's answers to bad input: one clear line, status 2, no stack trace."""
+
+import pytest
+from typer.testing import CliRunner
+
+from golden.config import PRESETS
+from golden.random_weights import random_weights
+from sim import report
+from sim.main import app
+
+
+def refused(*arguments):
+    """The one line that the program says on refusing."""
+    result = CliRunner().invoke(app, ["sim", *map(str, arguments)])
+    assert result.exit_code == 2, result.output
+    lines = result.output.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("rasca: "), result.output
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--preset", "vww_1x1"], ["vww_105x120", "'vww_1x1'"]),
+        (["--shape", "8,1"], ["pixels,channels,lanes", "8,1,2"[:3]]),
+        (["--shape", "8,1,6"], ["nearest usable", "6"]),
+        (["--shape", "8,99,2"], ["channels", "99"]),
+        (["--preset", "vww_210x240_full", "--shape", "8,1,2"], ["at least 15", "8"]),
+        (["--image", "no/such/picture.png"], ["no/such/picture.png", "no such file"]),
+        (["--weights", "no/such.safetensors"], ["no/such.safetensors", "no such file"]),
+        (["--frames", 0], ["at least 1", "0"]),
+        (["--camera", "fast"], ["paced or blanking", "'fast'"]),
+        (["--tau", 1.5], ["inside 0..1", "1.5"]),
+        (["--skip", 0], ["inside 0..1", "0"]),
+    ],
+)
+def test_bad_option(arguments, words):
+    line = refused(*arguments)
+    assert all(word in line for word in words), line
+
+
+def test_unreadable_picture(tmp_path):
+    path = tmp_path / "words.png"
+    path.write_text("not a picture")
+    assert "words.png: not a readable picture" in refused("--image", path)
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert "no picture in it" in refused("--image", folder)
+
+
+def test_wrong_weights(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    random_weights(PRESETS["vww_140x160"], 1).save(path)
+    line = refused("--weights", path)
+    assert "made for vww_140x160" in line and "not for vww_105x120" in line
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert "not a whole safetensors file" in refused("--weights", path)
+
+
+def test_option_that_is_no_number():
+    result = CliRunner().invoke(app, ["sim", "--frames", "two"])
+    assert result.exit_code == 2 and "Traceback" not in result.output
+
+
+def test_table_between_markers(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n")
+    report.refresh(path, "bench", "new")
+    assert path.read_text() == "a\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nb\n"
+    with pytest.raises(ValueError, match="page.md: no <!-- other:begin -->"):
+        report.refresh(path, "other", "new")
