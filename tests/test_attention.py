@@ -248,10 +248,10 @@ def test_differences_are_seen(generator):
             check(build(1, 7, 8, True), scores, TABLE, **options)
     # A row of two scores, 10 apart, shows entry 10 of the table.
     scores = torch.zeros(1, 7, 7, dtype=torch.int64)
-    scores[:, :, 3] = 10
+    scores[:, :, 3] = -10
     check(build(1, 7, 8, False), scores, TABLE)
     changed = TABLE.clone()
-    changed[10] ^= 1 << 2
+    changed[10] ^= 1 << 4
     with pytest.raises(AssertionError):
         check(build(1, 7, 8, False, changed), scores, TABLE)
 
