@@ -292,7 +292,7 @@ def test_sums_are_exact_at_the_worst_case(taps):
 
 @pytest.mark.parametrize("name", ["vww_210x240", "vww_210x240_full", "vww_105x120"])
 def test_accumulators_hold_the_worst_case(name):
-    """acc_bits holds every sum without the bias, whatever the data; the bias itself has acc_bits."""
+    """acc_bits holds every sum without the bias, whatever the data."""
     config = preset(name)
     limit = 2 ** (config.acc_bits - 1)
     assert config.max_taps * 128 * 128 < limit
