@@ -16,6 +16,9 @@ from golden.config import ModelConfig
 MISSING = np.iinfo(np.int16).min
 """Stands for a value that was never written."""
 
+UNSIGNED = ("gru.update",)
+"""Stages whose bytes are unit values, 0..255; all others are signed."""
+
 STATUS = ("OK", "OVERRUN", "TRUNCATED", "LINE", "RESTART")
 
 Locate = Callable[[int, int, int], tuple[str, int, int, int] | None]
@@ -186,7 +189,8 @@ class MapLog:
                     if stage not in stages:
                         stages[stage] = np.full(self.sizes[stage], MISSING, dtype=np.int16)
                     word = (data >> (bank * width * 8)) & ((1 << width * 8) - 1)
-                    values = np.frombuffer(word.to_bytes(width, "little"), dtype=np.int8)
+                    kind = np.uint8 if stage in UNSIGNED else np.int8
+                    values = np.frombuffer(word.to_bytes(width, "little"), dtype=kind)
                     stages[stage][channel, first : first + valid] = values[:valid]
             banks >>= 1
             bank += 1

@@ -3,13 +3,13 @@
 // sim/bench.py steers it through the signals marked "bench". Cycle numbers count from the rise
 // of `play`, in the schedule, in the events and in the log alike.
 
+// SPATIAL is defined where there is a spatial attention.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word
     parameter int LANES = 2,        // L: banks
     parameter int OPERATIONS = 15,  // of the row program
     parameter int CHANNELS = 48,    // d of the state
-    parameter int WORDS = 1,        // words of a state channel
-    parameter bit SPATIAL = 0       // there is a spatial attention
+    parameter int WORDS = 1         // words of a state channel
 ) (
     input logic clk,
     input logic rst
@@ -166,10 +166,10 @@ module tb #(
         for (int i = 0; i < OPERATIONS; i++) steps[i] = 0;
     end
     always @(posedge clk) begin
-        if (play && dut.engine.maps.write_en != 0)
-            $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.maps.write_op,
-                    dut.engine.maps.write_en, dut.engine.maps.write_addr,
-                    dut.engine.maps.write_data);
+        if (play && dut.engine.store.write_en != 0)
+            $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.store.write_op,
+                    dut.engine.store.write_en, dut.engine.store.write_address,
+                    dut.engine.store.write_data);
         if (play && frame_start) begin
             for (int i = 0; i < OPERATIONS; i++) begin
                 $fwrite(log_file, "s %0d %0d\n", i, steps[i]);
@@ -178,14 +178,15 @@ module tb #(
             $fwrite(log_file, "f %0d\n", cycle);
         end
         if (play && dut.engine.sequencer.group_first) $fwrite(log_file, "g %0d\n", cycle);
-        if (play && dut.engine.sequencer.step)
+        if (play && dut.engine.sequencer.step[0])
             steps[dut.engine.sequencer.op] = steps[dut.engine.sequencer.op] + 1;
         if (play && row_valid) begin
             $fwrite(log_file, "r %0d\n", cycle);
             $fflush(log_file);
         end
     end
-    if (SPATIAL) begin : g_attention
+`ifdef SPATIAL
+    if (1) begin : g_attention
         logic [1:0] read = 0;
         logic [7:0] head[2], row[2];
         always @(posedge clk) begin
@@ -202,5 +203,6 @@ module tb #(
             row[1] <= row[0];
         end
     end
+`endif
     final $fclose(log_file);
 endmodule
