@@ -572,10 +572,10 @@ class Classifier(wiring.Component):
             with m.If(left != 0):
                 m.d.sync += [held.eq(held >> 1), left.eq(left - 1)]
             with m.Else():
-                # Clamp to X_BITS + 1 bits; its largest value would round up to beyond X_BITS
+                # Clamp to X_BITS + 1 bits
                 m.d.sync += [shifting.eq(0), clamped_valid.eq(1), clamped.eq(held)]
                 with m.If(~held[-1] & held[X_BITS:-1].any()):
-                    m.d.sync += clamped.eq((1 << X_BITS) - 2)
+                    m.d.sync += clamped.eq((1 << X_BITS) - 1)
                 with m.If(held[-1] & ~held[X_BITS:-1].all()):
                     m.d.sync += clamped.eq(-(1 << X_BITS))
         second, logits = Signal(), Signal()
@@ -592,7 +592,7 @@ class Classifier(wiring.Component):
                 with m.Else():
                     m.d.sync += held.eq(total)
 
-        # Round: the place that is left
+        # Round: the place that is left; the largest value would round up beyond X_BITS
         x, x_valid = data(signed(X_BITS)), Signal()
         rounded = Signal(signed(X_BITS + 1))
         top = (1 << X_BITS - 1) - 1

@@ -152,7 +152,10 @@ def test_abort(generator):
             ctx.set(dut.abort, 1)
             await ctx.tick()
             ctx.set(dut.abort, 0)
-            assert not ctx.get(dut.busy)
+            ctx.set(dut.start, 0)
+            for _ in range(source.choice([0, 0, 5, 30])):
+                assert not ctx.get(dut.busy)
+                await ctx.tick()
             rows = await run(ctx, dut, 0)
             assert rows == words(expected(scores[index], TABLE, False))
         for row in range(dut.columns):

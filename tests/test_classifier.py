@@ -183,6 +183,55 @@ def test_hard_swish_points():
     check(dut, layers, torch.ones(1, 1, 1, dtype=torch.int64), dut.cycles)
 
 
+@pytest.mark.parametrize("hidden", [1, 2, 8, 30])
+def test_longest_shifts(hidden):
+    """The last x comes as late as it may, and must come before it is read and before any y.
+
+    With a bias of 2**30 and a shift of 31, x is 0 or 1, the sign of the sum: it changes every run.
+    """
+    channels = 2
+    signs = torch.tensor([[1 - 2 * (i % 2)] * channels for i in range(hidden)])
+    ends = torch.tensor([[1 + i for i in range(hidden)], [-1] * hidden])
+    layers = {
+        "classifier.0": layer(signs, [2**30] * hidden, [31] * hidden),
+        "classifier.1": layer(ends, [0, 0], [0, 0]),
+    }
+    # 2**30 does not fit 31 signed bits, but 32
+    dut = build((channels, hidden, 1), layers, bias_bits=32)
+    states = torch.tensor([5, -5, 5, -5])[:, None, None].expand(-1, channels, 1)
+    assert (
+        golden.classify(states[0], layers).tolist() != golden.classify(states[1], layers).tolist()
+    )
+    check(dut, layers, states, dut.cycles)
+
+
+def test_abort_everywhere(generator):
+    """Abort in every cycle of a run, with the longest shift; each time a right run at once."""
+    sizes = (1, 2, 1)
+    layers = random_layers(*sizes, random.Random(9), generator)
+    layers["classifier.0"] = layer(torch.tensor([[1], [-1]]), [2**30, 900], [31, 2])
+    dut = build(sizes, layers, bias_bits=32)
+    states = torch.tensor([[[7]], [[-9]]])
+    right = golden.classify(states, layers).tolist()
+    assert right[0] != right[1]
+
+    async def testbench(ctx):
+        for cycle in range(dut.cycles):
+            which = cycle % 2
+            await feed(ctx, dut, states[1 - which])
+            await start(ctx, dut)
+            for _ in range(cycle):
+                await ctx.tick()
+            ctx.set(dut.abort, 1)
+            await ctx.tick()
+            ctx.set(dut.abort, 0)
+            await feed(ctx, dut, states[which])
+            await start(ctx, dut)
+            assert await finish(ctx, dut, dut.cycles) == right[which], f"abort in cycle {cycle}"
+
+    simulate(dut, testbench)
+
+
 def test_abort_and_busy(generator):
     """Abort in every part of a run, at once a right run; start while busy; start with o_valid."""
     sizes = channels, hidden, columns = (5, 4, 7)
