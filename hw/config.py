@@ -15,7 +15,7 @@ class EngineConfig:
     Parameters
     ----------
     pixels : int
-        P, neighbouring pixels that a lane works on at once; also the bytes of a memory word (2..64).
+        P, neighbouring pixels that a lane works on at once; also the bytes of a memory word (3..64).
     channels : int
         C, output channels of a lane, each with its own requantiser (1..P).
     lanes : int
@@ -32,8 +32,8 @@ class EngineConfig:
     lanes: int
 
     def __post_init__(self):
-        if not 2 <= self.pixels <= 64:
-            raise ValueError(f"pixels must be 2..64, not {self.pixels}")
+        if not 3 <= self.pixels <= 64:
+            raise ValueError(f"pixels must be 3..64, not {self.pixels}")
         if not 1 <= self.channels <= self.pixels:
             raise ValueError(f"channels must be 1..pixels ({self.pixels}), not {self.channels}: "
                              "the words of a lane's channels leave one a cycle")
@@ -67,7 +67,7 @@ class EngineConfig:
 def default_shape(model: ModelConfig) -> EngineConfig:
     """The shape used where the user names none: one word holds the state's n columns, 2 lanes."""
     by_width = {15: (15, 3, 2), 12: (13, 3, 2), 10: (10, 5, 2), 7: (8, 1, 2)}
-    pixels, channels, lanes = by_width.get(model.n, (max(2, model.n), 1, 1))
+    pixels, channels, lanes = by_width.get(model.n, (max(3, model.n), 1, 1))
     return EngineConfig(pixels=pixels, channels=channels, lanes=lanes)
 
 

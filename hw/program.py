@@ -121,6 +121,8 @@ class Operation:
     idle: int = 0
     pause: int = 0               # idle cycles between the two segments of a walk
     wait: int = 0
+    hold: int = 0                # cycles by which the first walk's operand fetch begins later
+    extra: int = 0               # cycles of `wait` that the first walk's operands need
     start: int = 0               # cycle of the first step in the steady row group
     weight_base: int = 0
     constant_base: int = 0
@@ -440,27 +442,24 @@ class _Schedule:
         return times
 
     def solve(self):
-        """Fill in idle, pause, wait and start of every operation; returns cycles of the group."""
+        """Fill in idle, pause, hold, wait and start of every operation; returns the group's cycles."""
         for op in self.ops:
-            op.idle = max(0, self.spacing(op) - op.k, 1 if op.walks * op.k < timing.FETCH else 0)
-            if op.weights == Weights.VALUE:
-                # V's words of the next walk are fetched after its drain word is there
-                op.idle = max(op.idle, timing.FOLLOW + timing.TRANSFER + timing.OPERAND_READ
-                              + 3 * self.g.engine.channels)
-        for _ in range(200):
+            op.idle = max(0, self.spacing(op) - op.k)
+        for _ in range(2000):
             total = self.place()
-            late = self.late_operands()
-            if not late:
+            if all(self.operands_in_time(i, op) for i, op in enumerate(self.ops) if op.operands):
                 return total
-            for op in late:
-                if op.operands and len(op.segments) == 2 and self.g.engine.lanes == 1 \
-                        and op.pause < 2 * len(op.operands) * self.g.engine.channels \
-                        and op.segments[0].channels > self.g.engine.pixels + 24:
-                    op.pause += 1
-                else:
-                    op.idle += 1
-        raise ValueError("no schedule found in which operands come in time: "
-                         + ", ".join(op.name for op in late))
+        raise ValueError("no schedule found in which operands come in time")
+
+    def slower(self, op, cycles=1):
+        """Give the operand fetches of an operation more room in every walk."""
+        channels = self.g.engine.channels
+        if (len(op.segments) == 2 and self.g.engine.lanes == 1
+                and op.pause < 2 * len(op.operands) * channels
+                and op.segments[0].channels > self.g.engine.pixels + 24):
+            op.pause += 1  # the only bank is read in every cycle: let go of it in mid-walk
+        else:
+            op.idle += cycles
 
     def place(self):
         """One pass over the operations with the present idle and pause fields."""
@@ -468,7 +467,8 @@ class _Schedule:
         now, softmax_free, previous = self.head_wait, 0, self.ops[-1]
         for op in self.ops:
             # transfers may not follow each other faster than either operation's drain allows
-            start = now + op.idle + max(0, max(self.spacing(previous), self.spacing(op)) - op.period)
+            apart = max(self.spacing(previous), self.spacing(op) + timing.SWITCH)
+            start = now + op.idle + max(0, apart - op.period)
             for segment, first in self.read_times(op):
                 if segment.map == "X" or segment.state:
                     continue
@@ -476,7 +476,8 @@ class _Schedule:
                 rows = slice(segment.first, segment.first + first.shape[0])
                 need = (there[rows, :first.shape[1]] + 1 - first)[first < NEVER]
                 start = max(start, int(need.max(initial=0)))
-            start = max(start, now + timing.FETCH - op.walks * op.period + op.idle)
+            start = max(start, now + timing.FETCH - op.walks * op.period + op.idle,
+                        now + op.idle + op.extra)
             op.start, op.wait = start, start - now - op.idle
             if op is self.ops[0]:
                 op.wait += self.head_wait
@@ -488,7 +489,7 @@ class _Schedule:
                 unit = self.attention_unit
                 op.softmax_start = begin
                 ready["A", h] = np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
-                softmax_free = begin + unit.cycles + 1
+                softmax_free = begin + unit.cycles
                 continue
             # rows of the map that this operation writes
             if op.target == Target.CONCAT:
@@ -516,15 +517,13 @@ class _Schedule:
             return self.place()
         return now
 
-    def late_operands(self):
-        """Operations whose operand words would come too late: replays the fetches cycle by cycle."""
-        late = []
-        for index, op in enumerate(self.ops):
-            if op.operands and not self.operands_in_time(index, op):
-                late.append(op)
-        return late
-
     def operands_in_time(self, index, op) -> bool:
+        """Replays an operation's operand fetches cycle by cycle.
+
+        Returns False after it gave the operation more time: `hold` lets the first walk's fetch
+        begin later (its words are still being written), `extra` its first step, `idle` or `pause`
+        every walk.
+        """
         e = self.g.engine
         busy = self.bank_reads(op)
         if index + 1 < len(self.ops):
@@ -532,29 +531,45 @@ class _Schedule:
         transfers = [self.ops[index - 1].last_step + timing.TRANSFER] + [
             op.start + w * op.period + op.k + op.pause - 1 + timing.TRANSFER
             for w in range(op.walks)]
-        lead = timing.OPERAND - timing.OPERAND_READ
+        lead = timing.OPERAND_LEAD
+        free = lead - timing.OPERAND_FOLLOW + 1  # all fetched when the sequencer goes on
         value = op.weights == Weights.VALUE
-        both = len(op.operands) > 1 or value
+        length = self.drain_length(op) if len(op.operands) > 1 or value else 0
+
+        def unready(name, at, row, chunk):
+            if name in ("H", op.out):
+                return 0
+            words = self.ready[name][row * e.lanes:(row + e.channels) * e.lanes, chunk]
+            return max(0, int(words.max(initial=0)) + 1 - at)
+
         for w in range(op.walks):
-            row = (w // op.chunks) * e.channels
-            at = transfers[w] + timing.FOLLOW
+            row, chunk = (w // op.chunks) * e.channels, w % op.chunks
+            begin = transfers[w] + (op.hold if w == 0 else 0)
+            late, at = 0, begin + lead + (0 if value else length)
             if value:
+                missing = unready(op.operand_value, at, row, chunk)
                 at = self.fetch(at, busy)
-                there = self.ready[op.operand_value][row * e.lanes:(row + e.channels) * e.lanes]
-                if at <= there.max(initial=0):
-                    return False
                 first_use = op.start + w * op.period + timing.WEIGHT_ADDRESS + timing.MEMORY
-                if at + timing.OPERAND_READ > first_use:
-                    return False
-            at = max(at, transfers[w] + lead + (self.drain_length(op) if both else 0))
+                late = at + timing.OPERAND_READ - first_use
+                at = max(at, begin + lead + length)
+            else:
+                missing = 0
             for name in op.operands:
+                missing = max(missing, unready(name, at, row, chunk))
                 at = self.fetch(at, busy)
-                if name not in ("H", op.out):
-                    rows = slice(row * e.lanes, (row + e.channels) * e.lanes)
-                    if at <= self.ready[name][rows, w % op.chunks].max(initial=0):
-                        return False
-            if at > transfers[w + 1] + lead:
-                return False
+            late = max(late, at - (transfers[w + 1] + free))
+            # late even if the array left all banks alone?
+            alone = (begin + lead + length + len(op.operands) * e.channels
+                     - (transfers[w + 1] + free))
+            if missing and w == 0:
+                op.hold += missing
+            elif late > 0 and w == 0 and (alone > 0 or value):
+                op.extra += max(alone, 1)
+            elif missing or late > 0:
+                self.slower(op, max(1, late if value else 1))
+            else:
+                continue
+            return False
         return True
 
     def fetch(self, at, busy) -> int:
@@ -604,7 +619,7 @@ class Plan:
     cycles_per_row_group : int
         Steady-state cycles of a row group.
     fields : dict of str to list of dict
-        Row program words ("walk", "drain", "store"), one dict of field values per operation.
+        Row program words ("walk", "drain", "operand", "store"), one dict of field values per operation.
     memories : list of Memory
         Every addressable memory of the design (filled from the blocks by `compile_program`).
     warnings : list of str
@@ -628,6 +643,11 @@ class Plan:
         """Words per bank of the line buffer: five rows."""
         g = self.geometry
         return 5 * self.model.in_channels * g.groups(self.model.image_width)
+
+    @property
+    def row_delay(self) -> int:
+        """Cycles from a row's last pixel on the wires to the first step that may read the row."""
+        return timing.ROW + self.model.in_channels
 
     @property
     def macs_per_row_group(self) -> int:
@@ -729,7 +749,7 @@ class Plan:
 def _encode(plan: Plan):
     """Fill `plan.fields` from the operations."""
     g, e, model = plan.geometry, plan.engine, plan.model
-    walk, drain, store = [], [], []
+    walk, drain, operand, store = [], [], [], []
     address_mask = (1 << _bits(max(plan.bank_words, plan.line_buffer_words))) - 1
     state_words = g.state_words
     for op in plan.operations:
@@ -778,8 +798,11 @@ def _encode(plan: Plan):
         drain.append({
             "groups": op.out_groups - 1, "chunks": op.chunks - 1, "function": op.function,
             "by_head": op.head_mode, "constant": op.constant_base, "constant_step": op.constant_step,
-            "fetch": bool(op.operands), "both": both, "value": bool(op.operand_value),
-            "state_operand": "H" in op.operands, "operand_a": a, "operand_b": b})
+            "single": bool(op.operands) and not both})
+        operand.append({
+            "groups": op.out_groups - 1, "chunks": op.chunks - 1, "fetch": bool(op.operands),
+            "both": both, "value": bool(op.operand_value), "state": "H" in op.operands,
+            "hold": op.hold, "a": a, "b": b})
         words = g.words(op.out_columns)
         m = plan.maps.get(op.out)
         base = m.base if m else 0
@@ -801,6 +824,7 @@ def _encode(plan: Plan):
         store.append(entry)
     plan.fields = {"walk": [{k: int(v) for k, v in f.items()} for f in walk],
                    "drain": [{k: int(v) for k, v in f.items()} for f in drain],
+                   "operand": [{k: int(v) for k, v in f.items()} for f in operand],
                    "store": [{k: int(v) for k, v in f.items()} for f in store]}
 
 

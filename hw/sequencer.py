@@ -21,7 +21,7 @@ def step_layout(plan: Plan) -> data.StructLayout:
     `first_chunk`, `last_chunk`: no word to the left / right; `tail`: words of the last group;
     `state`: the word is the state (zero in a frame's first group); `pad`: padding byte is -128;
     `first`, `last` step of the walk; `weight` address and `part` of the weight word; `inner`:
-    index of the input channel (spatial attention); `group`: output channel group; `head`.
+    index of the input channel and `inner_row` of its bank row (spatial attention); `group`: output channel group; `head`.
     """
     widths = plan.field_widths("walk")
     engine = plan.engine
@@ -33,6 +33,7 @@ def step_layout(plan: Plan) -> data.StructLayout:
         "weight": _bits(plan.weight_words - 1),
         "part": _bits(plan.geometry.head_lanes - 1),
         "inner": _bits(max(op.segments[0].channels for op in plan.operations)),
+        "inner_row": _bits(max(op.segments[0].channels for op in plan.operations)),
         "group": widths["groups"], "head": widths["head"],
     })
 
@@ -125,7 +126,7 @@ class WalkSequencer(wiring.Component):
             """Set the counters to the first step of a walk."""
             return [
                 step.valid.eq(1), step.first.eq(1), tap.eq(0), row.eq(0), second.eq(0),
-                left.eq(word.last0), step.inner.eq(0),
+                left.eq(word.last0), step.inner.eq(0), step.inner_row.eq(0),
                 step.address.eq(word.base0 + chunk_index),
                 step.bank.eq(C(1, lanes) << word.bank0),
                 step.part.eq(0),
@@ -156,7 +157,8 @@ class WalkSequencer(wiring.Component):
                     m.d.sync += [row.eq(0), left.eq(left - 1), step.inner.eq(step.inner + 1),
                                  step.bank.eq(step.bank.rotate_left(1))]
                     with m.If(wrap):
-                        m.d.sync += step.address.eq(step.address + now.channel_step)
+                        m.d.sync += [step.address.eq(step.address + now.channel_step),
+                                     step.inner_row.eq(step.inner_row + 1)]
             with m.If(last_tap & last_row & last_channel & ~last_segment):
                 m.d.sync += [second.eq(1), left.eq(now.last1), step.address.eq(now.base1 + chunk),
                              step.bank.eq(C(1, lanes) << now.bank1)]

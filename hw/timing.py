@@ -21,7 +21,7 @@ WEIGHT_ADDRESS = TRANSFER - MULTIPLY - 2 - MEMORY
 
 # Channel unit, drain head -> output byte.
 REQUANTISE = 9
-ACTIVATE = 4
+ACTIVATE = 5
 GATE = 5
 UNIT = REQUANTISE + ACTIVATE + GATE
 # First drained byte at the pack stage, counted from the transfer.
@@ -32,10 +32,18 @@ WRITE = 3
 OPERAND = 1 + REQUANTISE + ACTIVATE - 1
 # Address register of an operand read -> its word in the operand register.
 OPERAND_READ = MEMORY + 1
-# Transfer -> first cycle in which the next walk's drain word is valid in the drain sequencer, also
-# across operations.
+# Transfer -> first operand address of the next walk: the register that it goes to is free then.
+OPERAND_LEAD = OPERAND - OPERAND_READ
+# As long before that the operand sequencer goes on to the next walk.
+OPERAND_FOLLOW = 4
+# A walk's constants need this many cycles, and one for each channel unit.
 FOLLOW = 4
+# As many more where the next walk belongs to another operation: its drain word is fetched first.
+SWITCH = 2
 # Fewest cycles of an operation: the walk sequencer fetches the next walk word meanwhile.
 FETCH = 5
 # Fewest idle cycles before a row group: the group counter and the camera's row flags follow it.
 GROUP_TURN = 2
+# A row's last pixel on the wires -> the first step that may read the row, without the cycle that
+# each further colour takes: pixel register, word register, write port, count, flag, sequencer.
+ROW = 6

@@ -1,0 +1,76 @@
+"""A lane: P pixels times C channels, output stationary."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw import timing
+
+
+class HeadLane(wiring.Component):
+    """P x C multipliers and accumulators, and the drain registers behind them.
+
+    Each cycle one word of P activations meets C weights (convolution, Table 1; equations 1-13).
+    After a walk the sums move to the drain registers (`transfer`) and leave as C serial streams of
+    P sums while the next walk runs.
+
+    Bit-exact model: the sums inside golden.head_lane.conv.
+
+    Parameters
+    ----------
+    pixels, channels : int
+        P and C.
+    acc_bits : int
+        Width of a sum, signed; wide enough for every layer's worst case.
+    shares_pair : bool
+        The drain has one more position, taken from the neighbour (see `extra`).
+
+    Ports
+    -----
+    operand : in, P bytes, signed
+    weights : in, C bytes, signed, valid with `operand`
+    valid, first : in, one cycle after `operand`: this product counts; it begins a sum
+    transfer : in, the sums are complete (`timing.MULTIPLY` after the last operand)
+    extra : in, C sums: position P of the drain, the pixel that pairs with position P - 1
+    head : out, C sums, the first one in the cycle after `transfer`, then one a cycle
+    lowest : out, C sums of pixel 0 (the neighbour's `extra`)
+    """
+
+    def __init__(self, *, pixels: int, channels: int, acc_bits: int, shares_pair: bool = False):
+        self.pixels, self.channels, self.acc_bits = pixels, channels, acc_bits
+        self.shares_pair = shares_pair
+        sums = data.ArrayLayout(signed(acc_bits), channels)
+        super().__init__({
+            "operand": In(data.ArrayLayout(signed(8), pixels)),
+            "weights": In(data.ArrayLayout(signed(8), channels)),
+            "valid": In(1), "first": In(1), "transfer": In(1),
+            "extra": In(sums), "head": Out(sums), "lowest": Out(sums)})
+
+    latency = timing.MULTIPLY
+
+    def elaborate(self, platform):
+        m = Module()
+        for c in range(self.channels):
+            previous = self.extra[c] if self.shares_pair else None
+            for p in reversed(range(self.pixels)):
+                # Stage 1: product; Stage 2: sum
+                product = Signal(signed(16), name=f"product{c}_{p}", reset_less=True)
+                total = Signal(signed(self.acc_bits), name=f"sum{c}_{p}", reset_less=True)
+                drain = Signal(signed(self.acc_bits), name=f"drain{c}_{p}", reset_less=True)
+                m.d.sync += product.eq(self.operand[p] * self.weights[c])
+                with m.If(self.valid):
+                    m.d.sync += total.eq(Mux(self.first, 0, total) + product)
+                if p == self.pixels - 1 and self.shares_pair:
+                    beyond = Signal(signed(self.acc_bits), name=f"drain{c}_extra", reset_less=True)
+                    with m.If(self.transfer):
+                        m.d.sync += beyond.eq(previous)
+                    previous = beyond
+                with m.If(self.transfer):
+                    m.d.sync += drain.eq(total)
+                if previous is not None:
+                    with m.Else():
+                        m.d.sync += drain.eq(previous)
+                previous = drain
+                if p == 0:
+                    m.d.comb += [self.head[c].eq(drain), self.lowest[c].eq(total)]
+        return m

@@ -1,0 +1,225 @@
+"""Camera line buffer: five rows of pixels, and the camera's side of the engine."""
+
+from enum import IntEnum
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw import timing
+from hw.common import delay
+from hw.program import Plan
+
+
+class Status(IntEnum):
+    """How a frame ended."""
+
+    OK = 0
+    OVERRUN = 1    # a word would have overwritten a row that was still needed
+    TRUNCATED = 2  # the camera ended the frame early
+    LINE = 3       # a line too short or too long
+    RESTART = 4    # a new frame began inside this one
+
+
+class LineBuffer(wiring.Component):
+    """Packs pixels into words and keeps the five rows of a row group; the camera never waits.
+
+    Row r of every row group lives in slot r: it is overwritten by the same row of the next group,
+    as soon as the engine has `released` it. A pixel p is stored as p - 127 - (p >= 128)
+    (golden.line_buffer.to_signed). Rows below the last whole group are dropped.
+
+    A frame begins with a pixel marked `sof`. It is accepted unless one is already waiting for the
+    engine; else it is counted (`dropped`) and ignored. A frame that goes wrong ends at once with
+    one `fault` (its status and a count), and pixels are ignored until the next `sof`.
+
+    Bit-exact model: golden.line_buffer.
+
+    Ports
+    -----
+    pixel_valid, red, green, blue, sof, eol : in, a pixel; one channel: `red`
+    frame_end : in, the camera says that the frame is over
+    enable : in, frames may be accepted
+    busy : in, the engine works on a frame; released : in, rows of it that it no longer needs
+    take : in, the engine begins the waiting frame
+    stop : in, the engine needs no more rows of the frame that it works on
+    done : in, the engine has finished its frame
+    waiting : out, a frame waits for the engine
+    current : out, the frame being received is the one that the engine works on
+    rows : out, complete rows of the frame being received, readable
+    fault, status : out, a frame ended badly; fault_current : out, it was the engine's
+    counts : out, per Status (0: dropped frames), 16 bits, saturating
+    read_en : in, unused banks may be read too; read_address : in, an address per bank,
+        one cycle before the address registers; words : out, `timing.MEMORY` after them
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        lanes, word = plan.geometry.head_lanes, 8 * plan.engine.pixels
+        self.depth = plan.line_buffer_words
+        self.frame_rows = 5 * plan.model.row_groups
+        address = Signal(range(self.depth)).shape()
+        rows = Signal(range(self.frame_rows + 1)).shape()
+        super().__init__({
+            "pixel_valid": In(1), "red": In(8), "green": In(8), "blue": In(8), "sof": In(1),
+            "eol": In(1), "frame_end": In(1),
+            "enable": In(1), "busy": In(1), "released": In(rows), "take": In(1), "stop": In(1),
+            "done": In(1), "waiting": Out(1), "current": Out(1), "receiving": Out(1),
+            "rows": Out(rows),
+            "fault": Out(1), "status": Out(Status), "fault_current": Out(1),
+            "counts": Out(data.ArrayLayout(16, len(Status))),
+            "read_address": In(data.ArrayLayout(address, lanes)),
+            "words": Out(data.ArrayLayout(word, lanes))})
+
+    def elaborate(self, platform):
+        m = Module()
+        plan = self.plan
+        pixels, lanes = plan.engine.pixels, plan.geometry.head_lanes
+        channels, width = plan.model.in_channels, plan.model.image_width
+        row_words = plan.geometry.groups(width)
+        frame_rows = self.frame_rows
+
+        # Stage 1: registered pixel
+        valid, sof, eol, end = (Signal(name=f"in_{n}") for n in ("valid", "sof", "eol", "end"))
+        m.d.sync += [valid.eq(self.pixel_valid), sof.eq(self.sof), eol.eq(self.eol),
+                     end.eq(self.frame_end)]
+        colours = []
+        for name in ("red", "green", "blue")[:channels]:
+            raw = getattr(self, name)
+            byte = Signal(8, name=f"in_{name}", reset_less=True)
+            m.d.sync += byte.eq(Mux(raw[7], raw[:7], Cat(raw[:7], 1) + 1))
+            colours.append(byte)
+
+        # the frame
+        opened = self.receiving
+        column = Signal(range(width))
+        position = Signal(pixels, init=1)     # one-hot place in the word
+        group = Signal(range(row_words))      # word of the row within its bank
+        bank = Signal(lanes, init=1)
+        received = Signal(range(frame_rows + 1))
+        slot, slot_base = Signal(range(5)), Signal(range(max(1, self.depth)))
+        here, last_column, word_done, row_done = (Signal(name=n) for n in (
+            "here", "last_column", "word_done", "row_done"))
+        restart, accept, line_fault, overrun, truncated = (Signal(name=n) for n in (
+            "restart", "accept", "line_fault", "overrun", "truncated"))
+        allowed = Signal()
+        starting = Signal()
+        m.d.comb += [
+            starting.eq(valid & sof),
+            restart.eq(starting & opened),
+            accept.eq(starting & self.enable & (~self.waiting | opened)),
+            here.eq(valid & Mux(sof, accept, opened)),
+            last_column.eq((column == width - 1) & ~sof if width > 1 else 1),
+            line_fault.eq(here & (eol != last_column)),
+            word_done.eq(here & ~line_fault & (last_column | (position[-1] & ~sof))),
+            overrun.eq(word_done & ~allowed),
+            row_done.eq(word_done & last_column & ~overrun),
+            truncated.eq(end & opened & ~starting),
+        ]
+        with m.If(self.current):
+            m.d.comb += allowed.eq(received < self.released + 5)
+        with m.Elif(self.busy):
+            m.d.comb += allowed.eq(received + (frame_rows - 5) < self.released)
+        with m.Else():
+            m.d.comb += allowed.eq(received < 5)
+
+        bad = Signal()
+        m.d.comb += bad.eq(line_fault | overrun | truncated)
+        m.d.comb += [self.fault.eq(restart | bad), self.fault_current.eq(self.current)]
+        with m.If(restart):
+            m.d.comb += self.status.eq(Status.RESTART)
+        with m.Elif(overrun):
+            m.d.comb += self.status.eq(Status.OVERRUN)
+        with m.Elif(line_fault):
+            m.d.comb += self.status.eq(Status.LINE)
+        with m.Else():
+            m.d.comb += self.status.eq(Status.TRUNCATED)
+
+        with m.If(here):
+            m.d.sync += [column.eq(Mux(sof, 1, column + 1)),
+                         position.eq(Mux(sof, 2, position.rotate_left(1)))]
+        with m.If(word_done):
+            m.d.sync += [position.eq(1), bank.eq(bank.rotate_left(1))]
+            with m.If(bank[-1]):
+                m.d.sync += group.eq(group + 1)
+        with m.If(row_done):
+            m.d.sync += [column.eq(0), group.eq(0), bank.eq(1), received.eq(received + 1)]
+            with m.If(slot == 4):
+                m.d.sync += [slot.eq(0), slot_base.eq(0)]
+            with m.Else():
+                m.d.sync += [slot.eq(slot + 1), slot_base.eq(slot_base + channels * row_words)]
+            with m.If(received == frame_rows - 1):
+                m.d.sync += opened.eq(0)
+        with m.If(starting):
+            m.d.sync += opened.eq(accept)
+            with m.If(accept):
+                m.d.sync += [self.waiting.eq(1), self.current.eq(0), received.eq(0), group.eq(0),
+                             bank.eq(1), slot.eq(0), slot_base.eq(0), column.eq(1)]
+        with m.If(bad):
+            m.d.sync += opened.eq(0)
+            with m.If(~self.current):
+                m.d.sync += self.waiting.eq(0)
+        with m.If(restart & ~accept):
+            m.d.sync += self.waiting.eq(0)
+        with m.If(self.done):
+            m.d.sync += self.current.eq(0)
+        with m.If(self.take):
+            m.d.sync += [self.waiting.eq(0), self.current.eq(1)]
+        with m.If(self.stop & self.current & ~starting):
+            m.d.sync += opened.eq(0)
+
+        for status in Status:
+            counted = {Status.OK: starting & ~accept, Status.RESTART: restart,
+                       Status.OVERRUN: overrun, Status.LINE: line_fault & ~overrun,
+                       Status.TRUNCATED: truncated & ~line_fault & ~overrun}[status]
+            count = self.counts[int(status)]
+            with m.If(counted & (count != 0xffff)):
+                m.d.sync += count.eq(count + 1)
+
+        # Stages 2..: colour c is c cycles late, so that one word leaves a cycle
+        write_en, write_bank = Signal(), Signal(lanes)
+        write_address, write_word = Signal(range(self.depth)), Signal(8 * pixels)
+        place = Signal(pixels)
+        m.d.comb += [place.eq(Mux(sof, 1, position)),
+                     write_bank.eq(0), write_address.eq(0), write_word.eq(0)]
+        start_bank, start_address = Signal(lanes), Signal.like(write_address)
+        m.d.comb += [start_bank.eq(Mux(sof, 1, bank)),
+                     start_address.eq(Mux(sof, 0, slot_base + group))]
+        load, done = here, word_done & ~overrun
+        at_bank, at_address = start_bank, start_address
+        for c, byte in enumerate(colours):
+            load = delay(m, load, 1 if c else 0, f"load{c}")
+            place = delay(m, place, 1 if c else 0, f"place{c}", reset_less=True)
+            byte = delay(m, byte, c, f"late{c}", reset_less=True)
+            word = Signal(8 * pixels, name=f"packed{c}", reset_less=True)
+            with m.If(load):
+                for i in range(pixels):
+                    with m.If(place[i]):
+                        m.d.sync += word[8 * i:8 * i + 8].eq(byte)
+                    with m.Elif(place[0]):
+                        m.d.sync += word[8 * i:8 * i + 8].eq(0)
+            done = delay(m, done, 1, f"done{c}")
+            at_bank = delay(m, at_bank, 1, f"bank{c}", reset_less=True)
+            at_address = delay(m, at_address, 1, f"address{c}", reset_less=True)
+            with m.If(done):
+                m.d.comb += [write_en.eq(1), write_bank.eq(at_bank),
+                             write_address.eq(at_address + c * row_words), write_word.eq(word)]
+        # rows count once their last word is readable
+        written = delay(m, row_done, channels + 2, "written")
+        with m.If(starting & accept):
+            m.d.sync += self.rows.eq(0)
+        with m.Elif(written & (self.rows != received)):
+            m.d.sync += self.rows.eq(self.rows + 1)
+
+        for b in range(lanes):
+            memory = m.submodules[f"bank{b}"] = Memory(shape=8 * pixels, depth=self.depth, init=[])
+            write, read = memory.write_port(), memory.read_port()
+            address = Signal(range(self.depth), name=f"read_address{b}", reset_less=True)
+            output = Signal(8 * pixels, name=f"word{b}", reset_less=True)
+            m.d.sync += [address.eq(self.read_address[b]), output.eq(read.data)]
+            m.d.comb += [
+                read.addr.eq(address), self.words[b].eq(output),
+                write.en.eq(write_en & write_bank[b]), write.addr.eq(write_address),
+                write.data.eq(write_word)]
+        assert timing.MEMORY == 2
+        return m

@@ -1,0 +1,501 @@
+"""Row engine: the blocks put together, and the frames that run through them."""
+
+from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from golden.weights import Weights as NetworkWeights
+from hw import image, timing
+from hw.attention import SpatialAttention
+from hw.channel_unit import ChannelUnit
+from hw.classifier import Classifier
+from hw.common import delay
+from hw.drain import Drain
+from hw.head_lane import HeadLane
+from hw.line_buffer import LineBuffer, Status
+from hw.loader import Loader, image_digest
+from hw.operands import Operands
+from hw.program import Memory as MemoryInfo
+from hw.program import Plan, Source, Weights
+from hw.sequencer import WalkSequencer
+from hw.state_sram import StateSram
+from hw.store import Store
+from hw.window import Windows
+
+
+class StateCopy(wiring.Component):
+    """A second copy of the state, read as the weights of S = H^T K (spatial attention only).
+
+    The maps' banks are busy with K in the same cycles.
+
+    Ports
+    -----
+    write_en : in, L bits; address, data : in, like StateSram's; address 0 is channel 0's
+    bank, row : in, channel `row * L + bank` (bank one-hot), one cycle before the address register
+    word : out, `timing.MEMORY` after the address register
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        self.lanes, self.word_bits = plan.engine.lanes, 8 * plan.engine.pixels
+        self.depth = plan.maps["H"].words
+        super().__init__({
+            "write_en": In(self.lanes), "address": In(range(self.depth)),
+            "data": In(data.ArrayLayout(self.word_bits, self.lanes)),
+            "bank": In(self.lanes), "row": In(range(self.depth)), "word": Out(self.word_bits)})
+
+    def elaborate(self, platform):
+        m = Module()
+        row = Signal.like(self.row, reset_less=True)
+        m.d.sync += row.eq(self.row)
+        bank = delay(m, self.bank, 1 + timing.MEMORY - 1, "bank", reset_less=True)
+        chosen = 0
+        for b in range(self.lanes):
+            memory = m.submodules[f"bank{b}"] = Memory(shape=self.word_bits, depth=self.depth, init=[])
+            write, read = memory.write_port(), memory.read_port()
+            m.d.comb += [read.addr.eq(row), write.en.eq(self.write_en[b]),
+                         write.addr.eq(self.address), write.data.eq(self.data[b])]
+            chosen = chosen | Mux(bank[b], read.data, 0)
+        m.d.sync += self.word.eq(chosen)
+        return m
+
+
+class RowEngine(wiring.Component):
+    """RaScaNet, a row group at a time.
+
+    ::
+
+                    ┌──────────────────────── maps (StateSram) ◄───────────────────────┐
+        pixels ─► LineBuffer ─► Windows ─► HeadLane x L ─► ChannelUnit x C*L ─► Store ─┘
+                    ▲              ▲           ▲ weights      ▲ constants, operands │
+                 WalkSequencer ────┴───────────┘            Drain, Operands         ▼
+                    └── transfer ──────────────────────────► (follows)          Classifier
+
+    Frames: a frame begins when the line buffer has one waiting and the walk sequencer is free, so
+    that it follows the one before without a gap. After each row group the classifier gives the
+    logits (`row_valid`); after the last group that was worked on, the decision.
+
+    Early termination (Sec. 3.5): at `logit1 - logit0 >= stop_threshold` the frame ends with
+    "person"; work on the next group that has begun is dropped, the state stays as it was. At
+    `<= skip_threshold` the next group is left out.
+
+    Bit-exact model: golden.model.IntegerModel.
+
+    Ports: see hw.top.Rasca, whose ports these are, less the loader's.
+    """
+
+    def __init__(self, plan: Plan, weights: NetworkWeights):
+        self.plan = plan
+        model = plan.model
+        self.sections = image.sections(plan)
+        self.words = image.memory_words(plan, weights)
+        spatial = model.spatial_attention != "none"
+        self.lines = LineBuffer(plan)
+        self.sequencer = WalkSequencer(plan)
+        self.windows = Windows(plan)
+        self.maps = StateSram(plan)
+        self.drain = Drain(plan, self.words["constants"])
+        self.operands = Operands(plan)
+        self.store = Store(plan)
+        self.units = [ChannelUnit(acc_bits=model.acc_bits, knots=weights.knots.tolist(),
+                                  signed_features=spatial, spatial=spatial)
+                      for _ in range(plan.engine.units)]
+        g = plan.geometry
+        pair = g.head_lanes > 1 and plan.engine.pixels % 2 == 1
+        self.lanes = [HeadLane(pixels=plan.engine.pixels, channels=plan.engine.channels,
+                               acc_bits=model.acc_bits, shares_pair=pair and lane % 2 == 0)
+                      for lane in range(plan.engine.lanes)]
+        self.classifier = Classifier(
+            channels=model.state_channels, hidden=model.classifier_hidden, columns=model.n,
+            bias_bits=image.CLASSIFIER_BIAS_BITS, weights=self.words["classifier_weights"],
+            constants=self.words["classifier_constants"])
+        self.attention = SpatialAttention(
+            heads=model.heads, columns=model.n, pixels=plan.engine.pixels,
+            banded=model.spatial_attention == "banded", exp_table=self.words["exp_table"],
+        ) if spatial else None
+        self.weights = Memory(shape=8 * plan.engine.units, depth=plan.weight_words,
+                              init=self.words["weights"])
+        self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
+        self.loader = Loader(sections=self.sections, digest=self.digest)
+        super().__init__({
+            "pixel_valid": In(1), "pixel_red": In(8), "pixel_green": In(8), "pixel_blue": In(8),
+            "pixel_sof": In(1), "pixel_eol": In(1), "frame_end": In(1),
+            "stop_enable": In(1), "stop_threshold": In(signed(32)),
+            "skip_enable": In(1), "skip_threshold": In(signed(32)),
+            "row_valid": Out(1), "row_group": Out(16),
+            "row_logit0": Out(signed(32)), "row_logit1": Out(signed(32)),
+            "decision_valid": Out(1), "decision_person": Out(1),
+            "decision_logit0": Out(signed(32)), "decision_logit1": Out(signed(32)),
+            "decision_rows_used": Out(16), "decision_status": Out(Status),
+            "count_overrun": Out(16), "count_truncated": Out(16), "count_line": Out(16),
+            "count_restart": Out(16), "count_dropped": Out(16), "busy": Out(1),
+            "state_read": In(1), "state_channel": In(16), "state_word": In(16),
+            "state_valid": Out(1), "state_data": Out(8 * plan.engine.pixels),
+            "load_valid": In(1), "load_data": In(8), "load_last": In(1), "load_ready": Out(1),
+            "load_error": Out(1), "weights_digest": Out(32), "frame_start": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        abort = Signal()
+        m.submodules.lines = lines = self.lines
+        m.submodules.maps = maps = ResetInserter({"sync": abort})(self.maps)
+        m.submodules.windows = ResetInserter({"sync": abort})(self.windows)
+        m.submodules.sequencer = ResetInserter({"sync": abort})(self.sequencer)
+        m.submodules.drain = ResetInserter({"sync": abort})(self.drain)
+        m.submodules.operands = ResetInserter({"sync": abort})(self.operands)
+        m.submodules.store = ResetInserter({"sync": abort})(self.store)
+        m.submodules.classifier = self.classifier
+        m.submodules.loader = self.loader
+        maps = self.maps
+        for lane, block in enumerate(self.lanes):
+            m.submodules[f"lane{lane}"] = block
+        for u, block in enumerate(self.units):
+            m.submodules[f"unit{u}"] = block
+        if self.attention is not None:
+            m.submodules.attention = self.attention
+        first_group = Signal()
+        self._frames(m, abort, first_group)
+        self._array(m, abort, first_group)
+        self._host(m, maps, lines)
+        return m
+
+    # ---- frames, row groups, early termination ----
+
+    def _frames(self, m, abort, first_group):
+        plan, lines, sequencer = self.plan, self.lines, self.sequencer
+        store, classifier = self.store, self.classifier
+        row_groups = plan.model.row_groups
+        walking = Signal()                     # the walk sequencer is on a frame
+        group = Signal(range(row_groups + 2))
+        base_row = Signal(range(5 * row_groups + 11))
+        used = Signal(range(row_groups + 1))
+        # the row group whose state and logits come next
+        ended_group, ended_used, ended_last = Signal.like(group), Signal.like(used), Signal()
+        tail = Signal()                        # its last walks are still being drained
+        answering = Signal()                   # ... or its classifier runs
+        last_group = Signal()
+        take, drop = Signal(), Signal()
+        loaded = self.loader.loaded & ~self.loader.load_valid
+        m.d.comb += last_group.eq(group == row_groups - 1)
+
+        # a frame that went wrong is dropped once the one before it is through
+        dropping = Signal()
+        m.d.comb += drop.eq(dropping & ~tail)
+        with m.If(lines.fault & lines.fault_current & walking):
+            m.d.sync += dropping.eq(1)
+
+        available = lines.waiting & ~lines.fault & ~(lines.receiving & self.pixel_sof & 0)
+        m.d.comb += take.eq(available & Mux(walking, sequencer.group_done & last_group & ~dropping,
+                                            ~answering | 1))
+        m.d.comb += [
+            sequencer.more.eq(Mux(sequencer.group_done, (~last_group | take) & ~dropping,
+                                  walking & ~dropping & ~abort)),
+            first_group.eq(group == 0),
+            self.frame_start.eq(sequencer.group_first & first_group),
+            self.busy.eq(walking | answering | lines.receiving | lines.waiting),
+        ]
+        with m.If(sequencer.group_done):
+            m.d.sync += [ended_group.eq(group), ended_last.eq(last_group), ended_used.eq(used + 1),
+                         used.eq(used + 1), tail.eq(1), answering.eq(1),
+                         group.eq(group + 1), base_row.eq(base_row + 5)]
+            with m.If(last_group):
+                m.d.sync += walking.eq(0)
+        with m.If(take):
+            m.d.sync += [walking.eq(1), group.eq(0), base_row.eq(0), used.eq(0)]
+        with m.If(store.state_done):
+            m.d.sync += tail.eq(0)
+        m.d.comb += lines.done.eq((sequencer.group_done & last_group) | drop)
+
+        # camera rows
+        all_there = ~lines.current
+        for i in range(3):
+            m.d.sync += sequencer.rows[i].eq(all_there | (lines.rows >= base_row + 3 + i))
+        released = Signal(range(5 * row_groups + 11))
+        with m.If(sequencer.release):
+            m.d.sync += released.eq(base_row + sequencer.released)
+        with m.If(take):
+            m.d.sync += released.eq(0)
+        m.d.comb += [lines.busy.eq(walking & ~dropping), lines.released.eq(released),
+                     lines.take.eq(take),
+                     lines.enable.eq(loaded),
+                     lines.pixel_valid.eq(self.pixel_valid), lines.red.eq(self.pixel_red),
+                     lines.green.eq(self.pixel_green), lines.blue.eq(self.pixel_blue),
+                     lines.sof.eq(self.pixel_sof), lines.eol.eq(self.pixel_eol),
+                     lines.frame_end.eq(self.frame_end)]
+
+        # classifier and decision
+        answer = classifier.o_valid
+        finish, stop, skip = Signal(), Signal(), Signal()
+        skip_last = Signal()
+        m.d.comb += [
+            classifier.p_en.eq(store.pool_en), classifier.p_channel.eq(store.pool_channel),
+            classifier.p_sum.eq(store.pool_sum), classifier.p_max.eq(store.pool_max),
+            classifier.stop_enable.eq(self.stop_enable),
+            classifier.stop_threshold.eq(self.stop_threshold),
+            classifier.skip_enable.eq(self.skip_enable),
+            classifier.skip_threshold.eq(self.skip_threshold),
+            classifier.abort.eq(drop & ~ended_last),
+            stop.eq(answer & classifier.stop & ~ended_last & ~dropping),
+            skip.eq(answer & classifier.skip & ~classifier.stop & ~ended_last & ~dropping),
+            skip_last.eq(ended_group == row_groups - 2),
+            finish.eq(answer & (ended_last | stop | (skip & skip_last))),
+            self.row_valid.eq(answer & (ended_last | ~dropping)), self.row_group.eq(ended_group),
+            self.row_logit0.eq(classifier.logit0), self.row_logit1.eq(classifier.logit1),
+            abort.eq(stop | skip | drop),
+            lines.stop.eq(stop | (skip & skip_last)),
+        ]
+        m.d.sync += classifier.start.eq(store.state_done)
+        if self.attention is not None:
+            m.d.comb += self.attention.abort.eq(abort)
+        with m.If(answer):
+            m.d.sync += answering.eq(0)
+        with m.If(abort & ~(drop & ended_last)):
+            m.d.sync += answering.eq(0)
+        with m.If(abort):
+            m.d.sync += [walking.eq(0), dropping.eq(0)]
+        with m.If(skip & ~skip_last):
+            m.d.sync += [walking.eq(1), group.eq(group + 1), base_row.eq(base_row + 5),
+                         released.eq(base_row + 5)]
+        # a frame may have been the engine's own until this cycle
+        with m.If(take & ~abort):
+            m.d.sync += walking.eq(1)
+
+        # decisions leave registered; a fault waits where both come at once
+        fault_waits, fault_status = Signal(), Signal(Status)
+        m.d.sync += self.decision_valid.eq(0)
+        with m.If(finish):
+            m.d.sync += [
+                self.decision_valid.eq(1), self.decision_status.eq(Status.OK),
+                self.decision_person.eq(stop | (classifier.logit1 > classifier.logit0)),
+                self.decision_logit0.eq(classifier.logit0), self.decision_logit1.eq(classifier.logit1),
+                self.decision_rows_used.eq(ended_used)]
+        with m.Elif(fault_waits):
+            m.d.sync += [
+                self.decision_valid.eq(1), self.decision_status.eq(fault_status),
+                self.decision_person.eq(0), self.decision_logit0.eq(0), self.decision_logit1.eq(0),
+                self.decision_rows_used.eq(0), fault_waits.eq(0)]
+        with m.If(lines.fault):
+            m.d.sync += [fault_waits.eq(1), fault_status.eq(lines.status)]
+        m.d.comb += [
+            self.count_dropped.eq(lines.counts[0]),
+            self.count_overrun.eq(lines.counts[int(Status.OVERRUN)]),
+            self.count_truncated.eq(lines.counts[int(Status.TRUNCATED)]),
+            self.count_line.eq(lines.counts[int(Status.LINE)]),
+            self.count_restart.eq(lines.counts[int(Status.RESTART)])]
+
+        # weights may be written while nothing runs
+        m.d.comb += [self.loader.idle.eq(~walking & ~answering & ~lines.receiving & ~lines.waiting),
+                     self.loader.load_valid.eq(self.load_valid),
+                     self.loader.load_data.eq(self.load_data),
+                     self.loader.load_last.eq(self.load_last),
+                     self.load_ready.eq(self.loader.load_ready),
+                     self.load_error.eq(self.loader.load_error),
+                     self.weights_digest.eq(self.loader.weights_digest)]
+
+    # ---- the array: addresses, weights, sums, bytes ----
+
+    def _array(self, m, abort, first_group):
+        plan, engine, g = self.plan, self.plan.engine, self.plan.geometry
+        lanes, channels, head_lanes = engine.lanes, engine.channels, g.head_lanes
+        lines, maps, windows, drain, store = (self.lines, self.maps, self.windows, self.drain,
+                                              self.store)
+        operands = self.operands
+        spatial = plan.model.spatial_attention != "none"
+        step = self.sequencer.step
+        steps = [step]
+        for i in range(timing.TRANSFER):
+            later = Signal.like(step, name=f"step_{i + 1}")
+            m.d.sync += later.eq(steps[-1])
+            with m.If(abort):
+                m.d.sync += later.valid.eq(0)
+            steps.append(later)
+
+        # Stage 0: addresses. Words left of, of and right of the chunk group in the three phases.
+        row = Mux(step.phase == 0, step.address - 1, Mux(step.phase == 2, step.address + 1,
+                                                         step.address))
+        one = steps[1].valid & steps[1].one_tap & (steps[1].source == Source.SHARED)
+        three = step.valid & ~step.one_tap & (step.source == Source.SHARED)
+        beside = ((step.phase == 0) & step.first_chunk) | ((step.phase == 2) & step.last_chunk)
+        for b in range(lanes):
+            i = b % head_lanes
+            # in head mode the last bank brings the word on the left, the first the one on the right
+            if head_lanes == 1:
+                reads, own = 1, row
+            else:
+                reads = (step.phase == 0)
+                own = step.address
+                if i == head_lanes - 1:
+                    reads = (step.phase == 0) & ~step.first_chunk | (step.phase == 1)
+                    own = Mux(step.phase == 0, step.address - 1, step.address)
+                if i == 0:
+                    reads = reads | ((step.phase == 2) & ~step.last_chunk)
+                    own = Mux(step.phase == 2, step.address + 1, step.address)
+            by_head = step.valid & (step.source == Source.HEAD) & reads
+            m.d.comb += [
+                maps.read_en[b].eq(by_head | (three & step.bank[b] & ~beside)
+                                   | (one & steps[1].bank[b])),
+                maps.read_address[b].eq(Mux(one & steps[1].bank[b], steps[1].address,
+                                            Mux(step.source == Source.HEAD, own, row)))]
+            if b < head_lanes:
+                m.d.comb += lines.read_address[b].eq(own)
+        m.d.comb += [windows.step.eq(step), windows.first_group.eq(first_group),
+                     windows.camera_words.eq(lines.words), windows.map_words.eq(maps.words)]
+
+        # weights
+        m.submodules.weights = self.weights
+        write, read = self.weights.write_port(), self.weights.read_port()
+        load = self.loader.weights
+        m.d.comb += [write.en.eq(load.en), write.addr.eq(load.addr), write.data.eq(load.data),
+                     read.addr.eq(steps[timing.WEIGHT_ADDRESS].weight)]
+        word = Signal(8 * engine.units, name="weight_word", reset_less=True)
+        m.d.sync += word.eq(read.data)
+        chosen_at = steps[timing.WEIGHT_ADDRESS + timing.MEMORY]
+        other = [None] * engine.units
+        if spatial:
+            other = self._data_weights(m, steps, first_group)
+        group_bytes = channels * g.heads
+        for lane in range(lanes):
+            head = lane // head_lanes
+            for k in range(channels):
+                u = k * lanes + lane
+                own = Mux(chosen_at.source[1], word.word_select(u, 8), 0)
+                for part in range(head_lanes):
+                    own = own | Mux(~chosen_at.source[1] & (chosen_at.part == part),
+                                    word.word_select(part * group_bytes + head * channels + k, 8), 0)
+                if spatial:
+                    own = Mux(chosen_at.weights == Weights.MEMORY, own, other[u])
+                chosen = Signal(8, name=f"weight_chosen{u}", reset_less=True)
+                operand = Signal(8, name=f"weight{u}", reset_less=True)
+                m.d.sync += [chosen.eq(own), operand.eq(chosen)]
+                m.d.comb += self.lanes[lane].weights[k].eq(operand)
+
+        # multipliers, sums, drains
+        transfer = Signal()
+        m.d.comb += transfer.eq(steps[timing.TRANSFER].valid & steps[timing.TRANSFER].last)
+        adding = steps[timing.TRANSFER - 1]
+        for lane, block in enumerate(self.lanes):
+            m.d.comb += [block.operand.eq(windows.operands[lane]), block.valid.eq(adding.valid),
+                         block.first.eq(adding.first), block.transfer.eq(transfer)]
+            if block.shares_pair:
+                m.d.comb += block.extra.eq(self.lanes[lane + 1].lowest)
+
+        # channel units
+        m.d.comb += [drain.transfer.eq(transfer), store.transfer.eq(transfer),
+                     operands.transfer.eq(transfer), operands.single.eq(drain.single),
+                     operands.first_group.eq(first_group), operands.words.eq(maps.words),
+                     operands.done.eq(maps.operand_done), operands.valid.eq(maps.operand_valid),
+                     maps.operand_en.eq(operands.enable), maps.operand_address.eq(operands.address)]
+        constants = self.loader.constants
+        m.d.comb += [drain.load_en.eq(constants.en), drain.load_address.eq(constants.addr),
+                     drain.load_data.eq(constants.data)]
+        for u, unit in enumerate(self.units):
+            k, lane = divmod(u, lanes)
+            active = drain.active[u]
+            m.d.comb += [
+                unit.sum.eq(self.lanes[lane].head[k]), unit.bias.eq(active.bias),
+                unit.multiplier.eq(active.multiplier), unit.shift.eq(active.shift),
+                unit.function.eq(drain.function), unit.a.eq(operands.a[u]), unit.b.eq(operands.b[u]),
+                store.bytes[u].eq(unit.byte)]
+
+        # words to the maps
+        m.d.comb += [maps.write_en.eq(store.write_en), maps.write_address.eq(store.write_address),
+                     maps.write_data.eq(store.write_data)]
+        weights, constants = self.loader.classifier_weights, self.loader.classifier_constants
+        m.d.comb += [
+            self.classifier.w_en.eq(weights.en), self.classifier.w_addr.eq(weights.addr),
+            self.classifier.w_data.eq(weights.data), self.classifier.c_en.eq(constants.en),
+            self.classifier.c_addr.eq(constants.addr), self.classifier.c_data.eq(constants.data)]
+
+    def _data_weights(self, m, steps, first_group):
+        """Spatial attention: bytes of the state (S) or of V (V A) as weights, per unit."""
+        plan, engine = self.plan, self.plan.engine
+        attention, store, windows = self.attention, self.store, self.windows
+        m.submodules.state_copy = copy = StateCopy(plan)
+        base = plan.maps["H"].base
+        m.d.comb += [
+            copy.write_en.eq(Mux(store.state_en, store.write_en, 0)),
+            copy.address.eq(store.write_address - base), copy.data.eq(store.write_data),
+            copy.bank.eq(steps[1].bank), copy.row.eq(steps[1].inner_row)]
+        # rows of A for the array, at the same time as a one-tap word of the maps
+        at = steps[timing.ADDRESS_ONE_TAP]
+        m.d.comb += [
+            attention.r_en.eq(at.valid & (at.source == Source.ATTENTION)),
+            attention.r_row.eq(at.inner), attention.r_head.eq(at.head),
+            windows.attention_word.eq(attention.r_data),
+            attention.w_en.eq(store.score_en), attention.w_head.eq(store.score_head),
+            attention.w_row.eq(store.score_row), attention.w_data.eq(store.score_data)]
+        # softmax, one head after the other
+        pending, pending_head = Signal(), Signal.like(attention.start_head)
+        m.d.comb += [attention.start.eq((store.score_done | pending) & ~attention.busy),
+                     attention.start_head.eq(Mux(pending, pending_head, store.score_head))]
+        with m.If(store.score_done & attention.busy):
+            m.d.sync += [pending.eq(1), pending_head.eq(store.score_head)]
+        with m.Elif(~attention.busy):
+            m.d.sync += pending.eq(0)
+        table = self.loader.exp_table
+        m.d.comb += [attention.t_en.eq(table.en), attention.t_addr.eq(table.addr),
+                     attention.t_data.eq(table.data)]
+        zero = delay(m, first_group, 4, "no_state", reset_less=True)
+        late = steps[timing.ADDRESS_ONE_TAP + timing.MEMORY]
+        chosen = []
+        groups = -(-plan.model.n // engine.units)
+        for u in range(engine.units):
+            byte = Signal(8, name=f"data_weight{u}", reset_less=True)
+            value = self.operands.values[u].word_select(late.inner[:engine.pixels.bit_length()], 8)
+            state = 0
+            for group in range(groups):
+                column = group * engine.units + u
+                if column < engine.pixels:
+                    state = state | Mux(late.group == group, copy.word.word_select(column, 8), 0)
+            m.d.sync += byte.eq(Mux(late.weights == Weights.VALUE, value, Mux(zero, 0, state)))
+            chosen.append(byte)
+        return chosen
+
+    # ---- host: reading the state ----
+
+    def _host(self, m, maps, lines):
+        plan = self.plan
+        lanes, state_words = plan.engine.lanes, plan.geometry.state_words
+        base = plan.maps["H"].base
+        remaining = Signal(16)
+        row = Signal(range(plan.bank_words))
+        seeking, asking = Signal(), Signal()
+        # channel -> bank and row by repeated subtraction: a host is slow anyway
+        with m.If(self.state_read):
+            m.d.sync += [seeking.eq(1), asking.eq(0), remaining.eq(self.state_channel),
+                         row.eq(base + self.state_word)]
+        with m.Elif(seeking):
+            with m.If(remaining >= lanes):
+                m.d.sync += [remaining.eq(remaining - lanes), row.eq(row + state_words)]
+            with m.Else():
+                m.d.sync += [seeking.eq(0), asking.eq(1)]
+        with m.Elif(maps.host_done):
+            m.d.sync += asking.eq(0)
+        m.d.comb += [maps.host_en.eq(asking), maps.host_bank.eq(remaining),
+                     maps.host_address.eq(row)]
+        word = 0
+        for b in range(lanes):
+            word = word | Mux(maps.host_valid[b], maps.words[b], 0)
+        m.d.sync += [self.state_valid.eq(maps.host_valid.any()), self.state_data.eq(word)]
+
+    # ---- what it is made of ----
+
+    def memories(self) -> list[MemoryInfo]:
+        """Every addressable memory of the design."""
+        plan, engine, model = self.plan, self.plan.engine, self.plan.model
+        word, state = 8 * engine.pixels, plan.maps["H"].words
+        found = [
+            MemoryInfo("weights", "weights", plan.weight_words, 8 * engine.units),
+            MemoryInfo("classifier weights", "weights", self.classifier.weight_words, 8),
+            MemoryInfo("constants", "constants", plan.constant_words, model.acc_bits + 13),
+            MemoryInfo("classifier constants", "constants", self.classifier.constant_count,
+                       self.classifier.constant_bits),
+            MemoryInfo("line buffer", "line_buffer", plan.line_buffer_words, word,
+                       plan.geometry.head_lanes),
+            MemoryInfo("maps", "maps", plan.bank_words - state, word, engine.lanes),
+            MemoryInfo("state", "state", state, word, engine.lanes)]
+        for name in plan.fields:
+            found.append(MemoryInfo(f"{name} program", "program", len(plan.operations),
+                                    sum(plan.field_widths(name).values())))
+        return found
