@@ -181,7 +181,7 @@ def sim(
         skip_at = None if skip is None else threshold(skip, scale, up=False)
         from hw.program import compile_program
 
-        plan = compile_program(model, shape)  # a shape that does not fit is bad input
+        plan = compile_program(model, shape)  # here, because a shape may not fit
     console.print(f"[bold]{preset_name}[/] on {shape.multipliers} multipliers ({shape})")
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow")
@@ -191,7 +191,6 @@ def sim(
             model=model,
             shape=shape,
             weights=weights,
-            plan=plan,
             photographs=photographs,
             preset_name=preset_name,
             timing=CAMERAS[camera_name](plan.cycles_per_row_group, model),
@@ -211,7 +210,6 @@ def _simulate(
     model: ModelConfig,
     shape: EngineConfig,
     weights: Weights,
-    plan: Any,
     photographs: Photographs,
     preset_name: str,
     timing: camera.Timing,
@@ -221,7 +219,7 @@ def _simulate(
 ) -> tuple[session.Session, dict[str, Any]]:
     """Builds, plays, compares, and writes the files of a run."""
     with console.status("elaborating and compiling the engine"):
-        engine = session.prepare(model, shape, weights, plan=plan, trace=trace)
+        engine = session.prepare(model, shape, weights, trace=trace)
     how = "found" if engine.build.cached else "built"
     console.print(f"simulation {how} in {engine.seconds:.1f} s")
     with console.status("golden model"):
@@ -367,7 +365,6 @@ def _measure(
             model=model,
             shape=shape,
             weights=weights,
-            plan=plan,
             photographs=photographs,
             preset_name=model.name,
             timing=camera.paced(plan.cycles_per_row_group, model),

@@ -124,9 +124,9 @@ def summary(
         "cycles_frame_wall": frame_cycles(session, frame)[0],
         "macs_frame": model.array_macs_frame,
         "mac_utilisation": model.array_macs_frame / (shape.multipliers * cycles),
-        "multipliers_beside_array": plan.multipliers_beside_array,
+        "multipliers_beside_array": getattr(plan, "multipliers_beside_array", None),
         "on_chip_bytes": on_chip_bytes(plan),
-        "registers_bytes": plan.registers_bytes,
+        "registers_bytes": getattr(plan, "registers_bytes", None),
         "logits": [
             value * engine.weights.scales["logit"] for value in decision.get("logits", [0, 0])
         ],

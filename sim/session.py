@@ -42,7 +42,6 @@ def prepare(
     shape: Any,
     weights: Weights,
     *,
-    plan: Any = None,
     design: Any = None,
     optimise: str = "fast",
     trace: bool = False,
@@ -50,15 +49,14 @@ def prepare(
 ) -> Engine:
     """Elaborates and compiles the engine (a build that exists is used).
 
-    plan, design: instead of the ones made here (tests that break something on purpose).
+    design: instead of the one made here (tests that break something on purpose).
     """
-    from hw.program import compile_program
     from hw.top import Rasca
 
     started = time.monotonic()
-    plan = compile_program(model, shape) if plan is None else plan
     design = Rasca(model, shape, weights) if design is None else design
-    text = design if isinstance(design, str) else runner.verilog(design, "rasca")
+    plan = design.plan
+    text = runner.verilog(design, "rasca")
     build = runner.build(
         text,
         top="tb",
