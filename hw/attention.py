@@ -309,7 +309,9 @@ class SpatialAttention(wiring.Component):
 
         # Stage 5: maximum so far; it is taken when it is whole and waits for the delayed scores.
         highest, whole, maximum = data(signed(8)), data(signed(8)), data(signed(8))
-        with m.If(at[when.score] | (score > highest)):
+        rises = Signal(signed(9))
+        m.d.comb += rises.eq(highest - score)
+        with m.If(at[when.score] | rises[-1]):
             m.d.sync += highest.eq(score)
         with m.If(at[when.score + n]):
             m.d.sync += whole.eq(highest)

@@ -26,10 +26,11 @@ class Phase(IntEnum):
 
     IDLE = 0
     FC1 = 1
-    SWISH_WAIT = 2
-    SWISH = 3
-    FC2_WAIT = 4
-    FC2 = 5
+    FC1_WAIT = 2
+    SWISH_WAIT = 3
+    SWISH = 4
+    FC2_WAIT = 5
+    FC2 = 6
 
 
 class Kind(IntEnum):
@@ -149,15 +150,14 @@ class _Timing:
         return self.capture + 2
 
     @property
-    def slot(self) -> int:
-        """Cycles from one FC1 output to the next: d products, or the longest serial shift."""
-        return max(self.channels, MAX_SHIFT + 1)
+    def fc1_wait(self) -> int:
+        """Between two FC1 outputs: the serial shift of the first must be through."""
+        return max(0, MAX_SHIFT + 1 - self.channels)
 
     @property
     def swish_wait(self) -> int:
-        """End of the last FC1 slot -> first hard-swish: the last x comes in time, before any y."""
-        after = max(self.x_ready - 2 * (self.hidden - 1), self.x_ready - self.y_ready)
-        return max(0, self.channels - 1 + after - self.slot)
+        """Last FC1 product -> first hard-swish: the last x comes in time, and before any y."""
+        return max(self.x_ready - 2 * (self.hidden - 1), self.x_ready - self.y_ready) - 1
 
     @property
     def fc2_wait(self) -> int:
@@ -166,10 +166,11 @@ class _Timing:
 
     @property
     def cycles(self) -> int:
-        """``start`` -> ``o_valid``: last p written, all products, last sum, decision."""
-        fc1 = self.hidden * self.slot + self.swish_wait
-        issues = fc1 + 2 * self.hidden + self.fc2_wait + 2 * self.hidden
-        return _POOL_STAGES + issues - 1 + self.capture + 2
+        """``start`` -> ``o_valid``: last p written, products, last sum, comparison, decision."""
+        fc1 = self.hidden * self.channels + (self.hidden - 1) * self.fc1_wait
+        swish = self.swish_wait + 2 * self.hidden
+        fc2 = self.fc2_wait + 2 * self.hidden
+        return _POOL_STAGES + fc1 + swish + fc2 - 1 + self.capture + 3
 
 
 def constant_words(
@@ -250,7 +251,7 @@ class Classifier(wiring.Component):
         From the cycle after ``start`` to the cycle before ``o_valid``.
     stop_enable, skip_enable : In(1)
     stop_threshold, skip_threshold : In(signed(32))
-        Read in the cycle before ``o_valid``.
+        Read in the two cycles before ``o_valid``.
     o_valid : Out(1)
         Pulse; the outputs below change only with it.
     logit0, logit1 : Out(signed(32))
@@ -430,8 +431,16 @@ class Classifier(wiring.Component):
         ]
 
         # ---- order of work: one product issued a cycle ----
-        phase = Signal(Phase)
-        step = Signal(range(max(when.slot, when.swish_wait, when.fc2_wait, hidden)))
+        lengths = {
+            Phase.FC1: d,
+            Phase.FC1_WAIT: when.fc1_wait,
+            Phase.SWISH_WAIT: when.swish_wait,
+            Phase.SWISH: 2,
+            Phase.FC2_WAIT: when.fc2_wait,
+            Phase.FC2: hidden,
+        }
+        phase = Signal(len(Phase), init=1 << Phase.IDLE)  # one bit a phase: quick to decode
+        left = Signal(range(max(lengths.values())))
         output = Signal(range(max(2, hidden)))
         v_addr = Signal.like(v_read.addr)
         w_addr = Signal.like(w_read.addr)
@@ -442,64 +451,56 @@ class Classifier(wiring.Component):
             m.d.sync += self.busy.eq(1)
 
         valid, first, last, kind = Signal(), Signal(), Signal(), Signal(Kind)
-        digit = Signal()
-        m.d.sync += step.eq(step + 1)
-        with m.Switch(phase):
-            with m.Case(Phase.IDLE):
-                m.d.sync += [step.eq(0), output.eq(0), v_addr.eq(0), w_addr.eq(0)]
-                with m.If(starting[-1]):
-                    m.d.sync += phase.eq(Phase.FC1)
-            with m.Case(Phase.FC1):
-                m.d.comb += [
-                    kind.eq(Kind.FC1),
-                    valid.eq(step < d),
-                    first.eq(step == 0),
-                    last.eq(step == d - 1),
-                ]
-                with m.If(valid):
-                    m.d.sync += [w_addr.eq(w_addr + 1), v_addr.eq(v_addr + 1)]
-                with m.If(step == when.slot - 1):
-                    m.d.sync += [step.eq(0), output.eq(output + 1), v_addr.eq(0)]
-                    with m.If(output == hidden - 1):
-                        m.d.sync += [
-                            output.eq(0),
-                            v_addr.eq(d),
-                            phase.eq(Phase.SWISH_WAIT if when.swish_wait else Phase.SWISH),
-                        ]
-            with m.Case(Phase.SWISH_WAIT):
-                with m.If(step == when.swish_wait - 1):
-                    m.d.sync += [step.eq(0), phase.eq(Phase.SWISH)]
-            with m.Case(Phase.SWISH):
-                m.d.comb += [
-                    kind.eq(Kind.SWISH),
-                    valid.eq(1),
-                    first.eq(step == 0),
-                    last.eq(step != 0),
-                    digit.eq(step != 0),
-                ]
-                with m.If(last):
-                    m.d.sync += [step.eq(0), output.eq(output + 1), v_addr.eq(v_addr + 1)]
-                    with m.If(output == hidden - 1):
-                        m.d.sync += [
-                            output.eq(0),
-                            v_addr.eq(d),
-                            phase.eq(Phase.FC2_WAIT if when.fc2_wait else Phase.FC2),
-                        ]
-            with m.Case(Phase.FC2_WAIT):
-                with m.If(step == when.fc2_wait - 1):
-                    m.d.sync += [step.eq(0), phase.eq(Phase.FC2)]
-            with m.Case(Phase.FC2):
-                m.d.comb += [
-                    kind.eq(Kind.FC2),
-                    valid.eq(1),
-                    first.eq(step == 0),
-                    last.eq(step == hidden - 1),
-                ]
-                m.d.sync += [w_addr.eq(w_addr + 1), v_addr.eq(v_addr + 1)]
-                with m.If(last):
-                    m.d.sync += [step.eq(0), output.eq(output + 1), v_addr.eq(d)]
-                    with m.If(output == 1):
-                        m.d.sync += phase.eq(Phase.IDLE)
+        digit, last_output = Signal(), Signal()
+        m.d.comb += [
+            valid.eq(phase[Phase.FC1] | phase[Phase.SWISH] | phase[Phase.FC2]),
+            last.eq(left == 0),
+            last_output.eq(output == Mux(phase[Phase.FC2], 1, hidden - 1)),
+            digit.eq(~first),
+        ]
+        with m.If(phase[Phase.SWISH]):
+            m.d.comb += kind.eq(Kind.SWISH)
+        with m.If(phase[Phase.FC2]):
+            m.d.comb += kind.eq(Kind.FC2)
+
+        def enter(*options: Phase):
+            """Statements that begin the first of these phases that is not empty."""
+            new = next(option for option in options if lengths[option])
+            return [phase.eq(1 << new), left.eq(lengths[new] - 1), first.eq(1)]
+
+        m.d.sync += [left.eq(left - 1), first.eq(0)]
+        with m.If(phase[Phase.FC1] | phase[Phase.FC2]):
+            m.d.sync += [w_addr.eq(w_addr + 1), v_addr.eq(v_addr + 1)]
+        with m.If(valid & last):
+            m.d.sync += output.eq(Mux(last_output, 0, output + 1))
+        with m.If(phase[Phase.IDLE]):
+            m.d.sync += [output.eq(0), v_addr.eq(0), w_addr.eq(0)]
+            with m.If(starting[-1]):
+                m.d.sync += enter(Phase.FC1)
+        with m.If(phase[Phase.FC1] & last):
+            m.d.sync += v_addr.eq(Mux(last_output, d, 0))
+            with m.If(last_output):
+                m.d.sync += enter(Phase.SWISH_WAIT)
+            with m.Else():
+                m.d.sync += enter(Phase.FC1_WAIT, Phase.FC1)
+        with m.If(phase[Phase.FC1_WAIT] & last):
+            m.d.sync += enter(Phase.FC1)
+        with m.If(phase[Phase.SWISH_WAIT] & last):
+            m.d.sync += enter(Phase.SWISH)
+        with m.If(phase[Phase.SWISH] & last):
+            m.d.sync += v_addr.eq(Mux(last_output, d, v_addr + 1))
+            with m.If(last_output):
+                m.d.sync += enter(Phase.FC2_WAIT, Phase.FC2)
+            with m.Else():
+                m.d.sync += enter(Phase.SWISH)
+        with m.If(phase[Phase.FC2_WAIT] & last):
+            m.d.sync += enter(Phase.FC2)
+        with m.If(phase[Phase.FC2] & last):
+            m.d.sync += v_addr.eq(d)
+            with m.If(last_output):
+                m.d.sync += phase.eq(1 << Phase.IDLE)
+            with m.Else():
+                m.d.sync += enter(Phase.FC2)
 
         # What travels beside a product: tags[s] stands in stage s.
         tags = [(valid, first, last, kind)]
@@ -578,7 +579,7 @@ class Classifier(wiring.Component):
                     m.d.sync += clamped.eq((1 << X_BITS) - 1)
                 with m.If(held[-1] & ~held[X_BITS:-1].all()):
                     m.d.sync += clamped.eq(-(1 << X_BITS))
-        second, logits = Signal(), Signal()
+        second, logits, compared = Signal(), Signal(), Signal()
         difference = data(signed(33))
         m.d.sync += logits.eq(0)
         with m.If(done & end):
@@ -617,26 +618,35 @@ class Classifier(wiring.Component):
         with m.If(starting[-1]):
             m.d.sync += [target.eq(d), second.eq(0)]
 
-        # Stage 10: decision
-        m.d.sync += self.o_valid.eq(logits)
-        with m.If(logits):
+        # Stage 10: compare, by the signs of two differences
+        beyond, below = data(1), data(1)
+        m.d.sync += [
+            compared.eq(logits),
+            beyond.eq(~(difference - self.stop_threshold)[-1]),
+            below.eq(~(self.skip_threshold - difference)[-1]),
+        ]
+
+        # Stage 11: decision
+        m.d.sync += self.o_valid.eq(compared)
+        with m.If(compared):
             m.d.sync += [
                 self.logit0.eq(held),
                 self.logit1.eq(total),
-                self.stop.eq(self.stop_enable & (difference >= self.stop_threshold)),
-                self.skip.eq(self.skip_enable & (difference <= self.skip_threshold)),
+                self.stop.eq(self.stop_enable & beyond),
+                self.skip.eq(self.skip_enable & below),
                 self.busy.eq(0),
             ]
 
         with m.If(self.abort):
             m.d.sync += [
-                phase.eq(Phase.IDLE),
+                phase.eq(1 << Phase.IDLE),
                 starting.eq(0),
                 valids.eq(0),
                 shifting.eq(0),
                 clamped_valid.eq(0),
                 x_valid.eq(0),
                 logits.eq(0),
+                compared.eq(0),
                 self.o_valid.eq(0),
                 self.busy.eq(0),
             ]

@@ -6,7 +6,7 @@ from hw.classifier import constant_words
 from hw.loader import Section
 from hw.program import Operation, Plan, Weights
 
-CLASSIFIER_BIAS_BITS = 27
+CLASSIFIER_BIAS_BITS = 32
 
 
 def _pack(values, bits: int) -> int:

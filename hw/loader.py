@@ -169,10 +169,16 @@ class Loader(wiring.Component):
         index = Signal(range(len(sections)))
         word = Signal(max(section.addr_bits for section in sections))
         place = Signal(range(most_bytes))
+        # ``word`` is the section's last: known a cycle ahead, so that no wide comparison is in the
+        # way of the next byte
+        final = [section.words == 1 for section in sections]
+        word_final = Signal(init=final[0])
         word_end, section_end, image_end, taken = Signal(), Signal(), Signal(), Signal()
+        near, next_final = Signal(), Signal()
         m.d.comb += [
             self.load_ready.eq(self.idle),
             taken.eq(self.load_valid & self.idle),
+            section_end.eq(word_end & word_final),
             image_end.eq(section_end & (index == len(sections) - 1)),
         ]
         with m.Switch(index):
@@ -180,7 +186,8 @@ class Loader(wiring.Component):
                 with m.Case(number):
                     m.d.comb += [
                         word_end.eq(place == section.word_bytes - 1),
-                        section_end.eq(word_end & (word == section.words - 1)),
+                        near.eq(word == section.words - 2) if section.words > 1 else near.eq(0),
+                        next_final.eq(final[(number + 1) % len(sections)]),
                     ]
         finished = Signal()  # the last byte came, with load_last
         m.d.comb += finished.eq(taken & ~swallowing & image_end & self.load_last)
@@ -192,13 +199,13 @@ class Loader(wiring.Component):
                 place.eq(place + 1),
             ]
             with m.If(word_end):
-                m.d.sync += [place.eq(0), word.eq(word + 1)]
+                m.d.sync += [place.eq(0), word.eq(word + 1), word_final.eq(near)]
             with m.If(section_end):
-                m.d.sync += [word.eq(0), index.eq(index + 1)]
+                m.d.sync += [word.eq(0), word_final.eq(next_final), index.eq(index + 1)]
             with m.If(image_end & ~self.load_last):
                 m.d.sync += swallowing.eq(1)
         with m.If(taken & (image_end | self.load_last)):
-            m.d.sync += [place.eq(0), word.eq(0), index.eq(0)]
+            m.d.sync += [place.eq(0), word.eq(0), word_final.eq(final[0]), index.eq(0)]
         with m.If(taken & self.load_last):
             m.d.sync += [loading.eq(0), swallowing.eq(0)]
 

@@ -99,9 +99,9 @@ class Store(wiring.Component):
         here_bank = [Signal.like(b, name=f"here_bank{g}") for g, b in enumerate(head_bank)]
         here_address = [Signal.like(a, name=f"here_address{g}") for g, a in enumerate(head_address)]
         tail_mask = Signal(pixels)
-        words_left = Signal(range(-head_lanes - 2, max(
-            f["last_word"] for f in plan.fields["store"]) + 2))  # last word minus first word of walk
-        first_word = Signal.like(chunk)
+        words_left = Signal(range(
+            -(pairs << len(chunk)), max(f["last_word"] for f in plan.fields["store"]) + 1))  # last word minus first word of walk
+        first_word = Signal(range(pairs << len(chunk)))
         m.d.comb += first_word.eq(Mux(word.pool, (chunk >> 1) if not paired else chunk * pairs, chunk))
 
         with m.If(advance):
@@ -137,9 +137,7 @@ class Store(wiring.Component):
             with m.Elif(~last_walk):
                 m.d.sync += [
                     chunk.eq(0), group.eq(group + 1),
-                    group_address.eq(group_address + (word.stride << (channels.bit_length() - 1)
-                                                      if channels & (channels - 1) == 0
-                                                      else word.stride * channels)),
+                    group_address.eq(group_address + word.stride * channels),
                     finished.eq(finished + Mux(word.pool, channels, units))]
             with m.Else():
                 m.d.sync += [chunk.eq(0), group.eq(0), group_address.eq(0), finished.eq(0), fresh.eq(1)]
