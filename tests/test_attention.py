@@ -172,6 +172,31 @@ def test_abort(generator):
     simulate(dut, testbench)
 
 
+def test_abort_everywhere(generator):
+    """Abort in every part of a run; a pause of any length; then a right run."""
+    dut = build(1, 4, 4, False)
+    scores = random_scores(4, 4, generator)[3]
+    right = words(expected(scores, TABLE, False))
+    assert len(set(right)) == 4
+
+    async def testbench(ctx):
+        await write(ctx, dut, 0, words(scores))
+        for cycle in range(0, dut.cycles, 2):
+            ctx.set(dut.start, 1)
+            for _ in range(cycle + 1):
+                await ctx.tick()
+                ctx.set(dut.start, 0)
+            ctx.set(dut.abort, 1)
+            await ctx.tick()
+            ctx.set(dut.abort, 0)
+            for _ in range(cycle * 7 % 31):
+                assert not ctx.get(dut.busy)
+                await ctx.tick()
+            assert await run(ctx, dut, 0) == right, f"abort {cycle} cycles after start"
+
+    simulate(dut, testbench)
+
+
 def test_back_to_back(generator):
     """The next head starts in the first cycle that is not busy; both heads' rows stay."""
     dut = build(2, 7, 8, True)
