@@ -34,7 +34,7 @@ class Phase(IntEnum):
 
 
 class Kind(IntEnum):
-    """What a product belongs to."""
+    """What a product belongs to. One bit each for the hard-swish and FC2."""
 
     FC1 = 0
     SWISH = 1
@@ -231,7 +231,8 @@ class Classifier(wiring.Component):
     Attributes
     ----------
     cycles : int
-        From the cycle with ``start`` to the cycle with ``o_valid``, the same for all data.
+        From the cycle with ``start`` to the cycle with ``o_valid``, the same for all data; with h for
+        hidden, ``h d + (h - 1) max(0, 32 - d) + max(44 - 2h, 32) + max(0, 10 - h) + 4h + 14``.
 
     Ports
     -----
@@ -552,13 +553,11 @@ class Classifier(wiring.Component):
         total, shift = data(signed(32)), data(SHIFT_BITS)
         adding, first7, _, kind7 = tags[capture - 1]
         begin = Signal(signed(32))
-        with m.Switch(kind7):
-            with m.Case(Kind.FC1):
-                m.d.comb += begin.eq(constant[: self.bias_bits].as_signed())
-            with m.Case(Kind.SWISH):
-                m.d.comb += begin.eq(128)
-            with m.Default():
-                m.d.comb += begin.eq(constant[:32].as_signed())
+        m.d.comb += begin.eq(constant[: self.bias_bits].as_signed())
+        with m.If(kind7[1]):  # FC2; single bits keep the sum's path short
+            m.d.comb += begin.eq(constant[:32])
+        with m.If(kind7[0]):  # SWISH
+            m.d.comb += begin.eq(128)
         with m.If(adding):
             m.d.sync += total.eq(Mux(first7, begin, total) + multiplier.o)
             with m.If(first7):
