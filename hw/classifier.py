@@ -231,7 +231,7 @@ class Classifier(wiring.Component):
     Attributes
     ----------
     cycles : int
-        From the cycle with ``start`` to the cycle with ``o_valid``, the same for all data; with h for
+        From ``start`` to ``o_valid``, the same for all data; with h for
         hidden, ``h d + (h - 1) max(0, 32 - d) + max(44 - 2h, 32) + max(0, 10 - h) + 4h + 14``.
 
     Ports
