@@ -5,11 +5,14 @@ process reads the records and compares. What comes back, `Session`, knows the cy
 and as predicted. `make sim`, `make fuzz` and the whole-engine tests all go through here.
 """
 
+import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,9 +57,12 @@ def prepare(
     from hw.top import Rasca
 
     started = time.monotonic()
-    design = Rasca(model, shape, weights) if design is None else design
+    if design is None:
+        design = Rasca(model, shape, weights)
+        text = _verilog(design, model, shape, weights)
+    else:
+        text = runner.verilog(design, "rasca")
     plan = design.plan
-    text = runner.verilog(design, "rasca")
     build = runner.build(
         text,
         top="tb",
@@ -78,6 +84,25 @@ def prepare(
     return Engine(
         model=model, shape=shape, weights=weights, plan=plan, build=build, seconds=seconds
     )
+
+
+def _verilog(design: Any, model: ModelConfig, shape: Any, weights: Weights) -> str:
+    """Verilog of the engine, kept by everything it follows from: it takes seconds to make."""
+    code = [file for name in ("golden", "hw") for file in sorted((runner.ROOT / name).glob("*.py"))]
+    sha = hashlib.sha256(f"{model.digest} {shape} {weights.digest} {version('amaranth')}".encode())
+    for file in code:
+        sha.update(file.read_bytes())
+    kept = runner.BUILD / "elaborated" / f"{sha.hexdigest()[:20]}.v"
+    if kept.exists():
+        # Amaranth warns of a design that was made and not elaborated.
+        design._MustUse__used = True
+        return kept.read_text()
+    text = runner.verilog(design, "rasca")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    part = kept.with_suffix(f".{os.getpid()}")
+    part.write_text(text)
+    part.replace(kept)
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
