@@ -209,6 +209,12 @@ class SpatialAttention(wiring.Component):
             }
         )
 
+    @property
+    def memory_shapes(self) -> dict[str, tuple[int, int]]:
+        """Words and bits of the memories beside the table."""
+        rows = (self.heads << self._row_bits, 8 * self.pixels)
+        return {"scores": rows, "weights": rows, "delayed": (self._timing.delay - 1, 16)}
+
     @staticmethod
     def timing(*, columns: int) -> AttentionTiming:
         """Timing of a unit for n columns, without building one."""
@@ -234,18 +240,16 @@ class SpatialAttention(wiring.Component):
         period, delay = when.row_cycles, when.delay
         attrs = {"no_rw_check": True}  # a read in the cycle of its address's write is never used
 
-        def rows() -> Memory:
-            depth = self.heads << self._row_bits
-            return Memory(shape=unsigned(8 * self.pixels), depth=depth, init=[], attrs=attrs)
+        def memory(name: str) -> Memory:
+            depth, bits = self.memory_shapes[name]
+            return Memory(shape=unsigned(bits), depth=depth, init=[], attrs=attrs)
 
-        m.submodules.scores = scores = rows()
-        m.submodules.weights = weights = rows()
+        m.submodules.scores = scores = memory("scores")
+        m.submodules.weights = weights = memory("weights")
         m.submodules.table = table = Memory(
             shape=unsigned(8), depth=256, init=self.exp_table, attrs=attrs
         )
-        m.submodules.delayed = delayed = Memory(
-            shape=unsigned(16), depth=delay - 1, init=[], attrs=attrs
-        )
+        m.submodules.delayed = delayed = memory("delayed")
         multiplier = TreeMultiplier(a_shape=QUOTIENT_BITS, b_shape=8)
         m.submodules.multiplier = multiplier
         s_write, s_read = scores.write_port(), scores.read_port()

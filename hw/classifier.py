@@ -358,6 +358,11 @@ class Classifier(wiring.Component):
         """Signed bits of p."""
         return (256 * self.columns - 1).bit_length() + 1
 
+    @property
+    def values_shape(self) -> tuple[int, int]:
+        """Words and bits of the memory of p, x and y."""
+        return self.channels + self.hidden, max(self.pooled_bits, Y_BITS)
+
     @staticmethod
     def run_cycles(*, channels: int, hidden: int) -> int:
         """``start`` -> ``o_valid`` of a classifier of these sizes, without building one."""
@@ -379,9 +384,9 @@ class Classifier(wiring.Component):
             """A register that holds data only: no reset."""
             return Signal(shape, name=name, reset_less=True, src_loc_at=1)
 
-        value_bits = max(self.pooled_bits, Y_BITS)
+        depth, value_bits = self.values_shape
         m.submodules.values = values = Memory(
-            shape=unsigned(value_bits), depth=d + hidden, init=[], attrs=attrs
+            shape=unsigned(value_bits), depth=depth, init=[], attrs=attrs
         )
         m.submodules.weights = weights = Memory(
             shape=unsigned(8),

@@ -635,6 +635,7 @@ class Plan:
     cycles_per_row_group: int
     schedule: _Schedule
     memories: list[Memory] = field(default_factory=list)
+    multipliers_beside_array: list[dict] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     fields: dict[str, list[dict[str, int]]] = field(default_factory=dict)
 

@@ -498,4 +498,22 @@ class RowEngine(wiring.Component):
         for name in plan.fields:
             found.append(MemoryInfo(f"{name} program", "program", len(plan.operations),
                                     sum(plan.field_widths(name).values())))
+        found.append(MemoryInfo("classifier values", "buffers", *self.classifier.values_shape))
+        if self.attention is not None:
+            found.append(MemoryInfo("exp table", "tables", 256, 8))
+            found += [MemoryInfo(f"attention {name}", "buffers", *shape)
+                      for name, shape in self.attention.memory_shapes.items()]
+            found.append(MemoryInfo("state copy", "state", state, word, engine.lanes))
+        return found
+
+    def multipliers_beside_array(self) -> list[dict]:
+        """Multipliers that are not in the array: purpose, how many, operand bits."""
+        units = self.plan.engine.units
+        found = [
+            {"purpose": "requantise", "count": units, "bits": [self.plan.model.acc_bits + 1, 8]},
+            {"purpose": "activation", "count": units, "bits": [6, 5]},
+            {"purpose": "gate", "count": units, "bits": [10, 9]},
+            {"purpose": "classifier", "count": 1, "bits": [18, 8]}]
+        if self.attention is not None:
+            found.append({"purpose": "softmax", "count": 1, "bits": [11, 8]})
         return found

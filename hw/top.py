@@ -46,6 +46,7 @@ class Rasca(wiring.Component):
         self.plan: Plan = compile_program(model, engine)
         self.engine = RowEngine(self.plan, weights)
         self.plan.memories = self.engine.memories()
+        self.plan.multipliers_beside_array = self.engine.multipliers_beside_array()
         self.config_digest = config_digest(model, engine)
         super().__init__(self.engine.signature)
 
