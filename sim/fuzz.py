@@ -100,7 +100,7 @@ def pictures(model: ModelConfig, seed: int, count: int) -> torch.Tensor:
 def check(wanted: Case, folder: Path | None = None) -> str | None:
     """Runs a case; None if all is equal, else what is not."""
     weights = random_weights(wanted.model, wanted.seed, extreme=wanted.extreme)
-    engine = session.prepare(wanted.model, wanted.shape, weights, optimise="quick", folder=folder)
+    engine = session.prepare(wanted.model, wanted.shape, weights, optimise="build", folder=folder)
     pixels = pictures(wanted.model, wanted.seed, FRAMES)
     expected = session.golden_frames(IntegerModel(wanted.model, weights).run(pixels, trace=True))
     timing = timing_of(wanted, engine.plan.cycles_per_row_group)

@@ -46,7 +46,7 @@ def prepare(
     weights: Weights,
     *,
     design: Any = None,
-    optimise: str = "fast",
+    optimise: str = "run",
     trace: bool = False,
     folder: Path | None = None,
 ) -> Engine:

@@ -73,7 +73,7 @@ def test_wrapper_and_waves(tmp_path):
 def test_errors_of_a_build(tmp_path):
     with pytest.raises(runner.SimulationError, match="compiling top failed"):
         runner.build("module top; nonsense endmodule", folder=tmp_path)
-    with pytest.raises(ValueError, match="optimise must be one of quick, fast, not 'slow'"):
+    with pytest.raises(ValueError, match="optimise must be one of run, build, not 'slow'"):
         runner.build("module top; endmodule", optimise="slow")
     spaces = tmp_path / "a folder"
     with pytest.raises(runner.SimulationError, match="spaces in its name"):
