@@ -150,10 +150,11 @@ def draw(
         sure = probability((scan.logits[:, 1] - scan.logits[:, 0]) * weights.scales["logit"])
         middle = (np.arange(groups) + 0.5) * ROWS_PER_GROUP - 0.5
         shown = sure[: last + 1]
-        above = np.maximum(shown, 0.5)
-        below = np.minimum(shown, 0.5)
-        for edge, shade in ((above, warm), (below, cool)):
-            curve.fill_betweenx(middle[: last + 1], 0.5, edge, color=shade, alpha=0.13, lw=0)
+        rows = middle[: last + 1]
+        for side, shade in ((shown >= 0.5, warm), (shown <= 0.5, cool)):
+            curve.fill_betweenx(
+                rows, 0.5, shown, where=side, interpolate=True, color=shade, alpha=0.13, lw=0
+            )
         curve.plot(shown, middle[: last + 1], color=ink, lw=1.8, solid_capstyle="round")
         used = list(scan.computed)
         curve.scatter(sure[used], middle[used], s=9, color=ink, zorder=3)

@@ -5,6 +5,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from hw.generate import register_bits
 from sim.session import Engine, Session
 
 BYTES = ("weights", "constants", "line_buffer", "maps", "state", "tables", "program", "buffers")
@@ -121,12 +122,12 @@ def summary(
         "cycles_per_row_group": cycles_per_row_group(session, timed),
         "cycles_frame": cycles,
         "cycles_frame_predicted": model.row_groups * plan.cycles_per_row_group,
-        "cycles_frame_wall": frame_cycles(session, frame)[0],
+        "cycles_frame_wall": wall,
         "macs_frame": model.array_macs_frame,
         "mac_utilisation": model.array_macs_frame / (shape.multipliers * cycles),
-        "multipliers_beside_array": getattr(plan, "multipliers_beside_array", None),
+        "multipliers_beside_array": plan.multipliers_beside_array,
         "on_chip_bytes": on_chip_bytes(plan),
-        "registers_bytes": getattr(plan, "registers_bytes", None),
+        "registers_bytes": ceil(register_bits(engine.verilog) / 8),
         "logits": [
             value * engine.weights.scales["logit"] for value in decision.get("logits", [0, 0])
         ],

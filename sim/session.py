@@ -8,6 +8,7 @@ and as predicted. `make sim`, `make fuzz` and the whole-engine tests all go thro
 import hashlib
 import json
 import os
+import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ class Engine:
     shape: Any
     weights: Weights
     plan: Any
+    verilog: str
     build: runner.Build
     seconds: float
 
@@ -45,24 +47,24 @@ def prepare(
     shape: Any,
     weights: Weights,
     *,
+    plan: Any = None,
     design: Any = None,
     optimise: str = "run",
     trace: bool = False,
     folder: Path | None = None,
 ) -> Engine:
-    """Elaborates and compiles the engine (a build that exists is used).
+    """Elaborates and compiles the engine (what exists is used).
 
-    design: instead of the one made here (tests that break something on purpose).
+    plan, design: instead of the ones made here (tests that break something on purpose).
     """
-    from hw.top import Rasca
+    from hw.generate import to_verilog
 
     started = time.monotonic()
     if design is None:
-        design = Rasca(model, shape, weights)
-        text = _verilog(design, model, shape, weights)
+        made, text = _elaborated(model, shape, weights)
     else:
-        text = runner.verilog(design, "rasca")
-    plan = design.plan
+        made, text = design.plan, to_verilog(design)
+    plan = made if plan is None else plan
     build = runner.build(
         text,
         top="tb",
@@ -82,27 +84,36 @@ def prepare(
     )
     seconds = time.monotonic() - started
     return Engine(
-        model=model, shape=shape, weights=weights, plan=plan, build=build, seconds=seconds
+        model=model,
+        shape=shape,
+        weights=weights,
+        plan=plan,
+        verilog=text,
+        build=build,
+        seconds=seconds,
     )
 
 
-def _verilog(design: Any, model: ModelConfig, shape: Any, weights: Weights) -> str:
-    """Verilog of the engine, kept by everything it follows from: it takes seconds to make."""
+def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, str]:
+    """Plan and Verilog of an engine, kept by all that they follow from: they take seconds."""
+    from hw.generate import to_verilog
+    from hw.top import Rasca
+
     code = [file for name in ("golden", "hw") for file in sorted((runner.ROOT / name).glob("*.py"))]
-    sha = hashlib.sha256(f"{model.digest} {shape} {weights.digest} {version('amaranth')}".encode())
+    identity = f"{model} {shape} {weights.digest} {version('amaranth')}"
+    sha = hashlib.sha256(identity.encode())
     for file in code:
         sha.update(file.read_bytes())
-    kept = runner.BUILD / "elaborated" / f"{sha.hexdigest()[:20]}.v"
+    kept = runner.BUILD / "elaborated" / f"{sha.hexdigest()[:20]}.pickle"
     if kept.exists():
-        # Amaranth warns of a design that was made and not elaborated.
-        design._MustUse__used = True
-        return kept.read_text()
-    text = runner.verilog(design, "rasca")
+        return pickle.loads(kept.read_bytes())
+    design = Rasca(model, shape, weights)
+    made = (design.plan, to_verilog(design))
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_suffix(f".{os.getpid()}")
-    part.write_text(text)
+    part.write_bytes(pickle.dumps(made))
     part.replace(kept)
-    return text
+    return made
 
 
 @dataclass(frozen=True, kw_only=True)
