@@ -31,7 +31,7 @@ class Result:
     stopped : bool tensor [B]
         Early stop with "person".
     rows_used : int64 tensor [B]
-        Row groups read until the decision: t + 1 for a stop after group t, else T.
+        Row groups worked on; skipped ones are not counted.
     decision : int64 tensor [B]
         1 person, 0 no person; from the last computed group.
     trace : dict or None
@@ -191,7 +191,6 @@ class IntegerModel:
         logits = torch.zeros((batch, 2), dtype=torch.int64)
         stopped = torch.zeros(batch, dtype=torch.bool)
         skip_next = torch.zeros(batch, dtype=torch.bool)
-        rows_used = torch.full((batch,), groups)
         all_state = torch.empty((batch, groups, *state.shape[1:]), dtype=torch.int16)
         all_logits = torch.empty((batch, groups, 2), dtype=torch.int64)
         computed = torch.empty((batch, groups), dtype=torch.bool)
@@ -212,7 +211,6 @@ class IntegerModel:
             skip_next = torch.zeros_like(stopped)  # a skipped group makes no new decision to skip
             if stop_threshold is not None:
                 stop = work & (difference >= stop_threshold)
-                rows_used[stop] = t + 1
                 stopped |= stop
             if skip_threshold is not None:
                 skip_next = work & ~stopped & (difference <= skip_threshold)
@@ -227,7 +225,7 @@ class IntegerModel:
             computed=computed,
             skipped=skipped,
             stopped=stopped,
-            rows_used=rows_used,
+            rows_used=computed.sum(1),
             decision=decision,
             trace=traced if trace else None,
         )

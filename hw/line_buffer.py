@@ -125,7 +125,9 @@ class LineBuffer(wiring.Component):
 
         bad = Signal()
         m.d.comb += bad.eq(line_fault | overrun | truncated)
-        m.d.comb += [self.fault.eq(restart | bad), self.fault_current.eq(self.current)]
+        # in a frame's first pixel `current` still speaks of the frame before
+        m.d.comb += [self.fault.eq(restart | bad),
+                     self.fault_current.eq(self.current & (restart | ~starting))]
         with m.If(restart):
             m.d.comb += self.status.eq(Status.RESTART)
         with m.Elif(overrun):
@@ -157,7 +159,7 @@ class LineBuffer(wiring.Component):
                              bank.eq(1), slot.eq(0), slot_base.eq(0), column.eq(1)]
         with m.If(bad):
             m.d.sync += opened.eq(0)
-            with m.If(~self.current):
+            with m.If(~self.current | starting):
                 m.d.sync += self.waiting.eq(0)
         with m.If(restart & ~accept):
             m.d.sync += self.waiting.eq(0)

@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -138,16 +139,15 @@ class RowEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         abort = Signal()
-        m.submodules.lines = lines = self.lines
-        m.submodules.maps = maps = ResetInserter({"sync": abort})(self.maps)
-        m.submodules.windows = ResetInserter({"sync": abort})(self.windows)
-        m.submodules.sequencer = ResetInserter({"sync": abort})(self.sequencer)
-        m.submodules.drain = ResetInserter({"sync": abort})(self.drain)
-        m.submodules.operands = ResetInserter({"sync": abort})(self.operands)
-        m.submodules.store = ResetInserter({"sync": abort})(self.store)
+        # the first walk's constants are read when the pipeline leaves its reset
+        idle_reset = Signal()
+        m.d.comb += idle_reset.eq(abort | ~self.loader.loaded)
+        m.submodules.lines = self.lines
+        m.submodules.maps = self.maps
+        for name in ("windows", "sequencer", "drain", "operands", "store"):
+            m.submodules[name] = ResetInserter({"sync": idle_reset})(getattr(self, name))
         m.submodules.classifier = self.classifier
         m.submodules.loader = self.loader
-        maps = self.maps
         for lane, block in enumerate(self.lanes):
             m.submodules[f"lane{lane}"] = block
         for u, block in enumerate(self.units):
@@ -157,7 +157,7 @@ class RowEngine(wiring.Component):
         first_group = Signal()
         self._frames(m, abort, first_group)
         self._array(m, abort, first_group)
-        self._host(m, maps, lines)
+        self._host(m)
         return m
 
     # ---- frames, row groups, early termination ----
@@ -185,9 +185,8 @@ class RowEngine(wiring.Component):
         with m.If(lines.fault & lines.fault_current & walking):
             m.d.sync += dropping.eq(1)
 
-        available = lines.waiting & ~lines.fault & ~(lines.receiving & self.pixel_sof & 0)
-        m.d.comb += take.eq(available & Mux(walking, sequencer.group_done & last_group & ~dropping,
-                                            ~answering | 1))
+        m.d.comb += take.eq(lines.waiting & ~lines.fault
+                            & (~walking | (sequencer.group_done & last_group & ~dropping)))
         m.d.comb += [
             sequencer.more.eq(Mux(sequencer.group_done, (~last_group | take) & ~dropping,
                                   walking & ~dropping & ~abort)),
@@ -257,12 +256,15 @@ class RowEngine(wiring.Component):
         with m.If(skip & ~skip_last):
             m.d.sync += [walking.eq(1), group.eq(group + 1), base_row.eq(base_row + 5),
                          released.eq(base_row + 5)]
-        # a frame may have been the engine's own until this cycle
-        with m.If(take & ~abort):
-            m.d.sync += walking.eq(1)
-
-        # decisions leave registered; a fault waits where both come at once
-        fault_waits, fault_status = Signal(), Signal(Status)
+        # Decisions leave in the order of their frames: a fault of a frame waits for the decision on
+        # the one before it.
+        m.submodules.faults = faults = SyncFIFO(width=3, depth=4)
+        before = Signal()
+        m.d.comb += [faults.w_en.eq(lines.fault), faults.w_data.eq(lines.status)]
+        with m.If(lines.fault & ~finish & ((walking & ~lines.fault_current) | (answering & ended_last))):
+            m.d.sync += before.eq(1)
+        with m.Elif(finish):
+            m.d.sync += before.eq(0)
         m.d.sync += self.decision_valid.eq(0)
         with m.If(finish):
             m.d.sync += [
@@ -270,13 +272,12 @@ class RowEngine(wiring.Component):
                 self.decision_person.eq(stop | (classifier.logit1 > classifier.logit0)),
                 self.decision_logit0.eq(classifier.logit0), self.decision_logit1.eq(classifier.logit1),
                 self.decision_rows_used.eq(ended_used)]
-        with m.Elif(fault_waits):
+        with m.Elif(faults.r_rdy & ~before):
+            m.d.comb += faults.r_en.eq(1)
             m.d.sync += [
-                self.decision_valid.eq(1), self.decision_status.eq(fault_status),
+                self.decision_valid.eq(1), self.decision_status.eq(faults.r_data),
                 self.decision_person.eq(0), self.decision_logit0.eq(0), self.decision_logit1.eq(0),
-                self.decision_rows_used.eq(0), fault_waits.eq(0)]
-        with m.If(lines.fault):
-            m.d.sync += [fault_waits.eq(1), fault_status.eq(lines.status)]
+                self.decision_rows_used.eq(0)]
         m.d.comb += [
             self.count_dropped.eq(lines.counts[0]),
             self.count_overrun.eq(lines.counts[int(Status.OVERRUN)]),
@@ -431,7 +432,7 @@ class RowEngine(wiring.Component):
                      attention.start_head.eq(Mux(pending, pending_head, store.score_head))]
         with m.If(store.score_done & attention.busy):
             m.d.sync += [pending.eq(1), pending_head.eq(store.score_head)]
-        with m.Elif(~attention.busy):
+        with m.Elif(~attention.busy | attention.abort):
             m.d.sync += pending.eq(0)
         table = self.loader.exp_table
         m.d.comb += [attention.t_en.eq(table.en), attention.t_addr.eq(table.addr),
@@ -454,8 +455,8 @@ class RowEngine(wiring.Component):
 
     # ---- host: reading the state ----
 
-    def _host(self, m, maps, lines):
-        plan = self.plan
+    def _host(self, m):
+        plan, maps = self.plan, self.maps
         lanes, state_words = plan.engine.lanes, plan.geometry.state_words
         base = plan.maps["H"].base
         remaining = Signal(16)
