@@ -32,6 +32,7 @@ from sim.compare import STATUS, Frame, Judge, Row
 CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
 DIFFERENT, BAD_INPUT, BROKEN = 1, 2, 3
 MOST_DRAWN = 3  # frames in scan.png
+OUTPUT = runner.BUILD / "sim"
 
 app = typer.Typer(
     add_completion=False,
@@ -236,7 +237,7 @@ def _simulate(
     sent = [camera.Picture.of(pixels) for pixels in [*shown[:free], *shown]]
     # The first rows of one frame more, so that the last frame's period can be seen.
     shots = [camera.Shot(picture, timing) for picture in [*sent, sent[0].restarted(5)]]
-    folder = runner.BUILD / "sim" / preset_name / str(shape)
+    folder = OUTPUT / preset_name / str(shape)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     table = LiveTable(console, weights, free)

@@ -1,0 +1,132 @@
+"""`make sim` as a user gets it: whole frames of the presets, the files it writes, its status."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from golden.config import PRESETS
+from sim import main, report, session
+
+KEYS = (
+    "preset shape image weights_digest config_digest rows rows_equal values_compared "
+    "first_difference cycles_per_row_group cycles_frame cycles_frame_predicted cycles_frame_wall "
+    "macs_frame mac_utilisation multipliers_beside_array on_chip_bytes registers_bytes logits "
+    "decision rows_used macs_wasted seconds"
+).split()
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs `sim` into a folder of its own; gives status, output and the summary."""
+    monkeypatch.setattr(main, "OUTPUT", tmp_path)
+
+    def invoke(*arguments, preset="vww_105x120"):
+        words = ["sim", "--preset", preset, *map(str, arguments)]
+        result = CliRunner().invoke(main.app, words)
+        path = tmp_path / preset / "summary.json"
+        assert path.exists(), result.output
+        return result.exit_code, result.output, json.loads(path.read_text())
+
+    return invoke
+
+
+def check_summary(summary, preset):
+    model = PRESETS[preset]
+    assert list(summary) == KEYS
+    values = sum(stage.channels * stage.columns for stage in model.stages)
+    values += model.state_channels * model.n + 2
+    assert summary["rows"] == summary["rows_equal"] == summary["rows_used"] == model.row_groups
+    assert summary["values_compared"] == values * model.row_groups
+    assert summary["first_difference"] is None
+    assert summary["cycles_frame"] == summary["cycles_frame_predicted"]
+    assert summary["macs_frame"] == model.array_macs_frame and summary["macs_wasted"] == 0
+    sizes = summary["on_chip_bytes"]
+    assert list(sizes) == [*report.BYTES, "total"]
+    assert sizes["total"] == sum(sizes[name] for name in report.BYTES)
+    multipliers = summary["shape"]["multipliers"]
+    share = summary["macs_frame"] / (multipliers * summary["cycles_frame"])
+    assert summary["mac_utilisation"] == pytest.approx(share)
+
+
+def test_two_photographs(run, tmp_path):
+    status, output, summary = run()
+    assert status == 0, output
+    check_summary(summary, "vww_105x120")
+    assert summary["shape"] == {"pixels": 8, "channels": 1, "lanes": 2, "multipliers": 16}
+    assert summary["cycles_frame_wall"] == summary["cycles_frame"]
+    assert set(summary["cycles_per_row_group"]) == {summary["cycles_frame"] // 21}
+    assert summary["mac_utilisation"] >= 0.88 and summary["on_chip_bytes"]["total"] <= 41000
+    assert summary["image"] == "coffee"
+    logits = summary["logits"]
+    assert summary["decision"] == ("person" if logits[1] > logits[0] else "no_person")
+    assert output.count(" yes ") == 42
+    beside = tmp_path / "vww_105x120" / "8,1,2"
+    assert json.loads((beside / "summary.json").read_text()) == summary
+    with Image.open(beside.parent / "scan.png") as picture:
+        assert picture.width > 1000
+
+
+def test_early_termination(run):
+    status, output, summary = run("--frames", 2, "--tau", 0.9)
+    assert status == 0, output
+    assert summary["rows_used"] < summary["rows"] and summary["decision"] == "person"
+    assert summary["rows_equal"] == summary["rows_used"]
+    assert 0 <= summary["macs_wasted"] < summary["macs_frame"] / 21
+    assert summary["cycles_frame"] == summary["cycles_frame_predicted"]
+    assert f"{summary['rows_used']} of 21 row groups" in output
+    status, output, summary = run("--frames", 1, "--skip", 0.2)
+    assert status == 0, output
+    assert summary["rows_used"] < summary["rows"]
+
+
+def test_blanking_camera(run):
+    status, output, summary = run("--frames", 1, "--camera", "blanking")
+    assert status == 0, output
+    assert summary["rows_equal"] == 21
+    assert summary["cycles_frame"] == summary["cycles_frame_predicted"]
+    assert summary["cycles_frame_wall"] > 1.1 * summary["cycles_frame"]
+    assert "idle beside" in output
+
+
+@pytest.mark.parametrize("preset", ["vww_105x120_full", "vww_105x120_banded", "vww_210x240"])
+def test_whole_frame_of_a_preset(run, preset):
+    status, output, summary = run("--frames", 1, preset=preset)
+    assert status == 0, output
+    check_summary(summary, preset)
+    if preset == "vww_210x240":
+        assert summary["mac_utilisation"] >= 0.95 and summary["on_chip_bytes"]["total"] <= 62000
+        assert summary["cycles_frame"] * summary["shape"]["multipliers"] > 55248480
+
+
+def test_a_difference_is_status_1(run, monkeypatch):
+    true = session.golden_frames
+
+    def turned(result):
+        frames = true(result)
+        maps = {name: part.copy() for name, part in frames[0].trace.items()}
+        maps["head1.block3"][2, 5, 7] ^= 1
+        return [replace(frames[0], trace=maps), *frames[1:]]
+
+    monkeypatch.setattr(session, "golden_frames", turned)
+    status, output, summary = run("--frames", 1)
+    assert status == 1
+    wrong = summary["first_difference"]
+    assert (wrong["stage"], wrong["row_group"]) == ("head1.block3", 2)
+    assert (wrong["channel"], wrong["column"]) == (5, 7)
+    assert wrong["expected"] == wrong["simulated"] ^ 1 and summary["rows_equal"] == 20
+    line = output.strip().splitlines()[-1]
+    assert line.startswith("rasca: first difference: frame 0, row group 2, stage head1.block3")
+
+
+def test_pictures_of_a_folder(run, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, level in (("b.png", 200), ("a.png", 30)):
+        Image.new("RGB", (50, 40), (level, 90, 255 - level)).save(folder / name)
+    status, output, summary = run("--image", folder)
+    assert status == 0 and summary["image"] == "b.png"
+    status, output, summary = run("--image", folder / "a.png", "--frames", 1)
+    assert status == 0 and summary["image"] == "a.png"
