@@ -1,16 +1,22 @@
 """Generator: plain Verilog of the engine, the same bytes every time.
 
-    python -m hw.generate --preset vww_210x240 --shape 15,3,2 -o rasca.v
+    python -m hw.generate --preset vww_210x240 --shape 15,3,2
 """
 
+import json
 import re
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from amaranth.back import verilog
+from rich.console import Console
+from rich.table import Table
 
-from golden.config import ModelConfig
+from golden.config import ModelConfig, preset
+from golden.quantise import default_weights
 from golden.weights import Weights
-from hw.config import EngineConfig
+from hw.config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca
 
 
@@ -53,15 +59,46 @@ def register_bits(text: str) -> int:
     return bits
 
 
-def generate(model: ModelConfig, engine: EngineConfig, weights: Weights, output: Path) -> Rasca:
-    """Write the Verilog of an engine to a file.
+def main(
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
+    weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/verilog"),
+) -> None:
+    """Writes the Verilog of an engine, its weights image and a summary of both."""
+    console = Console()
+    try:
+        model = preset(preset_name)
+        engine = EngineConfig.parse(shape) if shape else default_shape(model)
+        Geometry(model, engine)  # says what does not fit, before anything is built
+        numbers = Weights.load(weights, model) if weights else default_weights(model)
+        design = Rasca(model, engine, numbers)
+    except ValueError as error:
+        typer.echo(f"rasca: {error}", err=True)
+        raise typer.Exit(2) from None
+    plan = design.plan
+    name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = to_verilog(design)
+    (folder / f"{name}.v").write_text(text)
+    image = design.engine.weights_image()
+    (folder / f"{name}.weights.bin").write_bytes(image)
+    summary = {
+        "preset": model.name, "shape": str(engine), "verilog": f"{name}.v",
+        "verilog_lines": text.count("\n"), "weights_image": f"{name}.weights.bin",
+        "weights_image_bytes": len(image), "weights_image_crc32": f"{design.engine.digest:08x}",
+        "config_digest": design.config_digest, "cycles_per_row_group": plan.cycles_per_row_group,
+        "mac_utilisation": plan.utilisation(), "warnings": plan.warnings}
+    (folder / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
+    table = Table(show_header=False)
+    for key, value in summary.items():
+        if key != "warnings":
+            table.add_row(key.replace("_", " "), str(value))
+    console.print(table)
+    for line in plan.warnings:
+        console.print(f"warning: {line}")
+    console.print(f"written to {folder}")
 
-    Raises
-    ------
-    ValueError
-        If the shape cannot carry the network or the weights are for another one.
-    """
-    design = Rasca(model, engine, weights)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(to_verilog(design))
-    return design
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -15,7 +15,7 @@ from hw.common import delay
 from hw.drain import Drain
 from hw.head_lane import HeadLane
 from hw.line_buffer import LineBuffer, Status
-from hw.loader import Loader, image_digest
+from hw.loader import Loader, image_bytes, image_digest
 from hw.operands import Operands
 from hw.program import Memory as MemoryInfo
 from hw.program import Plan, Source, Weights
@@ -23,6 +23,10 @@ from hw.sequencer import WalkSequencer
 from hw.state_sram import StateSram
 from hw.store import Store
 from hw.window import Windows
+
+
+FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
+STATUS_BITS = 3
 
 
 class StateCopy(wiring.Component):
@@ -258,7 +262,7 @@ class RowEngine(wiring.Component):
                          released.eq(base_row + 5)]
         # Decisions leave in the order of their frames: a fault of a frame waits for the decision on
         # the one before it.
-        m.submodules.faults = faults = SyncFIFO(width=3, depth=4)
+        m.submodules.faults = faults = SyncFIFO(width=STATUS_BITS, depth=FAULT_QUEUE)
         before = Signal()
         m.d.comb += [faults.w_en.eq(lines.fault), faults.w_data.eq(lines.status)]
         with m.If(lines.fault & ~finish & ((walking & ~lines.fault_current) | (answering & ended_last))):
@@ -482,6 +486,10 @@ class RowEngine(wiring.Component):
 
     # ---- what it is made of ----
 
+    def weights_image(self) -> bytes:
+        """Byte stream for the loader port that holds the weights of this engine."""
+        return image_bytes(self.sections, image.flat_words(self.plan, self.words))
+
     def memories(self) -> list[MemoryInfo]:
         """Every addressable memory of the design."""
         plan, engine, model = self.plan, self.plan.engine, self.plan.model
@@ -499,7 +507,8 @@ class RowEngine(wiring.Component):
         for name in plan.fields:
             found.append(MemoryInfo(f"{name} program", "program", len(plan.operations),
                                     sum(plan.field_widths(name).values())))
-        found.append(MemoryInfo("classifier values", "buffers", *self.classifier.values_shape))
+        found += [MemoryInfo("classifier values", "buffers", *self.classifier.values_shape),
+                  MemoryInfo("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS)]
         if self.attention is not None:
             found.append(MemoryInfo("exp table", "tables", 256, 8))
             found += [MemoryInfo(f"attention {name}", "buffers", *shape)
