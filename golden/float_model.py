@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from golden.attention import BAND
+from golden.checkpoint import fit_state_dict, read_state_dict
 from golden.config import ModelConfig
 from golden.line_buffer import split_row_groups, to_signed
 
@@ -277,25 +278,12 @@ def load_checkpoint(path: str | Path, config: ModelConfig) -> FloatModel:
     Raises
     ------
     ValueError
-        One line with the path: no such file, not a checkpoint, or not of this config.
+        One line with the path (and the key): no such file, code in it, not a checkpoint, key missing
+        or unknown, wrong shape, value that is not finite.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
-        raise ValueError(f"{path}: not a PyTorch checkpoint ({type(error).__name__})") from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise ValueError(f"{path}: not a checkpoint (no state_dict of tensors)")
     model = FloatModel(config)
-    try:
-        model.load_state_dict(found)
-    except RuntimeError as error:
-        detail = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a checkpoint of {config.name} ({detail})") from error
+    source = f"{path}: not a checkpoint of {config.name}"
+    model.load_state_dict(fit_state_dict(read_state_dict(path), model.state_dict(), source))
     return model.eval()
 
 

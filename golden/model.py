@@ -186,7 +186,36 @@ class IntegerModel:
                 else:
                     shape = (batch, groups, stage.channels, stage.columns)
                     traced[stage.name] = torch.zeros(shape, dtype=torch.int16)
+        return self.scan(
+            features,
+            stop_threshold=stop_threshold,
+            skip_threshold=skip_threshold,
+            trace=traced if trace else None,
+        )
 
+    @torch.no_grad()
+    def scan(
+        self,
+        features: Tensor,
+        *,
+        stop_threshold: int | None = None,
+        skip_threshold: int | None = None,
+        trace: dict[str, Tensor] | None = None,
+    ) -> Result:
+        """What `run` does after the heads, so that several thresholds can share their work.
+
+        Parameters
+        ----------
+        features : int64 tensor [B, T, features, n]
+            [P_1 : ... : P_M] of every row group, from `heads`.
+        stop_threshold, skip_threshold : int or None
+            As in `run`.
+        trace : dict or None
+            Stage name to int16 tensor [B, T, channels, columns]; filled, with zeros where not
+            computed.
+        """
+        config = self.config
+        batch, groups = features.shape[:2]
         state = torch.zeros((batch, config.state_channels, config.n), dtype=torch.int64)
         logits = torch.zeros((batch, 2), dtype=torch.int64)
         stopped = torch.zeros(batch, dtype=torch.bool)
@@ -204,9 +233,9 @@ class IntegerModel:
                 state = torch.where(work[:, None, None], found["gru.state"], state)
                 fresh = classifier.classify(state, self.weights.layers)
                 logits = torch.where(work[:, None], fresh, logits)
-                if trace:
+                if trace is not None:
                     for name, maps in found.items():
-                        traced[name][:, t] = maps.to(torch.int16)
+                        trace[name][:, t] = maps.to(torch.int16)
             difference = logits[:, 1] - logits[:, 0]
             skip_next = torch.zeros_like(stopped)  # a skipped group makes no new decision to skip
             if stop_threshold is not None:
@@ -216,7 +245,7 @@ class IntegerModel:
                 skip_next = work & ~stopped & (difference <= skip_threshold)
             all_state[:, t] = state.to(torch.int16)
             all_logits[:, t] = logits
-        for maps in traced.values():
+        for maps in (trace or {}).values():
             maps[~computed] = 0
         decision = torch.where(stopped, 1, classifier.decide(logits))
         return Result(
@@ -227,5 +256,5 @@ class IntegerModel:
             stopped=stopped,
             rows_used=computed.sum(1),
             decision=decision,
-            trace=traced if trace else None,
+            trace=trace,
         )
