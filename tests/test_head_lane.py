@@ -1,0 +1,157 @@
+# amaranth: UnusedElaboratable=no
+"""hw/head_lane.py: its sums are those inside golden.head_lane (golden.array.exact_matmul)."""
+
+import random
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from golden.array import exact_matmul
+from hw import timing
+from hw.head_lane import HeadLane
+from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
+
+SHAPES = {  # pixels, channels, acc_bits, shares_pair
+    "smallest": (3, 1, 20, False),
+    "odd": (5, 3, 23, True),
+    "even": (8, 2, 23, False),
+    "wide": (15, 4, 26, True),
+}
+
+
+def lane(pixels, channels, acc_bits, shares_pair):
+    return HeadLane(pixels=pixels, channels=channels, acc_bits=acc_bits, shares_pair=shares_pair)
+
+
+@dataclass(eq=False)
+class Walk:
+    operands: torch.Tensor  # K x P
+    weights: torch.Tensor   # K x C
+    extra: list[int]        # the neighbour's sums
+    begin: int = 0
+    cycles: tuple = ()      # of its steps
+
+    @property
+    def sums(self):
+        """C x P."""
+        return exact_matmul(self.weights.t(), self.operands)
+
+    @property
+    def transfer(self) -> int:
+        return self.cycles[-1] + timing.MULTIPLY
+
+
+def walks(name: str, seed: int, count: int = 120):
+    """Random walks: some back to back, some with gaps inside; all -128 and all 127 first."""
+    pixels, channels, acc_bits, shares_pair = SHAPES[name]
+    source = random.Random(seed)
+    generator = torch.Generator().manual_seed(seed)
+    longest = ((1 << acc_bits - 1) - 1) // 2**14
+    high = (1 << acc_bits - 1) - 1
+    positions = pixels + shares_pair
+    found, now, free = [], 0, 0
+    for index in range(count):
+        k = min(longest, 40) if index < 4 else source.choice([1, 2, 3, 7, 20])
+        a = torch.randint(-128, 128, (k, pixels), generator=generator)
+        w = torch.randint(-128, 128, (k, channels), generator=generator)
+        if index < 4:
+            a[:], w[:] = (-128, 127)[index & 1], (-128, 127)[index >> 1]
+        if index == 4:  # the largest sum that the accumulator was made for
+            k = longest
+            a, w = torch.full((k, pixels), -128), torch.full((k, channels), -128)
+        gaps = source.random() < 0.5
+        begin, cycles = now, []
+        for _ in range(k):
+            while gaps and source.random() < 0.3:
+                now += 1
+            cycles.append(now)
+            now += 1
+        # its transfer must leave the one before the time for its positions
+        late = max(0, free - (cycles[-1] + timing.MULTIPLY))
+        cycles[-1] += late
+        now = cycles[-1] + 1
+        walk = Walk(a, w, [source.randint(-high, high) for _ in range(channels)], begin,
+                    tuple(cycles))
+        found.append(walk)
+        free = walk.transfer + positions
+        if source.random() < 0.3:
+            now += source.randint(1, 2 * pixels)
+    return found
+
+
+def sums(name: str, seed: int, wrong: str = ""):
+    """Scenario. Every cycle's unused inputs are noise.
+
+    wrong: "weight" changes one weight, "valid" adds a step, "late" looks a cycle too late.
+    """
+    pixels, channels, acc_bits, shares_pair = SHAPES[name]
+    source = random.Random(seed)
+    found = walks(name, seed)
+    steps = {cycle: (walk, i) for walk in found for i, cycle in enumerate(walk.cycles)}
+    transfers = {walk.transfer: walk for walk in found}
+    due = {}  # cycle -> walk, position
+    for walk in found:
+        for position in range(pixels + shares_pair):
+            due[walk.transfer + 1 + position + (wrong == "late")] = (walk, position)
+    if wrong == "weight":
+        steps[found[3].cycles[0]] = (
+            Walk(found[3].operands, found[3].weights ^ 1, []), 0)
+    # a cycle inside a walk that is no step of it, and not the neighbour's
+    stray = next(c for w in found[5:] for c in range(w.cycles[0], w.cycles[-1]) if c not in steps)
+    last = max(due)
+    checked = 0
+    for cycle in range(last + 1):
+        inputs = {"operand": source.getrandbits(8 * pixels),
+                  "weights": source.getrandbits(8 * channels),
+                  "first": source.getrandbits(1), "extra": source.getrandbits(acc_bits * channels)}
+        if cycle in steps:
+            walk, i = steps[cycle]
+            inputs |= {"operand": pack(walk.operands[i].tolist(), 8),
+                       "weights": pack(walk.weights[i].tolist(), 8)}
+        if cycle - 1 in steps:
+            inputs |= {"valid": 1, "first": steps[cycle - 1][1] == 0}
+        elif wrong == "valid" and cycle - 1 == stray:
+            inputs["valid"], inputs["first"] = 1, 0
+        if cycle in transfers:
+            inputs |= {"transfer": 1, "extra": pack(transfers[cycle].extra, acc_bits)}
+        out = yield inputs
+        if cycle in transfers:
+            lowest = unpack(out["lowest"], acc_bits, channels, signed=True)
+            assert lowest == transfers[cycle].sums[:, 0].tolist(), f"lowest in cycle {cycle}"
+        if cycle in due:
+            walk, position = due[cycle]
+            head = unpack(out["head"], acc_bits, channels, signed=True)
+            right = walk.extra if position == pixels else walk.sums[:, position].tolist()
+            assert head == right, (
+                f"walk {found.index(walk)}, position {position}: {head}, not {right}")
+            checked += 1
+    assert checked == len(due)
+
+
+def test_walks():
+    """Walks back to back, gaps inside walks, transfers as near as they may be, the largest sum."""
+    for name, (pixels, _, acc_bits, shares_pair) in SHAPES.items():
+        found = walks(name, 3)
+        pairs = list(zip(found, found[1:], strict=False))
+        assert any(b.cycles[0] == a.cycles[-1] + 1 for a, b in pairs)
+        assert any(b.transfer - a.transfer == pixels + shares_pair for a, b in pairs)
+        assert any(w.cycles[-1] - w.cycles[0] >= len(w.cycles) for w in found)
+        largest = int(found[4].sums.max())
+        assert largest.bit_length() == acc_bits - 1 and largest + 2**14 >= 1 << acc_bits - 1
+
+
+def test_verilator():
+    on_verilator({name: lane(*shape) for name, shape in SHAPES.items()},
+                 [(name, sums, {"name": name, "seed": 3}) for name in SHAPES])
+
+
+@pytest.mark.parametrize("wrong", ["weight", "valid", "late"])
+def test_differences_are_seen(wrong):
+    for name in ("smallest", "odd"):
+        with pytest.raises(AssertionError):
+            on_amaranth(lane(*SHAPES[name]), sums(name, 4, wrong))
+
+
+def test_latency():
+    assert HeadLane.latency == timing.MULTIPLY
