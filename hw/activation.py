@@ -34,9 +34,15 @@ class Activation(wiring.Component):
     def __init__(self, *, knots):
         knots = [int(k) for k in knots]
         steps = [b - a for a, b in zip(knots, knots[1:], strict=False)]
-        if len(knots) != 17 or knots[0] < 0 or knots[-1] > 256 or not all(0 <= s <= 63 for s in steps):
-            raise ValueError("knots must be 17 numbers in 0..256 that rise by 0..63 each, not "
-                             f"{knots}")
+        if (
+            len(knots) != 17
+            or knots[0] < 0
+            or knots[-1] > 256
+            or not all(0 <= s <= 63 for s in steps)
+        ):
+            raise ValueError(
+                f"knots must be 17 numbers in 0..256 that rise by 0..63 each, not {knots}"
+            )
         self.knots, self.steps = knots, steps
         super().__init__({"value": In(signed(10)), "unit": Out(9), "tanh": Out(signed(8))})
 
@@ -49,8 +55,11 @@ class Activation(wiring.Component):
         # Stage 2: knot and slope of the segment
         base, slope = Signal(9, reset_less=True), Signal(6, reset_less=True)
         fraction = Signal(5, reset_less=True)
-        m.d.sync += [base.eq(Array(self.knots[:16])[magnitude[5:]]),
-                     slope.eq(Array(self.steps)[magnitude[5:]]), fraction.eq(magnitude[:5])]
+        m.d.sync += [
+            base.eq(Array(self.knots[:16])[magnitude[5:]]),
+            slope.eq(Array(self.steps)[magnitude[5:]]),
+            fraction.eq(magnitude[:5]),
+        ]
         # Stage 3: product
         product = Signal(11, reset_less=True)
         m.d.sync += product.eq(slope * fraction)
@@ -61,6 +70,8 @@ class Activation(wiring.Component):
         # Stage 5: both functions
         half, size = Signal(8), Signal(7)
         m.d.comb += [half.eq((h + 1) >> 1), size.eq(((h << 7) - h + 128) >> 8)]
-        m.d.sync += [self.unit.eq(Mux(negative, 128 - half, 128 + half)),
-                     self.tanh.eq(Mux(negative, -size, size))]
+        m.d.sync += [
+            self.unit.eq(Mux(negative, 128 - half, 128 + half)),
+            self.tanh.eq(Mux(negative, -size, size)),
+        ]
         return m

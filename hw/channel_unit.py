@@ -48,12 +48,22 @@ class ChannelUnit(wiring.Component):
         self.requantiser = Requantiser(acc_bits=acc_bits)
         self.activation = Activation(knots=knots)
         self.gate = Gate(signed_features=signed_features, spatial=spatial)
-        assert self.latency == (self.requantiser.latency + 1 + self.activation.latency
-                                + self.gate.latency)
+        assert self.latency == (
+            self.requantiser.latency + 1 + self.activation.latency + self.gate.latency
+        )
         self.spatial = spatial
-        super().__init__({
-            "sum": In(signed(acc_bits)), "bias": In(signed(acc_bits)), "multiplier": In(8),
-            "shift": In(5), "function": In(Function), "a": In(8), "b": In(8), "byte": Out(8)})
+        super().__init__(
+            {
+                "sum": In(signed(acc_bits)),
+                "bias": In(signed(acc_bits)),
+                "multiplier": In(8),
+                "shift": In(5),
+                "function": In(Function),
+                "a": In(8),
+                "b": In(8),
+                "byte": Out(8),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -62,8 +72,12 @@ class ChannelUnit(wiring.Component):
         m.submodules.gate = gate = self.gate
         # the mix keeps its gain where other functions have their bias
         mixing = (self.function == Function.MIX) if self.spatial else 0
-        m.d.comb += [requantiser.sum.eq(self.sum), requantiser.bias.eq(Mux(mixing, 0, self.bias)),
-                     requantiser.multiplier.eq(self.multiplier), requantiser.shift.eq(self.shift)]
+        m.d.comb += [
+            requantiser.sum.eq(self.sum),
+            requantiser.bias.eq(Mux(mixing, 0, self.bias)),
+            requantiser.multiplier.eq(self.multiplier),
+            requantiser.shift.eq(self.shift),
+        ]
         # Stage 9: saturate as the function wants it
         function = delay(m, self.function, requantiser.latency, "function", reset_less=True)
         value = Signal(signed(10), reset_less=True)
@@ -84,9 +98,14 @@ class ChannelUnit(wiring.Component):
         m.d.comb += [
             gate.function.eq(delay(m, function, later + 1, "function_late", reset_less=True)),
             gate.value.eq(delay(m, value, later, "value", reset_less=True)),
-            gate.unit.eq(activation.unit), gate.tanh.eq(activation.tanh),
-            gate.a.eq(self.a), gate.b.eq(self.b), self.byte.eq(gate.byte)]
+            gate.unit.eq(activation.unit),
+            gate.tanh.eq(activation.tanh),
+            gate.a.eq(self.a),
+            gate.b.eq(self.b),
+            self.byte.eq(gate.byte),
+        ]
         if self.spatial:
-            m.d.comb += gate.gain.eq(delay(m, self.bias[:9], self.operand_delay, "gain",
-                                           reset_less=True))
+            m.d.comb += gate.gain.eq(
+                delay(m, self.bias[:9], self.operand_delay, "gain", reset_less=True)
+            )
         return m

@@ -22,6 +22,11 @@ def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):
     return value
 
 
+# Of memories whose readers never look at a word in the cycle in which it is written: without it,
+# synthesis adds logic behind each bit that gives the old word then.
+NO_COLLISION = {"no_rw_check": True}
+
+
 def word_layout(plan: Plan, word: str) -> data.StructLayout:
     """Layout of a row program word ("walk", "drain", "store")."""
     return data.StructLayout(dict(plan.field_widths(word)))
@@ -38,11 +43,10 @@ class WordFetch:
     def __init__(self, m: Module, plan: Plan, word: str):
         layout = word_layout(plan, word)
         fields = plan.fields[word]
-        rom = m.submodules[f"{word}_program"] = Memory(
-            shape=layout, depth=len(fields), init=fields)
+        rom = m.submodules[f"{word}_program"] = Memory(shape=layout, depth=len(fields), init=fields)
         port = rom.read_port(domain="sync")
         self.memory = rom
-        self.index = Signal(range(len(fields)))        # operation that `word` describes
+        self.index = Signal(range(len(fields)))  # operation that `word` describes
         self.take = Signal()
         self.word = Signal(layout, reset_less=True)
         following = Signal.like(self.index)

@@ -1,4 +1,4 @@
-"""Engine configuration: the shape of the multiplier array and what follows from it for a given network."""
+"""Engine configuration: the shape of the array and how a given network lies on it."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ class EngineConfig:
     Parameters
     ----------
     pixels : int
-        P, neighbouring pixels that a lane works on at once; also the bytes of a memory word (3..64).
+        P, neighbouring pixels that a lane works on at once; bytes of a memory word (3..64).
     channels : int
         C, output channels of a lane, each with its own requantiser (1..P).
     lanes : int
@@ -35,8 +35,10 @@ class EngineConfig:
         if not 3 <= self.pixels <= 64:
             raise ValueError(f"pixels must be 3..64, not {self.pixels}")
         if not 1 <= self.channels <= self.pixels:
-            raise ValueError(f"channels must be 1..pixels ({self.pixels}), not {self.channels}: "
-                             "the words of a lane's channels leave one a cycle")
+            raise ValueError(
+                f"channels must be 1..pixels ({self.pixels}), not {self.channels}: "
+                "the words of a lane's channels leave one a cycle"
+            )
         if not 1 <= self.lanes <= 16:
             raise ValueError(f"lanes must be 1..16, not {self.lanes}")
 
@@ -46,8 +48,10 @@ class EngineConfig:
         try:
             pixels, channels, lanes = (int(part) for part in text.split(","))
         except ValueError:
-            raise ValueError("a shape is three whole numbers pixels,channels,lanes, for example "
-                             f"15,3,2, not {text!r}") from None
+            raise ValueError(
+                "a shape is three whole numbers pixels,channels,lanes, for example "
+                f"15,3,2, not {text!r}"
+            ) from None
         return cls(pixels=pixels, channels=channels, lanes=lanes)
 
     def __str__(self):
@@ -96,16 +100,23 @@ class Geometry:
     def __post_init__(self):
         lanes = self.head_lanes
         if lanes > 1 and lanes % 2:
-            usable = [k for k in range(1, 17)
-                      if (k // gcd(k, self.model.heads)) == 1 or (k // gcd(k, self.model.heads)) % 2 == 0]
+            usable = [
+                k
+                for k in range(1, 17)
+                if (k // gcd(k, self.model.heads)) == 1 or (k // gcd(k, self.model.heads)) % 2 == 0
+            ]
             near = min(usable, key=lambda k: (abs(k - self.engine.lanes), k))
-            raise ValueError(f"lanes = {self.engine.lanes} gives {lanes} lanes a head with "
-                             f"{self.model.heads} heads; that must be 1 or even (two lanes make one "
-                             f"pooled word); the nearest usable number is {near}")
+            raise ValueError(
+                f"lanes = {self.engine.lanes} gives {lanes} lanes a head with "
+                f"{self.model.heads} heads; that must be 1 or even (two lanes make one "
+                f"pooled word); the nearest usable number is {near}"
+            )
         if self.model.spatial_attention != "none" and self.engine.pixels < self.model.n:
-            raise ValueError(f"spatial attention needs the state's {self.model.n} columns in one "
-                             f"word: pixels must be at least {self.model.n}, not "
-                             f"{self.engine.pixels}")
+            raise ValueError(
+                f"spatial attention needs the state's {self.model.n} columns in one "
+                f"word: pixels must be at least {self.model.n}, not "
+                f"{self.engine.pixels}"
+            )
 
     @property
     def heads(self) -> int:

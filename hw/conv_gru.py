@@ -24,7 +24,7 @@ class Gate(wiring.Component):
     MIX       P + V A                  (9)                          attention.mix
     ========  =======================  ===========================  =================
 
-    One multiplier serves them all: (1 - U) N + U H = N + (H - N) U exactly, since N enters as 256 N.
+    One multiplier serves them all: (1 - U) N + U H = N + (H - N) U exactly, as N enters as 256 N.
 
     Parameters
     ----------
@@ -47,9 +47,18 @@ class Gate(wiring.Component):
 
     def __init__(self, *, signed_features: bool, spatial: bool):
         self.signed_features, self.spatial = signed_features, spatial
-        super().__init__({
-            "function": In(Function), "value": In(signed(10)), "unit": In(9),
-            "tanh": In(signed(8)), "a": In(8), "b": In(8), "gain": In(9), "byte": Out(8)})
+        super().__init__(
+            {
+                "function": In(Function),
+                "value": In(signed(10)),
+                "unit": In(9),
+                "tanh": In(signed(8)),
+                "a": In(8),
+                "b": In(8),
+                "gain": In(9),
+                "byte": Out(8),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -57,8 +66,9 @@ class Gate(wiring.Component):
         x, y = Signal(signed(10), reset_less=True), Signal(9, reset_less=True)
         base = Signal(signed(10), reset_less=True)
         state, feature = self.a.as_signed(), Signal(signed(9))
-        m.d.comb += feature.eq(self.a.as_signed() if self.signed_features
-                               else Cat(self.a[:7], ~self.a[7]))
+        m.d.comb += feature.eq(
+            self.a.as_signed() if self.signed_features else Cat(self.a[:7], ~self.a[7])
+        )
         m.d.sync += [x.eq(0), y.eq(self.unit), base.eq(self.value)]
         with m.Switch(self.function):
             with m.Case(Function.CHANNEL):
@@ -68,17 +78,17 @@ class Gate(wiring.Component):
             with m.Case(Function.UPDATE):
                 m.d.sync += base.eq(self.unit)
             with m.Case(Function.BLEND):
-                m.d.sync += [x.eq(state - self.tanh), base.eq(self.tanh),
-                             y.eq(self.b + self.b[7])]
+                m.d.sync += [x.eq(state - self.tanh), base.eq(self.tanh), y.eq(self.b + self.b[7])]
             if self.spatial:
                 with m.Case(Function.MIX):
                     m.d.sync += [x.eq(Cat(self.b[:7], ~self.b[7])), y.eq(self.gain)]
         # Stages 2, 3: x * y
         thirds = [Signal(signed(14), name=f"third{i}", reset_less=True) for i in range(3)]
         for i, third in enumerate(thirds):
-            bits = y[3 * i:3 * i + 3]
-            m.d.sync += third.eq(Mux(bits[0], x, 0) + (Mux(bits[1], x, 0) << 1)
-                                 + (Mux(bits[2], x, 0) << 2))
+            bits = y[3 * i : 3 * i + 3]
+            m.d.sync += third.eq(
+                Mux(bits[0], x, 0) + (Mux(bits[1], x, 0) << 1) + (Mux(bits[2], x, 0) << 2)
+            )
         product = Signal(signed(20), reset_less=True)
         m.d.sync += product.eq(thirds[0] + (thirds[1] << 3) + (thirds[2] << 6))
         base = delay(m, base, 2, "base", reset_less=True)
@@ -98,6 +108,5 @@ class Gate(wiring.Component):
                 m.d.sync += self.byte.eq(total - (total >= 128))
             if self.spatial:
                 with m.Case(Function.MIX):
-                    m.d.sync += self.byte.eq(
-                        Mux(total > 127, 127, Mux(total < -128, -128, total)))
+                    m.d.sync += self.byte.eq(Mux(total > 127, 127, Mux(total < -128, -128, total)))
         return m

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
-from hw.common import WordFetch, delay
+from hw.common import NO_COLLISION, WordFetch, delay
 from hw.program import Function, Plan
 
 
@@ -33,12 +33,20 @@ class Drain(wiring.Component):
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
         self.layout = constant_layout(plan.model.acc_bits)
-        self.constants = Memory(shape=self.layout, depth=plan.constant_words, init=constants)
-        super().__init__({
-            "transfer": In(1), "single": Out(1), "function": Out(Function),
-            "active": Out(data.ArrayLayout(self.layout, plan.engine.units)),
-            "load_en": In(1), "load_address": In(range(plan.constant_words)),
-            "load_data": In(self.layout.size)})
+        self.constants = Memory(
+            shape=self.layout, depth=plan.constant_words, init=constants, attrs=NO_COLLISION
+        )
+        super().__init__(
+            {
+                "transfer": In(1),
+                "single": Out(1),
+                "function": Out(Function),
+                "active": Out(data.ArrayLayout(self.layout, plan.engine.units)),
+                "load_en": In(1),
+                "load_address": In(range(plan.constant_words)),
+                "load_data": In(self.layout.size),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -51,13 +59,15 @@ class Drain(wiring.Component):
         # the walk that transfers next
         group, chunk = Signal.like(word.groups), Signal.like(word.chunks)
         last_chunk, last_walk = Signal(), Signal()
-        m.d.comb += [last_chunk.eq(chunk == word.chunks),
-                     last_walk.eq(last_chunk & (group == word.groups)),
-                     fetch.take.eq(self.transfer & last_walk),
-                     self.single.eq(word.single)]
-        settled = Signal()       # the word belongs to the walk that transfers next
+        m.d.comb += [
+            last_chunk.eq(chunk == word.chunks),
+            last_walk.eq(last_chunk & (group == word.groups)),
+            fetch.take.eq(self.transfer & last_walk),
+            self.single.eq(word.single),
+        ]
+        settled = Signal()  # the word belongs to the walk that transfers next
         wait = Signal(range(WordFetch.CYCLES + 1), init=WordFetch.CYCLES)
-        fresh = Signal(init=1)   # ... and its constants are a new operation's
+        fresh = Signal(init=1)  # ... and its constants are a new operation's
         m.d.comb += settled.eq(wait == 0)
         with m.If(~settled):
             m.d.sync += wait.eq(wait - 1)
@@ -65,8 +75,11 @@ class Drain(wiring.Component):
         with m.If(self.transfer):
             m.d.sync += [self.function.eq(word.function), chunk.eq(chunk + 1)]
             with m.If(last_chunk):
-                m.d.sync += [chunk.eq(0), group.eq(group + 1),
-                             constant_group.eq(constant_group + word.constant_step)]
+                m.d.sync += [
+                    chunk.eq(0),
+                    group.eq(group + 1),
+                    constant_group.eq(constant_group + word.constant_step),
+                ]
             with m.If(last_walk):
                 m.d.sync += [group.eq(0), wait.eq(WordFetch.CYCLES - 1), fresh.eq(1)]
 
@@ -79,8 +92,13 @@ class Drain(wiring.Component):
         begin = Signal()
         m.d.comb += begin.eq(again | (settled & fresh))
         with m.If(begin):
-            m.d.sync += [loading.eq(1), index.eq(0), fresh.eq(0), by_head.eq(word.by_head),
-                         address.eq(Mux(fresh, word.constant, constant_group))]
+            m.d.sync += [
+                loading.eq(1),
+                index.eq(0),
+                fresh.eq(0),
+                by_head.eq(word.by_head),
+                address.eq(Mux(fresh, word.constant, constant_group)),
+            ]
             with m.If(fresh):
                 m.d.sync += constant_group.eq(word.constant)
         with m.Elif(loading):
@@ -91,8 +109,12 @@ class Drain(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         constant = Signal(self.layout, reset_less=True)
         m.d.sync += constant.eq(read.data)
-        m.d.comb += [read.addr.eq(address), write.en.eq(self.load_en),
-                     write.addr.eq(self.load_address), write.data.eq(self.load_data)]
+        m.d.comb += [
+            read.addr.eq(address),
+            write.en.eq(self.load_en),
+            write.addr.eq(self.load_address),
+            write.data.eq(self.load_data),
+        ]
         arriving = delay(m, loading, timing.MEMORY, "loading")
         arriving_index = delay(m, index, timing.MEMORY, "index", reset_less=True)
         arriving_by_head = delay(m, by_head, timing.MEMORY, "by_head", reset_less=True)
@@ -100,8 +122,11 @@ class Drain(wiring.Component):
             k, lane = divmod(u, lanes)
             staging = Signal(self.layout, name=f"staging{u}", reset_less=True)
             active = Signal(self.layout, name=f"active{u}", reset_less=True)
-            mine = Mux(arriving_by_head, arriving_index == (lane // head_lanes) * channels + k,
-                       arriving_index == u)
+            mine = Mux(
+                arriving_by_head,
+                arriving_index == (lane // head_lanes) * channels + k,
+                arriving_index == u,
+            )
             with m.If(arriving & mine):
                 m.d.sync += staging.eq(constant)
             with m.If(self.transfer):

@@ -1,6 +1,6 @@
 """Generator: plain Verilog of the engine, the same bytes every time.
 
-    python -m hw.generate --preset vww_210x240 --shape 15,3,2
+python -m hw.generate --preset vww_210x240 --shape 15,3,2
 """
 
 import json
@@ -13,7 +13,7 @@ from amaranth.back import verilog
 from rich.console import Console
 from rich.table import Table
 
-from golden.config import ModelConfig, preset
+from golden.config import preset
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.config import EngineConfig, Geometry, default_shape
@@ -34,10 +34,12 @@ def to_verilog(design: Rasca, name: str = "rasca") -> str:
     header = [
         "Rasca: INT8 row engine for RaScaNet",
         f"network       {plan.model.name}, digest {plan.model.digest}",
-        f"shape         {plan.engine} (pixels, channels, lanes), {plan.engine.multipliers} multipliers",
+        f"shape         {plan.engine} (pixels, channels, lanes): "
+        f"{plan.engine.multipliers} multipliers",
         f"configuration {design.config_digest}",
         f"weights image CRC-32 {design.engine.digest:08x}",
-        f"row group     {plan.cycles_per_row_group} cycles"]
+        f"row group     {plan.cycles_per_row_group} cycles",
+    ]
     return "".join(f"// {line}\n" for line in header) + text
 
 
@@ -49,13 +51,15 @@ def register_bits(text: str) -> int:
     bits = 0
     for module in re.split(r"^endmodule", text, flags=re.M):
         widths = {}
-        for high, name in re.findall(r"^ *(?:\w+ )?reg (?:signed )?(?:\[(\d+):0\] )?(\S+?)(?: =.*)?;",
-                                     module, flags=re.M):
+        for high, name in re.findall(
+            r"^ *(?:\w+ )?reg (?:signed )?(?:\[(\d+):0\] )?(\S+?)(?: =.*)?;", module, flags=re.M
+        ):
             widths[name] = int(high) + 1 if high else 1
         clocked = set(re.findall(r"^ *(\S+)(?:\[[^]]*\])? <= ", module, flags=re.M))
         # a memory's own output latch is written as a register _0_
-        bits += sum(widths[name] for name in clocked
-                    if name in widths and not re.fullmatch(r"_\d+_", name))
+        bits += sum(
+            widths[name] for name in clocked if name in widths and not re.fullmatch(r"_\d+_", name)
+        )
     return bits
 
 
@@ -84,11 +88,18 @@ def main(
     image = design.engine.weights_image()
     (folder / f"{name}.weights.bin").write_bytes(image)
     summary = {
-        "preset": model.name, "shape": str(engine), "verilog": f"{name}.v",
-        "verilog_lines": text.count("\n"), "weights_image": f"{name}.weights.bin",
-        "weights_image_bytes": len(image), "weights_image_crc32": f"{design.engine.digest:08x}",
-        "config_digest": design.config_digest, "cycles_per_row_group": plan.cycles_per_row_group,
-        "mac_utilisation": plan.utilisation(), "warnings": plan.warnings}
+        "preset": model.name,
+        "shape": str(engine),
+        "verilog": f"{name}.v",
+        "verilog_lines": text.count("\n"),
+        "weights_image": f"{name}.weights.bin",
+        "weights_image_bytes": len(image),
+        "weights_image_crc32": f"{design.engine.digest:08x}",
+        "config_digest": design.config_digest,
+        "cycles_per_row_group": plan.cycles_per_row_group,
+        "mac_utilisation": plan.utilisation(),
+        "warnings": plan.warnings,
+    }
     (folder / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
     table = Table(show_header=False)
     for key, value in summary.items():

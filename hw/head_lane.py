@@ -40,11 +40,18 @@ class HeadLane(wiring.Component):
         self.pixels, self.channels, self.acc_bits = pixels, channels, acc_bits
         self.shares_pair = shares_pair
         sums = data.ArrayLayout(signed(acc_bits), channels)
-        super().__init__({
-            "operand": In(data.ArrayLayout(signed(8), pixels)),
-            "weights": In(data.ArrayLayout(signed(8), channels)),
-            "valid": In(1), "first": In(1), "transfer": In(1),
-            "extra": In(sums), "head": Out(sums), "lowest": Out(sums)})
+        super().__init__(
+            {
+                "operand": In(data.ArrayLayout(signed(8), pixels)),
+                "weights": In(data.ArrayLayout(signed(8), channels)),
+                "valid": In(1),
+                "first": In(1),
+                "transfer": In(1),
+                "extra": In(sums),
+                "head": Out(sums),
+                "lowest": Out(sums),
+            }
+        )
 
     latency = timing.MULTIPLY
 

@@ -28,19 +28,29 @@ def _operation_weights(plan: Plan, op: Operation, layers: list[LayerWeights]) ->
             for c in range(op.segments[0].channels):
                 for ky in range(op.kernel_rows):
                     for kx in range(op.taps):
-                        steps.append([
-                            tensor[o][c][ky][kx] if (o := group * e.channels + k) < op.out_channels
-                            else 0 for tensor in tensors for k in range(e.channels)])
+                        steps.append(
+                            [
+                                tensor[o][c][ky][kx]
+                                if (o := group * e.channels + k) < op.out_channels
+                                else 0
+                                for tensor in tensors
+                                for k in range(e.channels)
+                            ]
+                        )
             for i in range(0, len(steps), g.head_lanes):
-                words.append(_pack([w for step in steps[i:i + g.head_lanes] for w in step], 8))
+                words.append(_pack([w for step in steps[i : i + g.head_lanes] for w in step], 8))
         else:
             (tensor,) = tensors
             outs = [group * e.units + u - op.first for u in range(e.units)]
             inputs = sum(s.channels for s in op.segments)
             for c in range(inputs):
                 for kx in range(op.taps):
-                    words.append(_pack([tensor[o][c][0][kx] if 0 <= o < op.out_channels else 0
-                                        for o in outs], 8))
+                    words.append(
+                        _pack(
+                            [tensor[o][c][0][kx] if 0 <= o < op.out_channels else 0 for o in outs],
+                            8,
+                        )
+                    )
     return words
 
 
@@ -50,16 +60,22 @@ def _operation_constants(plan: Plan, op: Operation, layers: list[LayerWeights]) 
     zero = {"bias": 0, "multiplier": 0, "shift": 0}
 
     def constant(layer, channel):
-        return {"bias": int(layer.bias[channel]), "multiplier": int(layer.multiplier[channel]),
-                "shift": int(layer.shift[channel]) - 1}
+        return {
+            "bias": int(layer.bias[channel]),
+            "multiplier": int(layer.multiplier[channel]),
+            "shift": int(layer.shift[channel]) - 1,
+        }
 
     if op.weights != Weights.MEMORY:
         return [constant(layers[0], 0)] * op.constants
     found = []
     for group in range(op.out_groups):
         if op.head_mode:
-            found += [constant(layer, o) if (o := group * e.channels + k) < op.out_channels else zero
-                      for layer in layers for k in range(e.channels)]
+            found += [
+                constant(layer, o) if (o := group * e.channels + k) < op.out_channels else zero
+                for layer in layers
+                for k in range(e.channels)
+            ]
         else:
             outs = [group * e.units + u - op.first for u in range(e.units)]
             found += [constant(layers[0], o) if 0 <= o < op.out_channels else zero for o in outs]
@@ -96,10 +112,15 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     assert len(words["weights"]) == plan.weight_words
     assert len(words["constants"]) == plan.constant_words
     first, second = weights.layers["classifier.0"], weights.layers["classifier.1"]
-    words["classifier_weights"] = [*first.weight.flatten().tolist(), *second.weight.flatten().tolist()]
+    words["classifier_weights"] = [
+        *first.weight.flatten().tolist(),
+        *second.weight.flatten().tolist(),
+    ]
     words["classifier_constants"] = constant_words(
-        list(zip(first.bias.tolist(), first.shift.tolist(), strict=True)), second.bias.tolist(),
-        bias_bits=CLASSIFIER_BIAS_BITS)
+        list(zip(first.bias.tolist(), first.shift.tolist(), strict=True)),
+        second.bias.tolist(),
+        bias_bits=CLASSIFIER_BIAS_BITS,
+    )
     if weights.exp_table is not None:
         words["exp_table"] = weights.exp_table.tolist()
     return words
@@ -112,7 +133,8 @@ def sections(plan: Plan) -> list[Section]:
         Section("weights", plan.weight_words, 8 * plan.engine.units),
         Section("constants", plan.constant_words, model.acc_bits + 13),
         Section("classifier_weights", model.classifier_hidden * (model.state_channels + 2), 8),
-        Section("classifier_constants", model.classifier_hidden + 2, CLASSIFIER_BIAS_BITS + 5)]
+        Section("classifier_constants", model.classifier_hidden + 2, CLASSIFIER_BIAS_BITS + 5),
+    ]
     if model.spatial_attention != "none":
         found.append(Section("exp_table", 256, 8))
     return found
@@ -124,5 +146,6 @@ def flat_words(plan: Plan, words: dict[str, list]) -> dict[str, list[int]]:
     flat = dict(words)
     flat["constants"] = [
         (c["bias"] & ((1 << bits) - 1)) | c["multiplier"] << bits | c["shift"] << (bits + 8)
-        for c in words["constants"]]
+        for c in words["constants"]
+    ]
     return flat

@@ -8,7 +8,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
-from hw.common import delay
+from hw.common import NO_COLLISION, delay
 from hw.program import Plan
 
 
@@ -16,10 +16,10 @@ class Status(IntEnum):
     """How a frame ended."""
 
     OK = 0
-    OVERRUN = 1    # a word would have overwritten a row that was still needed
+    OVERRUN = 1  # a word would have overwritten a row that was still needed
     TRUNCATED = 2  # the camera ended the frame early
-    LINE = 3       # a line too short or too long
-    RESTART = 4    # a new frame began inside this one
+    LINE = 3  # a line too short or too long
+    RESTART = 4  # a new frame began inside this one
 
 
 class LineBuffer(wiring.Component):
@@ -60,16 +60,33 @@ class LineBuffer(wiring.Component):
         self.frame_rows = 5 * plan.model.row_groups
         address = Signal(range(self.depth)).shape()
         rows = Signal(range(self.frame_rows + 1)).shape()
-        super().__init__({
-            "pixel_valid": In(1), "red": In(8), "green": In(8), "blue": In(8), "sof": In(1),
-            "eol": In(1), "frame_end": In(1),
-            "enable": In(1), "busy": In(1), "released": In(rows), "take": In(1), "stop": In(1),
-            "done": In(1), "waiting": Out(1), "current": Out(1), "receiving": Out(1),
-            "rows": Out(rows),
-            "fault": Out(1), "status": Out(Status), "fault_current": Out(1),
-            "counts": Out(data.ArrayLayout(16, len(Status))),
-            "read_address": In(data.ArrayLayout(address, lanes)),
-            "words": Out(data.ArrayLayout(word, lanes))})
+        super().__init__(
+            {
+                "pixel_valid": In(1),
+                "red": In(8),
+                "green": In(8),
+                "blue": In(8),
+                "sof": In(1),
+                "eol": In(1),
+                "frame_end": In(1),
+                "enable": In(1),
+                "busy": In(1),
+                "released": In(rows),
+                "take": In(1),
+                "stop": In(1),
+                "done": In(1),
+                "waiting": Out(1),
+                "current": Out(1),
+                "receiving": Out(1),
+                "rows": Out(rows),
+                "fault": Out(1),
+                "status": Out(Status),
+                "fault_current": Out(1),
+                "counts": Out(data.ArrayLayout(16, len(Status))),
+                "read_address": In(data.ArrayLayout(address, lanes)),
+                "words": Out(data.ArrayLayout(word, lanes)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -81,8 +98,12 @@ class LineBuffer(wiring.Component):
 
         # Stage 1: registered pixel
         valid, sof, eol, end = (Signal(name=f"in_{n}") for n in ("valid", "sof", "eol", "end"))
-        m.d.sync += [valid.eq(self.pixel_valid), sof.eq(self.sof), eol.eq(self.eol),
-                     end.eq(self.frame_end)]
+        m.d.sync += [
+            valid.eq(self.pixel_valid),
+            sof.eq(self.sof),
+            eol.eq(self.eol),
+            end.eq(self.frame_end),
+        ]
         colours = []
         for name in ("red", "green", "blue")[:channels]:
             raw = getattr(self, name)
@@ -93,15 +114,17 @@ class LineBuffer(wiring.Component):
         # the frame
         opened = self.receiving
         column = Signal(range(width))
-        position = Signal(pixels, init=1)     # one-hot place in the word
-        group = Signal(range(row_words))      # word of the row within its bank
+        position = Signal(pixels, init=1)  # one-hot place in the word
+        group = Signal(range(row_words))  # word of the row within its bank
         bank = Signal(lanes, init=1)
         received = Signal(range(frame_rows + 1))
         slot, slot_base = Signal(range(5)), Signal(range(max(1, self.depth)))
-        here, last_column, word_done, row_done = (Signal(name=n) for n in (
-            "here", "last_column", "word_done", "row_done"))
-        restart, accept, line_fault, overrun, truncated = (Signal(name=n) for n in (
-            "restart", "accept", "line_fault", "overrun", "truncated"))
+        here, last_column, word_done, row_done = (
+            Signal(name=n) for n in ("here", "last_column", "word_done", "row_done")
+        )
+        restart, accept, line_fault, overrun, truncated = (
+            Signal(name=n) for n in ("restart", "accept", "line_fault", "overrun", "truncated")
+        )
         allowed = Signal()
         starting = Signal()
         m.d.comb += [
@@ -126,8 +149,10 @@ class LineBuffer(wiring.Component):
         bad = Signal()
         m.d.comb += bad.eq(line_fault | overrun | truncated)
         # in a frame's first pixel `current` still speaks of the frame before
-        m.d.comb += [self.fault.eq(restart | bad),
-                     self.fault_current.eq(self.current & (restart | ~starting))]
+        m.d.comb += [
+            self.fault.eq(restart | bad),
+            self.fault_current.eq(self.current & (restart | ~starting)),
+        ]
         with m.If(restart):
             m.d.comb += self.status.eq(Status.RESTART)
         with m.Elif(overrun):
@@ -138,8 +163,10 @@ class LineBuffer(wiring.Component):
             m.d.comb += self.status.eq(Status.TRUNCATED)
 
         with m.If(here):
-            m.d.sync += [column.eq(Mux(sof, 1, column + 1)),
-                         position.eq(Mux(sof, 2, position.rotate_left(1)))]
+            m.d.sync += [
+                column.eq(Mux(sof, 1, column + 1)),
+                position.eq(Mux(sof, 2, position.rotate_left(1))),
+            ]
         with m.If(word_done):
             m.d.sync += [position.eq(1), bank.eq(bank.rotate_left(1))]
             with m.If(bank[-1]):
@@ -155,8 +182,16 @@ class LineBuffer(wiring.Component):
         with m.If(starting):
             m.d.sync += opened.eq(accept)
             with m.If(accept):
-                m.d.sync += [self.waiting.eq(1), self.current.eq(0), received.eq(0), group.eq(0),
-                             bank.eq(1), slot.eq(0), slot_base.eq(0), column.eq(1)]
+                m.d.sync += [
+                    self.waiting.eq(1),
+                    self.current.eq(0),
+                    received.eq(0),
+                    group.eq(0),
+                    bank.eq(1),
+                    slot.eq(0),
+                    slot_base.eq(0),
+                    column.eq(1),
+                ]
         with m.If(bad):
             m.d.sync += opened.eq(0)
             with m.If(~self.current | starting):
@@ -171,22 +206,32 @@ class LineBuffer(wiring.Component):
             m.d.sync += opened.eq(0)
 
         for status in Status:
-            counted = {Status.OK: starting & ~accept, Status.RESTART: restart,
-                       Status.OVERRUN: overrun, Status.LINE: line_fault & ~overrun,
-                       Status.TRUNCATED: truncated & ~line_fault & ~overrun}[status]
+            counted = {
+                Status.OK: starting & ~accept,
+                Status.RESTART: restart,
+                Status.OVERRUN: overrun,
+                Status.LINE: line_fault & ~overrun,
+                Status.TRUNCATED: truncated & ~line_fault & ~overrun,
+            }[status]
             count = self.counts[int(status)]
-            with m.If(counted & (count != 0xffff)):
+            with m.If(counted & (count != 0xFFFF)):
                 m.d.sync += count.eq(count + 1)
 
         # Stages 2..: colour c is c cycles late, so that one word leaves a cycle
         write_en, write_bank = Signal(), Signal(lanes)
         write_address, write_word = Signal(range(self.depth)), Signal(8 * pixels)
         place = Signal(pixels)
-        m.d.comb += [place.eq(Mux(sof, 1, position)),
-                     write_bank.eq(0), write_address.eq(0), write_word.eq(0)]
+        m.d.comb += [
+            place.eq(Mux(sof, 1, position)),
+            write_bank.eq(0),
+            write_address.eq(0),
+            write_word.eq(0),
+        ]
         start_bank, start_address = Signal(lanes), Signal.like(write_address)
-        m.d.comb += [start_bank.eq(Mux(sof, 1, bank)),
-                     start_address.eq(Mux(sof, 0, slot_base + group))]
+        m.d.comb += [
+            start_bank.eq(Mux(sof, 1, bank)),
+            start_address.eq(Mux(sof, 0, slot_base + group)),
+        ]
         load, done = here, word_done & ~overrun
         at_bank, at_address = start_bank, start_address
         for c, byte in enumerate(colours):
@@ -197,15 +242,19 @@ class LineBuffer(wiring.Component):
             with m.If(load):
                 for i in range(pixels):
                     with m.If(place[i]):
-                        m.d.sync += word[8 * i:8 * i + 8].eq(byte)
+                        m.d.sync += word[8 * i : 8 * i + 8].eq(byte)
                     with m.Elif(place[0]):
-                        m.d.sync += word[8 * i:8 * i + 8].eq(0)
+                        m.d.sync += word[8 * i : 8 * i + 8].eq(0)
             done = delay(m, done, 1, f"done{c}")
             at_bank = delay(m, at_bank, 1, f"bank{c}", reset_less=True)
             at_address = delay(m, at_address, 1, f"address{c}", reset_less=True)
             with m.If(done):
-                m.d.comb += [write_en.eq(1), write_bank.eq(at_bank),
-                             write_address.eq(at_address + c * row_words), write_word.eq(word)]
+                m.d.comb += [
+                    write_en.eq(1),
+                    write_bank.eq(at_bank),
+                    write_address.eq(at_address + c * row_words),
+                    write_word.eq(word),
+                ]
         # rows count once their last word is readable
         written = delay(m, row_done, channels + 2, "written")
         with m.If(starting & accept):
@@ -214,14 +263,19 @@ class LineBuffer(wiring.Component):
             m.d.sync += self.rows.eq(self.rows + 1)
 
         for b in range(lanes):
-            memory = m.submodules[f"bank{b}"] = Memory(shape=8 * pixels, depth=self.depth, init=[])
+            memory = m.submodules[f"bank{b}"] = Memory(
+                shape=8 * pixels, depth=self.depth, init=[], attrs=NO_COLLISION
+            )
             write, read = memory.write_port(), memory.read_port()
             address = Signal(range(self.depth), name=f"read_address{b}", reset_less=True)
             output = Signal(8 * pixels, name=f"word{b}", reset_less=True)
             m.d.sync += [address.eq(self.read_address[b]), output.eq(read.data)]
             m.d.comb += [
-                read.addr.eq(address), self.words[b].eq(output),
-                write.en.eq(write_en & write_bank[b]), write.addr.eq(write_address),
-                write.data.eq(write_word)]
+                read.addr.eq(address),
+                self.words[b].eq(output),
+                write.en.eq(write_en & write_bank[b]),
+                write.addr.eq(write_address),
+                write.data.eq(write_word),
+            ]
         assert timing.MEMORY == 2
         return m

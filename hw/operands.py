@@ -31,12 +31,21 @@ class Operands(wiring.Component):
         self.plan = plan
         engine = plan.engine
         units, word = engine.units, 8 * engine.pixels
-        super().__init__({
-            "transfer": In(1), "single": In(1),
-            "a": Out(data.ArrayLayout(8, units)), "b": Out(data.ArrayLayout(8, units)),
-            "values": Out(data.ArrayLayout(word, units)), "first_group": In(1),
-            "enable": Out(1), "address": Out(range(plan.bank_words)), "done": In(1),
-            "valid": In(engine.lanes), "words": In(data.ArrayLayout(word, engine.lanes))})
+        super().__init__(
+            {
+                "transfer": In(1),
+                "single": In(1),
+                "a": Out(data.ArrayLayout(8, units)),
+                "b": Out(data.ArrayLayout(8, units)),
+                "values": Out(data.ArrayLayout(word, units)),
+                "first_group": In(1),
+                "enable": Out(1),
+                "address": Out(range(plan.bank_words)),
+                "done": In(1),
+                "valid": In(engine.lanes),
+                "words": In(data.ArrayLayout(word, engine.lanes)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -51,35 +60,47 @@ class Operands(wiring.Component):
         group, chunk = Signal.like(word.groups), Signal.like(word.chunks)
         last_chunk, last_walk, first_walk = Signal(), Signal(), Signal()
         longest = timing.OPERAND_FOLLOW + pixels + max(f["hold"] for f in plan.fields["operand"])
-        timer = Signal(range(longest + 1))   # cycles since it became the next
-        offset, group_offset = (Signal(range(plan.bank_words), name=n) for n in (
-            "offset", "group_offset"))
-        m.d.comb += [last_chunk.eq(chunk == word.chunks),
-                     last_walk.eq(last_chunk & (group == word.groups)),
-                     first_walk.eq((group == 0) & (chunk == 0)),
-                     fetch.take.eq(advance & last_walk)]
+        timer = Signal(range(longest + 1))  # cycles since it became the next
+        offset, group_offset = (
+            Signal(range(plan.bank_words), name=n) for n in ("offset", "group_offset")
+        )
+        m.d.comb += [
+            last_chunk.eq(chunk == word.chunks),
+            last_walk.eq(last_chunk & (group == word.groups)),
+            first_walk.eq((group == 0) & (chunk == 0)),
+            fetch.take.eq(advance & last_walk),
+        ]
         with m.If(timer != longest):
             m.d.sync += timer.eq(timer + 1)
         with m.If(advance):
             m.d.sync += [timer.eq(1), chunk.eq(chunk + 1), offset.eq(offset + 1)]
             with m.If(last_chunk):
-                m.d.sync += [chunk.eq(0), group.eq(group + 1),
-                             group_offset.eq(group_offset + channels * state_words),
-                             offset.eq(group_offset + channels * state_words)]
+                m.d.sync += [
+                    chunk.eq(0),
+                    group.eq(group + 1),
+                    group_offset.eq(group_offset + channels * state_words),
+                    offset.eq(group_offset + channels * state_words),
+                ]
             with m.If(last_walk):
                 m.d.sync += [group.eq(0), group_offset.eq(0), offset.eq(0)]
 
         # state SRAM -> registers A and B
-        second, finished = Signal(), Signal(init=1)   # B's turn; all words asked for
+        second, finished = Signal(), Signal(init=1)  # B's turn; all words asked for
         k = Signal(range(channels))
         k_offset = Signal(range(plan.bank_words))
-        turn = Signal()          # functions with one operand: which register
+        turn = Signal()  # functions with one operand: which register
         due = Signal()
         m.d.comb += [
-            due.eq(timer >= timing.OPERAND_FOLLOW - 1 + Mux(first_walk, word.hold, 0)
-                   + Mux(word.both & (second | ~word.value), pixels, 0)),
+            due.eq(
+                timer
+                >= timing.OPERAND_FOLLOW
+                - 1
+                + Mux(first_walk, word.hold, 0)
+                + Mux(word.both & (second | ~word.value), pixels, 0)
+            ),
             self.enable.eq(word.fetch & due & ~finished),
-            self.address.eq(Mux(second, word.b, word.a) + offset + k_offset)]
+            self.address.eq(Mux(second, word.b, word.a) + offset + k_offset),
+        ]
         with m.If(self.done):
             m.d.sync += [k.eq(k + 1), k_offset.eq(k_offset + state_words)]
             with m.If(k == channels - 1):
@@ -95,8 +116,13 @@ class Operands(wiring.Component):
         into_k = delay(m, k, arrival, "into_k", reset_less=True)
         state = delay(m, word.state & ~second, arrival, "state", reset_less=True)
         # the walk sequencer may be in the next frame when the last operands arrive
-        first_group = delay(m, self.first_group, timing.TRANSFER + timing.OPERAND + 3, "first_group",
-                            reset_less=True)
+        first_group = delay(
+            m,
+            self.first_group,
+            timing.TRANSFER + timing.OPERAND + 3,
+            "first_group",
+            reset_less=True,
+        )
 
         # registers -> bytes, position by position
         start = delay(m, self.transfer, timing.OPERAND - 1, "start")
@@ -105,8 +131,11 @@ class Operands(wiring.Component):
         with m.If(position != pixels - 1):
             m.d.sync += position.eq(position + 1)
         with m.If(start):
-            m.d.sync += [position.eq(0), use_b.eq(single & use_turn),
-                         use_turn.eq(use_turn ^ single)]
+            m.d.sync += [
+                position.eq(0),
+                use_b.eq(single & use_turn),
+                use_turn.eq(use_turn ^ single),
+            ]
         for u in range(engine.units):
             this_k, lane = divmod(u, lanes)
             registers = []
@@ -118,6 +147,11 @@ class Operands(wiring.Component):
             byte_a, byte_b = (Signal(8, name=f"byte_{n}{u}", reset_less=True) for n in "ab")
             m.d.sync += [
                 byte_a.eq(Mux(use_b, registers[1], registers[0]).word_select(position, 8)),
-                byte_b.eq(registers[1].word_select(position, 8))]
-            m.d.comb += [self.a[u].eq(byte_a), self.b[u].eq(byte_b), self.values[u].eq(registers[0])]
+                byte_b.eq(registers[1].word_select(position, 8)),
+            ]
+            m.d.comb += [
+                self.a[u].eq(byte_a),
+                self.b[u].eq(byte_b),
+                self.values[u].eq(registers[0]),
+            ]
         return m

@@ -23,9 +23,9 @@ from hw.config import EngineConfig, Geometry
 class Source(IntEnum):
     """Where a walk's activation words come from."""
 
-    CAMERA = 0     # line buffer, the same words for all heads
-    HEAD = 1       # each head's own banks
-    SHARED = 2     # one word of an n-wide map, broadcast to all lanes
+    CAMERA = 0  # line buffer, the same words for all heads
+    HEAD = 1  # each head's own banks
+    SHARED = 2  # one word of an n-wide map, broadcast to all lanes
     ATTENTION = 3  # rows of A in the attention SRAM, broadcast
 
 
@@ -43,16 +43,16 @@ class Function(IntEnum):
     RELU = 0
     SIGNED = 1
     CHANNEL = 2  # C * sigmoid
-    RESET = 3    # H * sigmoid
-    UPDATE = 4   # sigmoid as a unit byte
-    BLEND = 5    # N + (H - N) * U, N = tanh
-    MIX = 6      # P + V A
+    RESET = 3  # H * sigmoid
+    UPDATE = 4  # sigmoid as a unit byte
+    BLEND = 5  # N + (H - N) * U, N = tanh
+    MIX = 6  # P + V A
 
 
 class Target(IntEnum):
     """Where a walk's words go."""
 
-    HEAD = 0    # wide map in the heads' own banks, pooled
+    HEAD = 0  # wide map in the heads' own banks, pooled
     SHARED = 1  # n-wide map, lane l writes bank l
     CONCAT = 2  # block 4's pooled words into C, one word a cycle
     SCORES = 3  # rows of S into the attention SRAM, one word a cycle
@@ -70,12 +70,12 @@ class Segment:
 
 @dataclass
 class Map:
-    """A map in the state SRAM: `words` per bank at `base`, alive from operation `born` to `dies`."""
+    """A map in the state SRAM: `words` per bank at `base`, alive from `born` to `dies`."""
 
     name: str
     words: int
     wide: bool
-    groups: int = 1      # words per bank and channel (wide), words per channel (n-wide)
+    groups: int = 1  # words per bank and channel (wide), words per channel (n-wide)
     channels: int = 0
     born: int = 10**9
     dies: int = -1
@@ -90,18 +90,18 @@ class Operation:
     """
 
     name: str
-    layers: list[str]            # weighted layer of each head that works in it, or one
+    layers: list[str]  # weighted layer of each head that works in it, or one
     source: Source
     segments: list[Segment]
     target: Target
-    out: str                     # map (or "scores") that it writes
+    out: str  # map (or "scores") that it writes
     function: Function
     out_channels: int
-    stages: list[str]            # golden stage per head, or one
+    stages: list[str]  # golden stage per head, or one
     weights: Weights = Weights.MEMORY
     taps: int = 1
     kernel_rows: int = 1
-    row: int = 0                 # row y of the group (blocks 1, 2)
+    row: int = 0  # row y of the group (blocks 1, 2)
     heads: list[int] = field(default_factory=list)
     out_groups: int = 1
     chunks: int = 1
@@ -109,21 +109,21 @@ class Operation:
     in_columns: int = 0
     out_columns: int = 0
     row_stride: int = 0
-    first: int = 0               # dummy channels before the first one (spatial attention's mix)
+    first: int = 0  # dummy channels before the first one (spatial attention's mix)
     operands: list[str] = field(default_factory=list)
-    operand_first: int = 0       # first channel row of the operands and of the target
-    operand_value: str = ""      # V map that feeds the weights (mix)
+    operand_first: int = 0  # first channel row of the operands and of the target
+    operand_value: str = ""  # V map that feeds the weights (mix)
     macs: int = 0
     need_rows: int = 0
     release_rows: int = 0
-    zero_point: int = 0          # of the input: padding
+    zero_point: int = 0  # of the input: padding
     out_zero_point: int = 0
     idle: int = 0
-    pause: int = 0               # idle cycles between the two segments of a walk
+    pause: int = 0  # idle cycles between the two segments of a walk
     wait: int = 0
-    hold: int = 0                # cycles by which the first walk's operand fetch begins later
-    extra: int = 0               # cycles of `wait` that the first walk's operands need
-    start: int = 0               # cycle of the first step in the steady row group
+    hold: int = 0  # cycles by which the first walk's operand fetch begins later
+    extra: int = 0  # cycles of `wait` that the first walk's operands need
+    start: int = 0  # cycle of the first step in the steady row group
     weight_base: int = 0
     constant_base: int = 0
     constant_step: int = 0
@@ -177,7 +177,9 @@ class Memory:
         return self.count * self.words * self.bits / 8
 
 
-def build_operations(model: ModelConfig, geometry: Geometry) -> tuple[list[Operation], dict[str, Map]]:
+def build_operations(
+    model: ModelConfig, geometry: Geometry
+) -> tuple[list[Operation], dict[str, Map]]:
     """The operations of a row group in order, with their maps (no addresses, no times yet)."""
     engine, g = geometry.engine, geometry
     c1, c2, c3, c4 = model.head_channels
@@ -188,7 +190,9 @@ def build_operations(model: ModelConfig, geometry: Geometry) -> tuple[list[Opera
     spatial = model.spatial_attention != "none"
 
     def wide(name, channels, columns, rows=1):
-        maps[name] = Map(name, rows * channels * g.groups(columns), True, g.groups(columns), channels)
+        maps[name] = Map(
+            name, rows * channels * g.groups(columns), True, g.groups(columns), channels
+        )
         return name
 
     def narrow(name, channels):
@@ -201,22 +205,49 @@ def build_operations(model: ModelConfig, geometry: Geometry) -> tuple[list[Opera
         suffix += f"p{p}" if g.passes > 1 else ""
         stage_row = f".row{y}" if y is not None else ""
         concat = index == 4
-        ops.append(Operation(
-            name=f"c{index}{suffix}", layers=[f"head{h}.block{index}" for h in heads],
-            source=source, segments=[segment], target=Target.CONCAT if concat else Target.HEAD,
-            out=out, function=Function.RELU, out_channels=channels,
-            stages=[f"head{h}.block{index}{stage_row}" for h in heads], taps=3,
-            kernel_rows=kernel, row=y or 0, heads=heads,
-            out_groups=ceil(channels / engine.channels), chunks=g.chunks(columns),
-            in_words=g.words(columns), in_columns=columns, out_columns=columns // 2,
-            row_stride=rows_in, zero_point=pad, out_zero_point=-128,
-            macs=segment.channels * kernel * 3 * columns * channels * len(heads)))
+        ops.append(
+            Operation(
+                name=f"c{index}{suffix}",
+                layers=[f"head{h}.block{index}" for h in heads],
+                source=source,
+                segments=[segment],
+                target=Target.CONCAT if concat else Target.HEAD,
+                out=out,
+                function=Function.RELU,
+                out_channels=channels,
+                stages=[f"head{h}.block{index}{stage_row}" for h in heads],
+                taps=3,
+                kernel_rows=kernel,
+                row=y or 0,
+                heads=heads,
+                out_groups=ceil(channels / engine.channels),
+                chunks=g.chunks(columns),
+                in_words=g.words(columns),
+                in_columns=columns,
+                out_columns=columns // 2,
+                row_stride=rows_in,
+                zero_point=pad,
+                out_zero_point=-128,
+                macs=segment.channels * kernel * 3 * columns * channels * len(heads),
+            )
+        )
 
     c_zero = 0 if spatial else -128
     for y in range(3):
         for p in range(g.passes):
-            block(1, p, y, Source.CAMERA, Segment("X", model.in_channels), w0, c1,
-                  wide(f"B1.{y}.{p}", c1, w1), 3, model.in_channels * g.groups(w0), 0)
+            block(
+                1,
+                p,
+                y,
+                Source.CAMERA,
+                Segment("X", model.in_channels),
+                w0,
+                c1,
+                wide(f"B1.{y}.{p}", c1, w1),
+                3,
+                model.in_channels * g.groups(w0),
+                0,
+            )
             first_pass, last_pass = p == 0, p == g.passes - 1
             ops[-1].need_rows = y + 3 if first_pass else 0
             ops[-1].release_rows = (1, 2, 5)[y] if last_pass else 0
@@ -225,8 +256,19 @@ def build_operations(model: ModelConfig, geometry: Geometry) -> tuple[list[Opera
             block(2, p, y, Source.HEAD, Segment(f"B1.{y}.{p}", c1), w1, c2, f"B2.{p}", 1, 0, -128)
     narrow("C", model.heads * c4)
     for p in range(g.passes):
-        block(3, p, None, Source.HEAD, Segment(f"B2.{p}", c2), w2, c3, wide(f"B3.{p}", c3, w3), 3,
-              c2 * g.groups(w2), -128)
+        block(
+            3,
+            p,
+            None,
+            Source.HEAD,
+            Segment(f"B2.{p}", c2),
+            w2,
+            c3,
+            wide(f"B3.{p}", c3, w3),
+            3,
+            c2 * g.groups(w2),
+            -128,
+        )
         block(4, p, None, Source.HEAD, Segment(f"B3.{p}", c3), w3, c4, "C", 1, 0, -128)
 
     def shared(name, layer, stage, segments, out, out_channels, function, zero_point, **more):
@@ -234,53 +276,163 @@ def build_operations(model: ModelConfig, geometry: Geometry) -> tuple[list[Opera
         first = more.get("first", 0)
         inputs = sum(s.channels for s in segments)
         out_zero = {Function.RELU: -128, Function.CHANNEL: c_zero}.get(function, 0)
-        ops.append(Operation(
-            name=name, layers=[layer], segments=segments, out=out, function=function,
-            stages=[stage], out_channels=out_channels, taps=taps,
-            out_groups=ceil((first + out_channels) / engine.units), chunks=wn, in_words=wn,
-            in_columns=n, out_columns=n, zero_point=zero_point, out_zero_point=out_zero,
-            **{"source": Source.SHARED, "target": Target.SHARED,
-               "macs": inputs * taps * n * out_channels, **more}))
+        ops.append(
+            Operation(
+                name=name,
+                layers=[layer],
+                segments=segments,
+                out=out,
+                function=function,
+                stages=[stage],
+                out_channels=out_channels,
+                taps=taps,
+                out_groups=ceil((first + out_channels) / engine.units),
+                chunks=wn,
+                in_words=wn,
+                in_columns=n,
+                out_columns=n,
+                zero_point=zero_point,
+                out_zero_point=out_zero,
+                **{
+                    "source": Source.SHARED,
+                    "target": Target.SHARED,
+                    "macs": inputs * taps * n * out_channels,
+                    **more,
+                },
+            )
+        )
 
     if spatial:
         for h in range(model.heads):
             part = Segment("C", c4, first=h * c4)
-            shared(f"k{h}", f"attention{h}.key", f"attention{h}.key", [part],
-                   narrow(f"K.{h}", d), d, Function.SIGNED, -128)
-            shared(f"s{h}", f"attention{h}.score", f"attention{h}.score", [Segment(f"K.{h}", d)],
-                   "scores", n, Function.SIGNED, 0, weights=Weights.STATE, target=Target.SCORES,
-                   heads=[h])
+            shared(
+                f"k{h}",
+                f"attention{h}.key",
+                f"attention{h}.key",
+                [part],
+                narrow(f"K.{h}", d),
+                d,
+                Function.SIGNED,
+                -128,
+            )
+            shared(
+                f"s{h}",
+                f"attention{h}.score",
+                f"attention{h}.score",
+                [Segment(f"K.{h}", d)],
+                "scores",
+                n,
+                Function.SIGNED,
+                0,
+                weights=Weights.STATE,
+                target=Target.SCORES,
+                heads=[h],
+            )
         for h in range(model.heads):
             offset = h * c4 % engine.lanes
             narrow(f"V.{h}", offset + c4)
-            shared(f"v{h}", f"attention{h}.value", f"attention{h}.value",
-                   [Segment("C", c4, first=h * c4)], f"V.{h}", c4, Function.SIGNED, -128,
-                   first=offset)
+            shared(
+                f"v{h}",
+                f"attention{h}.value",
+                f"attention{h}.value",
+                [Segment("C", c4, first=h * c4)],
+                f"V.{h}",
+                c4,
+                Function.SIGNED,
+                -128,
+                first=offset,
+            )
         for h in range(model.heads):
-            shared(f"a{h}", f"attention{h}.mix", f"attention{h}.output", [Segment("A", n)], "C", c4,
-                   Function.MIX, 0, weights=Weights.VALUE, source=Source.ATTENTION, heads=[h],
-                   first=h * c4 % engine.lanes, operand_first=h * c4 // engine.lanes,
-                   operands=["C"], operand_value=f"V.{h}")
+            shared(
+                f"a{h}",
+                f"attention{h}.mix",
+                f"attention{h}.output",
+                [Segment("A", n)],
+                "C",
+                c4,
+                Function.MIX,
+                0,
+                weights=Weights.VALUE,
+                source=Source.ATTENTION,
+                heads=[h],
+                first=h * c4 % engine.lanes,
+                operand_first=h * c4 // engine.lanes,
+                operands=["C"],
+                operand_value=f"V.{h}",
+            )
 
     narrow("H", d)
     state = Segment("H", d, state=True)
     heads_out = Segment("C", model.heads * c4)
     if model.channel_attention:
         hidden = model.attention_hidden
-        shared("ca1", "channel_attention.0", "channel_attention.hidden", [state, heads_out],
-               narrow("z", hidden), hidden, Function.RELU, 0)
-        shared("ca2", "channel_attention.1", "channel_attention.output", [Segment("z", hidden)],
-               "C", model.heads * c4, Function.CHANNEL, 0, operands=["C"])
-    shared("p1", "projection.0", "projection.0", [heads_out], narrow("F1", d), d, Function.RELU,
-           c_zero, taps=3)
-    shared("p2", "projection.1", "projection.1", [Segment("F1", d)], narrow("F", d), d,
-           Function.RELU, -128, taps=3)
+        shared(
+            "ca1",
+            "channel_attention.0",
+            "channel_attention.hidden",
+            [state, heads_out],
+            narrow("z", hidden),
+            hidden,
+            Function.RELU,
+            0,
+        )
+        shared(
+            "ca2",
+            "channel_attention.1",
+            "channel_attention.output",
+            [Segment("z", hidden)],
+            "C",
+            model.heads * c4,
+            Function.CHANNEL,
+            0,
+            operands=["C"],
+        )
+    shared(
+        "p1",
+        "projection.0",
+        "projection.0",
+        [heads_out],
+        narrow("F1", d),
+        d,
+        Function.RELU,
+        c_zero,
+        taps=3,
+    )
+    shared(
+        "p2",
+        "projection.1",
+        "projection.1",
+        [Segment("F1", d)],
+        narrow("F", d),
+        d,
+        Function.RELU,
+        -128,
+        taps=3,
+    )
     feature = Segment("F", d)
-    shared("r", "gru.reset", "gru.reset", [state, feature], narrow("HR", d), d, Function.RESET, 0,
-           operands=["H"])
+    shared(
+        "r",
+        "gru.reset",
+        "gru.reset",
+        [state, feature],
+        narrow("HR", d),
+        d,
+        Function.RESET,
+        0,
+        operands=["H"],
+    )
     shared("u", "gru.update", "gru.update", [state, feature], narrow("U", d), d, Function.UPDATE, 0)
-    shared("n", "gru.candidate", "gru.state", [feature, Segment("HR", d)], "H", d, Function.BLEND, 0,
-           operands=["H", "U"])
+    shared(
+        "n",
+        "gru.candidate",
+        "gru.state",
+        [feature, Segment("HR", d)],
+        "H",
+        d,
+        Function.BLEND,
+        0,
+        operands=["H", "U"],
+    )
 
     for i, op in enumerate(ops):
         reads = [s.map for s in op.segments] + op.operands + [op.operand_value]
@@ -305,8 +457,9 @@ def allocate(maps: dict[str, Map], attempts: int = 400) -> int:
     def place(order):
         placed: list[tuple[Map, int]] = []
         for m in order:
-            taken = sorted((b, b + o.words) for o, b in placed
-                           if not (m.dies < o.born or o.dies < m.born))
+            taken = sorted(
+                (b, b + o.words) for o, b in placed if not (m.dies < o.born or o.dies < m.born)
+            )
             base = 0
             for low, high in taken:
                 if base + m.words <= low:
@@ -315,10 +468,12 @@ def allocate(maps: dict[str, Map], attempts: int = 400) -> int:
             placed.append((m, base))
         return max(b + m.words for m, b in placed), {m.name: b for m, b in placed}
 
-    orders = [sorted(items, key=lambda m: (m.born, -m.words)),
-              sorted(items, key=lambda m: (-m.words, m.born)),
-              sorted(items, key=lambda m: (-(m.dies - m.born), -m.words)),
-              sorted(items, key=lambda m: (-m.words * (m.dies - m.born + 1), m.born))]
+    orders = [
+        sorted(items, key=lambda m: (m.born, -m.words)),
+        sorted(items, key=lambda m: (-m.words, m.born)),
+        sorted(items, key=lambda m: (-(m.dies - m.born), -m.words)),
+        sorted(items, key=lambda m: (-m.words * (m.dies - m.born + 1), m.born)),
+    ]
     best = None
     for attempt in range(attempts):
         order = orders[attempt] if attempt < len(orders) else rng.sample(items, len(items))
@@ -345,7 +500,7 @@ class _Schedule:
 
     # -- rules that hold for any two neighbouring transfers
     def drain_length(self, op) -> int:
-        """Positions of a drain: one more where two lanes share an odd boundary (see channel_unit)."""
+        """Positions of a drain: one more where two lanes share an odd pair (Store)."""
         paired = self.g.head_lanes > 1 and self.g.engine.pixels % 2
         return self.g.engine.pixels + (1 if op.head_mode and paired else 0)
 
@@ -385,7 +540,9 @@ class _Schedule:
                 for ky in range(op.kernel_rows):
                     row = ky * segment.channels + c
                     if op.taps == 1:
-                        first[row, :] = (chunk_starts + offset + timing.ADDRESS_ONE_TAP)[:op.in_words]
+                        first[row, :] = (chunk_starts + offset + timing.ADDRESS_ONE_TAP)[
+                            : op.in_words
+                        ]
                         offset += 1
                         continue
                     for j in range(op.chunks):
@@ -442,7 +599,7 @@ class _Schedule:
         return times
 
     def solve(self):
-        """Fill in idle, pause, hold, wait and start of every operation; returns the group's cycles."""
+        """Fill in the times of every operation; returns the cycles of a row group."""
         for op in self.ops:
             op.idle = max(0, self.spacing(op) - op.k)
         for _ in range(2000):
@@ -454,9 +611,12 @@ class _Schedule:
     def slower(self, op, cycles=1):
         """Give the operand fetches of an operation more room in every walk."""
         channels = self.g.engine.channels
-        if (len(op.segments) == 2 and self.g.engine.lanes == 1
-                and op.pause < 2 * len(op.operands) * channels
-                and op.segments[0].channels > self.g.engine.pixels + 24):
+        if (
+            len(op.segments) == 2
+            and self.g.engine.lanes == 1
+            and op.pause < 2 * len(op.operands) * channels
+            and op.segments[0].channels > self.g.engine.pixels + 24
+        ):
             op.pause += 1  # the only bank is read in every cycle: let go of it in mid-walk
         else:
             op.idle += cycles
@@ -474,10 +634,11 @@ class _Schedule:
                     continue
                 there = ready[("A", op.heads[0]) if segment.map == "A" else segment.map]
                 rows = slice(segment.first, segment.first + first.shape[0])
-                need = (there[rows, :first.shape[1]] + 1 - first)[first < NEVER]
+                need = (there[rows, : first.shape[1]] + 1 - first)[first < NEVER]
                 start = max(start, int(need.max(initial=0)))
-            start = max(start, now + timing.FETCH - op.walks * op.period + op.idle,
-                        now + op.idle + op.extra)
+            start = max(
+                start, now + timing.FETCH - op.walks * op.period + op.idle, now + op.idle + op.extra
+            )
             op.start, op.wait = start, start - now - op.idle
             if op is self.ops[0]:
                 op.wait += self.head_wait
@@ -488,7 +649,9 @@ class _Schedule:
                 h, begin = op.heads[0], max(int(times.max()) + 1, softmax_free)
                 unit = self.attention_unit
                 op.softmax_start = begin
-                ready["A", h] = np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
+                ready["A", h] = (
+                    np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
+                )
                 softmax_free = begin + unit.cycles
                 continue
             # rows of the map that this operation writes
@@ -505,9 +668,9 @@ class _Schedule:
                 if op.out not in ready or ready[op.out].shape[0] < size:
                     grown = np.zeros((size, times.shape[1]), np.int64)
                     if op.out in ready:
-                        grown[:ready[op.out].shape[0]] = ready[op.out]
+                        grown[: ready[op.out].shape[0]] = ready[op.out]
                     ready[op.out] = grown
-                ready[op.out][row:size] = times[op.first:]
+                ready[op.out][row:size] = times[op.first :]
         # the classifier's answer must come before the next group touches the state
         state = ready["H"]
         answer = int(state.max()) + self.g.engine.units + 8 + self.classifier_cycles
@@ -530,7 +693,8 @@ class _Schedule:
             busy |= self.bank_reads(self.ops[index + 1])
         transfers = [self.ops[index - 1].last_step + timing.TRANSFER] + [
             op.start + w * op.period + op.k + op.pause - 1 + timing.TRANSFER
-            for w in range(op.walks)]
+            for w in range(op.walks)
+        ]
         lead = timing.OPERAND_LEAD
         free = lead - timing.OPERAND_FOLLOW + 1  # all fetched when the sequencer goes on
         value = op.weights == Weights.VALUE
@@ -539,7 +703,7 @@ class _Schedule:
         def unready(name, at, row, chunk):
             if name in ("H", op.out):
                 return 0
-            words = self.ready[name][row * e.lanes:(row + e.channels) * e.lanes, chunk]
+            words = self.ready[name][row * e.lanes : (row + e.channels) * e.lanes, chunk]
             return max(0, int(words.max(initial=0)) + 1 - at)
 
         for w in range(op.walks):
@@ -559,8 +723,9 @@ class _Schedule:
                 at = self.fetch(at, busy)
             late = max(late, at - (transfers[w + 1] + free))
             # late even if the array left all banks alone?
-            alone = (begin + lead + length + len(op.operands) * e.channels
-                     - (transfers[w + 1] + free))
+            alone = (
+                begin + lead + length + len(op.operands) * e.channels - (transfers[w + 1] + free)
+            )
             if missing and w == 0:
                 op.hold += missing
             elif late > 0 and w == 0 and (alone > 0 or value):
@@ -604,7 +769,8 @@ class _Schedule:
         return busy
 
 
-def _bits(largest: int) -> int:
+def bits_for(largest: int) -> int:
+    """Bits of an unsigned field that holds `largest`, at least one."""
     return max(1, int(largest).bit_length())
 
 
@@ -619,7 +785,8 @@ class Plan:
     cycles_per_row_group : int
         Steady-state cycles of a row group.
     fields : dict of str to list of dict
-        Row program words ("walk", "drain", "operand", "store"), one dict of field values per operation.
+        Row program words ("walk", "drain", "operand", "store"): one dict of field values per
+        operation.
     memories : list of Memory
         Every addressable memory of the design (filled from the blocks by `compile_program`).
     warnings : list of str
@@ -677,8 +844,9 @@ class Plan:
 
     def field_widths(self, word: str) -> dict[str, int]:
         """Bits of each field of a program word: what its largest value needs."""
-        return {name: _bits(max(f[name] for f in self.fields[word]))
-                for name in self.fields[word][0]}
+        return {
+            name: bits_for(max(f[name] for f in self.fields[word])) for name in self.fields[word][0]
+        }
 
     def locate(self, op_index: int, bank: int, address: int):
         """What an operation writes at a bank's address.
@@ -705,14 +873,15 @@ class Plan:
                 for w in range(words):
                     if op.target == Target.HEAD:
                         row = op.row * op.out_channels if op.out.startswith("B2") else 0
-                        at = (index * g.head_lanes + w % g.head_lanes,
-                              m.base + (row + c) * m.groups + w // g.head_lanes)
+                        at = (
+                            index * g.head_lanes + w % g.head_lanes,
+                            m.base + (row + c) * m.groups + w // g.head_lanes,
+                        )
                     else:
                         channel = c + op.first + op.operand_first * e.lanes
                         if op.target == Target.CONCAT:
                             channel = op.heads[index] * op.out_channels + c
-                        at = (channel % e.lanes,
-                              m.base + (channel // e.lanes) * m.groups + w)
+                        at = (channel % e.lanes, m.base + (channel // e.lanes) * m.groups + w)
                     first = w * e.pixels
                     places[at] = (stage, c, first, min(e.pixels, op.out_columns - first))
         return places
@@ -751,7 +920,7 @@ def _encode(plan: Plan):
     """Fill `plan.fields` from the operations."""
     g, e, model = plan.geometry, plan.engine, plan.model
     walk, drain, operand, store = [], [], [], []
-    address_mask = (1 << _bits(max(plan.bank_words, plan.line_buffer_words))) - 1
+    address_mask = (1 << bits_for(max(plan.bank_words, plan.line_buffer_words))) - 1
     state_words = g.state_words
     for op in plan.operations:
         segments = []
@@ -763,8 +932,9 @@ def _encode(plan: Plan):
             elif op.source == Source.HEAD:
                 segments.append((plan.maps[s.map].base, 0))
             else:
-                segments.append((plan.maps[s.map].base + (s.first // e.lanes) * state_words,
-                                 s.first % e.lanes))
+                segments.append(
+                    (plan.maps[s.map].base + (s.first // e.lanes) * state_words, s.first % e.lanes)
+                )
         if op.source == Source.CAMERA:
             step = g.groups(model.image_width)
         elif op.source == Source.HEAD:
@@ -774,20 +944,36 @@ def _encode(plan: Plan):
         lanes = g.head_lanes if op.head_mode else 1
         in_groups = ceil(op.in_words / lanes)
         second = len(segments) > 1
-        walk.append({
-            "source": op.source, "weights": op.weights, "one_tap": op.taps == 1,
-            "rows": op.kernel_rows - 1, "row_step": op.row_stride,
-            "channel_step": (step - (op.kernel_rows - 1) * op.row_stride) & address_mask,
-            "base0": segments[0][0], "bank0": segments[0][1],
-            "last0": op.segments[0].channels - 1, "state0": op.segments[0].state,
-            "two": second, "base1": segments[-1][0] if second else 0,
-            "bank1": segments[-1][1] if second else 0,
-            "last1": op.segments[-1].channels - 1 if second else 0,
-            "groups": op.out_groups - 1, "chunks": op.chunks - 1, "in_groups": in_groups - 1,
-            "tail": op.in_words - lanes * (in_groups - 1), "weight": op.weight_base,
-            "idle": op.idle, "pause": op.pause, "wait": op.idle + op.wait,
-            "need": op.need_rows, "release": op.release_rows, "head": op.heads[0] if op.heads else 0,
-            "pad": op.zero_point != 0})
+        walk.append(
+            {
+                "source": op.source,
+                "weights": op.weights,
+                "one_tap": op.taps == 1,
+                "rows": op.kernel_rows - 1,
+                "row_step": op.row_stride,
+                "channel_step": (step - (op.kernel_rows - 1) * op.row_stride) & address_mask,
+                "base0": segments[0][0],
+                "bank0": segments[0][1],
+                "last0": op.segments[0].channels - 1,
+                "state0": op.segments[0].state,
+                "two": second,
+                "base1": segments[-1][0] if second else 0,
+                "bank1": segments[-1][1] if second else 0,
+                "last1": op.segments[-1].channels - 1 if second else 0,
+                "groups": op.out_groups - 1,
+                "chunks": op.chunks - 1,
+                "in_groups": in_groups - 1,
+                "tail": op.in_words - lanes * (in_groups - 1),
+                "weight": op.weight_base,
+                "idle": op.idle,
+                "pause": op.pause,
+                "wait": op.idle + op.wait,
+                "need": op.need_rows,
+                "release": op.release_rows,
+                "head": op.heads[0] if op.heads else 0,
+                "pad": op.zero_point != 0,
+            }
+        )
         a = b = 0
         if op.operand_value:
             a = plan.maps[op.operand_value].base
@@ -796,14 +982,30 @@ def _encode(plan: Plan):
             a = plan.maps[op.operands[0]].base
             b = plan.maps[op.operands[1]].base if len(op.operands) > 1 else 0
         both = bool(op.operand_value) or len(op.operands) > 1
-        drain.append({
-            "groups": op.out_groups - 1, "chunks": op.chunks - 1, "function": op.function,
-            "by_head": op.head_mode, "constant": op.constant_base, "constant_step": op.constant_step,
-            "single": bool(op.operands) and not both})
-        operand.append({
-            "groups": op.out_groups - 1, "chunks": op.chunks - 1, "fetch": bool(op.operands),
-            "both": both, "value": bool(op.operand_value), "state": "H" in op.operands,
-            "hold": op.hold, "a": a, "b": b})
+        drain.append(
+            {
+                "groups": op.out_groups - 1,
+                "chunks": op.chunks - 1,
+                "function": op.function,
+                "by_head": op.head_mode,
+                "constant": op.constant_base,
+                "constant_step": op.constant_step,
+                "single": bool(op.operands) and not both,
+            }
+        )
+        operand.append(
+            {
+                "groups": op.out_groups - 1,
+                "chunks": op.chunks - 1,
+                "fetch": bool(op.operands),
+                "both": both,
+                "value": bool(op.operand_value),
+                "state": "H" in op.operands,
+                "hold": op.hold,
+                "a": a,
+                "b": b,
+            }
+        )
         words = g.words(op.out_columns)
         m = plan.maps.get(op.out)
         base = m.base if m else 0
@@ -812,21 +1014,31 @@ def _encode(plan: Plan):
         if op.target == Target.SHARED:
             base += op.operand_first * state_words
         entry = {
-            "groups": op.out_groups - 1, "chunks": op.chunks - 1, "target": op.target,
-            "base": base, "stride": m.groups if m else 0, "last_word": words - 1,
-            "tail": op.out_columns - (words - 1) * e.pixels, "pad": op.out_zero_point != 0,
-            "first": op.first, "count": op.first + op.out_channels,
-            "pool": op.head_mode, "blend": op.function == Function.BLEND,
-            "head": op.heads[0] if op.heads else 0}
+            "groups": op.out_groups - 1,
+            "chunks": op.chunks - 1,
+            "target": op.target,
+            "base": base,
+            "stride": m.groups if m else 0,
+            "last_word": words - 1,
+            "tail": op.out_columns - (words - 1) * e.pixels,
+            "pad": op.out_zero_point != 0,
+            "first": op.first,
+            "count": op.first + op.out_channels,
+            "pool": op.head_mode,
+            "blend": op.function == Function.BLEND,
+            "head": op.heads[0] if op.heads else 0,
+        }
         for i in range(g.heads):
             channel = op.heads[i] * op.out_channels if op.target == Target.CONCAT else 0
             entry[f"bank{i}"] = channel % e.lanes
             entry[f"address{i}"] = base + (channel // e.lanes) * state_words
         store.append(entry)
-    plan.fields = {"walk": [{k: int(v) for k, v in f.items()} for f in walk],
-                   "drain": [{k: int(v) for k, v in f.items()} for f in drain],
-                   "operand": [{k: int(v) for k, v in f.items()} for f in operand],
-                   "store": [{k: int(v) for k, v in f.items()} for f in store]}
+    plan.fields = {
+        "walk": [{k: int(v) for k, v in f.items()} for f in walk],
+        "drain": [{k: int(v) for k, v in f.items()} for f in drain],
+        "operand": [{k: int(v) for k, v in f.items()} for f in operand],
+        "store": [{k: int(v) for k, v in f.items()} for f in store],
+    }
 
 
 def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
@@ -846,16 +1058,30 @@ def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
     unit = None
     if model.spatial_attention != "none":
         unit = SpatialAttention.timing(columns=model.n)
-    schedule = _Schedule(model, geometry, ops, maps,
-                         Classifier.run_cycles(channels=model.state_channels,
-                                               hidden=model.classifier_hidden), unit)
-    plan = Plan(model=model, engine=engine, geometry=geometry, operations=ops, maps=maps,
-                bank_words=bank_words, cycles_per_row_group=0, schedule=schedule)
+    schedule = _Schedule(
+        model,
+        geometry,
+        ops,
+        maps,
+        Classifier.run_cycles(channels=model.state_channels, hidden=model.classifier_hidden),
+        unit,
+    )
+    plan = Plan(
+        model=model,
+        engine=engine,
+        geometry=geometry,
+        operations=ops,
+        maps=maps,
+        bank_words=bank_words,
+        cycles_per_row_group=0,
+        schedule=schedule,
+    )
     weight = constant = 0
     shared: dict[str, Operation] = {}
     for op in ops:
         op.constants = schedule.constant_words(op) * (
-            op.out_groups if op.weights == Weights.MEMORY else 1)
+            op.out_groups if op.weights == Weights.MEMORY else 1
+        )
         op.constant_step = schedule.constant_words(op) if op.weights == Weights.MEMORY else 0
         if op.layers[0] in shared:  # the rows of blocks 1 and 2 use the same weights
             op.weight_base = shared[op.layers[0]].weight_base
@@ -875,14 +1101,21 @@ def _warn(plan: Plan):
     """Say in words what the shape wastes."""
     g, e, model = plan.geometry, plan.engine, plan.model
     for op in plan.operations:
-        if op.head_mode and g.head_lanes > 1 and op.chunks * g.head_lanes > g.words(2 * op.out_columns):
+        if (
+            op.head_mode
+            and g.head_lanes > 1
+            and op.chunks * g.head_lanes > g.words(2 * op.out_columns)
+        ):
             idle = op.chunks * g.head_lanes - g.words(2 * op.out_columns)
             if op.row == 0:
-                plan.warnings.append(f"{op.name}: {g.words(2 * op.out_columns)} chunks of {e.pixels} "
-                                     f"pixels on {g.head_lanes} lanes a head: {idle} of "
-                                     f"{op.chunks * g.head_lanes} lane walks idle")
+                plan.warnings.append(
+                    f"{op.name}: {g.words(2 * op.out_columns)} chunks of {e.pixels} "
+                    f"pixels on {g.head_lanes} lanes a head: {idle} of "
+                    f"{op.chunks * g.head_lanes} lane walks idle"
+                )
     if g.passes > 1 and g.heads > 1:
         plan.warnings.append(f"{model.heads} heads run in {g.passes} passes of {g.heads}")
     if plan.utilisation() < 0.5:
-        plan.warnings.append(f"this shape uses {plan.utilisation():.0%} of its multipliers on this "
-                             "network")
+        plan.warnings.append(
+            f"this shape uses {plan.utilisation():.0%} of its multipliers on this network"
+        )

@@ -33,8 +33,15 @@ class Requantiser(wiring.Component):
         if not 9 <= acc_bits <= 40:
             raise ValueError(f"acc_bits must be 9..40, not {acc_bits}")
         self.acc_bits = acc_bits
-        super().__init__({"sum": In(signed(acc_bits)), "bias": In(signed(acc_bits)),
-                          "multiplier": In(8), "shift": In(5), "value": Out(signed(12))})
+        super().__init__(
+            {
+                "sum": In(signed(acc_bits)),
+                "bias": In(signed(acc_bits)),
+                "multiplier": In(8),
+                "shift": In(5),
+                "value": Out(signed(12)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -47,8 +54,9 @@ class Requantiser(wiring.Component):
         # Stages 2 to 4: multiply, a tree of adders
         pairs = [Signal(signed(n + 2), name=f"pair{i}", reset_less=True) for i in range(4)]
         for i, pair in enumerate(pairs):
-            m.d.sync += pair.eq(Mux(multiplier[2 * i], total, 0)
-                                + (Mux(multiplier[2 * i + 1], total, 0) << 1))
+            m.d.sync += pair.eq(
+                Mux(multiplier[2 * i], total, 0) + (Mux(multiplier[2 * i + 1], total, 0) << 1)
+            )
         quads = [Signal(signed(n + 4), name=f"quad{i}", reset_less=True) for i in range(2)]
         for i, quad in enumerate(quads):
             m.d.sync += quad.eq(pairs[2 * i] + (pairs[2 * i + 1] << 2))

@@ -11,7 +11,7 @@ from hw import image, timing
 from hw.attention import SpatialAttention
 from hw.channel_unit import ChannelUnit
 from hw.classifier import Classifier
-from hw.common import delay
+from hw.common import NO_COLLISION, delay
 from hw.drain import Drain
 from hw.head_lane import HeadLane
 from hw.line_buffer import LineBuffer, Status
@@ -23,7 +23,6 @@ from hw.sequencer import WalkSequencer
 from hw.state_sram import StateSram
 from hw.store import Store
 from hw.window import Windows
-
 
 FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
 STATUS_BITS = 3
@@ -45,10 +44,16 @@ class StateCopy(wiring.Component):
         self.plan = plan
         self.lanes, self.word_bits = plan.engine.lanes, 8 * plan.engine.pixels
         self.depth = plan.maps["H"].words
-        super().__init__({
-            "write_en": In(self.lanes), "address": In(range(self.depth)),
-            "data": In(data.ArrayLayout(self.word_bits, self.lanes)),
-            "bank": In(self.lanes), "row": In(range(self.depth)), "word": Out(self.word_bits)})
+        super().__init__(
+            {
+                "write_en": In(self.lanes),
+                "address": In(range(self.depth)),
+                "data": In(data.ArrayLayout(self.word_bits, self.lanes)),
+                "bank": In(self.lanes),
+                "row": In(range(self.depth)),
+                "word": Out(self.word_bits),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -57,10 +62,16 @@ class StateCopy(wiring.Component):
         bank = delay(m, self.bank, 1 + timing.MEMORY - 1, "bank", reset_less=True)
         chosen = 0
         for b in range(self.lanes):
-            memory = m.submodules[f"bank{b}"] = Memory(shape=self.word_bits, depth=self.depth, init=[])
+            memory = m.submodules[f"bank{b}"] = Memory(
+                shape=self.word_bits, depth=self.depth, init=[], attrs=NO_COLLISION
+            )
             write, read = memory.write_port(), memory.read_port()
-            m.d.comb += [read.addr.eq(row), write.en.eq(self.write_en[b]),
-                         write.addr.eq(self.address), write.data.eq(self.data[b])]
+            m.d.comb += [
+                read.addr.eq(row),
+                write.en.eq(self.write_en[b]),
+                write.addr.eq(self.address),
+                write.data.eq(self.data[b]),
+            ]
             chosen = chosen | Mux(bank[b], read.data, 0)
         m.d.sync += self.word.eq(chosen)
         return m
@@ -103,42 +114,96 @@ class RowEngine(wiring.Component):
         self.drain = Drain(plan, self.words["constants"])
         self.operands = Operands(plan)
         self.store = Store(plan)
-        self.units = [ChannelUnit(acc_bits=model.acc_bits, knots=weights.knots.tolist(),
-                                  signed_features=spatial, spatial=spatial)
-                      for _ in range(plan.engine.units)]
+        self.units = [
+            ChannelUnit(
+                acc_bits=model.acc_bits,
+                knots=weights.knots.tolist(),
+                signed_features=spatial,
+                spatial=spatial,
+            )
+            for _ in range(plan.engine.units)
+        ]
         g = plan.geometry
         pair = g.head_lanes > 1 and plan.engine.pixels % 2 == 1
-        self.lanes = [HeadLane(pixels=plan.engine.pixels, channels=plan.engine.channels,
-                               acc_bits=model.acc_bits, shares_pair=pair and lane % 2 == 0)
-                      for lane in range(plan.engine.lanes)]
+        self.lanes = [
+            HeadLane(
+                pixels=plan.engine.pixels,
+                channels=plan.engine.channels,
+                acc_bits=model.acc_bits,
+                shares_pair=pair and lane % 2 == 0,
+            )
+            for lane in range(plan.engine.lanes)
+        ]
         self.classifier = Classifier(
-            channels=model.state_channels, hidden=model.classifier_hidden, columns=model.n,
-            bias_bits=image.CLASSIFIER_BIAS_BITS, weights=self.words["classifier_weights"],
-            constants=self.words["classifier_constants"])
-        self.attention = SpatialAttention(
-            heads=model.heads, columns=model.n, pixels=plan.engine.pixels,
-            banded=model.spatial_attention == "banded", exp_table=self.words["exp_table"],
-        ) if spatial else None
-        self.weights = Memory(shape=8 * plan.engine.units, depth=plan.weight_words,
-                              init=self.words["weights"])
+            channels=model.state_channels,
+            hidden=model.classifier_hidden,
+            columns=model.n,
+            bias_bits=image.CLASSIFIER_BIAS_BITS,
+            weights=self.words["classifier_weights"],
+            constants=self.words["classifier_constants"],
+        )
+        self.attention = (
+            SpatialAttention(
+                heads=model.heads,
+                columns=model.n,
+                pixels=plan.engine.pixels,
+                banded=model.spatial_attention == "banded",
+                exp_table=self.words["exp_table"],
+            )
+            if spatial
+            else None
+        )
+        self.weights = Memory(
+            shape=8 * plan.engine.units,
+            depth=plan.weight_words,
+            init=self.words["weights"],
+            attrs=NO_COLLISION,
+        )
         self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
         self.loader = Loader(sections=self.sections, digest=self.digest)
-        super().__init__({
-            "pixel_valid": In(1), "pixel_red": In(8), "pixel_green": In(8), "pixel_blue": In(8),
-            "pixel_sof": In(1), "pixel_eol": In(1), "frame_end": In(1),
-            "stop_enable": In(1), "stop_threshold": In(signed(32)),
-            "skip_enable": In(1), "skip_threshold": In(signed(32)),
-            "row_valid": Out(1), "row_group": Out(16),
-            "row_logit0": Out(signed(32)), "row_logit1": Out(signed(32)),
-            "decision_valid": Out(1), "decision_person": Out(1),
-            "decision_logit0": Out(signed(32)), "decision_logit1": Out(signed(32)),
-            "decision_rows_used": Out(16), "decision_status": Out(Status),
-            "count_overrun": Out(16), "count_truncated": Out(16), "count_line": Out(16),
-            "count_restart": Out(16), "count_dropped": Out(16), "busy": Out(1),
-            "state_read": In(1), "state_channel": In(16), "state_word": In(16),
-            "state_valid": Out(1), "state_data": Out(8 * plan.engine.pixels),
-            "load_valid": In(1), "load_data": In(8), "load_last": In(1), "load_ready": Out(1),
-            "load_error": Out(1), "weights_digest": Out(32), "frame_start": Out(1)})
+        super().__init__(
+            {
+                "pixel_valid": In(1),
+                "pixel_red": In(8),
+                "pixel_green": In(8),
+                "pixel_blue": In(8),
+                "pixel_sof": In(1),
+                "pixel_eol": In(1),
+                "frame_end": In(1),
+                "stop_enable": In(1),
+                "stop_threshold": In(signed(32)),
+                "skip_enable": In(1),
+                "skip_threshold": In(signed(32)),
+                "row_valid": Out(1),
+                "row_group": Out(16),
+                "row_logit0": Out(signed(32)),
+                "row_logit1": Out(signed(32)),
+                "decision_valid": Out(1),
+                "decision_person": Out(1),
+                "decision_logit0": Out(signed(32)),
+                "decision_logit1": Out(signed(32)),
+                "decision_rows_used": Out(16),
+                "decision_status": Out(Status),
+                "count_overrun": Out(16),
+                "count_truncated": Out(16),
+                "count_line": Out(16),
+                "count_restart": Out(16),
+                "count_dropped": Out(16),
+                "busy": Out(1),
+                "state_read": In(1),
+                "state_channel": In(16),
+                "state_word": In(16),
+                "state_valid": Out(1),
+                "state_data": Out(8 * plan.engine.pixels),
+                "load_valid": In(1),
+                "load_data": In(8),
+                "load_last": In(1),
+                "load_ready": Out(1),
+                "load_error": Out(1),
+                "weights_digest": Out(32),
+                "frame_start": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -170,14 +235,14 @@ class RowEngine(wiring.Component):
         plan, lines, sequencer = self.plan, self.lines, self.sequencer
         store, classifier = self.store, self.classifier
         row_groups = plan.model.row_groups
-        walking = Signal()                     # the walk sequencer is on a frame
+        walking = Signal()  # the walk sequencer is on a frame
         group = Signal(range(row_groups + 2))
         base_row = Signal(range(5 * row_groups + 11))
         used = Signal(range(row_groups + 1))
         # the row group whose state and logits come next
         ended_group, ended_used, ended_last = Signal.like(group), Signal.like(used), Signal()
-        tail = Signal()                        # its last walks are still being drained
-        answering = Signal()                   # ... or its classifier runs
+        tail = Signal()  # its last walks are still being drained
+        answering = Signal()  # ... or its classifier runs
         last_group = Signal()
         take, drop = Signal(), Signal()
         loaded = self.loader.loaded & ~self.loader.load_valid
@@ -189,19 +254,34 @@ class RowEngine(wiring.Component):
         with m.If(lines.fault & lines.fault_current & walking):
             m.d.sync += dropping.eq(1)
 
-        m.d.comb += take.eq(lines.waiting & ~lines.fault
-                            & (~walking | (sequencer.group_done & last_group & ~dropping)))
+        m.d.comb += take.eq(
+            lines.waiting
+            & ~lines.fault
+            & (~walking | (sequencer.group_done & last_group & ~dropping))
+        )
         m.d.comb += [
-            sequencer.more.eq(Mux(sequencer.group_done, (~last_group | take) & ~dropping,
-                                  walking & ~dropping & ~abort)),
+            sequencer.more.eq(
+                Mux(
+                    sequencer.group_done,
+                    (~last_group | take) & ~dropping,
+                    walking & ~dropping & ~abort,
+                )
+            ),
             first_group.eq(group == 0),
             self.frame_start.eq(sequencer.group_first & first_group),
             self.busy.eq(walking | answering | lines.receiving | lines.waiting),
         ]
         with m.If(sequencer.group_done):
-            m.d.sync += [ended_group.eq(group), ended_last.eq(last_group), ended_used.eq(used + 1),
-                         used.eq(used + 1), tail.eq(1), answering.eq(1),
-                         group.eq(group + 1), base_row.eq(base_row + 5)]
+            m.d.sync += [
+                ended_group.eq(group),
+                ended_last.eq(last_group),
+                ended_used.eq(used + 1),
+                used.eq(used + 1),
+                tail.eq(1),
+                answering.eq(1),
+                group.eq(group + 1),
+                base_row.eq(base_row + 5),
+            ]
             with m.If(last_group):
                 m.d.sync += walking.eq(0)
         with m.If(take):
@@ -219,21 +299,29 @@ class RowEngine(wiring.Component):
             m.d.sync += released.eq(base_row + sequencer.released)
         with m.If(take):
             m.d.sync += released.eq(0)
-        m.d.comb += [lines.busy.eq(walking & ~dropping), lines.released.eq(released),
-                     lines.take.eq(take),
-                     lines.enable.eq(loaded),
-                     lines.pixel_valid.eq(self.pixel_valid), lines.red.eq(self.pixel_red),
-                     lines.green.eq(self.pixel_green), lines.blue.eq(self.pixel_blue),
-                     lines.sof.eq(self.pixel_sof), lines.eol.eq(self.pixel_eol),
-                     lines.frame_end.eq(self.frame_end)]
+        m.d.comb += [
+            lines.busy.eq(walking & ~dropping),
+            lines.released.eq(released),
+            lines.take.eq(take),
+            lines.enable.eq(loaded),
+            lines.pixel_valid.eq(self.pixel_valid),
+            lines.red.eq(self.pixel_red),
+            lines.green.eq(self.pixel_green),
+            lines.blue.eq(self.pixel_blue),
+            lines.sof.eq(self.pixel_sof),
+            lines.eol.eq(self.pixel_eol),
+            lines.frame_end.eq(self.frame_end),
+        ]
 
         # classifier and decision
         answer = classifier.o_valid
         finish, stop, skip = Signal(), Signal(), Signal()
         skip_last = Signal()
         m.d.comb += [
-            classifier.p_en.eq(store.pool_en), classifier.p_channel.eq(store.pool_channel),
-            classifier.p_sum.eq(store.pool_sum), classifier.p_max.eq(store.pool_max),
+            classifier.p_en.eq(store.pool_en),
+            classifier.p_channel.eq(store.pool_channel),
+            classifier.p_sum.eq(store.pool_sum),
+            classifier.p_max.eq(store.pool_max),
             classifier.stop_enable.eq(self.stop_enable),
             classifier.stop_threshold.eq(self.stop_threshold),
             classifier.skip_enable.eq(self.skip_enable),
@@ -243,8 +331,10 @@ class RowEngine(wiring.Component):
             skip.eq(answer & classifier.skip & ~classifier.stop & ~ended_last & ~dropping),
             skip_last.eq(ended_group == row_groups - 2),
             finish.eq(answer & (ended_last | stop | (skip & skip_last))),
-            self.row_valid.eq(answer & (ended_last | ~dropping)), self.row_group.eq(ended_group),
-            self.row_logit0.eq(classifier.logit0), self.row_logit1.eq(classifier.logit1),
+            self.row_valid.eq(answer & (ended_last | ~dropping)),
+            self.row_group.eq(ended_group),
+            self.row_logit0.eq(classifier.logit0),
+            self.row_logit1.eq(classifier.logit1),
             abort.eq(stop | skip | drop),
             lines.stop.eq(stop | (skip & skip_last)),
         ]
@@ -258,53 +348,74 @@ class RowEngine(wiring.Component):
         with m.If(abort):
             m.d.sync += [walking.eq(0), dropping.eq(0)]
         with m.If(skip & ~skip_last):
-            m.d.sync += [walking.eq(1), group.eq(group + 1), base_row.eq(base_row + 5),
-                         released.eq(base_row + 5)]
+            m.d.sync += [
+                walking.eq(1),
+                group.eq(group + 1),
+                base_row.eq(base_row + 5),
+                released.eq(base_row + 5),
+            ]
         # Decisions leave in the order of their frames: a fault of a frame waits for the decision on
         # the one before it.
         m.submodules.faults = faults = SyncFIFO(width=STATUS_BITS, depth=FAULT_QUEUE)
         before = Signal()
         m.d.comb += [faults.w_en.eq(lines.fault), faults.w_data.eq(lines.status)]
-        with m.If(lines.fault & ~finish & ((walking & ~lines.fault_current) | (answering & ended_last))):
+        with m.If(
+            lines.fault & ~finish & ((walking & ~lines.fault_current) | (answering & ended_last))
+        ):
             m.d.sync += before.eq(1)
         with m.Elif(finish):
             m.d.sync += before.eq(0)
         m.d.sync += self.decision_valid.eq(0)
         with m.If(finish):
             m.d.sync += [
-                self.decision_valid.eq(1), self.decision_status.eq(Status.OK),
+                self.decision_valid.eq(1),
+                self.decision_status.eq(Status.OK),
                 self.decision_person.eq(stop | (classifier.logit1 > classifier.logit0)),
-                self.decision_logit0.eq(classifier.logit0), self.decision_logit1.eq(classifier.logit1),
-                self.decision_rows_used.eq(ended_used)]
+                self.decision_logit0.eq(classifier.logit0),
+                self.decision_logit1.eq(classifier.logit1),
+                self.decision_rows_used.eq(ended_used),
+            ]
         with m.Elif(faults.r_rdy & ~before):
             m.d.comb += faults.r_en.eq(1)
             m.d.sync += [
-                self.decision_valid.eq(1), self.decision_status.eq(faults.r_data),
-                self.decision_person.eq(0), self.decision_logit0.eq(0), self.decision_logit1.eq(0),
-                self.decision_rows_used.eq(0)]
+                self.decision_valid.eq(1),
+                self.decision_status.eq(faults.r_data),
+                self.decision_person.eq(0),
+                self.decision_logit0.eq(0),
+                self.decision_logit1.eq(0),
+                self.decision_rows_used.eq(0),
+            ]
         m.d.comb += [
             self.count_dropped.eq(lines.counts[0]),
             self.count_overrun.eq(lines.counts[int(Status.OVERRUN)]),
             self.count_truncated.eq(lines.counts[int(Status.TRUNCATED)]),
             self.count_line.eq(lines.counts[int(Status.LINE)]),
-            self.count_restart.eq(lines.counts[int(Status.RESTART)])]
+            self.count_restart.eq(lines.counts[int(Status.RESTART)]),
+        ]
 
         # weights may be written while nothing runs
-        m.d.comb += [self.loader.idle.eq(~walking & ~answering & ~lines.receiving & ~lines.waiting),
-                     self.loader.load_valid.eq(self.load_valid),
-                     self.loader.load_data.eq(self.load_data),
-                     self.loader.load_last.eq(self.load_last),
-                     self.load_ready.eq(self.loader.load_ready),
-                     self.load_error.eq(self.loader.load_error),
-                     self.weights_digest.eq(self.loader.weights_digest)]
+        m.d.comb += [
+            self.loader.idle.eq(~walking & ~answering & ~lines.receiving & ~lines.waiting),
+            self.loader.load_valid.eq(self.load_valid),
+            self.loader.load_data.eq(self.load_data),
+            self.loader.load_last.eq(self.load_last),
+            self.load_ready.eq(self.loader.load_ready),
+            self.load_error.eq(self.loader.load_error),
+            self.weights_digest.eq(self.loader.weights_digest),
+        ]
 
     # ---- the array: addresses, weights, sums, bytes ----
 
     def _array(self, m, abort, first_group):
         plan, engine, g = self.plan, self.plan.engine, self.plan.geometry
         lanes, channels, head_lanes = engine.lanes, engine.channels, g.head_lanes
-        lines, maps, windows, drain, store = (self.lines, self.maps, self.windows, self.drain,
-                                              self.store)
+        lines, maps, windows, drain, store = (
+            self.lines,
+            self.maps,
+            self.windows,
+            self.drain,
+            self.store,
+        )
         operands = self.operands
         spatial = plan.model.spatial_attention != "none"
         step = self.sequencer.step
@@ -317,8 +428,9 @@ class RowEngine(wiring.Component):
             steps.append(later)
 
         # Stage 0: addresses. Words left of, of and right of the chunk group in the three phases.
-        row = Mux(step.phase == 0, step.address - 1, Mux(step.phase == 2, step.address + 1,
-                                                         step.address))
+        row = Mux(
+            step.phase == 0, step.address - 1, Mux(step.phase == 2, step.address + 1, step.address)
+        )
         one = steps[1].valid & steps[1].one_tap & (steps[1].source == Source.SHARED)
         three = step.valid & ~step.one_tap & (step.source == Source.SHARED)
         beside = ((step.phase == 0) & step.first_chunk) | ((step.phase == 2) & step.last_chunk)
@@ -328,7 +440,7 @@ class RowEngine(wiring.Component):
             if head_lanes == 1:
                 reads, own = 1, row
             else:
-                reads = (step.phase == 0)
+                reads = step.phase == 0
                 own = step.address
                 if i == head_lanes - 1:
                     reads = (step.phase == 0) & ~step.first_chunk | (step.phase == 1)
@@ -338,21 +450,36 @@ class RowEngine(wiring.Component):
                     own = Mux(step.phase == 2, step.address + 1, step.address)
             by_head = step.valid & (step.source == Source.HEAD) & reads
             m.d.comb += [
-                maps.read_en[b].eq(by_head | (three & step.bank[b] & ~beside)
-                                   | (one & steps[1].bank[b])),
-                maps.read_address[b].eq(Mux(one & steps[1].bank[b], steps[1].address,
-                                            Mux(step.source == Source.HEAD, own, row)))]
+                maps.read_en[b].eq(
+                    by_head | (three & step.bank[b] & ~beside) | (one & steps[1].bank[b])
+                ),
+                maps.read_address[b].eq(
+                    Mux(
+                        one & steps[1].bank[b],
+                        steps[1].address,
+                        Mux(step.source == Source.HEAD, own, row),
+                    )
+                ),
+            ]
             if b < head_lanes:
                 m.d.comb += lines.read_address[b].eq(own)
-        m.d.comb += [windows.step.eq(step), windows.first_group.eq(first_group),
-                     windows.camera_words.eq(lines.words), windows.map_words.eq(maps.words)]
+        m.d.comb += [
+            windows.step.eq(step),
+            windows.first_group.eq(first_group),
+            windows.camera_words.eq(lines.words),
+            windows.map_words.eq(maps.words),
+        ]
 
         # weights
         m.submodules.weights = self.weights
         write, read = self.weights.write_port(), self.weights.read_port()
         load = self.loader.weights
-        m.d.comb += [write.en.eq(load.en), write.addr.eq(load.addr), write.data.eq(load.data),
-                     read.addr.eq(steps[timing.WEIGHT_ADDRESS].weight)]
+        m.d.comb += [
+            write.en.eq(load.en),
+            write.addr.eq(load.addr),
+            write.data.eq(load.data),
+            read.addr.eq(steps[timing.WEIGHT_ADDRESS].weight),
+        ]
         word = Signal(8 * engine.units, name="weight_word", reset_less=True)
         m.d.sync += word.eq(read.data)
         chosen_at = steps[timing.WEIGHT_ADDRESS + timing.MEMORY]
@@ -366,8 +493,11 @@ class RowEngine(wiring.Component):
                 u = k * lanes + lane
                 own = Mux(chosen_at.source[1], word.word_select(u, 8), 0)
                 for part in range(head_lanes):
-                    own = own | Mux(~chosen_at.source[1] & (chosen_at.part == part),
-                                    word.word_select(part * group_bytes + head * channels + k, 8), 0)
+                    own = own | Mux(
+                        ~chosen_at.source[1] & (chosen_at.part == part),
+                        word.word_select(part * group_bytes + head * channels + k, 8),
+                        0,
+                    )
                 if spatial:
                     own = Mux(chosen_at.weights == Weights.MEMORY, own, other[u])
                 chosen = Signal(8, name=f"weight_chosen{u}", reset_less=True)
@@ -380,37 +510,63 @@ class RowEngine(wiring.Component):
         m.d.comb += transfer.eq(steps[timing.TRANSFER].valid & steps[timing.TRANSFER].last)
         adding = steps[timing.TRANSFER - 1]
         for lane, block in enumerate(self.lanes):
-            m.d.comb += [block.operand.eq(windows.operands[lane]), block.valid.eq(adding.valid),
-                         block.first.eq(adding.first), block.transfer.eq(transfer)]
+            m.d.comb += [
+                block.operand.eq(windows.operands[lane]),
+                block.valid.eq(adding.valid),
+                block.first.eq(adding.first),
+                block.transfer.eq(transfer),
+            ]
             if block.shares_pair:
                 m.d.comb += block.extra.eq(self.lanes[lane + 1].lowest)
 
         # channel units
-        m.d.comb += [drain.transfer.eq(transfer), store.transfer.eq(transfer),
-                     operands.transfer.eq(transfer), operands.single.eq(drain.single),
-                     operands.first_group.eq(first_group), operands.words.eq(maps.words),
-                     operands.done.eq(maps.operand_done), operands.valid.eq(maps.operand_valid),
-                     maps.operand_en.eq(operands.enable), maps.operand_address.eq(operands.address)]
+        m.d.comb += [
+            drain.transfer.eq(transfer),
+            store.transfer.eq(transfer),
+            operands.transfer.eq(transfer),
+            operands.single.eq(drain.single),
+            operands.first_group.eq(first_group),
+            operands.words.eq(maps.words),
+            operands.done.eq(maps.operand_done),
+            operands.valid.eq(maps.operand_valid),
+            maps.operand_en.eq(operands.enable),
+            maps.operand_address.eq(operands.address),
+        ]
         constants = self.loader.constants
-        m.d.comb += [drain.load_en.eq(constants.en), drain.load_address.eq(constants.addr),
-                     drain.load_data.eq(constants.data)]
+        m.d.comb += [
+            drain.load_en.eq(constants.en),
+            drain.load_address.eq(constants.addr),
+            drain.load_data.eq(constants.data),
+        ]
         for u, unit in enumerate(self.units):
             k, lane = divmod(u, lanes)
             active = drain.active[u]
             m.d.comb += [
-                unit.sum.eq(self.lanes[lane].head[k]), unit.bias.eq(active.bias),
-                unit.multiplier.eq(active.multiplier), unit.shift.eq(active.shift),
-                unit.function.eq(drain.function), unit.a.eq(operands.a[u]), unit.b.eq(operands.b[u]),
-                store.bytes[u].eq(unit.byte)]
+                unit.sum.eq(self.lanes[lane].head[k]),
+                unit.bias.eq(active.bias),
+                unit.multiplier.eq(active.multiplier),
+                unit.shift.eq(active.shift),
+                unit.function.eq(drain.function),
+                unit.a.eq(operands.a[u]),
+                unit.b.eq(operands.b[u]),
+                store.bytes[u].eq(unit.byte),
+            ]
 
         # words to the maps
-        m.d.comb += [maps.write_en.eq(store.write_en), maps.write_address.eq(store.write_address),
-                     maps.write_data.eq(store.write_data)]
+        m.d.comb += [
+            maps.write_en.eq(store.write_en),
+            maps.write_address.eq(store.write_address),
+            maps.write_data.eq(store.write_data),
+        ]
         weights, constants = self.loader.classifier_weights, self.loader.classifier_constants
         m.d.comb += [
-            self.classifier.w_en.eq(weights.en), self.classifier.w_addr.eq(weights.addr),
-            self.classifier.w_data.eq(weights.data), self.classifier.c_en.eq(constants.en),
-            self.classifier.c_addr.eq(constants.addr), self.classifier.c_data.eq(constants.data)]
+            self.classifier.w_en.eq(weights.en),
+            self.classifier.w_addr.eq(weights.addr),
+            self.classifier.w_data.eq(weights.data),
+            self.classifier.c_en.eq(constants.en),
+            self.classifier.c_addr.eq(constants.addr),
+            self.classifier.c_data.eq(constants.data),
+        ]
 
     def _data_weights(self, m, steps, first_group):
         """Spatial attention: bytes of the state (S) or of V (V A) as weights, per unit."""
@@ -420,34 +576,46 @@ class RowEngine(wiring.Component):
         base = plan.maps["H"].base
         m.d.comb += [
             copy.write_en.eq(Mux(store.state_en, store.write_en, 0)),
-            copy.address.eq(store.write_address - base), copy.data.eq(store.write_data),
-            copy.bank.eq(steps[1].bank), copy.row.eq(steps[1].inner_row)]
+            copy.address.eq(store.write_address - base),
+            copy.data.eq(store.write_data),
+            copy.bank.eq(steps[1].bank),
+            copy.row.eq(steps[1].inner_row),
+        ]
         # rows of A for the array, at the same time as a one-tap word of the maps
         at = steps[timing.ADDRESS_ONE_TAP]
         m.d.comb += [
             attention.r_en.eq(at.valid & (at.source == Source.ATTENTION)),
-            attention.r_row.eq(at.inner), attention.r_head.eq(at.head),
+            attention.r_row.eq(at.inner),
+            attention.r_head.eq(at.head),
             windows.attention_word.eq(attention.r_data),
-            attention.w_en.eq(store.score_en), attention.w_head.eq(store.score_head),
-            attention.w_row.eq(store.score_row), attention.w_data.eq(store.score_data)]
+            attention.w_en.eq(store.score_en),
+            attention.w_head.eq(store.score_head),
+            attention.w_row.eq(store.score_row),
+            attention.w_data.eq(store.score_data),
+        ]
         # softmax, one head after the other
         pending, pending_head = Signal(), Signal.like(attention.start_head)
-        m.d.comb += [attention.start.eq((store.score_done | pending) & ~attention.busy),
-                     attention.start_head.eq(Mux(pending, pending_head, store.score_head))]
+        m.d.comb += [
+            attention.start.eq((store.score_done | pending) & ~attention.busy),
+            attention.start_head.eq(Mux(pending, pending_head, store.score_head)),
+        ]
         with m.If(store.score_done & attention.busy):
             m.d.sync += [pending.eq(1), pending_head.eq(store.score_head)]
         with m.Elif(~attention.busy | attention.abort):
             m.d.sync += pending.eq(0)
         table = self.loader.exp_table
-        m.d.comb += [attention.t_en.eq(table.en), attention.t_addr.eq(table.addr),
-                     attention.t_data.eq(table.data)]
+        m.d.comb += [
+            attention.t_en.eq(table.en),
+            attention.t_addr.eq(table.addr),
+            attention.t_data.eq(table.data),
+        ]
         zero = delay(m, first_group, 4, "no_state", reset_less=True)
         late = steps[timing.ADDRESS_ONE_TAP + timing.MEMORY]
         chosen = []
         groups = -(-plan.model.n // engine.units)
         for u in range(engine.units):
             byte = Signal(8, name=f"data_weight{u}", reset_less=True)
-            value = self.operands.values[u].word_select(late.inner[:engine.pixels.bit_length()], 8)
+            value = self.operands.values[u].word_select(late.inner[: engine.pixels.bit_length()], 8)
             state = 0
             for group in range(groups):
                 column = group * engine.units + u
@@ -468,8 +636,12 @@ class RowEngine(wiring.Component):
         seeking, asking = Signal(), Signal()
         # channel -> bank and row by repeated subtraction: a host is slow anyway
         with m.If(self.state_read):
-            m.d.sync += [seeking.eq(1), asking.eq(0), remaining.eq(self.state_channel),
-                         row.eq(base + self.state_word)]
+            m.d.sync += [
+                seeking.eq(1),
+                asking.eq(0),
+                remaining.eq(self.state_channel),
+                row.eq(base + self.state_word),
+            ]
         with m.Elif(seeking):
             with m.If(remaining >= lanes):
                 m.d.sync += [remaining.eq(remaining - lanes), row.eq(row + state_words)]
@@ -477,8 +649,11 @@ class RowEngine(wiring.Component):
                 m.d.sync += [seeking.eq(0), asking.eq(1)]
         with m.Elif(maps.host_done):
             m.d.sync += asking.eq(0)
-        m.d.comb += [maps.host_en.eq(asking), maps.host_bank.eq(remaining),
-                     maps.host_address.eq(row)]
+        m.d.comb += [
+            maps.host_en.eq(asking),
+            maps.host_bank.eq(remaining),
+            maps.host_address.eq(row),
+        ]
         word = 0
         for b in range(lanes):
             word = word | Mux(maps.host_valid[b], maps.words[b], 0)
@@ -498,21 +673,37 @@ class RowEngine(wiring.Component):
             MemoryInfo("weights", "weights", plan.weight_words, 8 * engine.units),
             MemoryInfo("classifier weights", "weights", self.classifier.weight_words, 8),
             MemoryInfo("constants", "constants", plan.constant_words, model.acc_bits + 13),
-            MemoryInfo("classifier constants", "constants", self.classifier.constant_count,
-                       self.classifier.constant_bits),
-            MemoryInfo("line buffer", "line_buffer", plan.line_buffer_words, word,
-                       plan.geometry.head_lanes),
+            MemoryInfo(
+                "classifier constants",
+                "constants",
+                self.classifier.constant_count,
+                self.classifier.constant_bits,
+            ),
+            MemoryInfo(
+                "line buffer", "line_buffer", plan.line_buffer_words, word, plan.geometry.head_lanes
+            ),
             MemoryInfo("maps", "maps", plan.bank_words - state, word, engine.lanes),
-            MemoryInfo("state", "state", state, word, engine.lanes)]
+            MemoryInfo("state", "state", state, word, engine.lanes),
+        ]
         for name in plan.fields:
-            found.append(MemoryInfo(f"{name} program", "program", len(plan.operations),
-                                    sum(plan.field_widths(name).values())))
-        found += [MemoryInfo("classifier values", "buffers", *self.classifier.values_shape),
-                  MemoryInfo("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS)]
+            found.append(
+                MemoryInfo(
+                    f"{name} program",
+                    "program",
+                    len(plan.operations),
+                    sum(plan.field_widths(name).values()),
+                )
+            )
+        found += [
+            MemoryInfo("classifier values", "buffers", *self.classifier.values_shape),
+            MemoryInfo("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
+        ]
         if self.attention is not None:
             found.append(MemoryInfo("exp table", "tables", 256, 8))
-            found += [MemoryInfo(f"attention {name}", "buffers", *shape)
-                      for name, shape in self.attention.memory_shapes.items()]
+            found += [
+                MemoryInfo(f"attention {name}", "buffers", *shape)
+                for name, shape in self.attention.memory_shapes.items()
+            ]
             found.append(MemoryInfo("state copy", "state", state, word, engine.lanes))
         return found
 
@@ -523,7 +714,8 @@ class RowEngine(wiring.Component):
             {"purpose": "requantise", "count": units, "bits": [self.plan.model.acc_bits + 1, 8]},
             {"purpose": "activation", "count": units, "bits": [6, 5]},
             {"purpose": "gate", "count": units, "bits": [10, 9]},
-            {"purpose": "classifier", "count": 1, "bits": [18, 8]}]
+            {"purpose": "classifier", "count": 1, "bits": [18, 8]},
+        ]
         if self.attention is not None:
             found.append({"purpose": "softmax", "count": 1, "bits": [11, 8]})
         return found

@@ -6,11 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw import timing
 from hw.common import WordFetch, word_layout
-from hw.program import Plan, Source, Weights
-
-
-def _bits(largest: int) -> int:
-    return max(1, int(largest).bit_length())
+from hw.program import Plan, Source, bits_for
 
 
 def step_layout(plan: Plan) -> data.StructLayout:
@@ -21,21 +17,35 @@ def step_layout(plan: Plan) -> data.StructLayout:
     `first_chunk`, `last_chunk`: no word to the left / right; `tail`: words of the last group;
     `state`: the word is the state (zero in a frame's first group); `pad`: padding byte is -128;
     `first`, `last` step of the walk; `weight` address and `part` of the weight word; `inner`:
-    index of the input channel and `inner_row` of its bank row (spatial attention); `group`: output channel group; `head`.
+    index of the input channel and `inner_row` of its bank row (spatial attention); `group`:
+    output channel group; `head`.
     """
     widths = plan.field_widths("walk")
     engine = plan.engine
-    return data.StructLayout({
-        "valid": 1, "source": 2, "weights": 2, "one_tap": 1, "phase": 2,
-        "address": _bits(max(plan.bank_words, plan.line_buffer_words)),
-        "bank": engine.lanes, "first_chunk": 1, "last_chunk": 1, "tail": widths["tail"],
-        "state": 1, "pad": 1, "first": 1, "last": 1,
-        "weight": _bits(plan.weight_words - 1),
-        "part": _bits(plan.geometry.head_lanes - 1),
-        "inner": _bits(max(op.segments[0].channels for op in plan.operations)),
-        "inner_row": _bits(max(op.segments[0].channels for op in plan.operations)),
-        "group": widths["groups"], "head": widths["head"],
-    })
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "source": 2,
+            "weights": 2,
+            "one_tap": 1,
+            "phase": 2,
+            "address": bits_for(max(plan.bank_words, plan.line_buffer_words)),
+            "bank": engine.lanes,
+            "first_chunk": 1,
+            "last_chunk": 1,
+            "tail": widths["tail"],
+            "state": 1,
+            "pad": 1,
+            "first": 1,
+            "last": 1,
+            "weight": bits_for(plan.weight_words - 1),
+            "part": bits_for(plan.geometry.head_lanes - 1),
+            "inner": bits_for(max(op.segments[0].channels for op in plan.operations)),
+            "inner_row": bits_for(max(op.segments[0].channels for op in plan.operations)),
+            "group": widths["groups"],
+            "head": widths["head"],
+        }
+    )
 
 
 class WalkSequencer(wiring.Component):
@@ -59,13 +69,19 @@ class WalkSequencer(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        super().__init__({
-            "step": Out(step_layout(plan)),
-            "op": Out(range(len(plan.operations))),
-            "more": In(1), "rows": In(3),
-            "group_done": Out(1), "group_first": Out(1),
-            "release": Out(1), "released": Out(3), "running": Out(1),
-        })
+        super().__init__(
+            {
+                "step": Out(step_layout(plan)),
+                "op": Out(range(len(plan.operations))),
+                "more": In(1),
+                "rows": In(3),
+                "group_done": Out(1),
+                "group_first": Out(1),
+                "release": Out(1),
+                "released": Out(3),
+                "running": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -75,27 +91,31 @@ class WalkSequencer(wiring.Component):
         following = fetch.word
         now = Signal(word_layout(plan, "walk"), reset_less=True)
         step = self.step
-        count = Signal(max(_bits(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause")))
+        count = Signal(
+            max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
+        )
         warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
 
-        busy = Signal()      # a row group is under way
-        inside = Signal()    # the pause is inside a walk
+        busy = Signal()  # a row group is under way
+        inside = Signal()  # the pause is inside a walk
         changing = Signal()  # the pause is before an operation's first walk
         run = step.valid
         m.d.comb += self.running.eq(busy)
 
         # counters of the present step
         tap, row = Signal(2), Signal.like(now.rows)
-        left = Signal(max(_bits(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")))
+        left = Signal(max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")))
         second = Signal()
         chunk, group = Signal.like(now.chunks), Signal.like(now.groups)
         group_weight = Signal.like(step.weight)
         wrap = Signal()
 
-        last_tap, last_row, last_channel, last_segment = (Signal(name=f"last_{n}") for n in (
-            "tap", "row", "channel", "segment"))
-        last_chunk, last_group, walk_end, op_end = (Signal(name=n) for n in (
-            "last_chunk", "last_group", "walk_end", "op_end"))
+        last_tap, last_row, last_channel, last_segment = (
+            Signal(name=f"last_{n}") for n in ("tap", "row", "channel", "segment")
+        )
+        last_chunk, last_group, walk_end, op_end = (
+            Signal(name=n) for n in ("last_chunk", "last_group", "walk_end", "op_end")
+        )
         m.d.comb += [
             last_tap.eq(now.one_tap | (tap == 2)),
             last_row.eq(row == now.rows),
@@ -108,11 +128,16 @@ class WalkSequencer(wiring.Component):
             wrap.eq(step.bank[-1] | (now.source != Source.SHARED)),
             step.last.eq(walk_end),
             step.phase.eq(tap),
-            step.source.eq(now.source), step.weights.eq(now.weights),
-            step.one_tap.eq(now.one_tap), step.pad.eq(now.pad), step.tail.eq(now.tail),
-            step.first_chunk.eq(chunk == 0), step.last_chunk.eq(chunk == now.in_groups),
+            step.source.eq(now.source),
+            step.weights.eq(now.weights),
+            step.one_tap.eq(now.one_tap),
+            step.pad.eq(now.pad),
+            step.tail.eq(now.tail),
+            step.first_chunk.eq(chunk == 0),
+            step.last_chunk.eq(chunk == now.in_groups),
             step.state.eq(Mux(second, 0, now.state0)),
-            step.group.eq(group), step.head.eq(now.head),
+            step.group.eq(group),
+            step.head.eq(now.head),
         ]
         last_op = len(plan.operations) - 1
         m.d.comb += [
@@ -125,8 +150,14 @@ class WalkSequencer(wiring.Component):
         def begin_walk(word, first, chunk_index):
             """Set the counters to the first step of a walk."""
             return [
-                step.valid.eq(1), step.first.eq(1), tap.eq(0), row.eq(0), second.eq(0),
-                left.eq(word.last0), step.inner.eq(0), step.inner_row.eq(0),
+                step.valid.eq(1),
+                step.first.eq(1),
+                tap.eq(0),
+                row.eq(0),
+                second.eq(0),
+                left.eq(word.last0),
+                step.inner.eq(0),
+                step.inner_row.eq(0),
                 step.address.eq(word.base0 + chunk_index),
                 step.bank.eq(C(1, lanes) << word.bank0),
                 step.part.eq(0),
@@ -141,7 +172,9 @@ class WalkSequencer(wiring.Component):
             # weights: a word holds head_lanes steps in head mode
             if head_lanes > 1:
                 part_end = Signal()
-                m.d.comb += part_end.eq((step.part == head_lanes - 1) | (now.source >= Source.SHARED))
+                m.d.comb += part_end.eq(
+                    (step.part == head_lanes - 1) | (now.source >= Source.SHARED)
+                )
                 m.d.sync += step.part.eq(Mux(part_end, 0, step.part + 1))
             else:
                 part_end = 1
@@ -154,14 +187,24 @@ class WalkSequencer(wiring.Component):
                 with m.If(~last_row):
                     m.d.sync += [row.eq(row + 1), step.address.eq(step.address + now.row_step)]
                 with m.Else():
-                    m.d.sync += [row.eq(0), left.eq(left - 1), step.inner.eq(step.inner + 1),
-                                 step.bank.eq(step.bank.rotate_left(1))]
+                    m.d.sync += [
+                        row.eq(0),
+                        left.eq(left - 1),
+                        step.inner.eq(step.inner + 1),
+                        step.bank.eq(step.bank.rotate_left(1)),
+                    ]
                     with m.If(wrap):
-                        m.d.sync += [step.address.eq(step.address + now.channel_step),
-                                     step.inner_row.eq(step.inner_row + 1)]
+                        m.d.sync += [
+                            step.address.eq(step.address + now.channel_step),
+                            step.inner_row.eq(step.inner_row + 1),
+                        ]
             with m.If(last_tap & last_row & last_channel & ~last_segment):
-                m.d.sync += [second.eq(1), left.eq(now.last1), step.address.eq(now.base1 + chunk),
-                             step.bank.eq(C(1, lanes) << now.bank1)]
+                m.d.sync += [
+                    second.eq(1),
+                    left.eq(now.last1),
+                    step.address.eq(now.base1 + chunk),
+                    step.bank.eq(C(1, lanes) << now.bank1),
+                ]
                 with m.If(now.pause != 0):
                     m.d.sync += [step.valid.eq(0), inside.eq(1), count.eq(now.pause)]
             with m.If(walk_end):
@@ -171,22 +214,35 @@ class WalkSequencer(wiring.Component):
                     m.d.sync += step.weight.eq(group_weight)
                 with m.Else():
                     # a channel group's weights begin a new word
-                    m.d.sync += [group.eq(group + 1), step.weight.eq(step.weight + 1),
-                                 group_weight.eq(step.weight + 1)]
+                    m.d.sync += [
+                        group.eq(group + 1),
+                        step.weight.eq(step.weight + 1),
+                        group_weight.eq(step.weight + 1),
+                    ]
                 with m.If(now.idle != 0):
                     m.d.sync += [step.valid.eq(0), count.eq(now.idle)]
 
         begin_op = Signal()
-        m.d.comb += begin_op.eq((op_end & (~self.group_done | self.more))
-                                | (~busy & self.more & (warm == WordFetch.CYCLES)))
+        m.d.comb += begin_op.eq(
+            (op_end & (~self.group_done | self.more))
+            | (~busy & self.more & (warm == WordFetch.CYCLES))
+        )
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
         with m.If(begin_op):
             m.d.comb += fetch.take.eq(1)
-            m.d.sync += [now.eq(following), self.op.eq(fetch.index), busy.eq(1),
-                         chunk.eq(0), group.eq(0), *begin_walk(following, True, 0),
-                         step.weight.eq(following.weight), group_weight.eq(following.weight),
-                         changing.eq(1), count.eq(following.wait)]
+            m.d.sync += [
+                now.eq(following),
+                self.op.eq(fetch.index),
+                busy.eq(1),
+                chunk.eq(0),
+                group.eq(0),
+                *begin_walk(following, True, 0),
+                step.weight.eq(following.weight),
+                group_weight.eq(following.weight),
+                changing.eq(1),
+                count.eq(following.wait),
+            ]
             with m.If((following.wait != 0) | ~rows_ok(following)):
                 m.d.sync += step.valid.eq(0)
         with m.Elif(self.group_done):
@@ -205,6 +261,3 @@ class WalkSequencer(wiring.Component):
     def latency(self) -> int:
         """Cycles from a step to the transfer of its sums."""
         return timing.TRANSFER
-
-
-__all__ = ["WalkSequencer", "step_layout", "Weights"]

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
-from hw.common import delay
+from hw.common import NO_COLLISION, delay
 from hw.program import Plan
 
 
@@ -35,21 +35,30 @@ class StateSram(wiring.Component):
         lanes, word = plan.engine.lanes, 8 * plan.engine.pixels
         self.depth = plan.bank_words
         address = range(self.depth)
-        super().__init__({
-            "read_en": In(lanes),
-            "read_address": In(data.ArrayLayout(Signal(address).shape(), lanes)),
-            "words": Out(data.ArrayLayout(word, lanes)),
-            "operand_en": In(1), "operand_address": In(address), "operand_done": Out(1),
-            "operand_valid": Out(lanes),
-            "host_en": In(1), "host_bank": In(range(lanes)), "host_address": In(address),
-            "host_done": Out(1), "host_valid": Out(lanes),
-            "write_en": In(lanes), "write_address": In(address),
-            "write_data": In(data.ArrayLayout(word, lanes))})
+        super().__init__(
+            {
+                "read_en": In(lanes),
+                "read_address": In(data.ArrayLayout(Signal(address).shape(), lanes)),
+                "words": Out(data.ArrayLayout(word, lanes)),
+                "operand_en": In(1),
+                "operand_address": In(address),
+                "operand_done": Out(1),
+                "operand_valid": Out(lanes),
+                "host_en": In(1),
+                "host_bank": In(range(lanes)),
+                "host_address": In(address),
+                "host_done": Out(1),
+                "host_valid": Out(lanes),
+                "write_en": In(lanes),
+                "write_address": In(address),
+                "write_data": In(data.ArrayLayout(word, lanes)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
         lanes, word = self.plan.engine.lanes, 8 * self.plan.engine.pixels
-        granted, waiting = Signal(lanes), Signal(lanes)   # operand banks: now, and done before
+        granted, waiting = Signal(lanes), Signal(lanes)  # operand banks: now, and done before
         all_banks = (1 << lanes) - 1
         done = Signal(lanes)
         host = Signal(lanes)
@@ -66,17 +75,28 @@ class StateSram(wiring.Component):
         # address register, memory, output register
         m.d.comb += [
             self.operand_valid.eq(delay(m, granted, 1 + timing.MEMORY, "granted")),
-            self.host_valid.eq(delay(m, host, 1 + timing.MEMORY, "host"))]
+            self.host_valid.eq(delay(m, host, 1 + timing.MEMORY, "host")),
+        ]
         for b in range(lanes):
-            memory = m.submodules[f"bank{b}"] = Memory(shape=word, depth=self.depth, init=[])
+            memory = m.submodules[f"bank{b}"] = Memory(
+                shape=word, depth=self.depth, init=[], attrs=NO_COLLISION
+            )
             write, read = memory.write_port(), memory.read_port()
             address = Signal(range(self.depth), name=f"address{b}", reset_less=True)
-            m.d.sync += address.eq(Mux(self.read_en[b], self.read_address[b],
-                                       Mux(granted[b], self.operand_address, self.host_address)))
+            m.d.sync += address.eq(
+                Mux(
+                    self.read_en[b],
+                    self.read_address[b],
+                    Mux(granted[b], self.operand_address, self.host_address),
+                )
+            )
             output = Signal(word, name=f"word{b}", reset_less=True)
             m.d.sync += output.eq(read.data)
             m.d.comb += [
-                read.addr.eq(address), self.words[b].eq(output),
-                write.en.eq(self.write_en[b]), write.addr.eq(self.write_address),
-                write.data.eq(self.write_data[b])]
+                read.addr.eq(address),
+                self.words[b].eq(output),
+                write.en.eq(self.write_en[b]),
+                write.addr.eq(self.write_address),
+                write.data.eq(self.write_data[b]),
+            ]
         return m

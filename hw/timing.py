@@ -1,11 +1,12 @@
 """Latencies of the pipeline, in one place: blocks assert them, the compiler plans with them.
 
-A *step* is the cycle in which the walk sequencer presents one multiply-accumulate of a walk. All numbers
-count cycles from there, or from the *transfer* in which a walk's sums move into the drain registers.
+A *step* is the cycle in which the walk sequencer presents one multiply-accumulate of a walk. All
+numbers count cycles from there, or from the *transfer* in which a walk's sums move into the drain
+registers.
 """
 
-# Step -> address registers of the activation memories. A one-tap step reads a cycle later, because a
-# three-tap row needs its second word before its first product.
+# Step -> address registers of the activation memories. A one-tap step reads a cycle later, because
+# a three-tap row needs its second word before its first product.
 ADDRESS_THREE_TAP = 1
 ADDRESS_ONE_TAP = 2
 # Address register -> data behind the memory's output register.

@@ -38,13 +38,16 @@ class Windows(wiring.Component):
         self.plan = plan
         word = 8 * plan.engine.pixels
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
-        super().__init__({
-            "step": In(step_layout(plan)), "first_group": In(1),
-            "camera_words": In(data.ArrayLayout(word, head_lanes)),
-            "map_words": In(data.ArrayLayout(word, lanes)),
-            "attention_word": In(word),
-            "operands": Out(data.ArrayLayout(word, lanes)),
-        })
+        super().__init__(
+            {
+                "step": In(step_layout(plan)),
+                "first_group": In(1),
+                "camera_words": In(data.ArrayLayout(word, head_lanes)),
+                "map_words": In(data.ArrayLayout(word, lanes)),
+                "attention_word": In(word),
+                "operands": Out(data.ArrayLayout(word, lanes)),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -62,8 +65,8 @@ class Windows(wiring.Component):
         zero_now = Signal()
         m.d.comb += zero_now.eq(self.first_group & self.step.state)
 
-        arrive = steps[timing.ADDRESS_THREE_TAP + timing.MEMORY]      # of a three-tap row
-        arrive_one = steps[timing.ADDRESS_ONE_TAP + timing.MEMORY]    # of a one-tap row
+        arrive = steps[timing.ADDRESS_THREE_TAP + timing.MEMORY]  # of a three-tap row
+        arrive_one = steps[timing.ADDRESS_ONE_TAP + timing.MEMORY]  # of a one-tap row
         load_row, load_one = steps[4], steps[5]
         tap = steps[6]
         zero = delay(m, zero_now, 5, "zero")
@@ -95,8 +98,11 @@ class Windows(wiring.Component):
         for g in range(heads):
             words = []
             for i in range(head_lanes):
-                source = Mux(arrive.source == Source.CAMERA, self.camera_words[i],
-                             self.map_words[g * head_lanes + i])
+                source = Mux(
+                    arrive.source == Source.CAMERA,
+                    self.camera_words[i],
+                    self.map_words[g * head_lanes + i],
+                )
                 register = Signal(word, name=f"arrived{g}_{i}", reset_less=True)
                 with m.If(by_head & (arrive.phase == (0 if i < head_lanes - 1 else 1))):
                     m.d.sync += register.eq(source)
@@ -105,13 +111,21 @@ class Windows(wiring.Component):
             left_byte = Signal(8, name=f"left{g}", reset_less=True)
             right_byte = Signal(8, name=f"right{g}", reset_less=True)
             with m.If(arrive.valid & ~arrive.one_tap & (arrive.phase == 0)):
-                m.d.sync += left_byte.eq(Mux(
-                    arrive.first_chunk, pad_byte(arrive),
-                    Mux(arrive.source[1], shared_word, words[-1])[word - 8:]))
+                m.d.sync += left_byte.eq(
+                    Mux(
+                        arrive.first_chunk,
+                        pad_byte(arrive),
+                        Mux(arrive.source[1], shared_word, words[-1])[word - 8 :],
+                    )
+                )
             with m.If(arrive.valid & ~arrive.one_tap & (arrive.phase == 2)):
-                m.d.sync += right_byte.eq(Mux(
-                    arrive.last_chunk, pad_byte(arrive),
-                    Mux(arrive.source[1], shared_word, words[0])[:8]))
+                m.d.sync += right_byte.eq(
+                    Mux(
+                        arrive.last_chunk,
+                        pad_byte(arrive),
+                        Mux(arrive.source[1], shared_word, words[0])[:8],
+                    )
+                )
             left.append(left_byte)
             right.append(right_byte)
 
@@ -126,8 +140,9 @@ class Windows(wiring.Component):
                 m.d.sync += window.eq(Mux(zero, 0, shared))
             with m.Elif(row_ready):
                 beyond = load_row.last_chunk & (load_row.tail <= i) & ~load_row.source[1]
-                m.d.sync += window.eq(Mux(
-                    beyond, pad_word(load_row), Mux(load_row.source[1], shared, arrived[lane])))
+                m.d.sync += window.eq(
+                    Mux(beyond, pad_word(load_row), Mux(load_row.source[1], shared, arrived[lane]))
+                )
             windows.append(window)
         for g in range(heads):
             edge = Signal(8, name=f"window_left{g}", reset_less=True)
@@ -141,14 +156,14 @@ class Windows(wiring.Component):
             before = window_left[g]
             after = right[g]
             if i > 0:
-                before = Mux(tap.source[1], before, windows[lane - 1][word - 8:])
+                before = Mux(tap.source[1], before, windows[lane - 1][word - 8 :])
             if i < head_lanes - 1:
                 after = Mux(tap.source[1], after, windows[lane + 1][:8])
             operand = Signal(word, name=f"operand{lane}", reset_less=True)
             with m.If(tap.one_tap | (tap.phase == 1)):
                 m.d.sync += operand.eq(windows[lane])
             with m.Elif(tap.phase == 0):
-                m.d.sync += operand.eq(Cat(before, windows[lane][:word - 8]))
+                m.d.sync += operand.eq(Cat(before, windows[lane][: word - 8]))
             with m.Else():
                 m.d.sync += operand.eq(Cat(windows[lane][8:], after))
             m.d.comb += self.operands[lane].eq(operand)

@@ -21,14 +21,23 @@ from hw.top import Rasca
 from sim import camera, session
 
 SMALL = ModelConfig(
-    name="small", image_height=27, image_width=41, heads=2, head_channels=(3, 4, 5, 6),
-    state_channels=9, spatial_attention="none", channel_attention=True, in_channels=3)
+    name="small",
+    image_height=27,
+    image_width=41,
+    heads=2,
+    head_channels=(3, 4, 5, 6),
+    state_channels=9,
+    spatial_attention="none",
+    channel_attention=True,
+    in_channels=3,
+)
 SHAPE = EngineConfig.parse("5,2,2")
 VARIANTS = {
     "none": SMALL,
     "full": replace(SMALL, name="small_full", spatial_attention="full"),
-    "banded": replace(SMALL, name="small_banded", spatial_attention="banded", image_width=83,
-                      image_height=17),
+    "banded": replace(
+        SMALL, name="small_banded", spatial_attention="banded", image_width=83, image_height=17
+    ),
     "no_channel_attention": replace(SMALL, name="small_plain", channel_attention=False),
 }
 SHAPES = {"banded": EngineConfig.parse("6,2,4")}
@@ -49,14 +58,18 @@ def engines():
         if variant not in found:
             model = VARIANTS[variant]
             found[variant] = session.prepare(
-                model, SHAPES.get(variant, SHAPE), random_weights(model, 1), optimise="build")
+                model, SHAPES.get(variant, SHAPE), random_weights(model, 1), optimise="build"
+            )
         return found[variant]
+
     return of
 
 
 def shots(images, timing, change=lambda index, picture: picture):
-    return [camera.Shot(change(i, camera.Picture.of(session.camera_image(p))), timing)
-            for i, p in enumerate(images)]
+    return [
+        camera.Shot(change(i, camera.Picture.of(session.camera_image(p))), timing)
+        for i, p in enumerate(images)
+    ]
 
 
 def golden(engine, images, weights=None, **thresholds):
@@ -73,8 +86,11 @@ def test_frames_back_to_back(engines, variant):
     """Every map, state and logit of every row group; cycles as predicted; no state leaks."""
     engine = engines(variant)
     images = pictures(engine.model, 3)
-    result = session.play(engine, camera.play(shots(images, even(engine))),
-                          session.golden_frames(golden(engine, images)))
+    result = session.play(
+        engine,
+        camera.play(shots(images, even(engine))),
+        session.golden_frames(golden(engine, images)),
+    )
     assert result.difference is None
     assert [len(frame.rows) for frame in result.frames] == [engine.model.row_groups] * 3
     stages = sum(stage.channels * stage.columns for stage in engine.model.stages)
@@ -91,8 +107,9 @@ def test_random_gaps(engines):
     engine = engines("none")
     images = pictures(engine.model, 2, seed=3)
     timing = replace(even(engine), gap_pixel=5, gap_line=400, gap_frame=5000, seed=7)
-    result = session.play(engine, camera.play(shots(images, timing)),
-                          session.golden_frames(golden(engine, images)))
+    result = session.play(
+        engine, camera.play(shots(images, timing)), session.golden_frames(golden(engine, images))
+    )
     assert result.difference is None and len(result.frames) == 2
     for frame, predicted in enumerate(result.predicted()):
         assert result.group_starts(frame) == predicted
@@ -117,16 +134,24 @@ def test_camera_fault(engines, fault):
     images = pictures(engine.model, 3, seed=5)
     good = session.golden_frames(golden(engine, images))
     schedule = camera.play(shots(images, even(engine), lambda i, p: damage(p) if i == 1 else p))
-    begun = status in (Status.TRUNCATED, Status.LINE, Status.RESTART) and "at_once" not in fault \
+    begun = (
+        status in (Status.TRUNCATED, Status.LINE, Status.RESTART)
+        and "at_once" not in fault
         and "first" not in fault
+    )
     # a bad frame that the engine never began is told beside the others
-    expected = [good[0], replace(good[1], status=int(status)), good[2]] if begun else [good[0], good[2]]
+    expected = (
+        [good[0], replace(good[1], status=int(status)), good[2]] if begun else [good[0], good[2]]
+    )
     result = session.play(engine, schedule, expected)
     names = {Status.TRUNCATED: "truncated", Status.LINE: "line", Status.RESTART: "restart"}
-    assert result.counts == {name: int(name == names[status]) for name in
-                             ("overrun", "truncated", "line", "restart", "dropped")}
+    assert result.counts == {
+        name: int(name == names[status])
+        for name in ("overrun", "truncated", "line", "restart", "dropped")
+    }
     decided = [frame.decision["status"] for frame in result.frames] + [
-        record["status"] for record in result.judge.stray]
+        record["status"] for record in result.judge.stray
+    ]
     assert sorted(decided) == sorted([0, 0, int(status)]) or not begun
     for frame in result.frames:
         if frame.decision["status"] == 0:
@@ -166,21 +191,34 @@ def test_early_termination(engines):
         images = pictures(engine.model, 2, seed=seed) // (1 + seed % 4)
         plain = golden(engine, images).difference
         levels = sorted({int(v) for v in plain.flatten()})
-        stop, skip = [(levels[len(levels) * 2 // 3], None), (None, levels[len(levels) // 3]),
-                      (levels[-2], levels[2]), (-(2**31), 2**31 - 1), (None, 2**31 - 1)][seed % 5]
+        stop, skip = [
+            (levels[len(levels) * 2 // 3], None),
+            (None, levels[len(levels) // 3]),
+            (levels[-2], levels[2]),
+            (-(2**31), 2**31 - 1),
+            (None, 2**31 - 1),
+        ][seed % 5]
         result = golden(engine, images, stop_threshold=stop, skip_threshold=skip)
-        kinds = {(bool(result.stopped[i]), bool(result.skipped[i].any()),
-                  bool(result.skipped[i, -1])) for i in range(2)}
+        kinds = {
+            (bool(result.stopped[i]), bool(result.skipped[i].any()), bool(result.skipped[i, -1]))
+            for i in range(2)
+        }
         if seed >= 5 and kinds <= seen:
             continue
         seen |= kinds
-        played = session.play(engine, camera.play(shots(images, even(engine))),
-                              session.golden_frames(result), stop=stop, skip=skip)
+        played = session.play(
+            engine,
+            camera.play(shots(images, even(engine))),
+            session.golden_frames(result),
+            stop=stop,
+            skip=skip,
+        )
         assert played.difference is None, (seed, stop, skip)
         assert len(played.frames) == 2 and sum(played.counts.values()) == 0
         for frame, index in zip(played.frames, range(2), strict=True):
             assert [row.row_group for row in frame.rows] == torch.nonzero(
-                result.computed[index]).flatten().tolist()
+                result.computed[index]
+            ).flatten().tolist()
     assert {(True, False, False), (False, True, False), (False, True, True)} <= seen
 
 
@@ -199,11 +237,20 @@ def test_loaded_weights_and_saturation(engines, variant, extreme):
     model = engine.model
     weights = random_weights(model, 77, extreme=extreme)
     size = (1, model.in_channels, model.image_height, model.image_width)
-    images = torch.cat([torch.zeros(size, dtype=torch.uint8),
-                        torch.full(size, 255, dtype=torch.uint8), pictures(model, 1, seed=2)])
+    images = torch.cat(
+        [
+            torch.zeros(size, dtype=torch.uint8),
+            torch.full(size, 255, dtype=torch.uint8),
+            pictures(model, 1, seed=2),
+        ]
+    )
     data, digest = load_of(engine, weights)
-    result = session.play(engine, camera.play(shots(images, even(engine))),
-                          session.golden_frames(golden(engine, images, weights)), load=data)
+    result = session.play(
+        engine,
+        camera.play(shots(images, even(engine))),
+        session.golden_frames(golden(engine, images, weights)),
+        load=data,
+    )
     assert result.difference is None and len(result.frames) == 3
     assert result.judge.end["weights_digest"] == digest and not result.judge.end["load_error"]
 
@@ -216,20 +263,27 @@ def damaged(weights, layer, part, index, flip):
     return replace(weights, layers={**weights.layers, layer: replace(old, **{part: tensor})})
 
 
-@pytest.mark.parametrize("layer, part, index, flip, stage", [
-    ("head1.block2", "weight", 7, 4, "head1.block2"),
-    ("head0.block1", "shift", 1, 1, "head0.block1"),
-    ("gru.update", "multiplier", 3, 32, "gru.update"),
-    ("channel_attention.1", "bias", 2, 1 << 12, "channel_attention.output"),
-    ("classifier.0", "weight", 0, 16, "logits"),
-])
+@pytest.mark.parametrize(
+    "layer, part, index, flip, stage",
+    [
+        ("head1.block2", "weight", 7, 4, "head1.block2"),
+        ("head0.block1", "shift", 1, 1, "head0.block1"),
+        ("gru.update", "multiplier", 3, 32, "gru.update"),
+        ("channel_attention.1", "bias", 2, 1 << 12, "channel_attention.output"),
+        ("classifier.0", "weight", 0, 16, "logits"),
+    ],
+)
 def test_one_bit_is_found(engines, layer, part, index, flip, stage):
     """A single wrong bit in the engine's weights is reported, at the right stage."""
     engine = engines("none")
     images = pictures(engine.model, 1)
     data, _ = load_of(engine, damaged(engine.weights, layer, part, index, flip))
-    result = session.play(engine, camera.play(shots(images, even(engine))),
-                          session.golden_frames(golden(engine, images)), load=data)
+    result = session.play(
+        engine,
+        camera.play(shots(images, even(engine))),
+        session.golden_frames(golden(engine, images)),
+        load=data,
+    )
     assert result.difference is not None and result.difference.stage.startswith(stage)
 
 
@@ -247,8 +301,9 @@ def test_one_table_entry_is_found(engines):
         if not torch.equal(changed, result.trace["attention0.weights"]):
             break
     data, _ = load_of(engine, weights)
-    played = session.play(engine, camera.play(shots(images, even(engine))),
-                          session.golden_frames(result), load=data)
+    played = session.play(
+        engine, camera.play(shots(images, even(engine))), session.golden_frames(result), load=data
+    )
     assert played.difference is not None and "attention" in played.difference.stage
 
 
@@ -272,14 +327,18 @@ def sabotage(field, word, operation, change):
     return session.prepare(model, SHAPE, weights, design=design, optimise="build")
 
 
-@pytest.mark.parametrize("field, word, operation, change", [("wait", "walk", "ca2", -1),
-                                                            ("idle", "walk", "c3", 1)])
+@pytest.mark.parametrize(
+    "field, word, operation, change", [("wait", "walk", "ca2", -1), ("idle", "walk", "c3", 1)]
+)
 def test_one_cycle_is_found(field, word, operation, change):
     """One cycle of the program less gives a wrong value or another cycle count."""
     engine = sabotage(field, word, operation, change)
     images = pictures(engine.model, 2)
-    result = session.play(engine, camera.play(shots(images, even(engine))),
-                          session.golden_frames(golden(engine, images)))
+    result = session.play(
+        engine,
+        camera.play(shots(images, even(engine))),
+        session.golden_frames(golden(engine, images)),
+    )
     cycles = [result.group_starts(i) for i in range(2)]
     assert result.difference is not None or cycles != result.predicted()
 
@@ -292,6 +351,9 @@ def test_one_knot_is_found():
     knots[3] += 2
     engine = session.prepare(model, SHAPE, replace(weights, knots=knots), optimise="build")
     images = pictures(model, 1)
-    result = session.play(engine, camera.play(shots(images, even(engine))),
-                          session.golden_frames(IntegerModel(model, weights).run(images, trace=True)))
+    result = session.play(
+        engine,
+        camera.play(shots(images, even(engine))),
+        session.golden_frames(IntegerModel(model, weights).run(images, trace=True)),
+    )
     assert result.difference is not None

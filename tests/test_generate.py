@@ -15,10 +15,17 @@ from hw.config import EngineConfig
 from hw.top import Rasca
 from sim import runner
 
-
 SMALL = ModelConfig(
-    name="small", image_height=15, image_width=40, heads=2, head_channels=(3, 4, 5, 6),
-    state_channels=8, spatial_attention="banded", channel_attention=True, in_channels=3)
+    name="small",
+    image_height=15,
+    image_width=40,
+    heads=2,
+    head_channels=(3, 4, 5, 6),
+    state_channels=8,
+    spatial_attention="banded",
+    channel_attention=True,
+    in_channels=3,
+)
 
 
 def engine(seed=1):
@@ -45,10 +52,22 @@ def test_verilator_lint(text, tmp_path):
     path = tmp_path / "rasca.v"
     path.write_text(text)
     found = subprocess.run(
-        [runner.verilator_root() / "bin" / "verilator_bin", "--lint-only", "--top-module", "rasca",
-         "-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC", "-Wno-CMPCONST",
-         "-Wno-UNSIGNED", "-Wno-CASEINCOMPLETE", str(path)],
-        capture_output=True, text=True, env=runner.environment())
+        [
+            runner.verilator_root() / "bin" / "verilator_bin",
+            "--lint-only",
+            "--top-module",
+            "rasca",
+            "-Wno-WIDTHEXPAND",
+            "-Wno-WIDTHTRUNC",
+            "-Wno-CMPCONST",
+            "-Wno-UNSIGNED",
+            "-Wno-CASEINCOMPLETE",
+            str(path),
+        ],
+        capture_output=True,
+        text=True,
+        env=runner.environment(),
+    )
     assert found.returncode == 0, found.stderr[-3000:]
 
 
@@ -56,9 +75,11 @@ def test_yosys_reads_it(text, tmp_path):
     """Yosys elaborates it, finds no problem, and keeps the memories as memories."""
     path = tmp_path / "rasca.v"
     path.write_text(text)
-    script = ("from pyosys import libyosys as ys; d = ys.Design();"
-              f"[ys.run_pass(p, d) for p in ('read_verilog {path}', 'hierarchy -check -top rasca',"
-              "'proc', 'check -assert', 'opt_clean')]")
+    script = (
+        "from pyosys import libyosys as ys; d = ys.Design();"
+        f"[ys.run_pass(p, d) for p in ('read_verilog {path}', 'hierarchy -check -top rasca',"
+        "'proc', 'check -assert', 'opt_clean')]"
+    )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
     assert "Warning" not in found.stdout
@@ -85,6 +106,7 @@ endmodule
 
 def run(*arguments):
     import typer
+
     app = typer.Typer()
     app.command()(generate.main)
     return CliRunner().invoke(app, list(arguments))
@@ -98,13 +120,16 @@ def test_command(tmp_path):
     assert (tmp_path / summary["weights_image"]).stat().st_size == summary["weights_image_bytes"]
 
 
-@pytest.mark.parametrize("arguments, text", [
-    (("--preset", "nosuch"), "nosuch"),
-    (("--shape", "8,1"), "pixels,channels,lanes"),
-    (("--shape", "8,1,3"), "lanes"),
-    (("--shape", "2,1,1"), "pixels must be 3..64, not 2"),
-    (("--weights", "nosuch.safetensors"), "no such file"),
-])
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (("--preset", "nosuch"), "nosuch"),
+        (("--shape", "8,1"), "pixels,channels,lanes"),
+        (("--shape", "8,1,3"), "lanes"),
+        (("--shape", "2,1,1"), "pixels must be 3..64, not 2"),
+        (("--weights", "nosuch.safetensors"), "no such file"),
+    ],
+)
 def test_bad_input(arguments, text, tmp_path):
     found = run(*arguments, "--folder", str(tmp_path))
     assert found.exit_code == 2 and text in found.output and found.output.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The list of memories, which reports and the byte budget rest on, is what the design elaborates to."""
+"""The list of memories, on which the byte budget rests, is what the design elaborates to."""
 
 import re
 
@@ -13,11 +13,15 @@ from hw.top import Rasca
 
 def elaborated_bits(text: str) -> int:
     """Bits of all memories in a Verilog text."""
-    return sum((int(high) + 1 if high else 1) * (int(last) + 1) for high, last in re.findall(
-        r"^ *reg (?:\[(\d+):0\] )?\S+ +\[(\d+):0\];", text, flags=re.M))
+    return sum(
+        (int(high) + 1 if high else 1) * (int(last) + 1)
+        for high, last in re.findall(r"^ *reg (?:\[(\d+):0\] )?\S+ +\[(\d+):0\];", text, flags=re.M)
+    )
 
 
-@pytest.mark.parametrize("preset, shape", [("vww_105x120", "8,1,2"), ("vww_105x120_banded", "8,1,2")])
+@pytest.mark.parametrize(
+    "preset, shape", [("vww_105x120", "8,1,2"), ("vww_105x120_banded", "8,1,2")]
+)
 def test_listed_memories_are_the_elaborated_ones(preset, shape):
     model = PRESETS[preset]
     design = Rasca(model, EngineConfig.parse(shape), random_weights(model, 1))
