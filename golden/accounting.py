@@ -182,18 +182,24 @@ def _show(console: Console, accounts: list[Account]) -> None:
         "\nevery memory of the default shape, with line buffer, state, tables and row program."
     )
     base = next(found for found in accounts if found.preset == _RATIO_BASE)
-    low, high = PEAK_RATIOS
+    peaks = "-".join(f"{ratio * base.peak_kb:.0f}" for ratio in PEAK_RATIOS)
+    sizes = "-".join(f"{ratio * base.weights_kb:.0f}" for ratio in WEIGHT_RATIOS)
     console.print(
-        f"\nThe paper: peak memory {low}-{high} times, weights {WEIGHT_RATIOS[0]}-{WEIGHT_RATIOS[1]}"
-        f" times smaller than MCUNet, RNNPool and MobileNetV2"
-        f"\n(a third figure, {THIRD_RATIO}x, is printed beside them). By the sizes that this implies"
-        f" for the three\n(peak {low * base.peak_kb:.0f}-{high * base.peak_kb:.0f} KB, weights "
-        f"{WEIGHT_RATIOS[0] * base.weights_kb:.0f}-{WEIGHT_RATIOS[1] * base.weights_kb:.0f} KB):"
+        f"\nThe paper: peak memory {_times(PEAK_RATIOS)}, weights {_times(WEIGHT_RATIOS)} smaller"
+        " than MCUNet, RNNPool and MobileNetV2"
+        f"\n(a third figure, {THIRD_RATIO}x, is printed beside them). By the sizes that this"
+        f" implies for the three\n(peak {peaks} KB, weights {sizes} KB):"
     )
     for found in accounts:
         times = ratios(found, base)
-        peak, weights = (f"{a:.1f}-{b:.1f}x" for a, b in (times["peak"], times["weights"]))
-        console.print(f"  {found.preset:<20} peak {peak:>11} smaller, weights {weights:>10} smaller")
+        peak, weights = _times(times["peak"]), _times(times["weights"])
+        console.print(
+            f"  {found.preset:<20} peak {peak:>11} smaller, weights {weights:>10} smaller"
+        )
+
+
+def _times(pair: tuple[float, float]) -> str:
+    return f"{pair[0]:.1f}-{pair[1]:.1f}x"
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

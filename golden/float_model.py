@@ -278,8 +278,8 @@ def load_checkpoint(path: str | Path, config: ModelConfig) -> FloatModel:
     Raises
     ------
     ValueError
-        One line with the path (and the key): no such file, code in it, not a checkpoint, key missing
-        or unknown, wrong shape, value that is not finite.
+        One line with the path (and the key): no such file, code in it, not a checkpoint, key
+        missing or unknown, wrong shape, value that is not finite.
     """
     model = FloatModel(config)
     source = f"{path}: not a checkpoint of {config.name}"

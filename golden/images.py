@@ -51,6 +51,11 @@ def _open(path: Path) -> Image.Image:
         raise ValueError(f"{path}: not a readable picture ({text})") from error
 
 
+def check_image(path: str | Path) -> None:
+    """Decode a picture file and forget it; ValueError as in `load_image`."""
+    _open(Path(path))
+
+
 def load_image(path: str | Path, config: ModelConfig) -> Tensor:
     """One picture file as uint8 [in_channels, h, w].
 

@@ -13,7 +13,6 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -57,22 +56,76 @@ def _fold(weight: Tensor, norm: nn.Module) -> tuple[Tensor, Tensor]:
     return weight.double() * gain.reshape(-1, *[1] * (weight.dim() - 1)), bias
 
 
-def _ranges(model: FloatModel, images: Tensor, percentile: float) -> dict[str, float]:
-    """The given percentile of |value| of every stage (three rows of a block together)."""
-    seen: dict[str, list[np.ndarray]] = {}
+class _Spread:
+    """How the absolute values of a map are spread: a histogram that widens as larger ones come."""
+
+    BINS = 4096
+
+    def __init__(self) -> None:
+        self.top = 0.0  # the largest value itself
+        self.high = 0.0  # right edge of the last bin, a power of two
+        self.zeros = 0
+        self.counts = torch.zeros(self.BINS, dtype=torch.float64)
+
+    def add(self, values: Tensor) -> None:
+        values = values.detach().abs().flatten().double()
+        top = float(values.max())  # NaN if there is one
+        if not math.isfinite(top):
+            self.top = top
+            return
+        if top > 0 and self.high == 0:
+            self.high = 2.0 ** math.ceil(math.log2(top))
+        while top > self.high:
+            halved = self.counts.reshape(-1, 2).sum(dim=1)
+            self.counts = torch.cat([halved, torch.zeros_like(halved)])
+            self.high *= 2
+        self.top = max(self.top, top) if math.isfinite(self.top) else self.top
+        self.zeros += int((values == 0).sum())
+        values = values[values > 0]
+        if len(values):
+            self.counts += torch.histc(values, self.BINS, 0, self.high)
+
+    def percentile(self, percentile: float) -> float:
+        """The value below which that share of all values lies, to a bin's width."""
+        if percentile >= 100 or self.top == 0:
+            return self.top
+        below = self.zeros + self.counts.cumsum(0)
+        wanted = percentile / 100 * float(below[-1])
+        place = int((below < wanted).sum())
+        return min(self.top, (place + 1) * self.high / self.BINS)
+
+    def least_error(self, levels: int) -> float:
+        """The range that makes the mean square of rounding and saturation least."""
+        if self.top == 0:
+            return 0.0
+        middle = (torch.arange(self.BINS, dtype=torch.float64) + 0.5) * self.high / self.BINS
+        found = []
+        for percent in range(10, 101):
+            high = self.top * percent / 100
+            inside = float(self.counts[middle <= high].sum()) * (high / levels) ** 2 / 12
+            outside = float((self.counts * (middle - high).clamp(min=0) ** 2).sum())
+            found.append((inside + outside, high))
+        return min(found)[1]
+
+
+def _ranges(
+    model: FloatModel, images: Tensor, percentile: float, least_error: bool
+) -> dict[str, float]:
+    """The range of |value| of every stage that its bytes will cover (rows of a block together)."""
+    spreads: dict[str, _Spread] = {}
     for part in images.split(_IMAGES_AT_ONCE):
         trace: dict[str, Tensor] = {}
         model(part, trace=trace)
         for stage, maps in trace.items():
-            values = maps.abs().flatten()
-            if percentile >= 100:
-                values = values.max()[None]
-            seen.setdefault(scale_name(stage), []).append(values.to(torch.float64).numpy())
+            spreads.setdefault(scale_name(stage), _Spread()).add(maps)
     ranges = {}
-    for name, parts in seen.items():
-        value = float(np.percentile(np.concatenate(parts), percentile))
-        if not math.isfinite(value):
+    for name, spread in spreads.items():
+        if not math.isfinite(spread.top):
             raise ValueError(f"the float network gives values that are not finite at {name}")
+        if least_error:
+            value = spread.least_error(255 if name.endswith(_RELU_STAGES) else 127)
+        else:
+            value = spread.percentile(percentile)
         ranges[name] = value if value > 0 else 1.0  # a dead map: any scale will do
     return ranges
 
@@ -178,7 +231,9 @@ def _quantise_classifier(model: FloatModel, config: ModelConfig) -> tuple[dict, 
 
 
 @torch.no_grad()
-def quantise(model: FloatModel, images: Tensor, *, percentile: float = 100.0) -> Weights:
+def quantise(
+    model: FloatModel, images: Tensor, *, percentile: float = 100.0, least_error: bool = False
+) -> Weights:
     """Integer weights of a float network.
 
     Parameters
@@ -190,6 +245,8 @@ def quantise(model: FloatModel, images: Tensor, *, percentile: float = 100.0) ->
     percentile : float
         Of the absolute values of a map that its range covers: 100 takes the maximum; a little less
         (99.99) gives finer steps and saturates the rest.
+    least_error : bool
+        Instead, the range of each map with the least mean square error of rounding and saturation.
 
     Raises
     ------
@@ -203,15 +260,15 @@ def quantise(model: FloatModel, images: Tensor, *, percentile: float = 100.0) ->
     model.eval()
     try:
         with _repeatable():
-            return _quantise(model, images, percentile)
+            return _quantise(model, images, percentile, least_error)
     finally:
         model.train(training)
 
 
-def _quantise(model: FloatModel, images: Tensor, percentile: float) -> Weights:
+def _quantise(model: FloatModel, images: Tensor, percentile: float, least_error: bool) -> Weights:
     config = model.config
     d, c = config.state_channels, config.head_channels[3]
-    ranges = _ranges(model, images, percentile)
+    ranges = _ranges(model, images, percentile, least_error)
     scales = {name: high / 255 for name, high in ranges.items() if name.endswith(_RELU_STAGES)}
     scales |= {"pixel": 1.0, "gru.state": STATE_SCALE, "gru.reset": STATE_SCALE}
     scales |= {"gru.update": 1 / 256, "classifier": HIDDEN_SCALE}

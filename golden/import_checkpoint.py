@@ -1,0 +1,76 @@
+"""A released or self-trained checkpoint to integer weights.
+
+    python -m golden.import_checkpoint FILE --preset P --calibrate DIR -o W.safetensors
+
+Reads the file as data only (no code of its pickle runs), checks every key, shape and value, folds
+batch norm in float64, calibrates on the pictures of a folder and quantises.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from golden.command_line import (
+    CALIBRATION_COUNT,
+    bad_input,
+    calibration_pictures,
+    note,
+    writable,
+)
+from golden.config import preset
+from golden.evaluate import float_answers, integer_answers
+from golden.float_model import load_checkpoint
+from golden.model import IntegerModel
+from golden.quantise import quantise
+
+_TRIED = 64  # pictures that are put through both models at the end
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="torch checkpoint")],
+    preset_name: Annotated[str, typer.Option("--preset")],
+    calibrate: Annotated[Path, typer.Option(help="folder of pictures")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="safetensors file to write")],
+    count: Annotated[
+        int, typer.Option(help="pictures to take of a larger folder")
+    ] = CALIBRATION_COUNT,
+) -> None:
+    """Imports a checkpoint as integer weights."""
+    with bad_input():
+        config = preset(preset_name)
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count}")
+        writable(output)
+        model = load_checkpoint(checkpoint, config)
+        status = Console(stderr=True).status("reading pictures")
+        with status, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            images = calibration_pictures(calibrate, config, count)
+            status.update(f"calibrating on {len(images)} pictures")
+            weights = quantise(model, images)
+            status.update("comparing with the float model")
+            tried = images[:: max(1, len(images) // _TRIED)][:_TRIED]
+            wanted = float_answers(model, tried)
+            found = integer_answers(IntegerModel(config, weights), tried)
+        weights.save(output)
+        for warning in caught:
+            if issubclass(warning.category, UserWarning):
+                note(str(warning.message))
+    same = int((wanted.person == found.person).sum())
+    typer.echo(
+        f"{output}: {config.name}, calibrated on {len(images)} pictures, digest "
+        f"{weights.digest[:12]}; same answer as the float model on {same} of {len(tried)} of them"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,132 @@
+"""Labelled photographs: a CSV with the columns ``file`` and ``label``, checked before use."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden.images import check_image
+
+_NAMED = 3  # bad rows named of each kind; the rest is counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Photographs with labels.
+
+    Attributes
+    ----------
+    files : list of str
+        As they stand in the CSV.
+    paths : list of Path
+        Of the pictures; each one exists and can be decoded.
+    labels : list of int
+        1 person, 0 no person.
+    bad : str or None
+        What was left out, in one line.
+    """
+
+    files: list[str]
+    paths: list[Path]
+    labels: list[int]
+    bad: str | None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def read_labels(
+    table: str | Path,
+    folder: str | Path,
+    *,
+    skip_bad: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Labelled:
+    """Read and check a labels file.
+
+    Parameters
+    ----------
+    table : path
+        CSV with a header; columns ``file`` and ``label``, others are ignored.
+    folder : path
+        What the files are relative to.
+    skip_bad : bool
+        Leave rows out that cannot be used instead of refusing the file.
+    progress : function or None
+        Called with (rows checked, rows).
+
+    Raises
+    ------
+    ValueError
+        One line: no such file or folder, no such columns, no usable row; or, without `skip_bad`,
+        how many rows are bad, of which kind, with the first few names.
+    """
+    table, folder = Path(table), Path(folder)
+    if not table.is_file():
+        raise ValueError(f"{table}: no such file")
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            for column in ("file", "label"):
+                if column not in columns:
+                    raise ValueError(f"{table}: no column {column!r} (found {', '.join(columns)})")
+            rows = [
+                (reader.line_num, (row["file"] or "").strip(), (row["label"] or "").strip())
+                for row in reader
+            ]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table}: not a readable CSV file ({error})") from error
+    if not rows:
+        raise ValueError(f"{table}: no row in it")
+
+    def check(row: tuple[int, str, str]) -> tuple[str, str] | None:
+        """(kind, name) of what is wrong with a row."""
+        line, name, label = row
+        if label not in ("0", "1"):
+            return "labels other than 0 and 1", f"{label!r} in line {line}"
+        path = folder / name
+        if not name or not path.is_file():
+            return "missing files", name or f"no name in line {line}"
+        try:
+            check_image(path)
+        except ValueError:
+            return "files that are no readable picture", name
+        return None
+
+    good: list[tuple[int, str, str]] = []
+    faults: dict[str, list[str]] = {}
+    with ThreadPoolExecutor(2) as pool:  # decoding lets go of Python's lock
+        for number, (row, fault) in enumerate(zip(rows, pool.map(check, rows), strict=True), 1):
+            if fault is None:
+                good.append(row)
+            else:
+                faults.setdefault(fault[0], []).append(fault[1])
+            if progress is not None:
+                progress(number, len(rows))
+    bad = _describe(faults, len(rows))
+    if bad is not None and not skip_bad:
+        raise ValueError(f"{table}: {bad}; --skip-bad leaves them out")
+    if not good:
+        raise ValueError(f"{table}: no usable row: {bad}")
+    return Labelled(
+        files=[name for _, name, _ in good],
+        paths=[folder / name for _, name, _ in good],
+        labels=[int(label) for _, _, label in good],
+        bad=bad,
+    )
+
+
+def _describe(faults: dict[str, list[str]], rows: int) -> str | None:
+    if not faults:
+        return None
+    parts = []
+    for kind, names in faults.items():
+        more = ", ..." if len(names) > _NAMED else ""
+        parts.append(f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{more})")
+    return f"{sum(map(len, faults.values()))} of {rows} rows are bad: {', '.join(parts)}"
