@@ -1,0 +1,91 @@
+"""The training loss: cross-entropy of the image and the confidence term (Eq. 15-16)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+CONFIDENCE_LABELS = ("proposed", "trivial", "none")
+ALPHA = 0.05  # weight of the confidence term, a sum over row groups; the paper does not print it
+
+
+class Loss(NamedTuple):
+    """Scalars of one batch.
+
+    Attributes
+    ----------
+    total : tensor
+        ``classification + alpha * confidence``.
+    classification, confidence : tensor
+        Cross-entropy at the last row group; the sum over t of the mean square error (0 for none).
+    """
+
+    total: Tensor
+    classification: Tensor
+    confidence: Tensor
+
+
+def check_confidence_labels(kind: str) -> None:
+    """ValueError unless `kind` is proposed, trivial or none."""
+    if kind not in CONFIDENCE_LABELS:
+        known = ", ".join(CONFIDENCE_LABELS)
+        raise ValueError(f"confidence labels must be one of {known}, not {kind!r}")
+
+
+def pseudo_labels(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
+    """y_t of every row group, [B, T], without gradient.
+
+    Parameters
+    ----------
+    logits : tensor [B, T, 2]
+    labels : int64 tensor [B]
+        1 person, 0 no person.
+    kind : {'proposed', 'trivial'}
+        proposed (Eq. 16): the classifier's own person probability at H_t for a positive image, 0
+        for a negative one. trivial: the image's label at every t.
+    """
+    positive = labels.to(logits.dtype)[:, None].expand(logits.shape[:2])
+    if kind == "trivial":
+        return positive
+    return torch.softmax(logits.detach(), dim=-1)[..., 1] * positive
+
+
+def rascanet_loss(
+    logits: Tensor,
+    confidence: Tensor,
+    labels: Tensor,
+    *,
+    kind: str = "proposed",
+    alpha: float = ALPHA,
+) -> Loss:
+    """The loss of a batch (Eq. 15).
+
+    Parameters
+    ----------
+    logits : tensor [B, T, 2]
+        Of the classifier on every state.
+    confidence : tensor [B, T]
+        Of the confidence head, 0..1.
+    labels : int64 tensor [B]
+    kind : {'proposed', 'trivial', 'none'}
+        Where the confidence's labels come from; none leaves the term out.
+    alpha : float
+        >= 0.
+
+    Raises
+    ------
+    ValueError
+        Another kind, or a negative alpha.
+    """
+    check_confidence_labels(kind)
+    if not alpha >= 0:
+        raise ValueError(f"alpha must be at least 0, not {alpha}")
+    classification = functional.cross_entropy(logits[:, -1], labels)
+    if kind == "none":
+        return Loss(classification, classification, torch.zeros_like(classification))
+    wanted = pseudo_labels(logits, labels, kind)
+    term = (confidence - wanted).square().mean(dim=0).sum()
+    return Loss(classification + alpha * term, classification, term)
