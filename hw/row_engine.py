@@ -358,7 +358,11 @@ class RowEngine(wiring.Component):
         # the one before it.
         m.submodules.faults = faults = SyncFIFO(width=STATUS_BITS, depth=FAULT_QUEUE)
         before = Signal()
-        m.d.comb += [faults.w_en.eq(lines.fault), faults.w_data.eq(lines.status)]
+        # a frame that is decided in the cycle of its fault has its one decision
+        m.d.comb += [
+            faults.w_en.eq(lines.fault & ~(lines.stop & lines.fault_current)),
+            faults.w_data.eq(lines.status),
+        ]
         with m.If(
             lines.fault & ~finish & ((walking & ~lines.fault_current) | (answering & ended_last))
         ):
