@@ -92,10 +92,15 @@ def in_parallel(
     results: list[_Out] = []
     try:
         with progress_bar(unit) as bar, ThreadPoolExecutor(cores()) as pool:
-            task = bar.add_task(what, total=sum(sizes))
+            total, done, told = sum(sizes), 0, 0
+            task = bar.add_task(what, total=total)
             for result, size in zip(pool.map(function, work), sizes, strict=True):
                 results.append(result)
                 bar.advance(task, size)
+                done += size
+                if not bar.console.is_terminal and done >= told + total / 10:  # a log, say
+                    told = done
+                    note(f"{what}: {done} of {total} {unit}")
     finally:
         torch.set_num_threads(before)
     return results

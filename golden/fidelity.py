@@ -1,0 +1,119 @@
+"""How near the integer model comes to the float one, for several ways to calibrate.
+
+    python -m golden.fidelity --preset P --checkpoint FILE --calibrate DIR --images DIR --labels CSV
+
+Prints a line for each way to choose the ranges of the maps. docs/quantisation.md has what this
+found and what was chosen.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from golden.command_line import CALIBRATION_COUNT, bad_input, calibration_pictures
+from golden.config import preset
+from golden.evaluate import Answers, answers, load_labels, scores
+from golden.float_model import load_checkpoint
+from golden.quantise import quantise
+
+WAYS: dict[str, dict[str, Any]] = {
+    "maximum": {"percentile": 100.0},
+    "percentile 99.999": {"percentile": 99.999},
+    "percentile 99.99": {"percentile": 99.99},
+    "percentile 99.9": {"percentile": 99.9},
+    "percentile 99.5": {"percentile": 99.5},
+    "least square error": {"least_error": True},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distance:
+    """Integer answers beside float ones.
+
+    Attributes
+    ----------
+    same : float
+        Share of photographs with the same answer.
+    accuracy : float
+        Of the integer model.
+    gain : float
+        Its accuracy less the float model's.
+    error : float
+        Root mean square of the error of logit1 - logit0 over the float one's deviation.
+    """
+
+    same: float
+    accuracy: float
+    gain: float
+    error: float
+
+
+def distance(found: Answers, wanted: Answers, labels: list[int]) -> Distance:
+    """The integer model's answers (`found`) beside the float model's (`wanted`)."""
+    accuracy = scores(found.person, labels)["accuracy"]
+    real, whole = (one.logits[:, 1] - one.logits[:, 0] for one in (wanted, found))
+    return Distance(
+        same=float((found.person == wanted.person).mean()),
+        accuracy=accuracy,
+        gain=accuracy - scores(wanted.person, labels)["accuracy"],
+        error=float(np.sqrt(((real - whole) ** 2).mean()) / real.std()),
+    )
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    preset_name: Annotated[str, typer.Option("--preset")],
+    checkpoint: Annotated[Path, typer.Option(help="float checkpoint")],
+    calibrate: Annotated[Path, typer.Option(help="folder of pictures to calibrate on")],
+    images: Annotated[Path, typer.Option(help="folder that the CSV's files are relative to")],
+    labels: Annotated[Path, typer.Option(help="CSV with the columns file and label")],
+    count: Annotated[int, typer.Option(help="pictures to calibrate on")] = CALIBRATION_COUNT,
+    skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
+) -> None:
+    """Compares ways to calibrate."""
+    with bad_input():
+        config = preset(preset_name)
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count}")
+        model = load_checkpoint(checkpoint, config)
+        labelled = load_labels(labels, images, skip_bad)
+        pictures = calibration_pictures(calibrate, config, count)
+        wanted = answers(model, config, labelled.paths)
+        table = Table(box=None, padding=(0, 2))
+        table.add_column("ranges")
+        for head in ("same answer", "accuracy", "less float's", "error of the logit difference"):
+            table.add_column(head, justify="right")
+        for name, way in WAYS.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                weights = quantise(model, pictures, **way)
+            found = distance(answers(weights, config, labelled.paths), wanted, labelled.labels)
+            table.add_row(
+                name,
+                f"{100 * found.same:.2f} %",
+                f"{100 * found.accuracy:.2f} %",
+                f"{100 * found.gain:+.2f}",
+                f"{100 * found.error:.2f} %",
+            )
+    accuracy = 100 * scores(wanted.person, labelled.labels)["accuracy"]
+    print(
+        f"{config.name}, {checkpoint.name}: float accuracy {accuracy:.2f} % on {len(labelled)} "
+        f"photographs; calibrated on {len(pictures)}"
+    )
+    Console(width=110, highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(app())
