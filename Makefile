@@ -14,8 +14,8 @@ sim: .venv/.stamp  ## photographs through the RTL, compared value by value: [PRE
 bench: .venv/.stamp  ## measures all default shapes and refreshes the table in README.md
 	@$(PYTHON) -m sim.main bench
 
-verilog: .venv/.stamp  ## plain Verilog of an engine under build/verilog: [PRESET=] [SHAPE=] [WEIGHTS=file]
-	@$(PYTHON) -m hw.generate $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights)
+verilog: .venv/.stamp  ## plain Verilog of an engine and its weights image under build/verilog: [PRESET=] [SHAPE=] [WEIGHTS=file] [MEMORY=initialised|loaded]
+	@$(PYTHON) -m hw.generate $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights) $(call option,MEMORY,weight-memory)
 
 fuzz: .venv/.stamp  ## random small networks and arrays, each bit-exact with cycles as predicted: [N=20] [SEED=0]
 	@$(PYTHON) -m sim.fuzz $(call option,N,count) $(call option,SEED,seed)

@@ -7,10 +7,12 @@ from math import ceil, gcd
 
 from golden.config import ModelConfig
 
+WEIGHT_MEMORIES = ("initialised", "loaded")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """Shape of the array.
+    """Shape of the array, and what its weight memories are.
 
     Parameters
     ----------
@@ -20,6 +22,10 @@ class EngineConfig:
         C, output channels of a lane, each with its own requantiser (1..P).
     lanes : int
         L, lanes side by side (1..16).
+    weight_memory : str
+        "initialised": weights and constants are there from the start (block RAM of an FPGA's
+        bitstream), and may be loaded anew. "loaded": the memories are empty at power-up (iCE40's
+        SPRAM, an ASIC's SRAM macros); frames are dropped and counted until an image is loaded.
 
     Raises
     ------
@@ -30,6 +36,7 @@ class EngineConfig:
     pixels: int
     channels: int
     lanes: int
+    weight_memory: str = "initialised"
 
     def __post_init__(self):
         if not 3 <= self.pixels <= 64:
@@ -41,9 +48,13 @@ class EngineConfig:
             )
         if not 1 <= self.lanes <= 16:
             raise ValueError(f"lanes must be 1..16, not {self.lanes}")
+        if self.weight_memory not in WEIGHT_MEMORIES:
+            raise ValueError(
+                f"weight_memory must be {' or '.join(WEIGHT_MEMORIES)}, not {self.weight_memory!r}"
+            )
 
     @classmethod
-    def parse(cls, text: str) -> "EngineConfig":
+    def parse(cls, text: str, weight_memory: str = "initialised") -> "EngineConfig":
         """Read "pixels,channels,lanes", e.g. "15,3,2"."""
         try:
             pixels, channels, lanes = (int(part) for part in text.split(","))
@@ -52,7 +63,7 @@ class EngineConfig:
                 "a shape is three whole numbers pixels,channels,lanes, for example "
                 f"15,3,2, not {text!r}"
             ) from None
-        return cls(pixels=pixels, channels=channels, lanes=lanes)
+        return cls(pixels=pixels, channels=channels, lanes=lanes, weight_memory=weight_memory)
 
     def __str__(self):
         return f"{self.pixels},{self.channels},{self.lanes}"

@@ -67,13 +67,16 @@ def main(
     preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    weight_memory: Annotated[
+        str, typer.Option(help="initialised, or loaded: empty until an image is loaded")
+    ] = "initialised",
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/verilog"),
 ) -> None:
     """Writes the Verilog of an engine, its weights image and a summary of both."""
     console = Console()
     try:
         model = preset(preset_name)
-        engine = EngineConfig.parse(shape) if shape else default_shape(model)
+        engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory)
         Geometry(model, engine)  # says what does not fit, before anything is built
         numbers = Weights.load(weights, model) if weights else default_weights(model)
         design = Rasca(model, engine, numbers)

@@ -91,8 +91,8 @@ class Loader(wiring.Component):
     ----------
     sections : sequence of Section
         At least one, with different names.
-    digest : int
-        Digest of the memories' first contents, 32 bits.
+    digest : int or None
+        Digest of the memories' first contents, 32 bits. None: they are empty until the first load.
 
     Attributes
     ----------
@@ -125,11 +125,11 @@ class Loader(wiring.Component):
     with ``load_last`` (an error) and begin again.
     """
 
-    def __init__(self, *, sections: Sequence[Section], digest: int):
+    def __init__(self, *, sections: Sequence[Section], digest: int | None):
         sections = tuple(sections)
         if not sections:
             raise ValueError("sections must be at least one")
-        if not 0 <= digest < 1 << 32:
+        if digest is not None and not 0 <= digest < 1 << 32:
             raise ValueError(f"digest must be 0..2**32 - 1, not {digest}")
         ports = {
             "idle": In(1),
@@ -137,8 +137,8 @@ class Loader(wiring.Component):
             "load_data": In(8),
             "load_last": In(1),
             "load_ready": Out(1),
-            "loaded": Out(1, init=1),
-            "weights_digest": Out(32, init=digest),
+            "loaded": Out(1, init=digest is not None),
+            "weights_digest": Out(32, init=digest or 0),
             "load_error": Out(1),
         }
         taken = {*ports, "sections", "digest"}

@@ -111,7 +111,10 @@ class RowEngine(wiring.Component):
         self.sequencer = WalkSequencer(plan)
         self.windows = Windows(plan)
         self.maps = StateSram(plan)
-        self.drain = Drain(plan, self.words["constants"])
+        # what the memories hold at power-up
+        full = plan.engine.weight_memory == "initialised"
+        first = self.words if full else dict.fromkeys(self.words)
+        self.drain = Drain(plan, first["constants"] or ())
         self.operands = Operands(plan)
         self.store = Store(plan)
         self.units = [
@@ -139,8 +142,8 @@ class RowEngine(wiring.Component):
             hidden=model.classifier_hidden,
             columns=model.n,
             bias_bits=image.CLASSIFIER_BIAS_BITS,
-            weights=self.words["classifier_weights"],
-            constants=self.words["classifier_constants"],
+            weights=first["classifier_weights"],
+            constants=first["classifier_constants"],
         )
         self.attention = (
             SpatialAttention(
@@ -156,11 +159,11 @@ class RowEngine(wiring.Component):
         self.weights = Memory(
             shape=8 * plan.engine.units,
             depth=plan.weight_words,
-            init=self.words["weights"],
+            init=first["weights"] or (),
             attrs=NO_COLLISION,
         )
         self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
-        self.loader = Loader(sections=self.sections, digest=self.digest)
+        self.loader = Loader(sections=self.sections, digest=self.digest if full else None)
         super().__init__(
             {
                 "pixel_valid": In(1),

@@ -317,6 +317,23 @@ def test_truncated_load_is_refused(engines):
     assert result.judge.end["load_error"] and result.judge.end["weights_digest"] == 0
 
 
+def test_empty_weight_memory():
+    """Memories that are empty at power-up: no frame before the first load, right ones after it."""
+    model = VARIANTS["none"]
+    shape = EngineConfig.parse(str(SHAPE), weight_memory="loaded")
+    weights = random_weights(model, 1)
+    engine = session.prepare(model, shape, weights, optimise="build")
+    images = pictures(model, 1)
+    schedule = camera.play(shots(images, even(engine)))
+    before = session.play(engine, schedule, [])
+    assert before.frames == [] and before.counts["dropped"] == 1
+    assert before.judge.end["weights_digest"] == 0
+    data, digest = load_of(engine, weights)
+    after = session.play(engine, schedule, session.golden_frames(golden(engine, images)), load=data)
+    assert after.difference is None and len(after.frames) == 1
+    assert after.judge.end["weights_digest"] == digest
+
+
 def sabotage(field, word, operation, change):
     """An engine whose program differs in one field."""
     model = VARIANTS["none"]
