@@ -139,8 +139,7 @@ def sweep(
                 Point(
                     tau=tau,
                     skip=skip,
-                    change=rates["accuracy"]
-                    - (points[0].accuracy if points else rates["accuracy"]),
+                    change=accuracy - (points[0].accuracy if points else accuracy),
                     mean_rows_used=rows,
                     macs_saved=1 - rows / config.row_groups,
                     **rates,

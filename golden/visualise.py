@@ -1,0 +1,446 @@
+"""The network at work (Fig. 5-7): what the state looks at, how sure it is, as the scan goes down.
+
+    python -m golden.visualise --image FILE -o DIR [--preset P] [--weights W.safetensors |
+        --checkpoint FILE [--calibrate DIR]] [--tau 0.99] [--skip 0.005]
+
+Writes scan.png (class activation map of every row group, person probability, where early
+termination stops), scan.gif (the same as it happens) and scan.json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+from rich.console import Console
+
+from golden.classifier import HIDDEN_LIMIT, HIDDEN_SCALE, SWISH_SCALE, threshold
+from golden.command_line import bad_input, check_probability, load_network
+from golden.config import ROWS_PER_GROUP, ModelConfig, preset
+from golden.conv_gru import STATE_SCALE
+from golden.images import load_image
+from golden.model import IntegerModel
+from golden.quantise import default_weights
+from golden.weights import Weights
+
+INK, FAINT, WARM, COOL = "#1d2433", "#9aa3b2", "#d1495b", "#2a6f97"
+_DPI = 130
+_LAST_MS, _FRAME_MS = 2500, 4200  # of the GIF: its last picture, and all others together
+
+
+def logit_difference(pooled: torch.Tensor, weights: Weights, n: int) -> torch.Tensor:
+    """logit1 - logit0 in float from p = mean + max over the n columns of H: [..., d] to [...].
+
+    The classifier of NETWORK.md, its integer weights put back on their real scales.
+    """
+    first, second = weights.layers["classifier.0"], weights.layers["classifier.1"]
+    hidden = len(first.bias)
+    step = STATE_SCALE / n  # of the integer p = sum + n * max
+    x = (pooled.double() / step) @ first.weight.reshape(hidden, -1).double().T + first.bias.double()
+    x = x / 2.0 ** first.shift.double() * HIDDEN_SCALE
+    x = x.clamp(-HIDDEN_LIMIT * HIDDEN_SCALE, (HIDDEN_LIMIT - 1) * HIDDEN_SCALE)
+    y = x * (x + 3).clamp(0, 6) / 6
+    logits = (y / SWISH_SCALE) @ second.weight.reshape(2, hidden).double().T + second.bias.double()
+    return (logits[..., 1] - logits[..., 0]) * weights.scales["logit"]
+
+
+def class_activation_map(states: np.ndarray, weights: Weights) -> np.ndarray:
+    """CAM_t[j] of Fig. 6 for integer states (T, d, n): (T, n), in float.
+
+    sum over c of g_c (H[c, j] / n + H[c, j] * [j is the first maximum of channel c]), where
+    g = d(logit1 - logit0) / dp at p_t. Warm (positive) columns speak for a person.
+    """
+    state = torch.as_tensor(np.asarray(states)).double() * STATE_SCALE
+    n = state.shape[-1]
+    pooled = (state.mean(dim=-1) + state.amax(dim=-1)).requires_grad_()
+    (slope,) = torch.autograd.grad(logit_difference(pooled, weights, n).sum(), pooled)
+    first_maximum = torch.zeros_like(state).scatter_(-1, state.argmax(dim=-1, keepdim=True), 1.0)
+    share = state / n + state * first_maximum
+    return (slope[..., None] * share).sum(dim=1).numpy()
+
+
+def probability(logit: np.ndarray | float) -> np.ndarray:
+    """Person probability of a real logit difference."""
+    return 1 / (1 + np.exp(-np.clip(np.asarray(logit, dtype=float), -500, 500)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan:
+    """One frame to draw.
+
+    image: (h, w, 3) bytes as the engine saw it.
+    states, logits: (T, d, n) and (T, 2) integers after each row group.
+    computed: row groups worked on; the others are drawn as not read or skipped.
+    """
+
+    name: str
+    image: np.ndarray
+    states: np.ndarray
+    logits: np.ndarray
+    computed: Sequence[int]
+    person: bool
+
+    @property
+    def last(self) -> int:
+        """The row group that decided."""
+        return max(self.computed)
+
+    def until(self, group: int) -> Scan:
+        """The same scan when no more than row groups 0..group had been read."""
+        return replace(self, computed=[t for t in self.computed if t <= group])
+
+
+class _Page:
+    """A figure on which axes are placed in inches from the lower left."""
+
+    def __init__(self, across: float, down: float) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.across, self.down = across, down
+        self.figure = Figure(figsize=(across, down), dpi=_DPI)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self.figure.set_facecolor("white")
+
+    def place(self, left: float, bottom: float, width: float, height: float) -> Any:
+        across, down = self.across, self.down
+        return self.figure.add_axes((left / across, bottom / down, width / across, height / down))
+
+    def pixels(self) -> Image.Image:
+        self.canvas.draw()
+        return Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3].copy())
+
+
+def _bare(axes: Any, height: int, width: int) -> None:
+    """Axes of a picture: no ticks, no frame."""
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _sure(scan: Scan, weights: Weights) -> np.ndarray:
+    """Person probability after each row group."""
+    return probability((scan.logits[:, 1] - scan.logits[:, 0]) * weights.scales["logit"])
+
+
+def _level(map_: np.ndarray, done: np.ndarray) -> np.ndarray:
+    """A class activation map as -1..1 of nearly its largest value in the row groups done."""
+    limit = max(1e-9, float(np.quantile(np.abs(map_[done]), 0.98)))
+    return np.clip(map_ / limit, -1, 1)
+
+
+def _draw_overlay(axes: Any, scan: Scan, level: np.ndarray) -> None:
+    """The photograph in grey with each row group's band coloured by the state at that moment."""
+    height, width = scan.image.shape[:2]
+    groups = len(scan.states)
+    depth = groups * ROWS_PER_GROUP
+    done = np.zeros(groups, dtype=bool)
+    done[list(scan.computed)] = True
+    grey = scan.image @ np.array([0.299, 0.587, 0.114]) / 255
+    back = np.repeat((0.30 + 0.62 * grey)[..., None], 3, axis=2)
+    unread = np.repeat(~done, ROWS_PER_GROUP)
+    back[:depth][unread] = 0.93 + 0.05 * back[:depth][unread]
+    axes.imshow(back, interpolation="lanczos", aspect="equal")
+    colour = _diverging(level)
+    colour[~done, :, 3] = 0
+    extent = (-0.5, width - 0.5, depth - 0.5, -0.5)
+    axes.imshow(colour, extent=extent, interpolation="nearest", aspect="equal")
+    _bare(axes, height, width)
+
+
+def _draw_curve(
+    axes: Any, scan: Scan, sure: np.ndarray, stop: float | None, skip: float | None
+) -> None:
+    """The person probability as the scan goes down, with the rules of early termination."""
+    height, groups, last = scan.image.shape[0], len(scan.states), scan.last
+    middle = (np.arange(groups) + 0.5) * ROWS_PER_GROUP - 0.5
+    shown, rows = sure[: last + 1], middle[: last + 1]
+    for side, shade in ((shown >= 0.5, WARM), (shown <= 0.5, COOL)):
+        axes.fill_betweenx(
+            rows, 0.5, shown, where=side, interpolate=True, color=shade, alpha=0.13, lw=0
+        )
+    axes.plot(shown, rows, color=INK, lw=1.8, solid_capstyle="round")
+    used = list(scan.computed)
+    axes.scatter(sure[used], middle[used], s=9, color=INK, zorder=3)
+    for rule, name in ((stop, "stop"), (skip, "skip next")):
+        if rule is None:
+            continue
+        shade = WARM if name == "stop" else COOL
+        axes.axvline(rule, color=shade, lw=1, ls=(0, (4, 2)))
+        axes.annotate(
+            name,
+            (rule, 0.03),
+            xytext=(-3 if rule > 0.5 else 3, 0),
+            textcoords="offset points",
+            xycoords=axes.get_xaxis_transform(),
+            color=shade,
+            fontsize=8,
+            rotation=90,
+            ha="right" if rule > 0.5 else "left",
+            va="bottom",
+        )
+    mark = WARM if scan.person else COOL
+    axes.scatter([sure[last]], [middle[last]], s=70, color=mark, zorder=4, clip_on=False)
+    axes.axvline(0.5, color=FAINT, lw=0.8)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100%"], fontsize=9)
+    axes.yaxis.tick_right()
+    ticks = np.linspace(0, groups, 7).astype(int)
+    axes.set_yticks(ticks * ROWS_PER_GROUP - 0.5, [str(tick) for tick in ticks], fontsize=9)
+    axes.yaxis.set_label_position("right")
+    axes.set_ylabel("row groups read", color=INK, fontsize=9)
+    axes.grid(True, color="#e6e9ef", lw=0.8)
+    axes.tick_params(length=0, colors=INK)
+    axes.tick_params(axis="y", pad=7)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _title(axes: Any, text: str, *, bold: bool = False, colour: str = INK) -> None:
+    weight = "bold" if bold else "normal"
+    axes.set_title(text, loc="left", fontsize=10.5, color=colour, pad=7, fontweight=weight)
+
+
+def _verdict(scan: Scan, sure: np.ndarray) -> str:
+    used, groups = len(scan.computed), len(scan.states)
+    word = "person" if scan.person else "no person"
+    after = f" after {used} of {groups}" if used < groups else ""
+    return f"{word}: {100 * sure[scan.last]:.1f} %{after}"
+
+
+def _draw_key(axes: Any) -> None:
+    """What the colours mean."""
+    axes.imshow(_diverging(np.linspace(-1, 1, 128)[None, :], floor=0.25), aspect="auto")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    text = {"transform": axes.transAxes, "va": "center", "fontsize": 8.5, "color": INK}
+    axes.text(-0.04, 0.5, "against a person", ha="right", **text)
+    axes.text(1.04, 0.5, "for a person", ha="left", **text)
+
+
+def draw(
+    path: Path,
+    scans: Sequence[Scan],
+    weights: Weights,
+    *,
+    stop: float | None = None,
+    skip: float | None = None,
+) -> None:
+    """Writes the PNG: a line of three panels for each scan.
+
+    The photograph; the class activation map over it, each row group's band coloured by the state
+    at that moment; and the person probability as the scan goes down. stop, skip: probabilities of
+    the early termination rules, drawn as lines.
+    """
+    height, width = scans[0].image.shape[:2]
+    # All in inches: three panels of the same height, so that rows line up across them.
+    wide, gap, margin, head, foot = 3.9, 0.22, 0.25, 0.5, 0.62
+    tall, narrow = wide * height / width, 2.7
+    page = _Page(
+        margin + 2 * wide + 2 * gap + 0.1 + narrow + 0.62,
+        len(scans) * (tall + head + 0.28) + foot - 0.1,
+    )
+    for line, scan in enumerate(scans):
+        groups, last = len(scan.states), scan.last
+        bottom = page.down - (line + 1) * (tall + head) - line * 0.28
+        photo = page.place(margin, bottom, wide, tall)
+        overlay = page.place(margin + wide + gap, bottom, wide, tall)
+        curve = page.place(margin + 2 * wide + 2 * gap + 0.1, bottom, narrow, tall)
+        photo.imshow(scan.image, interpolation="lanczos", aspect="equal")
+        _bare(photo, height, width)
+        map_ = class_activation_map(scan.states, weights)
+        _draw_overlay(overlay, scan, _level(map_, np.asarray(list(scan.computed))))
+        if last < groups - 1:
+            at = (last + 1) * ROWS_PER_GROUP - 0.5
+            for axes in (photo, overlay):
+                axes.axhline(at, color=WARM, lw=1.6)
+            overlay.text(
+                width / 2,
+                (at + height) / 2,
+                "not read",
+                color=FAINT,
+                ha="center",
+                va="center",
+                fontsize=11,
+            )
+        sure = _sure(scan, weights)
+        _draw_curve(curve, scan, sure, stop, skip)
+        _title(photo, scan.name, bold=True)
+        _title(overlay, "class activation, row group by row group")
+        _title(curve, _verdict(scan, sure), bold=True, colour=WARM if scan.person else COOL)
+    _draw_key(page.place(margin + wide + gap + 1.2, 0.2, 1.5, 0.09))
+    page.figure.savefig(path)
+
+
+def animate(
+    path: Path,
+    scan: Scan,
+    weights: Weights,
+    *,
+    stop: float | None = None,
+    skip: float | None = None,
+) -> None:
+    """Writes the GIF of one scan: a picture for each row group up to the one that decided."""
+    height, width = scan.image.shape[:2]
+    wide, gap, margin, head, foot = 3.9, 0.32, 0.2, 0.45, 0.55
+    tall, narrow = wide * height / width, 2.7
+    across = margin + wide + gap + narrow + 0.62
+    computed = np.asarray(list(scan.computed))
+    level = _level(class_activation_map(scan.states, weights), computed)
+    sure, groups = _sure(scan, weights), len(scan.states)
+    pages = []
+    for group in range(scan.last + 1):
+        now = scan.until(group)
+        page = _Page(across, tall + head + foot)
+        overlay = page.place(margin, foot, wide, tall)
+        curve = page.place(margin + wide + gap, foot, narrow, tall)
+        now = replace(now, person=bool(sure[now.last] > 0.5))
+        _draw_overlay(overlay, now, level)
+        _draw_curve(curve, now, sure, stop, skip)
+        ended = group == scan.last
+        at = (group + 1) * ROWS_PER_GROUP - 0.5
+        overlay.axhline(at, color=WARM if ended and at < height - 6 else INK, lw=1.6)
+        _title(overlay, f"row group {group + 1} of {groups}", bold=True)
+        if ended:
+            shade = WARM if scan.person else COOL
+            _title(curve, _verdict(scan, sure), bold=True, colour=shade)
+        else:
+            word = "" if group in now.computed else " (skipped)"
+            _title(curve, f"{100 * sure[now.last]:.0f} % person{word}")
+        _draw_key(page.place(margin + 1.2, 0.2, 1.5, 0.09))
+        pages.append(page.pixels())
+    # One palette for all pictures, from the last one: colours do not flicker.
+    palette = pages[-1].quantize(128, method=Image.Quantize.MEDIANCUT)
+    frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
+    times = [max(60, _FRAME_MS // groups)] * (len(frames) - 1) + [_LAST_MS]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
+
+
+def _diverging(level: np.ndarray, floor: float = 0.0) -> np.ndarray:
+    """Blue to red with opacity by strength, for levels -1..1: (..., 4)."""
+    warm, cool = np.array([0.86, 0.20, 0.18]), np.array([0.10, 0.42, 0.75])
+    strength = np.abs(level)
+    colour = np.empty((*level.shape, 4))
+    colour[..., :3] = np.where(level[..., None] > 0, warm, cool)
+    colour[..., 3] = floor + (0.82 - floor) * strength**0.8
+    return colour
+
+
+def scan_image(
+    name: str,
+    pixels: torch.Tensor,
+    weights: Weights,
+    config: ModelConfig,
+    *,
+    tau: float | None = None,
+    skip: float | None = None,
+) -> Scan:
+    """The integer model on one picture, uint8 [in_channels, h, w]; tau, skip: probabilities."""
+    scale = weights.scales["logit"]
+    result = IntegerModel(config, weights).run(
+        pixels[None],
+        stop_threshold=None if tau is None else threshold(tau, scale, up=True),
+        skip_threshold=None if skip is None else threshold(skip, scale, up=False),
+    )
+    return Scan(
+        name=name,
+        image=pixels.expand(3, -1, -1).permute(1, 2, 0).numpy(),
+        states=result.state[0].numpy(),
+        logits=result.logits[0].numpy(),
+        computed=result.computed[0].nonzero()[:, 0].tolist(),
+        person=bool(result.decision[0]),
+    )
+
+
+def summary(
+    whole: Scan, early: Scan, weights: Weights, tau: float | None, skip: float | None
+) -> dict[str, Any]:
+    """The contents of scan.json: probabilities to four decimals, the map as drawn."""
+    sure = _sure(whole, weights)
+    return {
+        "image": whole.name,
+        "decision": "person" if whole.person else "no_person",
+        "probability": [round(float(value), 4) for value in sure],
+        "class_activation_map": class_activation_map(whole.states, weights).round(4).tolist(),
+        "early_termination": {
+            "tau": tau,
+            "skip": skip,
+            "decision": "person" if early.person else "no_person",
+            "rows_used": len(early.computed),
+            "computed": list(early.computed),
+        },
+    }
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    image: Annotated[Path, typer.Option(help="picture file")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder to write to")],
+    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    weights_file: Annotated[Path | None, typer.Option("--weights", help="integer weights")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="float checkpoint")] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="folder of pictures for --checkpoint")
+    ] = None,
+    tau: Annotated[float, typer.Option(help="stop with person at this probability")] = 0.99,
+    skip: Annotated[
+        float | None, typer.Option(help="skip the next row group at or below this probability")
+    ] = None,
+) -> None:
+    """Draws what the network looks at, row group by row group."""
+    with bad_input():
+        config = preset(preset_name)
+        check_probability("tau", tau)
+        check_probability("skip", skip)
+        pixels = load_image(image, config)
+        with Console(stderr=True).status("weights"):
+            if weights_file is None and checkpoint is None:
+                if calibrate is not None:
+                    raise ValueError("--calibrate goes with --checkpoint")
+                weights = default_weights(config)
+            else:
+                weights = load_network(
+                    config,
+                    kind="int",
+                    weights=weights_file,
+                    checkpoint=checkpoint,
+                    calibrate=calibrate,
+                )
+        output.mkdir(parents=True, exist_ok=True)
+        with Console(stderr=True).status("drawing"):
+            whole = scan_image(image.name, pixels, weights, config)
+            early = scan_image(
+                "with early termination", pixels, weights, config, tau=tau, skip=skip
+            )
+            shorter = len(early.computed) < len(whole.computed)
+            scans = [whole, early] if shorter else [whole]
+            draw(output / "scan.png", scans, weights, stop=tau, skip=skip)
+            animate(output / "scan.gif", early, weights, stop=tau, skip=skip)
+        figures = summary(whole, early, weights, tau, skip)
+        (output / "scan.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    ending = f"stops after {len(early.computed)}" if shorter else "never stops early"
+    typer.echo(
+        f"{image.name}: {_verdict(whole, _sure(whole, weights))}; with tau {tau:g} {ending} of "
+        f"{config.row_groups} row groups. {output}/scan.png, scan.gif, scan.json"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(app())
