@@ -26,6 +26,7 @@ from hw.config import EngineConfig
 from sim import camera, runner, session
 
 FRAMES = 2
+MOST_UNITS = 8  # channel units: they are most of what is compiled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +54,12 @@ def case(seed: int) -> Case:
     rng = random.Random(seed)
     spatial = rng.choice(SPATIAL_VARIANTS)
     heads = rng.randint(1, 4)
-    width = rng.randint(16, 75)
+    width = rng.choice((rng.randint(16, 75), rng.randint(64, 120)))
     n = width // 16
     smallest = max(3, n) if spatial != "none" else 3  # a row of S is one word
-    pixels = rng.randint(smallest, smallest + 5)
+    pixels = rng.randint(smallest, smallest + rng.choice((1, 5)))
     lanes = rng.choice([count for count in range(1, 9) if _usable(count, heads)])
-    channels = rng.randint(1, min(pixels, 4 if lanes < 4 else 2))
+    channels = rng.randint(1, min(pixels, 4, max(1, MOST_UNITS // lanes)))
     d = rng.randint(2, 13)
     model = ModelConfig(
         name=f"fuzz{seed}",
