@@ -12,6 +12,8 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from golden.activation import KNOTS, SIGMOID_SCALE, TANH_SCALE, decode_unit
 from golden.attention import WEIGHT_SCALE, make_exp_table
 from golden.classifier import HIDDEN_SCALE, SWISH_SCALE
-from golden.config import ModelConfig
+from golden.config import PRESETS, ModelConfig
 from golden.conv_gru import STATE_SCALE
 from golden.float_model import FloatModel, calibrated_model
 from golden.images import calibration_images
@@ -36,6 +38,7 @@ _RELU_STAGES = (
     "projection.1",
 )
 _IMAGES_AT_ONCE = 8
+TRAINED = Path(__file__).with_name("default_weights")
 
 
 @contextlib.contextmanager
@@ -260,15 +263,45 @@ def quantise(
     model.eval()
     try:
         with _repeatable():
-            return _quantise(model, images, percentile, least_error)
+            return quantise_ranges(model, _ranges(model, images, percentile, least_error))
     finally:
         model.train(training)
 
 
-def _quantise(model: FloatModel, images: Tensor, percentile: float, least_error: bool) -> Weights:
+@torch.no_grad()
+def calibrate(model: FloatModel, images: Tensor, *, percentile: float = 100.0) -> dict[str, float]:
+    """Range of |value| of every stage by `scale_name`, in eval mode: for `quantise_ranges`."""
+    training = model.training
+    model.eval()
+    try:
+        with _repeatable():
+            return _ranges(model, images, percentile, False)
+    finally:
+        model.train(training)
+
+
+class LayerSource(NamedTuple):
+    """The real numbers behind one array layer, inputs in the integer model's order."""
+
+    weight: Tensor
+    bias: Tensor
+    input_scale: Tensor
+    input_zero: Tensor
+    output_scale: float
+
+
+def quantise_ranges(
+    model: FloatModel, ranges: Mapping[str, float], sources: dict[str, LayerSource] | None = None
+) -> Weights:
+    """Integer weights of a network in eval mode whose maps have these ranges.
+
+    Parameters
+    ----------
+    sources : dict or None
+        Filled with what each array layer was made of (with gradient, if that is on).
+    """
     config = model.config
     d, c = config.state_channels, config.head_channels[3]
-    ranges = _ranges(model, images, percentile, least_error)
     scales = {name: high / 255 for name, high in ranges.items() if name.endswith(_RELU_STAGES)}
     scales |= {"pixel": 1.0, "gru.state": STATE_SCALE, "gru.reset": STATE_SCALE}
     scales |= {"gru.update": 1 / 256, "classifier": HIDDEN_SCALE}
@@ -278,11 +311,20 @@ def _quantise(model: FloatModel, images: Tensor, percentile: float, least_error:
         """Quantise one layer; `parts`: (channels, scale, zero point) of each joined input."""
         while weight.dim() < 4:
             weight = weight.unsqueeze(2)  # 1-D kernels get one row
-        layers[name] = quantise_layer(
+        source = LayerSource(
             weight.double(),
             bias.double(),
-            input_scale=torch.cat([torch.full((k,), s, dtype=torch.float64) for k, s, _ in parts]),
-            input_zero=torch.cat([torch.full((k,), z, dtype=torch.float64) for k, _, z in parts]),
+            torch.cat([torch.full((k,), s, dtype=torch.float64) for k, s, _ in parts]),
+            torch.cat([torch.full((k,), z, dtype=torch.float64) for k, _, z in parts]),
+            output_scale,
+        )
+        if sources is not None:
+            sources[name] = source
+        layers[name] = quantise_layer(
+            source.weight.detach(),
+            source.bias.detach(),
+            input_scale=source.input_scale,
+            input_zero=source.input_zero,
             output_scale=output_scale,
             acc_bits=config.acc_bits,
             name=name,
@@ -346,7 +388,8 @@ def _quantise(model: FloatModel, images: Tensor, percentile: float, least_error:
     conv = model.cell.conv_h
     add("gru.candidate", conv.weight, conv.bias, [feature, state], TANH_SCALE)
 
-    found, scales["logit"] = _quantise_classifier(model, config)
+    with torch.no_grad():
+        found, scales["logit"] = _quantise_classifier(model, config)
     layers.update(found)
     weights = Weights(layers, KNOTS.clone(), exp_table, scales, config.digest, config.name)
     weights.check(config, "quantised weights")
@@ -375,12 +418,27 @@ def dequantise(
     return real
 
 
-def default_weights(config: ModelConfig, seed: int = 0) -> Weights:
-    """Weights of a seeded random network calibrated on scikit-image's photographs.
+def trained_weights(config: ModelConfig) -> Weights | None:
+    """The trained weights that come with Rasca, or None if there are none for `config`.
 
-    Not trained: its answers mean nothing, but every map is alive. Needs no file and no download;
-    the same call gives the same bytes.
+    The presets that have some: a file in ``golden/default_weights`` and a model card in docs/.
     """
+    for name, known in PRESETS.items():
+        path = TRAINED / f"{name}.safetensors"
+        if known.digest == config.digest and path.is_file():
+            return Weights.load(path, config)
+    return None
+
+
+def default_weights(config: ModelConfig, seed: int = 0) -> Weights:
+    """Trained weights where there are some (and `seed` is 0), else those of a random network.
+
+    The random network is seeded and calibrated on scikit-image's photographs: its answers mean
+    nothing, but every map is alive. No download; the same call gives the same bytes.
+    """
+    trained = trained_weights(config) if seed == 0 else None
+    if trained is not None:
+        return trained
     with _repeatable():
         images = calibration_images(config)
         return quantise(calibrated_model(config, images, seed), images)

@@ -1,0 +1,519 @@
+"""Training of the float network, then quantisation-aware training of the integer one.
+
+    python -m golden.train --preset P --data DATA --epochs N [--resume FILE]
+    torchrun --nproc-per-node 2 -m golden.train ...
+
+Writes ``last.pt`` (everything needed to resume) and ``log.jsonl`` after each epoch, at the end
+``final.pt`` (the released layout), ``curves.png`` and, with ``--quantised-epochs``,
+``weights.safetensors``. See docs/training.md.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.distributed as dist
+import typer
+from torch import Tensor
+
+from golden import cpu_heads
+from golden.command_line import bad_input, note, progress_bar
+from golden.config import ModelConfig, preset
+from golden.data import LARGER, Augmenter, Sample, held_out, load_any, read_pictures
+from golden.data import sampling_weights as make_weights
+from golden.float_model import FloatModel
+from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
+
+CACHE = Path("build/train/cache")
+_EVALUATED_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int
+        >= 1; an epoch is one draw of as many pictures as the training part has.
+    batch : int
+        >= 2, pictures of one step, all processes together.
+    learning_rate : float
+        > 0, at the end of the warm-up; then half a cosine to 0.
+    warmup : float
+        0..0.5, part of all steps.
+    weight_decay : float
+        >= 0, of AdamW, for weights (not for biases and batch norm).
+    confidence : {'proposed', 'trivial', 'none'}
+        Labels of the confidence term.
+    alpha : float
+        >= 0, weight of that term.
+    dropout : float
+        0 to below 1.
+    held_out : float
+        0 to below 1, validation part of every origin.
+    seed : int
+    """
+
+    epochs: int
+    batch: int = 64
+    learning_rate: float = 3e-3
+    warmup: float = 0.04
+    weight_decay: float = 0.02
+    confidence: str = "proposed"
+    alpha: float = ALPHA
+    dropout: float = 0.05
+    held_out: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch", 2)):
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} must be at least {low}, not {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
+        if not 0 <= self.warmup <= 0.5:
+            raise ValueError(f"warmup must be 0..0.5, not {self.warmup}")
+        for name in ("weight_decay", "alpha"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+        for name in ("dropout", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 0 to below 1, not {getattr(self, name)}")
+        check_confidence_labels(self.confidence)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of step 0..steps-1."""
+        rising = max(1, round(self.warmup * steps))
+        if step < rising:
+            return self.learning_rate * (step + 1) / rising
+        return (
+            self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+        )
+
+
+# ---- processes ----
+
+
+def processes() -> tuple[int, int]:
+    """(rank, count) of this process; (0, 1) without torchrun."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def join_processes() -> None:
+    """Join the others if torchrun started this process."""
+    if "RANK" in os.environ and not dist.is_initialized():
+        dist.init_process_group("gloo")
+
+
+def _average(tensors: list[Tensor]) -> None:
+    """The mean over all processes, in place, in one message."""
+    _, count = processes()
+    if count == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= count
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+# ---- network ----
+
+
+@torch.no_grad()
+def initial_model(config: ModelConfig, dropout: float, seed: int) -> FloatModel:
+    """A fresh network whose GRU remembers 1 to T row groups.
+
+    PyTorch's own start makes every update gate 1/2: half of the state is lost with each row group,
+    and a person in the upper part of the picture cannot be learned from the last state.
+    """
+    torch.manual_seed(seed)
+    model = FloatModel(config, dropout)
+    bias = model.cell.conv_update.bias
+    bias.copy_(torch.log(1 + (config.row_groups - 1) * torch.rand(bias.shape)))
+    return model
+
+
+def _signed(images: Tensor) -> Tensor:
+    """Whole floats 0..255 to signed pixels."""
+    return images - 127 - (images >= 128).to(images.dtype)
+
+
+@torch.no_grad()
+def answers(model: FloatModel, images: Tensor) -> Tensor:
+    """Logit difference of the last row group, [N], of uint8 pictures, in eval mode."""
+    training = model.training
+    model.eval()
+    parts = [model(part).logits[:, -1] for part in images.split(_EVALUATED_AT_ONCE)]
+    model.train(training)
+    logits = torch.cat(parts)
+    return logits[:, 1] - logits[:, 0]
+
+
+def by_origin(samples: list[Sample], differences: Tensor) -> dict[str, dict[str, float]]:
+    """Accuracy of each origin and of ``all``: share right, of each label, their mean, counts."""
+    table = {}
+    for origin in [*sorted({sample.origin for sample in samples}), None]:
+        rights: dict[int, list[bool]] = {0: [], 1: []}
+        for sample, difference in zip(samples, differences.tolist(), strict=True):
+            if origin is None or sample.origin == origin:
+                rights[sample.label].append((difference > 0) == bool(sample.label))
+        row: dict[str, float] = {"images": len(rights[0]) + len(rights[1])}
+        row["accuracy"] = sum(map(sum, rights.values())) / row["images"]
+        for label, found in rights.items():
+            if found:
+                row[f"label{label}"] = sum(found) / len(found)
+        shares = [row[key] for key in ("label0", "label1") if key in row]
+        row["balanced"] = sum(shares) / len(shares)
+        table["all" if origin is None else origin] = row
+    return table
+
+
+# ---- checkpoints ----
+
+
+def save_checkpoint(path: Path, model: FloatModel, **more: Any) -> None:
+    """Write the released layout (``state_dict``) and `more`, whole or not at all."""
+    part = path.with_suffix(".part")
+    torch.save({"state_dict": model.state_dict(), **more}, part)
+    part.replace(path)
+
+
+def _resume(path: Path, config: ModelConfig, options: TrainConfig) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        raise ValueError(f"{path}: not a PyTorch checkpoint ({type(error).__name__})") from error
+    wanted = {"state_dict", "optimizer", "epoch", "digest", "options", "random"}
+    if not isinstance(found, dict) or not wanted <= set(found):
+        raise ValueError(f"{path}: no checkpoint to resume from (last.pt of a training run)")
+    if found["digest"] != config.digest:
+        raise ValueError(f"{path}: made for another network than {config.name}")
+    for key, value in asdict(options).items():
+        if found["options"].get(key) != value:
+            old = found["options"].get(key)
+            raise ValueError(f"{path}: {key} was {old} in that run, not {value}")
+    return found
+
+
+# ---- training ----
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Samples with their pictures of both sizes and which ones are the validation part."""
+
+    samples: list[Sample]
+    larger: Tensor
+    exact: Tensor
+    held_out: Tensor
+
+    @classmethod
+    def read(
+        cls,
+        samples: list[Sample],
+        config: ModelConfig,
+        share: float | Mapping[str, float],
+        cache: Path | None = CACHE,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Data:
+        """Decode once (kept in `cache`)."""
+        wider = replace(
+            config,
+            image_height=round(config.image_height * LARGER),
+            image_width=round(config.image_width * LARGER),
+        )
+        return cls(
+            samples,
+            read_pictures(samples, wider, cache, progress),
+            read_pictures(samples, config, cache, progress),
+            held_out(samples, share),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """Means over one epoch, and the validation table (empty without a validation part)."""
+
+    epoch: int
+    loss: float
+    classification: float
+    confidence: float
+    accuracy: float
+    rate: float
+    seconds: float
+    validation: dict[str, dict[str, float]]
+
+
+def fit(
+    config: ModelConfig,
+    data: Data,
+    options: TrainConfig,
+    folder: Path,
+    *,
+    cells: Mapping[str, Any] | None = None,
+    resume: Path | None = None,
+    start: FloatModel | None = None,
+    stop_after: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Epoch]:
+    """Train; yields after each epoch and leaves ``last.pt`` and ``log.jsonl`` in `folder`.
+
+    With several processes each one draws its own part of every batch and gradients are averaged;
+    batch norm uses each process's own statistics, its running ones are averaged once an epoch.
+
+    Parameters
+    ----------
+    cells : mapping or None
+        For `sampling_weights`.
+    resume : path or None
+        A ``last.pt`` of the same run; the same number of processes gives the same result as if it
+        had not stopped.
+    start : FloatModel or None
+        Begin with this network instead of a fresh one.
+    stop_after : int or None
+        Leave after that epoch, schedule unchanged (for tests, or to go on later).
+
+    Raises
+    ------
+    ValueError
+        Fewer than one picture of each label, a checkpoint of another run, or a loss that is not
+        finite.
+    """
+    rank, count = processes()
+    if options.batch % count:
+        raise ValueError(f"batch must be a multiple of {count} processes, not {options.batch}")
+    model = initial_model(config, options.dropout, options.seed) if start is None else start
+    decay = [p for p in model.parameters() if p.dim() > 1]
+    rest = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [
+        {"params": decay, "weight_decay": options.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=options.learning_rate)
+    generator = torch.Generator().manual_seed(options.seed * 1000 + rank)
+    torch.manual_seed(options.seed * 1000 + rank)  # dropout
+    first = 1
+    if resume is not None:
+        found = _resume(resume, config, options)
+        model.load_state_dict(found["state_dict"])
+        optimiser.load_state_dict(found["optimizer"])
+        first = found["epoch"] + 1
+        own, dropout = found["random"][rank] if rank < len(found["random"]) else (None, None)
+        if own is not None:
+            generator.set_state(own)
+            torch.set_rng_state(dropout)
+    weights = make_weights(data.samples, ~data.held_out, cells)
+    augmenter = Augmenter(data.samples, data.larger, data.exact)
+    validation = data.held_out.nonzero().flatten()
+    steps = max(1, int((~data.held_out).sum()) // options.batch)
+    forward = cpu_heads.training_forward(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "log.jsonl"
+    if rank == 0 and resume is None:
+        log.write_text("")
+    model.train()
+    for epoch in range(first, options.epochs + 1):
+        begun, sums = time.monotonic(), torch.zeros(4)
+        for step in range(steps):
+            at = (epoch - 1) * steps + step
+            rate = options.rate(at, options.epochs * steps)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            share = options.batch // count
+            index = torch.multinomial(weights, share, replacement=True, generator=generator)
+            images, labels = augmenter.batch(index, generator)
+            logits, confidence = forward(_signed(images))
+            loss = rascanet_loss(
+                logits, confidence, labels, kind=options.confidence, alpha=options.alpha
+            )
+            if not bool(torch.isfinite(loss.total)):
+                raise ValueError(f"the loss is not finite in epoch {epoch}: learning_rate too high")
+            optimiser.zero_grad()
+            loss.total.backward()
+            _average([p.grad for p in model.parameters() if p.grad is not None])
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+            optimiser.step()
+            right = (logits[:, -1].argmax(dim=1) == labels).float().mean()
+            values = (loss.total, loss.classification, loss.confidence, right)
+            sums += torch.stack([value.detach().float() for value in values])
+            if progress is not None:
+                progress(at + 1, options.epochs * steps)
+        sums /= steps
+        _average([sums, *(b for b in model.buffers() if b.is_floating_point())])
+        table = {}
+        if rank == 0 and len(validation):
+            kept = [data.samples[i] for i in validation.tolist()]
+            table = by_origin(kept, answers(model, data.exact[validation]))
+        result = Epoch(
+            epoch=epoch,
+            loss=float(sums[0]),
+            classification=float(sums[1]),
+            confidence=float(sums[2]),
+            accuracy=float(sums[3]),
+            rate=rate,
+            seconds=time.monotonic() - begun,
+            validation=table,
+        )
+        states = [(generator.get_state(), torch.get_rng_state())]
+        if count > 1:
+            states = [None] * count
+            dist.all_gather_object(states, (generator.get_state(), torch.get_rng_state()))
+        if rank == 0:
+            with log.open("a") as file:
+                file.write(json.dumps(asdict(result)) + "\n")
+            save_checkpoint(
+                folder / "last.pt",
+                model,
+                optimizer=optimiser.state_dict(),
+                epoch=epoch,
+                digest=config.digest,
+                options=asdict(options),
+                random=[tuple(state) for state in states],
+            )
+        yield result
+        if epoch == stop_after:
+            return
+    if rank == 0:
+        save_checkpoint(folder / "final.pt", model)
+
+
+def draw_curves(log: Path, path: Path, title: str) -> None:
+    """Loss and accuracy over the epochs of a ``log.jsonl``, as one picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    epochs = [row["epoch"] for row in rows]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for key in ("loss", "classification"):
+        left.plot(epochs, [row[key] for row in rows], label=key)
+    left.set(xlabel="epoch", title=f"{title}: loss")
+    right.plot(epochs, [row["accuracy"] for row in rows], label="training, augmented")
+    tested = [row for row in rows if row["validation"]]
+    for origin in sorted({name for row in tested for name in row["validation"]}):
+        points = [(r["epoch"], r["validation"][origin]["balanced"]) for r in tested]
+        style = {"color": "black", "linewidth": 2} if origin == "all" else {"linewidth": 0.8}
+        right.plot(*zip(*points, strict=True), label=f"{origin} (labels balanced)", **style)
+    right.set(xlabel="epoch", ylim=(0, 1), title="accuracy")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=7)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+# ---- command line ----
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def read_cells(path: Path | None) -> dict[str, list[float]] | None:
+    """Origin to [mass of label 0, mass of label 1], from a JSON file."""
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text())
+        return {str(o): [float(mass[0]), float(mass[1])] for o, mass in found.items()}
+    except OSError:
+        raise ValueError(f"{path}: no such file") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise ValueError(f"{path}: not a table of origin to two masses ({error})") from error
+
+
+@app.command()
+def main(
+    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, or COCO .json")] = "",
+    images: Annotated[str | None, typer.Option(help="pictures of a COCO .json")] = None,
+    epochs: Annotated[int, typer.Option()] = 60,
+    resume: Annotated[Path | None, typer.Option(help="last.pt of a run to go on with")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
+    batch: Annotated[int, typer.Option()] = 64,
+    learning_rate: Annotated[float, typer.Option()] = 3e-3,
+    confidence: Annotated[str, typer.Option(help="proposed, trivial or none")] = "proposed",
+    alpha: Annotated[float, typer.Option()] = ALPHA,
+    held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.1,
+    cells: Annotated[Path | None, typer.Option(help="JSON: origin to two masses")] = None,
+    quantised_epochs: Annotated[int, typer.Option(help="quantisation-aware, afterwards")] = 0,
+    seed: Annotated[int, typer.Option()] = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
+) -> None:
+    """Trains a network."""
+    with bad_input():
+        config = preset(preset_name)
+        if not data:
+            raise ValueError("give --data: a folder with labels.csv, a VOC folder, a COCO .json")
+        options = TrainConfig(
+            epochs=epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            confidence=confidence,
+            alpha=alpha,
+            held_out=held,
+            seed=seed,
+        )
+        folder = Path("build/train") / preset_name if output is None else output
+        masses = read_cells(cells)
+        if resume is not None:
+            _resume(resume, config, options)  # before the pictures are read
+        join_processes()
+        rank, _ = processes()
+        if rank and dist.is_initialized():
+            dist.barrier()  # the first process fills the cache
+        with progress_bar("pictures") as bar:
+            task = bar.add_task("reading", total=None)
+            read = Data.read(
+                load_any(data, images, skip_bad=skip_bad),
+                config,
+                options.held_out,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        if not rank and dist.is_initialized():
+            dist.barrier()
+        with progress_bar("steps") as bar:
+            task = bar.add_task("training", total=None)
+            rounds = fit(
+                config,
+                read,
+                options,
+                folder,
+                cells=masses,
+                resume=resume,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+            for result in rounds:
+                if rank == 0:
+                    right = result.validation.get("all", {}).get("balanced", float("nan"))
+                    note(
+                        f"epoch {result.epoch} of {epochs}: loss {result.loss:.4f}, accuracy "
+                        f"{result.accuracy:.3f}, validation {right:.3f} (labels balanced), "
+                        f"{result.seconds:.0f} s"
+                    )
+        if rank == 0:
+            draw_curves(folder / "log.jsonl", folder / "curves.png", config.name)
+            typer.echo(f"{folder / 'final.pt'}: {config.name} after {epochs} epochs")
+            if quantised_epochs:
+                from golden.quantised_training import finish
+
+                finish(config, read, folder, quantised_epochs, masses)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

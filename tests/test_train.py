@@ -1,0 +1,241 @@
+"""Training on tiny data that the tests make: fast kernels, schedule, resuming, two processes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from golden import cpu_heads
+from golden.config import ModelConfig, preset
+from golden.data import Sample
+from golden.float_model import FloatModel, load_checkpoint
+from golden.train import (
+    Data,
+    TrainConfig,
+    by_origin,
+    draw_curves,
+    fit,
+    initial_model,
+    read_cells,
+)
+
+CONFIG = ModelConfig(
+    name="tiny",
+    image_height=20,
+    image_width=32,
+    heads=2,
+    head_channels=(2, 3, 4, 5),
+    state_channels=8,
+)
+OPTIONS = TrainConfig(epochs=4, batch=16, learning_rate=0.01, held_out=0.25)
+
+
+def made(count=64, seed=0):
+    """Pictures that are light (a person, say) or dark."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = [index % 2 for index in range(count)]
+    light = torch.tensor(labels)[:, None, None, None] * 90
+
+    def pictures(height, width):
+        noise = torch.randint(0, 160, (count, 3, height, width), generator=generator)
+        return (noise + light).to(torch.uint8)
+
+    samples = [
+        Sample(path=Path(f"{index}.png"), label=label, origin="ab"[index // 4 % 2])
+        for index, label in enumerate(labels)
+    ]
+    held = torch.arange(count) % 4 < 2
+    held &= torch.arange(count) % 16 < 8
+    return Data(samples, pictures(28, 44), pictures(20, 32), held)
+
+
+@pytest.mark.parametrize("size", ["tiny", "odd", "vww_105x120", "vww_210x240"])
+def test_fast_forward_is_the_float_model(size):
+    """Logits, confidence, all gradients and batch norm's statistics, in training."""
+    config = CONFIG
+    if size == "odd":  # odd widths (a column is dropped), more channels than a tile, 1 colour
+        config = replace(
+            CONFIG, image_height=42, image_width=52, head_channels=(7, 12, 13, 17), in_channels=1
+        )
+    elif size != "tiny":
+        config = preset(size)
+    batch = 16
+    torch.manual_seed(1)
+    slow = FloatModel(config, dropout=0.0).train()
+    fast = FloatModel(config, dropout=0.0).train()
+    fast.load_state_dict(slow.state_dict())
+    shape = (batch, config.in_channels, config.image_height, config.image_width)
+    pixels = torch.nn.functional.avg_pool2d(torch.randint(-127, 128, shape).float(), 3, 1, 1)
+    wanted = slow(pixels)
+    (wanted.logits.square().mean() + wanted.confidence.mean()).backward()
+    logits, confidence = cpu_heads.training_forward(fast)(pixels)
+    (logits.square().mean() + confidence.mean()).backward()
+    # float32 sums in another order, over up to 42 steps of the recurrence
+    torch.testing.assert_close(logits, wanted.logits, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(confidence, wanted.confidence, rtol=1e-3, atol=1e-4)
+    for (name, one), other in zip(slow.named_parameters(), fast.parameters(), strict=True):
+        error = (one.grad - other.grad).abs().max()
+        assert error <= 5e-3 * one.grad.abs().max() + 1e-5, name
+    for (name, one), other in zip(slow.named_buffers(), fast.buffers(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, msg=name)
+    slow.eval(), fast.eval()
+    with torch.no_grad():
+        logits, _ = cpu_heads.training_forward(fast)(pixels)
+        torch.testing.assert_close(logits, slow(pixels).logits, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [dict(spatial_attention="full"), dict(channel_attention=False)])
+def test_other_networks_run_in_pytorch(change):
+    config = replace(CONFIG, **change)
+    assert not cpu_heads.supported(config)
+    model = FloatModel(config).eval()
+    pixels = torch.zeros(4, 3, 20, 32)
+    logits, confidence = cpu_heads.training_forward(model)(pixels)
+    assert torch.equal(logits, model(pixels).logits) and confidence.shape == (4, 4)
+
+
+def test_training_learns_and_writes(tmp_path):
+    rounds = list(fit(CONFIG, made(), replace(OPTIONS, epochs=12), tmp_path))
+    assert rounds[-1].loss < rounds[0].loss
+    assert rounds[-1].validation["all"]["balanced"] > 0.85
+    assert set(rounds[-1].validation) == {"a", "b", "all"}
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 13))
+    model = load_checkpoint(tmp_path / "final.pt", CONFIG)
+    assert isinstance(model, FloatModel)
+    draw_curves(tmp_path / "log.jsonl", tmp_path / "curves.png", "tiny")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def states(folder):
+    return torch.load(folder / "final.pt", weights_only=True)["state_dict"]
+
+
+def test_resuming_gives_the_same_network(tmp_path):
+    torch.set_num_threads(1)  # sums over threads may come in another order
+    list(fit(CONFIG, made(), OPTIONS, tmp_path / "whole"))
+    list(fit(CONFIG, made(), OPTIONS, tmp_path / "parts", stop_after=2))
+    assert not (tmp_path / "parts" / "final.pt").exists()
+    again = fit(CONFIG, made(), OPTIONS, tmp_path / "parts", resume=tmp_path / "parts" / "last.pt")
+    assert [result.epoch for result in again] == [3, 4]
+    whole, parts = states(tmp_path / "whole"), states(tmp_path / "parts")
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    assert len((tmp_path / "parts" / "log.jsonl").read_text().splitlines()) == 4
+
+
+def test_resume_errors(tmp_path):
+    data = made()
+    list(fit(CONFIG, data, OPTIONS, tmp_path, stop_after=1))
+    last = tmp_path / "last.pt"
+
+    def refused(config, options, path):
+        list(fit(config, data, options, tmp_path / "x", resume=path))
+
+    with pytest.raises(ValueError, match="absent.pt: no such file"):
+        refused(CONFIG, OPTIONS, tmp_path / "absent.pt")
+    with pytest.raises(ValueError, match="alpha was 0.05 in that run, not 0.1"):
+        refused(CONFIG, replace(OPTIONS, alpha=0.1), last)
+    with pytest.raises(ValueError, match="made for another network than tiny"):
+        refused(replace(CONFIG, state_channels=9), OPTIONS, last)
+    torch.save({"state_dict": {}}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match="no checkpoint to resume from"):
+        refused(CONFIG, OPTIONS, tmp_path / "other.pt")
+    (tmp_path / "text.pt").write_text("no")
+    with pytest.raises(ValueError, match="not a PyTorch checkpoint"):
+        refused(CONFIG, OPTIONS, tmp_path / "text.pt")
+
+
+@pytest.mark.parametrize("kind", ["proposed", "trivial", "none"])
+def test_losses_train(kind, tmp_path):
+    [result] = fit(CONFIG, made(), replace(OPTIONS, epochs=1, confidence=kind), tmp_path)
+    assert (result.confidence > 0) == (kind != "none")
+
+
+def test_two_processes_keep_one_network(tmp_path):
+    """torchrun with two processes: equal networks, gradients averaged, one log."""
+    script = tmp_path / "both.py"
+    root = Path(__file__).resolve().parents[1]
+    script.write_text(
+        f"""import sys; sys.path.insert(0, {str(root)!r})
+import torch, torch.distributed as dist
+from pathlib import Path
+from golden.train import fit, join_processes, initial_model
+from tests.test_train import CONFIG, OPTIONS, made
+torch.set_num_threads(1)
+join_processes()
+model = initial_model(CONFIG, 0.05, 0)
+for result in fit(CONFIG, made(), OPTIONS, Path(sys.argv[1]), start=model):
+    pass
+flat = torch.cat([p.detach().flatten() for p in model.parameters()])
+found = [torch.empty_like(flat) for _ in range(2)]
+dist.all_gather(found, flat)
+assert dist.get_world_size() == 2 and torch.equal(*found)
+dist.destroy_process_group()
+"""
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", str(script), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len((tmp_path / "out" / "log.jsonl").read_text().splitlines()) == OPTIONS.epochs
+    load_checkpoint(tmp_path / "out" / "final.pt", CONFIG)
+
+
+def test_fresh_networks_remember():
+    update = initial_model(CONFIG, 0.0, 0).cell.conv_update.bias
+    assert update.min() >= 0 and update.max() > 0.5
+    same = initial_model(CONFIG, 0.0, 0).cell.conv_update.bias
+    assert torch.equal(update, same)
+
+
+def test_schedule():
+    options = TrainConfig(epochs=1, learning_rate=1.0, warmup=0.1)
+    rates = [options.rate(step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5) and rates[99] < 0.01
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_table_by_origin():
+    data = made(8)
+    right = torch.tensor([1.0 if s.label else -1.0 for s in data.samples])
+    right[0] = 1.0  # a picture of origin a and label 0
+    table = by_origin(data.samples, right)
+    assert table["b"] == dict(images=4, accuracy=1.0, label0=1.0, label1=1.0, balanced=1.0)
+    assert table["a"]["label0"] == 0.5 and table["all"]["accuracy"] == 7 / 8
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (dict(epochs=0), "epochs must be at least 1, not 0"),
+        (dict(batch=1), "batch must be at least 2, not 1"),
+        (dict(learning_rate=0), "learning_rate must be positive, not 0"),
+        (dict(warmup=0.6), "warmup must be 0..0.5, not 0.6"),
+        (dict(alpha=-1), "alpha must be at least 0, not -1"),
+        (dict(weight_decay=-1), "weight_decay must be at least 0, not -1"),
+        (dict(dropout=1), "dropout must be 0 to below 1, not 1"),
+        (dict(held_out=1), "held_out must be 0 to below 1, not 1"),
+        (dict(confidence="x"), "confidence labels must be one of"),
+    ],
+)
+def test_options(change, rule):
+    with pytest.raises(ValueError, match=rule):
+        replace(OPTIONS, **change)
+
+
+def test_cells_file(tmp_path):
+    path = tmp_path / "cells.json"
+    path.write_text('{"a": [1, 2]}')
+    assert read_cells(path) == {"a": [1.0, 2.0]} and read_cells(None) is None
+    with pytest.raises(ValueError, match="absent.json: no such file"):
+        read_cells(tmp_path / "absent.json")
+    for text in ("[1]", '{"a": 1}', '{"a": [1]}', "{"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match="not a table of origin to two masses"):
+            read_cells(path)
