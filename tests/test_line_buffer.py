@@ -1,0 +1,345 @@
+# amaranth: UnusedElaboratable=no
+"""hw/line_buffer.py: rows as golden.line_buffer stores them, and every way in which a frame ends."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from golden.config import ModelConfig
+from golden.line_buffer import to_signed
+from hw import timing
+from hw.config import EngineConfig
+from hw.line_buffer import LineBuffer, Status
+from hw.program import compile_program
+from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
+
+BASE = ModelConfig(name="lines", image_height=11, image_width=17, heads=1,
+                   head_channels=(1, 1, 1, 1), state_channels=2)
+KINDS = {  # model, shape: 1, 2, 4 banks; colour and grey; nothing divides the width, or all do
+    "colour": (BASE, "4,1,1"),
+    "grey": (replace(BASE, image_width=23, in_channels=1, image_height=15), "5,1,2"),
+    "four": (replace(BASE, image_width=16, image_height=9), "3,1,4"),
+    "exact": (replace(BASE, image_width=16, in_channels=1), "4,1,2"),
+}
+READ = 1 + timing.MEMORY  # cycles from a read address to its word
+
+
+def plan_of(kind):
+    model, shape = KINDS[kind]
+    return compile_program(model, EngineConfig.parse(shape))
+
+
+class Frames:
+    """What the line buffer's documentation says, cycle by cycle (no memory, no words).
+
+    `look` tells the outputs of a cycle, `step` goes on to the next one.
+    """
+
+    def __init__(self, plan):
+        self.pixels, self.width = plan.engine.pixels, plan.model.image_width
+        self.frame_rows = 5 * plan.model.row_groups
+        self.receiving = self.waiting = self.current = False
+        self.received = self.column = self.rows = self.cycle = 0
+        self.counts = Counter()
+        self.visible = []            # cycles at which a complete row counts
+        # of row_delay, a cycle passed before the pixel was seen here and one for the next state;
+        # the engine's flag and the step itself come after `rows`
+        self.delay = plan.row_delay - 2 - 2
+        self.content = []            # rows of the frame being received: width x colours
+
+    def look(self, pixel, engine):
+        """Faults of this cycle, by the pixel that came a cycle ago."""
+        valid, sof, eol, end, colours = pixel
+        found = Counter()
+        self.starting = valid and sof
+        self.accept = self.starting and engine["enable"] and (not self.waiting or self.receiving)
+        if self.starting and self.receiving:
+            found[Status.RESTART] += 1
+        inside = valid and (self.accept if sof else self.receiving)
+        column = 0 if sof else self.column
+        last = column == self.width - 1
+        self.row_done = False
+        if inside and eol != last:
+            found[Status.LINE] += 1
+        elif inside and (last or column % self.pixels == self.pixels - 1):
+            row = 0 if sof else self.received
+            if self.current and not sof:
+                free = row < engine["released"] + 5
+            elif engine["busy"]:        # the row's slot holds the engine's frame's last rows
+                free = self.frame_rows - 5 + row < engine["released"]
+            else:
+                free = row < 5
+            if not free:
+                found[Status.OVERRUN] += 1
+            self.row_done = free and last
+        bad = Status.LINE in found or Status.OVERRUN in found
+        if end and self.receiving and not self.starting and not bad:
+            found[Status.TRUNCATED] += 1
+        self.found, self.inside, self.next_column = found, inside, column + 1
+        status = next((s for s in (Status.RESTART, Status.OVERRUN, Status.LINE, Status.TRUNCATED)
+                       if s in found), None)
+        return status
+
+    def step(self, pixel, engine):
+        """To the next cycle."""
+        self.cycle += 1
+        for status, number in self.found.items():
+            self.counts[status] += number
+        self.counts[Status.OK] += bool(self.starting and not self.accept)
+        bad = any(s in self.found for s in (Status.LINE, Status.OVERRUN, Status.TRUNCATED))
+        if self.visible and self.visible[0] == self.cycle:
+            self.visible.pop(0)
+            self.rows += 1
+        if self.starting:
+            if self.receiving and not self.current:
+                self.waiting = False
+            self.receiving = self.accept
+            if self.accept:
+                self.waiting, self.current = True, False
+                self.received = self.column = self.rows = 0
+                self.visible, self.content = [], [[]]
+        if self.inside:
+            self.column = self.next_column
+            self.content[-1].append(pixel[4])
+        if self.row_done:
+            self.column = 0
+            self.received += 1
+            self.visible.append(self.cycle + self.delay)
+            self.content.append([])
+            if self.received == self.frame_rows:
+                self.receiving = False
+        if bad:
+            self.receiving = False
+            if not self.current:
+                self.waiting = False
+        if engine["stop"] and self.current and not self.starting:
+            self.receiving = False
+        if engine["done"] and not (self.accept and self.starting):
+            self.current = False
+        if engine["take"]:
+            self.waiting, self.current = False, True
+
+
+def camera(plan, source, faults: bool, tight: bool = False):
+    """Pixels without end: (valid, sof, eol, end, colours), frame after frame.
+
+    Gaps inside some of the frames and between all; rows beyond the last group; every fault.
+    tight: a pixel a cycle even where a row's last word has fewer pixels than there are colours.
+    """
+    model = plan.model
+    short = model.image_width % plan.engine.pixels
+    breath = model.in_channels - short if 0 < short < model.in_channels and not tight else 0
+
+    def noise():
+        return 0, source.getrandbits(1), source.getrandbits(1), 0, (source.getrandbits(8),) * 3
+
+    for number in range(10**9):
+        fault = source.choice(["", "", "", "short", "long", "end", "restart", "leave", "sof",
+                               "badsof"])
+        if not faults or number % 7 < 2:
+            fault = ""
+        total = model.image_width * model.image_height
+        place = source.randrange(1, model.image_width * 5 * model.row_groups)
+        gaps = source.choice([0, 0, 0.1, 0.5])
+        for index in range(total):
+            while source.random() < gaps:
+                yield noise()
+            column = index % model.image_width
+            eol = column == model.image_width - 1
+            sof = index == 0
+            for _ in range(breath if eol else 0):
+                yield noise()
+            if fault == "short" and index == place and not eol:
+                eol = True
+            if fault == "long" and index >= place:
+                eol = False
+            colours = tuple(source.choice([0, 127, 128, 255, source.getrandbits(8)])
+                            for _ in range(3))
+            if fault == "restart" and index == place:
+                break                       # the next frame's sof comes inside this one
+            if fault == "end" and index == place:
+                yield 0, 0, 0, 1, colours
+                break
+            if fault == "leave" and index == place:
+                for _ in range(40):
+                    yield noise()
+                break
+            if fault == "sof" and index == place:  # of a frame that never goes on
+                sof = True
+            if fault == "badsof" and index == place:  # ... and whose first line is a pixel long
+                sof = eol = True
+            yield 1, sof, eol, 0, colours
+        else:
+            yield 0, 0, 0, source.getrandbits(1), (0, 0, 0)
+        if fault != "restart":
+            for _ in range(source.choice([0, 3, 30, 200])):
+                yield noise()
+
+
+
+def traffic(kind: str, seed: int, cycles: int = 9000, faults: bool = True, wrong: str = "",
+            tight: bool = False):
+    """Scenario: camera and engine by chance; the engine reads rows that it has not yet released.
+
+    Take, done and stop come in any cycle in which the row engine may give them; faults where they
+    fall. wrong: "pixel", "rows" or "count" is expected otherwise.
+    """
+    plan, source = plan_of(kind), random.Random(seed)
+    channels, lanes = plan.model.in_channels, plan.geometry.head_lanes
+    pixels, groups = plan.engine.pixels, plan.geometry.groups(plan.model.image_width)
+    words = plan.geometry.words(plan.model.image_width)
+    frames, stream = Frames(plan), camera(plan, source, faults, tight)
+    total = frames.frame_rows
+    address_bits = max(1, (plan.line_buffer_words - 1).bit_length())
+    # the engine: off, on a frame, or dropping one
+    mode, released, speed, drop = "off", 0, 4, 0
+    picture, good, status_of, reads = None, 0, Counter(), {}
+    whole = False
+    before = (0, 0, 0, 0, (0, 0, 0))
+    if wrong == "rows":
+        frames.delay += 1
+    together = Counter()         # what came in one cycle
+
+    def word_of(row, colour, word):
+        if word >= words:
+            return None
+        values = [row[x][colour] if x < len(row) else None
+                  for x in range(word * pixels, (word + 1) * pixels)]
+        signed = to_signed(torch.tensor([0 if v is None else v for v in values])).tolist()
+        return pack([0 if v is None else s for v, s in zip(values, signed, strict=True)], 8)
+
+    for cycle in range(cycles):
+        engine = {"enable": cycle > 20 and not (faults and cycle % 1700 < 60), "busy": mode == "on",
+                  "released": released, "take": 0, "done": 0, "stop": 0}
+        status = frames.look(before, engine)
+        if cycle % 500 == 0 and faults:
+            speed = source.choice([0, 0.3, 1, 3, 4, 4])
+        shown = (frames.receiving, frames.waiting, frames.current, frames.rows)
+        available = total if not frames.current else frames.rows
+        # a start of frame that is itself at fault is no fault of the frame before, if that is whole
+        of_engine = frames.current and (status == Status.RESTART or not frames.starting)
+        fault_current = status is not None and of_engine
+        release = released
+        if mode == "off":
+            # a fault in this cycle is what keeps the engine from taking
+            engine["take"] = frames.waiting and status is None and source.random() < 0.2 * speed
+        elif mode == "drop":
+            drop -= 1
+            engine["done"] = drop <= 0
+        elif released < available:
+            if source.random() < 0.05 * speed * speed:
+                release = min(available, released + source.choice([1, 1, 3, 5]))
+        elif released == total and source.random() < (0.3 if status is None else 1):
+            engine["done"] = 1
+            engine["take"] = frames.waiting and status is None and source.random() < 0.5
+        if mode == "on" and faults and not engine["done"]:
+            # now and then, and often where a fault is
+            engine["stop"] = source.random() < (0.0004 if status is None else 0.3)
+        if status is not None:
+            for name in ("done", "stop"):
+                together[name] += engine[name]
+        together["done and take"] += engine["done"] and engine["take"]
+
+        # read a row that the engine may read
+        address = [source.randrange(plan.line_buffer_words) for _ in range(lanes)]
+        if mode == "on" and released < available:
+            row = source.randrange(released, min(available, released + 5))
+            colour, group = source.randrange(channels), source.randrange(groups)
+            at = (row % 5 * channels + colour) * groups + group
+            address = [at] * lanes
+            row = picture[row]
+            reads[cycle + READ] = [word_of(row, colour, group * lanes + b) for b in range(lanes)]
+            if wrong == "pixel" and cycle > cycles // 2:
+                reads[cycle + READ][0] ^= 1
+
+        pixel = next(stream)
+        inputs = dict(zip(("pixel_valid", "sof", "eol", "frame_end"), pixel[:4], strict=True))
+        inputs |= dict(zip(("red", "green", "blue"), pixel[4], strict=True))
+        out = yield inputs | engine | {"read_address": pack(address, address_bits)}
+
+        where = f"cycle {cycle}"
+        assert out["fault"] == (status is not None), f"{where}: fault, not {status}"
+        if status is not None:
+            status_of[status, "current" if of_engine else mode] += 1
+            assert out["status"] == status, f"{where}: status {out['status']}, not {status!r}"
+            assert out["fault_current"] == of_engine, f"{where}: current, {status!r}"
+        receiving, waiting, current, rows = shown
+        assert out["receiving"] == receiving, f"{where}: receiving"
+        assert out["waiting"] == waiting, f"{where}: waiting"
+        if receiving:
+            assert out["current"] == current, f"{where}: current"
+        if receiving or mode == "on":
+            assert out["rows"] == rows, f"{where}: rows {out['rows']}, not {rows}"
+        counts = unpack(out["counts"], 16, len(Status))
+        right = [frames.counts[s] for s in Status]
+        if wrong == "count" and cycle > cycles // 2:
+            right[Status.OK] += 1
+        assert counts == right, f"{where}: counts {counts}, not {right}"
+        wanted = reads.pop(cycle, None)
+        if wanted is not None:
+            got = unpack(out["words"], 8 * pixels, lanes)
+            for bank, word in enumerate(wanted):
+                assert word in (None, got[bank]), f"{where}, bank {bank}: {got[bank]:x}, not {word:x}"
+
+        frames.step(before, engine)
+        before = pixel
+        released = release
+        if fault_current and mode == "on":
+            mode, drop = "drop", source.choice([1, 1, 2, 10])
+        elif engine["done"]:
+            good += mode == "on"
+            mode = "off"
+        if engine["stop"]:
+            mode = "off"
+        if engine["take"]:
+            mode, released, picture = "on", 0, frames.content
+        whole |= out["rows"] == total
+    assert good >= cycles // 2500 and whole, f"{good} frames"
+    return together, status_of
+
+
+def test_verilator():
+    """Every kind with faults, and without."""
+    blocks = {kind: LineBuffer(plan_of(kind)) for kind in KINDS}
+    jobs = [(kind, traffic, {"kind": kind, "seed": 3}) for kind in KINDS]
+    jobs += [(kind, traffic, {"kind": kind, "seed": 4, "cycles": 4000, "faults": False})
+             for kind in KINDS]
+    on_verilator(blocks, jobs)
+
+
+def kept(scenario, box):
+    """The scenario's result goes into the box."""
+    box.append((yield from scenario))
+
+
+def test_situations():
+    """By chance everything has come: each fault in each situation, and together with done, stop."""
+    together, met = Counter(), Counter()
+    for kind, seed in (("exact", 5), ("grey", 5), ("grey", 3)):
+        box = []
+        on_amaranth(LineBuffer(plan_of(kind)), kept(traffic(kind, seed), box))
+        together += box[0][0]
+        met += box[0][1]
+    assert all(together[name] for name in ("done", "stop", "done and take")), together
+    wanted = {(Status.OVERRUN, "current"), (Status.OVERRUN, "on"), (Status.OVERRUN, "off")}
+    wanted |= {(s, "current") for s in (Status.TRUNCATED, Status.LINE, Status.RESTART)}
+    wanted |= {(s, "off") for s in (Status.TRUNCATED, Status.LINE, Status.RESTART)}
+    assert wanted <= set(met), wanted - set(met)
+
+
+@pytest.mark.parametrize("wrong", ["pixel", "rows", "count"])
+def test_differences_are_seen(wrong):
+    with pytest.raises(AssertionError, match="cycle"):
+        on_amaranth(LineBuffer(plan_of("grey")), traffic("grey", 6, 2500, False, wrong))
+
+
+@pytest.mark.xfail(strict=True, reason="the words of two colours meet at the write port")
+@pytest.mark.parametrize("kind", ["colour", "four"])
+def test_short_last_word(kind):
+    """A pixel a cycle, where a row's last word has fewer pixels than there are colours."""
+    plan = plan_of(kind)
+    assert 0 < plan.model.image_width % plan.engine.pixels < plan.model.in_channels
+    on_amaranth(LineBuffer(plan), traffic(kind, 3, 2500, faults=False, tight=True))

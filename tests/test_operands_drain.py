@@ -1,0 +1,281 @@
+# amaranth: UnusedElaboratable=no
+"""hw/operands.py and hw/drain.py: what each walk's gates and requantisers are given."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+
+from golden.config import ModelConfig
+from hw import timing
+from hw.channel_unit import ChannelUnit
+from hw.config import EngineConfig
+from hw.drain import Drain, constant_layout
+from hw.operands import Operands
+from hw.program import Function, Target, Weights, compile_program
+from hw.state_sram import StateSram
+from sim import fuzz
+from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack, unpack_struct
+
+BASE = ModelConfig(name="operands", image_height=10, image_width=16 * 4 + 5, heads=2,
+                   head_channels=(2, 3, 3, 5), state_channels=9, attention_hidden=3)
+KINDS = {  # model, shape; or the seed of a random case
+    "one": (replace(BASE, heads=1), "4,2,1"),
+    "two": (BASE, "3,2,2"),
+    "four": (replace(BASE, channel_attention=False), "5,1,4"),
+    "spatial": (replace(BASE, spatial_attention="banded"), "4,2,2"),
+    "heads": (replace(BASE, heads=3, spatial_attention="full"), "6,1,3"),
+    # with fetches that are held back until their words are written
+    "held": 20,
+    "later": 12,
+}
+
+
+def plan_of(kind):
+    if isinstance(KINDS[kind], int):
+        case = fuzz.case(KINDS[kind])
+        return compile_program(case.model, case.shape)
+    model, shape = KINDS[kind]
+    return compile_program(model, EngineConfig.parse(shape))
+
+
+def constants_of(plan, seed=1):
+    source, bits = random.Random(seed), plan.model.acc_bits
+    return [{"bias": source.randint(-(1 << bits - 1), (1 << bits - 1) - 1),
+             "multiplier": source.randint(0, 255), "shift": source.randint(0, 31)}
+            for _ in range(plan.constant_words)]
+
+
+def walks(plan, gaps):
+    """(row group, operation, group, chunk, first step, last step): groups at the plan's pace, with
+    gaps as they come from waiting for rows (before the operations that wait for them)."""
+    base = 0
+    for turn, gap in enumerate(gaps):
+        for op in plan.operations:
+            if op.need_rows:
+                base += gap[op.need_rows - 3]
+            for walk in range(op.walks):
+                first = base + op.start + walk * op.period
+                yield turn, op, *divmod(walk, op.chunks), first, first + op.k + op.pause - 1
+        base += plan.cycles_per_row_group
+
+
+def random_gaps(source, groups):
+    return [[source.choice([0, 0, 1, 25]) for _ in range(3)] for _ in range(groups)]
+
+
+def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
+    """Scenario: function and constants of every walk's units, from its first sum to its last.
+
+    wrong: "constant" has a bit changed, "cycle" a transfer a cycle early.
+    """
+    plan, source = plan_of(kind), random.Random(seed)
+    e, g = plan.engine, plan.geometry
+    layout = constant_layout(plan.model.acc_bits)
+    constants = constants_of(plan, 2 if load else 1)
+    if load:
+        for address, constant in enumerate(constants):
+            word = sum((constant[n] & ((1 << layout[n].width) - 1)) << layout[n].offset
+                       for n in constant)
+            yield {"load_en": 1, "load_address": address, "load_data": word}
+        yield {"reset": 1}  # as the engine does: constants of the first walk are fetched again
+    if wrong == "constant":
+        constants[len(constants) // 2]["bias"] ^= 1
+    transfers = {}
+    for _, op, group, _, _, last in walks(plan, random_gaps(source, 2)):
+        transfers[last + timing.TRANSFER] = (op, group)
+    if wrong == "cycle":  # a transfer comes before its walk's constants
+        times = sorted(transfers)
+        hurry = next(b for a, b in zip(times, times[1:], strict=False)
+                     if transfers[b][0] is not transfers[a][0] and transfers[b][1] == 0)
+        early = times[times.index(hurry) - 1] + 2
+        transfers[early] = transfers.pop(hurry)
+    present, ends = None, 0
+    for cycle in range(max(transfers) + e.pixels + 2):
+        walk = transfers.get(cycle)
+        out = yield {"transfer": walk is not None}
+        if present is not None and cycle <= ends:
+            op, group = present
+            assert out["function"] == op.function, f"cycle {cycle}, {op.name}"
+            active = unpack(out["active"], layout.size, e.units)
+            for unit in range(e.units):
+                k, lane = divmod(unit, e.lanes)
+                place = unit
+                if op.head_mode:
+                    place = lane // g.head_lanes * e.channels + k
+                right = constants[op.constant_base + group * op.constant_step + place]
+                got = unpack_struct(layout, active[unit])
+                assert got == right, f"cycle {cycle}, {op.name}, unit {unit}: {got}, not {right}"
+        if walk is not None:
+            single = len(walk[0].operands) == 1 and not walk[0].operand_value
+            assert out["single"] == single, f"cycle {cycle}, {walk[0].name}"
+            present = walk
+            ends = cycle + plan.schedule.drain_length(walk[0])
+
+
+def fetched(kind: str, seed: int, wrong: str = ""):
+    """Scenario: operand bytes of every walk, beside a state SRAM that the array reads as planned.
+
+    Operands' maps are written when the plan has them written. Frames of two row groups: H reads as zero in each first one.
+    wrong: "byte" changes a word of the state, "group" has no zeros, "cycle" looks a cycle late.
+    """
+    plan, source = plan_of(kind), random.Random(seed)
+    e = plan.engine
+    lanes, bits, words = e.lanes, 8 * e.pixels, plan.geometry.state_words
+    # what the program's order of things makes of the memory, told one bit wrong on wish
+    content = [[source.getrandbits(bits) for _ in range(plan.bank_words)] for _ in range(lanes)]
+    begin = [row[:] for row in content]
+    if wrong == "byte":
+        content[lanes - 1][plan.maps["H"].base] ^= 1
+    frame = 2
+    found = list(walks(plan, random_gaps(source, 2 * frame + 1)))
+    transfers = {last + timing.TRANSFER: op for _, op, _, _, _, last in found}
+    ends, busy = {}, set()      # the array's bank reads: (cycle of the address register, bank)
+    writes = {}                 # cycle -> {bank: (address, word)}
+    right = {}                  # cycle -> [(port, unit, byte, text)]
+    weights = {}                # cycle -> ({unit: word}, text)
+    maps = {name for op in plan.operations for name in [*op.operands, op.operand_value]} - {""}
+
+    def operand(name, op, group, chunk, turn):
+        """Word per unit (k, lane) that makes a channel."""
+        m, values = plan.maps[name], {}
+        for unit in range(e.units):
+            if op.first <= group * e.units + unit < op.first + op.out_channels:
+                row = (0 if name.startswith("V") else op.operand_first) + (
+                    group * e.channels + unit // lanes)
+                zero = name == "H" and turn % frame == 0 and wrong != "group"
+                values[unit] = 0 if zero else content[unit % lanes][m.base + row * words + chunk]
+        return values
+
+    def walk_operands(turn, op, group, chunk, first, last):
+        at = last + timing.TRANSFER + 1 + ChannelUnit.operand_delay + (wrong == "cycle")
+        ports = dict(zip("ab", op.operands, strict=False))
+        if op.weights == Weights.VALUE:
+            ports = {"b": op.operands[0]}
+            values = operand(op.operand_value, op, group, chunk, turn)
+            use = first + timing.ADDRESS_ONE_TAP + timing.MEMORY
+            for cycle in range(use, use + op.k):
+                weights[cycle] = (values, f"{op.name}, group {group}")
+        for port, name in ports.items():
+            for unit, word in operand(name, op, group, chunk, turn).items():
+                for position in range(e.pixels):
+                    right.setdefault(at + position, []).append(
+                        (port, unit, word >> 8 * position & 255,
+                         f"row group {turn}, {op.name}, walk {group}.{chunk}"))
+
+    def operation_writes(op, shift):
+        """The operation's words come to the memory when the plan has them come."""
+        times = plan.schedule.write_times(op)
+        for (bank, address), (stage, c, first, _) in plan._places(op).items():
+            word = first // e.pixels
+            cycle = int(times[op.first + c, word]) + shift
+            if op.target == Target.CONCAT:   # the plan has all heads as late as the last one
+                cycle -= e.channels * (plan.geometry.heads - 1 - op.stages.index(stage))
+            content[bank][address] = source.getrandbits(bits)
+            there = writes.setdefault(cycle, {})
+            assert bank not in there and {a for a, _ in there.values()} <= {address}
+            there[bank] = (address, content[bank][address])
+
+    before = None
+    for turn, op, group, chunk, first, last in found:
+        if op.operands:
+            walk_operands(turn, op, group, chunk, first, last)
+        if group == 0 and chunk == 0:
+            shift = first - op.start
+            busy |= {(at + shift, bank) for at, bank in plan.schedule.bank_reads(op)}
+        if (group + 1) * (chunk + 1) == op.walks and op.out in maps:
+            operation_writes(op, shift)
+        ends[turn] = last + 1   # the group counter moves with the group's last step
+        before = op
+    assert before is plan.operations[-1]
+    firsts = {cycle: turn + 1 for turn, cycle in ends.items()}
+    for address in range(plan.bank_words):
+        yield {"write_en": (1 << lanes) - 1, "write_address": address,
+               "write_data": pack([begin[b][address] for b in range(lanes)], bits)}
+    turn, compared = 0, 0
+    for cycle in range(max(right) + 1):
+        turn = firsts.get(cycle, turn)
+        op = transfers.get(cycle)
+        single = source.getrandbits(1)
+        if op is not None:
+            single = len(op.operands) == 1 and not op.operand_value
+        # the array's address register is a cycle after what it asks for
+        reads = [(cycle + 1, bank) in busy for bank in range(lanes)]
+        there = writes.get(cycle, {})
+        written = {"write_en": sum(1 << bank for bank in there)}
+        for bank, (address, word) in there.items():
+            written["write_address"] = address
+            written["write_data"] = written.get("write_data", 0) | word << bits * bank
+        out = yield {"transfer": op is not None, "single": single, "first_group": turn % frame == 0,
+                     "read_en": sum(on << bank for bank, on in enumerate(reads)), **written}
+        for port, unit, byte, text in right.get(cycle, ()):
+            got = out[port] >> 8 * unit & 255
+            assert got == byte, f"cycle {cycle}, {text}, unit {unit}: {port} is {got}, not {byte}"
+            compared += 1
+        values, text = weights.get(cycle, ({}, ""))
+        for unit, word in values.items():
+            got = out["values"] >> bits * unit & (1 << bits) - 1
+            assert word == got, f"cycle {cycle}, {text}, unit {unit}: values"
+    assert compared
+
+
+class Fetch(wiring.Component):
+    """Operands with their state SRAM, the array's reads and the writes from outside."""
+
+    def __init__(self, plan):
+        self.operands, self.maps = Operands(plan), StateSram(plan)
+        ports = self.operands.signature.members
+        sram = self.maps.signature.members
+        super().__init__({name: ports[name] for name in (
+            "transfer", "single", "first_group", "a", "b", "values")} | {
+            name: sram[name] for name in ("read_en", "write_en", "write_address", "write_data")})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.operands = operands = self.operands
+        m.submodules.maps = maps = self.maps
+        m.d.comb += [
+            operands.transfer.eq(self.transfer), operands.single.eq(self.single),
+            operands.first_group.eq(self.first_group), operands.words.eq(maps.words),
+            operands.done.eq(maps.operand_done), operands.valid.eq(maps.operand_valid),
+            maps.operand_en.eq(operands.enable), maps.operand_address.eq(operands.address),
+            self.a.eq(operands.a), self.b.eq(operands.b), self.values.eq(operands.values),
+            maps.read_en.eq(self.read_en), maps.write_en.eq(self.write_en),
+            maps.write_address.eq(self.write_address), maps.write_data.eq(self.write_data)]
+        return m
+
+
+def drain(plan):
+    return Drain(plan, constants_of(plan))
+
+
+def test_verilator():
+    plans = {kind: plan_of(kind) for kind in KINDS}
+    blocks = {f"drain_{kind}": drain(plan) for kind, plan in plans.items()}
+    blocks |= {f"fetch_{kind}": Fetch(plan) for kind, plan in plans.items()}
+    jobs = [(f"drain_{kind}", drained, {"kind": kind, "seed": 5}) for kind in KINDS]
+    jobs.append(("drain_two", drained, {"kind": "two", "seed": 6, "load": True}))
+    jobs += [(f"fetch_{kind}", fetched, {"kind": kind, "seed": 5}) for kind in KINDS]
+    on_verilator(blocks, jobs)
+
+
+@pytest.mark.parametrize("wrong", ["constant", "cycle"])
+def test_drain_differences_are_seen(wrong):
+    with pytest.raises(AssertionError, match="cycle"):
+        on_amaranth(drain(plan_of("two")), drained("two", 7, wrong))
+
+
+@pytest.mark.parametrize("wrong", ["byte", "group", "cycle"])
+def test_operand_differences_are_seen(wrong):
+    with pytest.raises(AssertionError, match="cycle"):
+        on_amaranth(Fetch(plan_of("two")), fetched("two", 7, wrong))
+
+
+def test_plans():
+    """What the shapes stand for."""
+    found = [op for kind in KINDS for op in plan_of(kind).operations]
+    assert {op.function for op in found} == set(Function)
+    assert {len(op.operands) for op in found} == {0, 1, 2}
+    assert any(op.hold for op in found) and any(op.idle for op in found if op.operands)
