@@ -1,0 +1,88 @@
+"""Quantisation-aware training computes the integer model, bit for bit, and can be trained."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from golden.float_model import calibrated_model
+from golden.images import calibration_images
+from golden.loss import rascanet_loss
+from golden.model import IntegerModel
+from golden.quantise import calibrate, quantise, quantise_ranges
+from golden.quantised_training import QuantisedModel, finish
+from golden.train import fit
+from golden.weights import Weights
+from tests.test_train import CONFIG, OPTIONS, made
+
+VARIANTS = [
+    {},
+    dict(spatial_attention="full"),
+    dict(spatial_attention="banded"),
+    dict(channel_attention=False),
+    dict(heads=1, in_channels=1, image_width=52),
+]
+
+
+def same(model, images):
+    """The trained model's forward pass is the integer model on the exported weights."""
+    weights = model.export()
+    wanted = IntegerModel(model.config, weights).run(images)
+    with torch.no_grad():
+        found = model(images)
+    assert torch.equal((found.states * 127).round().to(torch.int16), wanted.state)
+    logits = found.logits / weights.scales["logit"]
+    assert torch.equal(logits.round().to(torch.int64), wanted.logits)
+    assert (logits - logits.round()).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_forward_is_the_integer_model_before_and_after_training(variant):
+    config = replace(CONFIG, **variant)
+    images = calibration_images(config)[:8]
+    model = calibrated_model(config, images, seed=3)
+    model = QuantisedModel(model, calibrate(model, images)).train()
+    same(model, images)
+    before = model.export().digest
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+    labels = torch.arange(8) % 2
+    losses = []
+    for _ in range(6):
+        result = model(images)
+        loss = rascanet_loss(result.logits, result.confidence, labels).total
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert model.export().digest != before
+    same(model, images)
+
+
+def test_every_weight_gets_a_gradient():
+    images = calibration_images(CONFIG)[:8]
+    model = calibrated_model(CONFIG, images, seed=3)
+    model = QuantisedModel(model, calibrate(model, images)).train()
+    result = model(images)
+    rascanet_loss(result.logits, result.confidence, torch.arange(8) % 2).total.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and (parameter.grad != 0).any(), name
+
+
+def test_ranges_are_those_of_quantise():
+    images = calibration_images(CONFIG)[:8]
+    model = calibrated_model(CONFIG, images)
+    with torch.no_grad():
+        apart = quantise_ranges(model, calibrate(model, images))
+    assert dict(apart.scales) == dict(quantise(model, images).scales)
+
+
+def test_finish_writes_weights(tmp_path):
+    data = made()
+    list(fit(CONFIG, data, replace(OPTIONS, epochs=6), tmp_path))
+    weights = finish(CONFIG, data, tmp_path, 1, batch=16)
+    read = Weights.load(tmp_path / "weights.safetensors", CONFIG)
+    assert read.digest == weights.digest
+    decisions = IntegerModel(CONFIG, read).run(data.exact[data.held_out]).decision
+    labels = torch.tensor([s.label for s in data.samples])[data.held_out]
+    assert (decisions == labels).float().mean() > 0.7
