@@ -3,7 +3,7 @@ PYTHON := .venv/bin/python
 option = $(if $(value $(1)),--$(2) '$(value $(1))')
 
 .DEFAULT_GOAL := help
-.PHONY: help sim bench verilog fuzz test lint clean
+.PHONY: help sim bench verilog fuzz train test lint clean
 
 help:  ## this text
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ verilog: .venv/.stamp  ## plain Verilog of an engine and its weights image under
 
 fuzz: .venv/.stamp  ## random small networks and arrays, each bit-exact with cycles as predicted: [N=20] [SEED=0]
 	@$(PYTHON) -m sim.fuzz $(call option,N,count) $(call option,SEED,seed)
+
+train: .venv/.stamp  ## trains a network; checkpoints and curves under build/train: DATA=folder or COCO .json [IMAGES=folder] [PRESET=] [EPOCHS=60] [RESUME=last.pt] [CELLS=file] [QUANTISED=epochs]
+	@$(PYTHON) -m golden.train $(call option,PRESET,preset) $(call option,DATA,data) $(call option,IMAGES,images) $(call option,EPOCHS,epochs) $(call option,RESUME,resume) $(call option,CELLS,cells) $(call option,QUANTISED,quantised-epochs)
 
 test: .venv/.stamp  ## all tests: [ARGS=pytest options]
 	@$(PYTHON) -m pytest $(ARGS)
