@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from golden.activation import KNOTS, SIGMOID_SCALE, TANH_SCALE, decode_unit
 from golden.attention import WEIGHT_SCALE, make_exp_table
@@ -38,6 +39,7 @@ _RELU_STAGES = (
     "projection.1",
 )
 _IMAGES_AT_ONCE = 8
+_DAMPING = 0.01  # of the mean variance, in `round_weights`
 TRAINED = Path(__file__).with_name("default_weights")
 
 
@@ -111,16 +113,59 @@ class _Spread:
         return min(found)[1]
 
 
-def _ranges(
+class Moments:
+    """Mean and covariance of what a layer's kernel sees: [K] and [K, K], K = in * rows * cols."""
+
+    def __init__(self, taps: int) -> None:
+        self.count = 0
+        self.total = torch.zeros(taps, dtype=torch.float64)
+        self.products = torch.zeros(taps, taps, dtype=torch.float64)
+
+    def add(self, layer: nn.Module, values: Tensor) -> None:
+        """Inputs of `layer`, as it gets them."""
+        if not isinstance(layer, nn.Linear):
+            maps, kernel = values.reshape(*values.shape[:2], -1, values.shape[-1]), layer.weight
+            rows = kernel.shape[2] if kernel.dim() == 4 else 1
+            cols = kernel.shape[-1]
+            values = functional.unfold(maps, (rows, cols), padding=(0, cols // 2))
+            values = values.transpose(1, 2).flatten(0, 1)
+        self.count += len(values)
+        self.total += values.sum(dim=0, dtype=torch.float64)
+        self.products += (values.T @ values).double()
+
+    def scaled(self, scale: Tensor, order: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(mean, covariance) of inputs divided by `scale` [K], its taps first put in `order`."""
+        mean = self.total / self.count
+        covariance = self.products / self.count - mean[:, None] * mean[None, :]
+        if order is not None:
+            mean, covariance = mean[order], covariance[order][:, order]
+        return mean / scale, covariance / (scale[:, None] * scale[None, :])
+
+
+def _observe(
     model: FloatModel, images: Tensor, percentile: float, least_error: bool
-) -> dict[str, float]:
-    """The range of |value| of every stage that its bytes will cover (rows of a block together)."""
+) -> tuple[dict[str, float], dict[nn.Module, Moments]]:
+    """Ranges of |value| that the bytes of every stage will cover; moments of every layer's input.
+
+    The rows of a block share a range.
+    """
     spreads: dict[str, _Spread] = {}
-    for part in images.split(_IMAGES_AT_ONCE):
-        trace: dict[str, Tensor] = {}
-        model(part, trace=trace)
-        for stage, maps in trace.items():
-            spreads.setdefault(scale_name(stage), _Spread()).add(maps)
+    moments: dict[nn.Module, Moments] = {}
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv1d, nn.Conv2d, nn.Linear))]
+
+    def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        moments.setdefault(layer, Moments(layer.weight[0].numel())).add(layer, inputs[0])
+
+    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    try:
+        for part in images.split(_IMAGES_AT_ONCE):
+            trace: dict[str, Tensor] = {}
+            model(part, trace=trace)
+            for stage, maps in trace.items():
+                spreads.setdefault(scale_name(stage), _Spread()).add(maps)
+    finally:
+        for hook in hooks:
+            hook.remove()
     ranges = {}
     for name, spread in spreads.items():
         if not math.isfinite(spread.top):
@@ -130,7 +175,40 @@ def _ranges(
         else:
             value = spread.percentile(percentile)
         ranges[name] = value if value > 0 else 1.0  # a dead map: any scale will do
-    return ranges
+    return ranges, moments
+
+
+def round_weights(weight: Tensor, step: Tensor, covariance: Tensor) -> Tensor:
+    """Integers -127..127 whose sums come nearest to those of real weights, on inputs as seen.
+
+    Each tap is rounded in turn, the one with the most varied input first, and what its rounding did
+    to the sum is made good by the taps still to come, as far as their inputs go along with it
+    (optimal brain quantisation; Frantar et al., GPTQ, 2022).
+
+    Parameters
+    ----------
+    weight : float64 tensor [out, K]
+    step : float64 tensor [out]
+        Value of 1.
+    covariance : float64 tensor [K, K]
+        Of the inputs.
+    """
+    spread = covariance.diagonal()
+    order = spread.argsort(descending=True, stable=True)
+    # Inputs that hardly vary, or not enough of them, must not run away with their weights.
+    damping = _DAMPING * float(spread.mean().clamp(min=1e-12))
+    matrix = covariance[order][:, order] + damping * torch.eye(len(order), dtype=torch.float64)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+    factor = torch.linalg.cholesky(inverse, upper=True)
+    rest = weight[:, order].clone()
+    whole = torch.empty_like(rest)
+    for tap in range(rest.shape[1]):
+        whole[:, tap] = torch.round(rest[:, tap] / step).clamp(-127, 127)
+        error = (rest[:, tap] - whole[:, tap] * step) / factor[tap, tap]
+        rest[:, tap:] -= error[:, None] * factor[tap, tap:]
+    result = torch.empty_like(whole)
+    result[:, order] = whole
+    return result
 
 
 def quantise_layer(
@@ -142,6 +220,7 @@ def quantise_layer(
     output_scale: float,
     acc_bits: int,
     name: str,
+    seen: tuple[Tensor, Tensor] | None = None,
 ) -> LayerWeights:
     """One array layer.
 
@@ -157,6 +236,10 @@ def quantise_layer(
         Signed bits of the bias.
     name : str
         For the warning.
+    seen : (mean [K], covariance [K, K]) or None
+        Of the inputs, in steps of their scale (`Moments.scaled`): then the weights are rounded
+        together, and the bias makes good what is left of the error in the mean. None rounds each
+        weight to the nearest.
 
     Warns
     -----
@@ -166,7 +249,12 @@ def quantise_layer(
     """
     folded = weight * input_scale[None, :, None, None]
     limit = 2 ** (acc_bits - 1)
-    rows, biases, multipliers, shifts, coarse = [], [], [], [], 0
+
+    def fold_bias(whole: Tensor, step: float, offset: float) -> int:
+        zero = int((whole.sum(dim=(1, 2)) * input_zero).sum())
+        return round(offset / step) - zero
+
+    rows, steps, biases, multipliers, shifts, coarse = [], [], [], [], [], 0
     for row, offset in zip(folded, bias.tolist(), strict=True):
         largest = float(row.abs().max())
         # A channel without weights still needs a scale, for its bias.
@@ -177,16 +265,26 @@ def quantise_layer(
             multiplier, shift = fixed_point(ratio)
             step = output_scale * multiplier / 2**shift
             whole = torch.round(row / step).clamp(-127, 127)
-            zero = int((whole.sum(dim=(1, 2)) * input_zero).sum())
-            folded_bias = round(offset / step) - zero
+            folded_bias = fold_bias(whole, step, offset)
             if -limit <= folded_bias < limit:
                 break
             ratio, widened = 2 * ratio, True
         coarse += widened and largest > 0
         rows.append(whole)
+        steps.append(step)
         biases.append(folded_bias)
         multipliers.append(multiplier)
         shifts.append(shift)
+    if seen is not None:
+        mean, covariance = seen
+        step = torch.tensor(steps, dtype=torch.float64)
+        better = round_weights(folded.flatten(1), step, covariance)
+        drift = (better * step[:, None] - folded.flatten(1)) @ mean
+        for index, whole in enumerate(better.reshape(folded.shape)):
+            offset = float(bias[index] - drift[index])
+            folded_bias = fold_bias(whole, steps[index], offset)
+            if -limit <= folded_bias < limit:  # else the plain rounding stays, which fits
+                rows[index], biases[index] = whole, folded_bias
     if coarse:
         warnings.warn(
             f"{name}: weights of {coarse} channels made coarser, so that their bias fits",
@@ -195,8 +293,22 @@ def quantise_layer(
     return constants(torch.stack(rows), biases, multipliers, shifts)
 
 
-def _quantise_classifier(model: FloatModel, config: ModelConfig) -> tuple[dict, float]:
+def _quantise_classifier(
+    model: FloatModel, config: ModelConfig, moments: Mapping[nn.Module, Moments] | None
+) -> tuple[dict, float]:
     """Both classifier layers and the scale of the logits (Eq. 14)."""
+
+    def rounded(
+        layer: nn.Module, weight: Tensor, step: Tensor, unit: float
+    ) -> tuple[Tensor, Tensor]:
+        """Whole weights, and what the bias is to make good; `unit`: scale of the inputs."""
+        if moments is None:
+            return torch.round(weight / step[:, None]).clamp(-127, 127), torch.zeros(len(weight))
+        scale = torch.full(weight.shape[1:], unit, dtype=torch.float64)
+        mean, covariance = moments[layer].scaled(scale)
+        whole = round_weights(weight, step, covariance)
+        return whole, (whole * step[:, None] - weight) @ mean
+
     first, norm, _, last = model.out_classifier.out_classifier
     weight, bias = _fold(first.weight, norm)
     bias = bias + first.bias.double() * norm.weight.double() / torch.sqrt(
@@ -205,37 +317,41 @@ def _quantise_classifier(model: FloatModel, config: ModelConfig) -> tuple[dict, 
     # W1 p is to have scale 2**-shift of x, whose scale is 1/256; one step of p is 1 / (127 n).
     weight = weight / (127 * config.n) / HIDDEN_SCALE
     bias = bias / HIDDEN_SCALE
-    rows, biases, shifts = [], [], []
+    shifts = []
     for row, offset in zip(weight, bias.tolist(), strict=True):
         shift = 31
         while shift > 1 and (
             float(row.abs().max()) * 2**shift > 127.49 or abs(offset) * 2**shift > 2**30
         ):
             shift -= 1
-        rows.append(torch.round(row * 2**shift).clamp(-127, 127))
-        biases.append(max(-(2**30), min(2**30, round(offset * 2**shift))))
         shifts.append(shift)
         if float(row.abs().max()) * 2**shift > 127.5:
             warnings.warn("classifier.0: a weight is too large and was clipped", stacklevel=3)
-    layers = {
-        "classifier.0": constants(
-            torch.stack(rows)[:, :, None, None], biases, [1] * len(rows), shifts
-        )
-    }
+    step = 2.0 ** -torch.tensor(shifts, dtype=torch.float64)
+    whole, drift = rounded(first, weight, step, 1 / (127 * config.n))
+    biases = torch.round((bias - drift) / step).clamp(-(2**30), 2**30).to(torch.int64)
+    layers = {"classifier.0": constants(whole[:, :, None, None], biases, [1] * len(shifts), shifts)}
     # Both outputs share one scale, or argmax and thresholds would be wrong.
     weight, bias = last.weight.double(), last.bias.double()
     scale = max(
         float(weight.abs().max()) * SWISH_SCALE / 127, float(bias.abs().max()) / 2**30, 1e-30
     )
-    whole = torch.round(weight * SWISH_SCALE / scale)[:, :, None, None]
-    biases = [round(value / scale) for value in bias.tolist()]
-    layers["classifier.1"] = constants(whole, biases, [1, 1], [0, 0])
+    whole, drift = rounded(
+        last, weight * SWISH_SCALE, torch.full((2,), scale, dtype=torch.float64), SWISH_SCALE
+    )
+    biases = torch.round((bias - drift) / scale).clamp(-(2**30), 2**30).to(torch.int64)
+    layers["classifier.1"] = constants(whole[:, :, None, None], biases, [1, 1], [0, 0])
     return layers, scale
 
 
 @torch.no_grad()
 def quantise(
-    model: FloatModel, images: Tensor, *, percentile: float = 100.0, least_error: bool = False
+    model: FloatModel,
+    images: Tensor,
+    *,
+    percentile: float = 100.0,
+    least_error: bool = False,
+    together: bool = True,
 ) -> Weights:
     """Integer weights of a float network.
 
@@ -250,6 +366,9 @@ def quantise(
         (99.99) gives finer steps and saturates the rest.
     least_error : bool
         Instead, the range of each map with the least mean square error of rounding and saturation.
+    together : bool
+        Round the weights of a channel together, by the inputs seen (`round_weights`), and correct
+        its bias; False rounds each to the nearest.
 
     Raises
     ------
@@ -263,7 +382,8 @@ def quantise(
     model.eval()
     try:
         with _repeatable():
-            return quantise_ranges(model, _ranges(model, images, percentile, least_error))
+            ranges, moments = _observe(model, images, percentile, least_error)
+            return quantise_ranges(model, ranges, moments=moments if together else None)
     finally:
         model.train(training)
 
@@ -275,7 +395,7 @@ def calibrate(model: FloatModel, images: Tensor, *, percentile: float = 100.0) -
     model.eval()
     try:
         with _repeatable():
-            return _ranges(model, images, percentile, False)
+            return _observe(model, images, percentile, False)[0]
     finally:
         model.train(training)
 
@@ -291,7 +411,11 @@ class LayerSource(NamedTuple):
 
 
 def quantise_ranges(
-    model: FloatModel, ranges: Mapping[str, float], sources: dict[str, LayerSource] | None = None
+    model: FloatModel,
+    ranges: Mapping[str, float],
+    sources: dict[str, LayerSource] | None = None,
+    *,
+    moments: Mapping[nn.Module, Moments] | None = None,
 ) -> Weights:
     """Integer weights of a network in eval mode whose maps have these ranges.
 
@@ -299,6 +423,9 @@ def quantise_ranges(
     ----------
     sources : dict or None
         Filled with what each array layer was made of (with gradient, if that is on).
+    moments : mapping or None
+        What the layers' inputs look like: then weights are rounded together (`round_weights`). None
+        rounds each one to the nearest.
     """
     config = model.config
     d, c = config.state_channels, config.head_channels[3]
@@ -307,14 +434,33 @@ def quantise_ranges(
     scales |= {"gru.update": 1 / 256, "classifier": HIDDEN_SCALE}
     layers: dict[str, LayerWeights] = {}
 
-    def add(name: str, weight: Tensor, bias: Tensor, parts: list, output_scale: float) -> None:
-        """Quantise one layer; `parts`: (channels, scale, zero point) of each joined input."""
+    def add(
+        name: str,
+        module: nn.Module,
+        weight: Tensor,
+        bias: Tensor,
+        parts: list,
+        output_scale: float,
+        swap: int = 0,
+    ) -> None:
+        """Quantise one layer.
+
+        `module` is the float layer; `parts`: (channels, scale, zero point) of each joined input;
+        `swap`: the first that many input channels of the float layer come last here.
+        """
         while weight.dim() < 4:
             weight = weight.unsqueeze(2)  # 1-D kernels get one row
+        weight = weight.roll(-swap, dims=1)
+        scale = torch.cat([torch.full((k,), s, dtype=torch.float64) for k, s, _ in parts])
+        seen = None
+        if moments is not None:
+            kernel = weight[0, 0].numel()
+            order = torch.arange(scale.numel() * kernel).roll(-swap * kernel)
+            seen = moments[module].scaled(scale.repeat_interleave(kernel), order)
         source = LayerSource(
             weight.double(),
             bias.double(),
-            torch.cat([torch.full((k,), s, dtype=torch.float64) for k, s, _ in parts]),
+            scale,
             torch.cat([torch.full((k,), z, dtype=torch.float64) for k, _, z in parts]),
             output_scale,
         )
@@ -328,13 +474,14 @@ def quantise_ranges(
             output_scale=output_scale,
             acc_bits=config.acc_bits,
             name=name,
+            seen=seen,
         )
 
     for head in range(config.heads):
         part = (config.in_channels, 1.0, 0)
         for number, block in enumerate(getattr(model, f"raster_cnn_{head}").children(), start=1):
             name = f"head{head}.block{number}"
-            add(name, *_fold(block.conv.weight, block.bn), [part], scales[name])
+            add(name, block.conv, *_fold(block.conv.weight, block.bn), [part], scales[name])
             part = (config.head_channels[number - 1], scales[name], -128)
 
     exp_table, feature_scales = None, [scales[f"head{h}.block4"] for h in range(config.heads)]
@@ -356,8 +503,12 @@ def quantise_ranges(
             mix = fixed_point(ranges[f"{name}.value"] / 127 * WEIGHT_SCALE / output_scale)
             value_scale = mix[0] / 2 ** mix[1] * output_scale / WEIGHT_SCALE
             parts = [(c, relu_scale, -128)]
-            add(f"{name}.key", attend.key_conv.weight, torch.zeros(d), parts, key_scale)
-            add(f"{name}.value", attend.value_conv.weight, torch.zeros(c), parts, value_scale)
+            for conv, part, scale in (
+                (attend.key_conv, "key", key_scale),
+                (attend.value_conv, "value", value_scale),
+            ):
+                nothing = torch.zeros(len(conv.weight))
+                add(f"{name}.{part}", conv, conv.weight, nothing, parts, scale)
             layers[f"{name}.score"] = constants(None, [0], [score[0]], [score[1]])
             layers[f"{name}.mix"] = constants(None, [gain], [mix[0]], [mix[1]])
             scales |= {f"{name}.key": key_scale, f"{name}.score": step}
@@ -369,27 +520,27 @@ def quantise_ranges(
     prj = model.raster_att.channel_prj
     if config.channel_attention:
         first, second = prj.channel_att[0], prj.channel_att[2]
-        count = config.features  # float order [C : H], integer order [H : C]
-        weight = torch.cat([first.weight[:, count:], first.weight[:, :count]], dim=1)
-        name = "channel_attention.hidden"
-        add("channel_attention.0", weight, first.bias, [state, *features], scales[name])
+        name, parts = "channel_attention.hidden", [state, *features]
+        swap = config.features  # float order [C : H], integer order [H : C]
+        add("channel_attention.0", first, first.weight, first.bias, parts, scales[name], swap)
         parts = [(config.attention_hidden, scales[name], -128)]
-        add("channel_attention.1", second.weight, second.bias, parts, SIGMOID_SCALE)
+        add("channel_attention.1", second, second.weight, second.bias, parts, SIGMOID_SCALE)
     for name, place, parts in (
         ("projection.0", 0, features),
         ("projection.1", 3, [(d, scales["projection.0"], -128)]),
     ):
-        folded = _fold(prj.projection[place].weight, prj.projection[place + 1])
-        add(name, *folded, parts, scales[name])
+        conv = prj.projection[place]
+        folded = _fold(conv.weight, prj.projection[place + 1])
+        add(name, conv, *folded, parts, scales[name])
     feature = (d, scales["projection.1"], -128)
     for name, conv in (("reset", model.cell.conv_reset), ("update", model.cell.conv_update)):
-        weight = torch.cat([conv.weight[:, d:], conv.weight[:, :d]], dim=1)  # [F : H] to [H : F]
-        add(f"gru.{name}", weight, conv.bias, [state, feature], SIGMOID_SCALE)
+        parts = [state, feature]  # float order [F : H], integer order [H : F]
+        add(f"gru.{name}", conv, conv.weight, conv.bias, parts, SIGMOID_SCALE, d)
     conv = model.cell.conv_h
-    add("gru.candidate", conv.weight, conv.bias, [feature, state], TANH_SCALE)
+    add("gru.candidate", conv, conv.weight, conv.bias, [feature, state], TANH_SCALE)
 
     with torch.no_grad():
-        found, scales["logit"] = _quantise_classifier(model, config)
+        found, scales["logit"] = _quantise_classifier(model, config, moments)
     layers.update(found)
     weights = Weights(layers, KNOTS.clone(), exp_table, scales, config.digest, config.name)
     weights.check(config, "quantised weights")

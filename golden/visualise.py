@@ -195,7 +195,8 @@ def _draw_curve(
     axes.axvline(0.5, color=FAINT, lw=0.8)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(height - 0.5, -0.5)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100%"], fontsize=9)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"], fontsize=9)
+    axes.set_xlabel("person, %", color=INK, fontsize=9, labelpad=2)
     axes.yaxis.tick_right()
     ticks = np.linspace(0, groups, 7).astype(int)
     axes.set_yticks(ticks * ROWS_PER_GROUP - 0.5, [str(tick) for tick in ticks], fontsize=9)
@@ -324,7 +325,7 @@ def animate(
         _draw_key(page.place(margin + 1.2, 0.2, 1.5, 0.09))
         pages.append(page.pixels())
     # One palette for all pictures, from the last one: colours do not flicker.
-    palette = pages[-1].quantize(128, method=Image.Quantize.MEDIANCUT)
+    palette = pages[-1].quantize(256, method=Image.Quantize.MEDIANCUT)
     frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     times = [max(60, _FRAME_MS // groups)] * (len(frames) - 1) + [_LAST_MS]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
