@@ -11,6 +11,7 @@ scoreboard. Only camera rows are waited for at run time.
 import random
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -885,6 +886,44 @@ class Plan:
                     first = w * e.pixels
                     places[at] = (stage, c, first, min(e.pixels, op.out_columns - first))
         return places
+
+    @cached_property
+    def camera_period(self) -> int:
+        """Fewest cycles of a row group at which a camera with even pixels never overruns.
+
+        It is `cycles_per_row_group` but for networks that spend most of a row group in blocks 1
+        and 2: these need rows longer than five rows can be kept.
+        """
+        low, high = self.cycles_per_row_group, 4 * self.cycles_per_row_group
+        if self._keeps_up(low):
+            return low
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._keeps_up(middle) else (middle, high)
+        return high
+
+    def _keeps_up(self, period: int, groups: int = 12) -> bool:
+        """Whether each row is released before the camera's next word for its place."""
+        width = self.model.image_width
+
+        def cycle(row, column):
+            return (row * width + column) * period // (5 * width)
+
+        ready = [cycle(row, width - 1) + self.row_delay for row in range(5 * groups)]
+        first_word = min(self.engine.pixels, width) - 1
+        released, now = 0, 0
+        for t in range(groups):
+            for op in self.operations:
+                now += op.wait + op.idle
+                if op.need_rows:
+                    now = max(now, ready[5 * t + op.need_rows - 1])
+                now += op.walks * op.period - op.idle
+                if op.release_rows:
+                    rows = range(released, 5 * t + op.release_rows)
+                    if any(now > cycle(row + 5, first_word) for row in rows):
+                        return False
+                    released = 5 * t + op.release_rows
+        return True
 
     def predict(self, rows_ready, row_groups=None, start: int = 0) -> list[int]:
         """Cycle of the first step of each row group of a frame.

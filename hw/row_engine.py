@@ -600,16 +600,20 @@ class RowEngine(wiring.Component):
             attention.w_row.eq(store.score_row),
             attention.w_data.eq(store.score_data),
         ]
-        # softmax, one head after the other
-        pending, pending_head = Signal(), Signal.like(attention.start_head)
+        # softmax, one head after the other, in the order in which their scores are written
+        heads = plan.model.heads
+        due, following = Signal(range(heads + 1)), Signal(range(heads))
+        go = Signal()
         m.d.comb += [
-            attention.start.eq((store.score_done | pending) & ~attention.busy),
-            attention.start_head.eq(Mux(pending, pending_head, store.score_head)),
+            go.eq((store.score_done | (due != 0)) & ~attention.busy),
+            attention.start.eq(go),
+            attention.start_head.eq(following),
         ]
-        with m.If(store.score_done & attention.busy):
-            m.d.sync += [pending.eq(1), pending_head.eq(store.score_head)]
-        with m.Elif(~attention.busy | attention.abort):
-            m.d.sync += pending.eq(0)
+        m.d.sync += due.eq(due + store.score_done - go)
+        with m.If(go):
+            m.d.sync += following.eq(Mux(following == heads - 1, 0, following + 1))
+        with m.If(attention.abort):
+            m.d.sync += [due.eq(0), following.eq(0)]
         table = self.loader.exp_table
         m.d.comb += [
             attention.t_en.eq(table.en),

@@ -104,7 +104,7 @@ def check(wanted: Case, folder: Path | None = None) -> str | None:
     engine = session.prepare(wanted.model, wanted.shape, weights, optimise="build", folder=folder)
     pixels = pictures(wanted.model, wanted.seed, FRAMES)
     expected = session.golden_frames(IntegerModel(wanted.model, weights).run(pixels, trace=True))
-    timing = timing_of(wanted, engine.plan.cycles_per_row_group)
+    timing = timing_of(wanted, engine.plan.camera_period)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
     result = session.play(engine, camera.play(shots), expected)
     if result.difference is not None:

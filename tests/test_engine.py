@@ -78,7 +78,7 @@ def golden(engine, images, weights=None, **thresholds):
 
 
 def even(engine, speed=1.0):
-    return camera.paced(engine.plan.cycles_per_row_group, engine.model, speed)
+    return camera.paced(engine.plan.camera_period, engine.model, speed)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
