@@ -435,6 +435,20 @@ def read_cells(path: Path | None) -> dict[str, list[float]] | None:
         raise ValueError(f"{path}: not a table of origin to two masses ({error})") from error
 
 
+def read_shares(texts: list[str], rest: float) -> dict[str, float]:
+    """``ORIGIN=part`` texts to a mapping for `golden.data.held_out`."""
+    shares = {"": rest}
+    for text in texts:
+        origin, _, number = text.rpartition("=")
+        try:
+            shares[origin] = float(number)
+        except ValueError:
+            shares[origin] = -1.0
+        if not origin or not 0 <= shares[origin] < 1:
+            raise ValueError(f"--held-out-of must be ORIGIN=part (0 to below 1), not {text!r}")
+    return shares
+
+
 @app.command()
 def main(
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
@@ -448,6 +462,9 @@ def main(
     confidence: Annotated[str, typer.Option(help="proposed, trivial or none")] = "proposed",
     alpha: Annotated[float, typer.Option()] = ALPHA,
     held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.1,
+    held_of: Annotated[
+        list[str] | None, typer.Option("--held-out-of", help="ORIGIN=part, any number")
+    ] = None,
     cells: Annotated[Path | None, typer.Option(help="JSON: origin to two masses")] = None,
     quantised_epochs: Annotated[int, typer.Option(help="quantisation-aware, afterwards")] = 0,
     seed: Annotated[int, typer.Option()] = 0,
@@ -469,6 +486,7 @@ def main(
         )
         folder = Path("build/train") / preset_name if output is None else output
         masses = read_cells(cells)
+        shares = read_shares(held_of or [], held)
         if resume is not None:
             _resume(resume, config, options)  # before the pictures are read
         join_processes()
@@ -480,7 +498,7 @@ def main(
             read = Data.read(
                 load_any(data, images, skip_bad=skip_bad),
                 config,
-                options.held_out,
+                shares,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         if not rank and dist.is_initialized():

@@ -21,6 +21,7 @@ from golden.train import (
     fit,
     initial_model,
     read_cells,
+    read_shares,
 )
 
 CONFIG = ModelConfig(
@@ -239,3 +240,10 @@ def test_cells_file(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match="not a table of origin to two masses"):
             read_cells(path)
+
+
+def test_shares():
+    assert read_shares(["a=0.5", "b=0"], 0.1) == {"": 0.1, "a": 0.5, "b": 0.0}
+    for text in ("a", "=0.5", "a=1", "a=x"):
+        with pytest.raises(ValueError, match=f"must be ORIGIN=part .*, not '{text}'"):
+            read_shares([text], 0.1)
