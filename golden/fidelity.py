@@ -2,8 +2,8 @@
 
     python -m golden.fidelity --preset P --checkpoint FILE --calibrate DIR --images DIR --labels CSV
 
-Prints a line for each way to choose the ranges of the maps. docs/quantisation.md has what this
-found and what was chosen.
+Prints a line for each way to choose the ranges of the maps and to round the weights.
+docs/quantisation.md has what this found and what was chosen.
 """
 
 from __future__ import annotations
@@ -25,13 +25,17 @@ from golden.evaluate import Answers, answers, load_labels, scores
 from golden.float_model import load_checkpoint
 from golden.quantise import quantise
 
-WAYS: dict[str, dict[str, Any]] = {
+_RANGES: dict[str, dict[str, Any]] = {
     "maximum": {"percentile": 100.0},
     "percentile 99.999": {"percentile": 99.999},
     "percentile 99.99": {"percentile": 99.99},
     "percentile 99.9": {"percentile": 99.9},
-    "percentile 99.5": {"percentile": 99.5},
     "least square error": {"least_error": True},
+}
+WAYS: dict[tuple[str, str], dict[str, Any]] = {
+    (name, word): {**way, "together": word == "together"}
+    for word in ("nearest", "together")
+    for name, way in _RANGES.items()
 }
 
 
@@ -92,16 +96,17 @@ def main(
         pictures = calibration_pictures(calibrate, config, count)
         wanted = answers(model, config, labelled.paths)
         table = Table(box=None, padding=(0, 2))
-        table.add_column("ranges")
+        table.add_column("ranges of the maps")
+        table.add_column("weights rounded")
         for head in ("same answer", "accuracy", "less float's", "error of the logit difference"):
             table.add_column(head, justify="right")
-        for name, way in WAYS.items():
+        for names, way in WAYS.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 weights = quantise(model, pictures, **way)
             found = distance(answers(weights, config, labelled.paths), wanted, labelled.labels)
             table.add_row(
-                name,
+                *names,
                 f"{100 * found.same:.2f} %",
                 f"{100 * found.accuracy:.2f} %",
                 f"{100 * found.gain:+.2f}",
