@@ -40,7 +40,8 @@ def test_ends():
 
 @pytest.mark.parametrize("text", ["", "15", "15,3", "15,3,2,1", "a,b,c", "15;3;2", "1.5,1,1"])
 def test_parse_errors(text):
-    with pytest.raises(ValueError, match="a shape is three whole numbers .* for example 15,3,2, not"):
+    message = "a shape is three whole numbers .* for example 15,3,2, not"
+    with pytest.raises(ValueError, match=message):
         EngineConfig.parse(text)
 
 
@@ -108,8 +109,8 @@ def test_heads_on_lanes(heads, lanes):
 def test_attention_needs_one_word():
     model = replace(SMALL, image_width=80, spatial_attention="banded")
     Geometry(model, EngineConfig(pixels=5, channels=1, lanes=1))
-    with pytest.raises(ValueError, match="state's 5 columns in one word: pixels must be at least 5, "
-                                         "not 4"):
+    message = "state's 5 columns in one word: pixels must be at least 5, not 4"
+    with pytest.raises(ValueError, match=message):
         Geometry(model, EngineConfig(pixels=4, channels=1, lanes=1))
     Geometry(replace(model, spatial_attention="none"), EngineConfig(pixels=4, channels=1, lanes=1))
 

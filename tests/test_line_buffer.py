@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/line_buffer.py: rows as golden.line_buffer stores them, and every way in which a frame ends."""
+"""hw/line_buffer.py: rows as golden.line_buffer stores them, and all ways in which a frame ends."""
 
 import random
 from collections import Counter
@@ -282,7 +282,8 @@ def traffic(kind: str, seed: int, cycles: int = 9000, faults: bool = True, wrong
         if wanted is not None:
             got = unpack(out["words"], 8 * pixels, lanes)
             for bank, word in enumerate(wanted):
-                assert word in (None, got[bank]), f"{where}, bank {bank}: {got[bank]:x}, not {word:x}"
+                assert word in (None, got[bank]), (
+                    f"{where}, bank {bank}: {got[bank]:x}, not {word:x}")
 
         frames.step(before, engine)
         before = pixel

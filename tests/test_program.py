@@ -117,7 +117,7 @@ def test_maps_are_written_before_they_are_read(compiled):
 
 
 def test_spacing(compiled):
-    """Transfers leave each other the time for drain, words' turns, constants and the state's sums."""
+    """Transfers leave each other the time for drain, words' turns, constants and state's sums."""
     e, g = compiled.engine, compiled.geometry
     odd = g.head_lanes > 1 and e.pixels % 2
     found = [(op, last + timing.TRANSFER) for op, _, _, _, last in walks(compiled)]

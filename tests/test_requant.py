@@ -49,12 +49,10 @@ def cases(acc_bits: int, seed: int, count: int = 1500):
     for shift in SHIFTS:
         for multiplier in {1, 2, 128, 255, source.randint(1, 255), source.randint(1, 255)}:
             for near in (-1, 0, 1):  # exact ties, and what lies a unit beside them
-                tie = preimage((1 << shift - 1) + near, multiplier, shift, 2 * low, 2 * high, source)
-                if tie is not None:
-                    add(tie, multiplier, shift)
-                tie = preimage((1 << shift - 1) + near, multiplier, shift, 2 * low, 0, source)
-                if tie is not None:
-                    add(tie, multiplier, shift)
+                for end in (2 * high, 0):
+                    tie = preimage((1 << shift - 1) + near, multiplier, shift, 2 * low, end, source)
+                    if tie is not None:
+                        add(tie, multiplier, shift)
             for end in (-2049, -2048, -512, -511, -129, -128, 0, 127, 128, 255, 511, 2047, 2048):
                 for half in (-1, 0, 1):
                     add(((end << shift) + half * (1 << shift - 1)) // multiplier, multiplier, shift)

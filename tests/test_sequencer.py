@@ -2,29 +2,35 @@
 """hw/sequencer.py: its steps are those of a plain walk through the plan's operations."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from golden.config import preset
+from golden.config import ModelConfig, preset
 from hw.config import EngineConfig
 from hw.program import Source, Weights, compile_program
 from hw.sequencer import WalkSequencer, step_layout
-from sim import fuzz
 from tests.bench_blocks import on_amaranth, on_verilator, unpack_struct
 
-# seed of a random case: together 1, 2 and 4 lanes a head, passes, every attention, idle and pause
-SEEDS = (3, 5, 7, 8, 12, 14)
+BASE = ModelConfig(name="steps", image_height=10, image_width=33, heads=2,
+                   head_channels=(2, 3, 2, 3), state_channels=5, attention_hidden=2)
+KINDS = {  # model, shape
+    "plain": (BASE, "4,2,2"),
+    "passes": (replace(BASE, heads=3, in_channels=1, channel_attention=False), "5,2,1"),
+    "two": (replace(BASE, spatial_attention="full"), "3,2,4"),
+    "four": (replace(BASE, heads=1, image_width=29, spatial_attention="banded"), "3,1,4"),
+    "pause": (replace(BASE, image_width=16, heads=1, head_channels=(1, 1, 1, 2),
+                      state_channels=30), "3,3,1"),
+}
 
 
-def plan_of(case):
-    if isinstance(case, str):
-        return compile_program(preset(case), EngineConfig.parse("8,1,2"))
-    found = fuzz.case(case)
-    return compile_program(found.model, found.shape)
+def plan_of(kind):
+    model, shape = KINDS.get(kind) or (preset(kind), "8,1,2")
+    return compile_program(model, EngineConfig.parse(shape))
 
 
 def steps_of(plan, op):
-    """Plain loops over an operation's walks: (fields of a step, or None for a cycle without one)."""
+    """Plain loops over an operation's walks: fields of a step, or None for a cycle without one."""
     e, g = plan.engine, plan.geometry
     lanes = g.head_lanes if op.head_mode else 1
     groups = -(-op.in_words // lanes)
@@ -78,7 +84,7 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
     """
     plan = plan_of(case)
     layout, source = step_layout(plan), random.Random(seed)
-    cycle, out, step = 0, None, None
+    cycle, out = 0, None
     flags = 0
     waited = {"rows": 0, "more": 0}
 
@@ -118,7 +124,7 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
             late = source.choice([0, 0, 1, 2, 40])
             # `before` cycles without a step; a step needs its flag in the cycle before it
             before = op.wait + op.idle
-            seen = bool(flags_before & need) if index else bool(flags & need)
+            seen = bool(flags & need)
             due = 0
             while due < before or (need and not seen):
                 if due >= before + late - 1:
@@ -151,18 +157,17 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
                     release += release > 0
                 check(fields, index, end, index == 0 and number == 0, release)
                 cycle += 1
-            flags_before = flags
             running = more
         running = more
     assert waited["rows"] and waited["more"]
 
 
 def aborted(case, seed: int):
-    """Scenario: reset in the middle of groups; each time the program begins anew, at its first word."""
+    """Scenario: reset in the middle of groups; each time the program begins anew."""
     plan = plan_of(case)
     layout, source = step_layout(plan), random.Random(seed)
     first = next(fields for fields in steps_of(plan, plan.operations[0]) if fields)
-    for _ in range(12):
+    for _ in range(6):
         out = yield {"reset": 1}
         for _ in range(plan.operations[0].wait + plan.operations[0].idle + 10):
             out = yield {"more": 1, "rows": 7}
@@ -196,23 +201,25 @@ def paced(case):
 
 
 def test_verilator():
-    blocks = {f"seed{seed}": WalkSequencer(plan_of(seed)) for seed in SEEDS}
-    jobs = [(f"seed{seed}", program, {"case": seed, "seed": seed, "groups": 3}) for seed in SEEDS]
-    jobs += [(f"seed{seed}", paced, {"case": seed}) for seed in SEEDS[:3]]
-    jobs += [(f"seed{seed}", aborted, {"case": seed, "seed": seed}) for seed in SEEDS[3:5]]
+    blocks = {kind: WalkSequencer(plan_of(kind)) for kind in KINDS}
+    jobs = [(kind, program, {"case": kind, "seed": i, "groups": 3}) for i, kind in enumerate(KINDS)]
+    jobs += [(kind, paced, {"case": kind}) for kind in ("plain", "pause")]
+    jobs += [(kind, aborted, {"case": kind, "seed": 3}) for kind in ("passes", "four")]
     on_verilator(blocks, jobs)
 
 
 def test_cases():
     """What the chosen cases stand for."""
-    plans = [plan_of(seed) for seed in SEEDS]
+    plans = [plan_of(kind) for kind in KINDS]
     operations = [op for plan in plans for op in plan.operations]
-    assert {p.geometry.head_lanes for p in plans} >= {1, 2}
+    assert {p.geometry.head_lanes for p in plans} == {1, 2, 4}
     assert any(p.geometry.passes > 1 for p in plans)
     assert {op.source for op in operations} == set(Source)
     assert {op.weights for op in operations} == set(Weights)
-    assert any(op.idle for op in operations) and any(op.wait for op in operations)
-    assert any(op.in_words > op.chunks for op in operations)
+    assert all(any(getattr(op, name) for op in operations) for name in ("idle", "pause", "wait"))
+    assert any(op.segments[0].first % p.engine.lanes for p in plans for op in p.operations)
+    # the last words of a row whose outputs pooling drops
+    assert any(op.in_columns % 2 for op in operations)
 
 
 def test_preset():
@@ -232,4 +239,4 @@ def shortened(case, seed, cycles):
 @pytest.mark.parametrize("wrong", ["address", "weight", "cycle", "release"])
 def test_differences_are_seen(wrong):
     with pytest.raises(AssertionError, match="cycle"):
-        on_amaranth(WalkSequencer(plan_of(SEEDS[0])), program(SEEDS[0], 3, 2, wrong))
+        on_amaranth(WalkSequencer(plan_of("plain")), program("plain", 3, 2, wrong))

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/window.py against a plain window function: byte p of tap t is the row's column base + p + t - 1."""
+"""hw/window.py against a plain window: byte p of tap t is the row's column base + p + t - 1."""
 
 import random
 
