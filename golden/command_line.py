@@ -59,15 +59,17 @@ def check_probability(name: str, value: float | None) -> None:
 
 
 def progress_bar(unit: str) -> Progress:
-    """A bar on standard error with count, speed and time left; vanishes at the end."""
+    """A bar with count and time left on standard error, if that is a terminal."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 
