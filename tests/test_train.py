@@ -13,6 +13,7 @@ from golden import cpu_heads
 from golden.config import ModelConfig, preset
 from golden.data import Sample
 from golden.float_model import FloatModel, load_checkpoint
+from golden.quantise import default_weights, trained_weights
 from golden.train import (
     Data,
     TrainConfig,
@@ -247,3 +248,14 @@ def test_shares():
     for text in ("a", "=0.5", "a=1", "a=x"):
         with pytest.raises(ValueError, match=f"must be ORIGIN=part .*, not '{text}'"):
             read_shares([text], 0.1)
+
+
+def test_shipped_weights_are_taken():
+    config = preset("vww_105x120")
+    weights = default_weights(config)
+    assert weights.digest == default_weights(config).digest
+    assert weights.digest != default_weights(config, seed=1).digest
+    assert trained_weights(replace(config, name="renamed")).digest == weights.digest
+    assert trained_weights(replace(config, state_channels=36)) is None
+    card = Path(__file__).resolve().parents[1] / "docs" / "model_card_vww_105x120.md"
+    assert weights.digest[:12] in card.read_text()
