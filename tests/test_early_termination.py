@@ -1,0 +1,148 @@
+"""The sweep over both thresholds is what the integer model does with each pair of them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from golden import early_termination
+from golden.classifier import threshold
+from golden.config import PRESETS
+from golden.early_termination import Point, Scan, best, scans, table
+from golden.images import calibration_images
+from golden.model import IntegerModel
+from golden.quantise import default_weights
+
+CONFIG = PRESETS["vww_105x120"]
+TAUS, SKIPS = (0.6, 0.8, 0.95), (None, 0.1, 0.3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return IntegerModel(CONFIG, default_weights(CONFIG))
+
+
+@pytest.fixture
+def data(tmp_path, model):
+    rows = ["file,label"]
+    for index, pixels in enumerate(calibration_images(CONFIG)[:12]):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{index % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    model.weights.save(tmp_path / "w.safetensors")
+    return tmp_path
+
+
+def run(data, *arguments):
+    words = ["--preset", CONFIG.name, "--images", data, "--labels", data / "labels.csv"]
+    words += ["--weights", data / "w.safetensors", "-o", data / "out", *arguments]
+    return CliRunner().invoke(early_termination.app, [str(word) for word in words])
+
+
+def test_one_scan_serves_every_threshold(model):
+    images = calibration_images(CONFIG)[::3]
+    found = scans(model, images, SKIPS)
+    scale = model.weights.scales["logit"]
+    early = 0
+    for skip in SKIPS:
+        for tau in (None, *TAUS[:2]):
+            stop = None if tau is None else threshold(tau, scale, up=True)
+            level = None if skip is None else threshold(skip, scale, up=False)
+            wanted = model.run(images, stop_threshold=stop, skip_threshold=level)
+            person, used = found[skip].outcome(stop)
+            assert np.array_equal(person, wanted.decision)
+            assert np.array_equal(used, wanted.rows_used)
+            early += int((wanted.rows_used < CONFIG.row_groups).sum())
+    assert early > 10
+
+
+def test_scan_by_hand():
+    difference = np.array([[-5, 3, 9, 1], [2, 2, 2, -1], [9, 0, 0, 0]])
+    scan = Scan(difference, np.array([[1, 1, 0, 1], [1, 1, 1, 1], [1, 1, 1, 0]], dtype=bool))
+    person, used = scan.outcome(None)
+    assert person.tolist() == [1, 0, 0] and used.tolist() == [3, 4, 3]
+    person, used = scan.outcome(3)  # a group that was left out cannot stop
+    assert person.tolist() == [1, 0, 1] and used.tolist() == [2, 4, 1]
+    assert scan.stopped_at(10).tolist() == [3, 3, 3]
+
+
+def test_command(data, model):
+    result = run(data, "--tau", "0.6,0.8,0.95", "--skip", "off,0.1,0.3")
+    assert result.exit_code == 0, result.output
+    found = json.loads((data / "out/early_termination.json").read_text())
+    assert found["images"] == 12 and found["weights_digest"] == model.weights.digest
+    points = found["points"]
+    pairs = [(p["tau"], p["skip"]) for p in points]
+    assert pairs == [(tau, skip) for skip in SKIPS for tau in (None, *TAUS)]
+    first = points[0]
+    assert first["macs_saved"] == 0 and first["change"] == 0 and first["mean_rows_used"] == 21
+    for p in points:
+        assert p["macs_saved"] == pytest.approx(1 - p["mean_rows_used"] / 21)
+        assert p["change"] == pytest.approx(p["accuracy"] - first["accuracy"])
+    rows = [p["mean_rows_used"] for p in points[1:4]]
+    assert rows == sorted(rows) and rows[0] < 21  # a higher tau stops later
+    text = (data / "out/early_termination.md").read_text()
+    assert text == result.stdout
+    assert text.count("\n| ") == len(points) + 1 and "17.1 %" in text
+    with Image.open(data / "out/early_termination.png") as picture:
+        assert picture.width > 1000
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+
+
+def test_the_first_point_has_no_early_termination(data):
+    """Also where the user leaves "off" out."""
+    run(data, "--tau", "0.9", "--skip", "0.1")
+    found = json.loads((data / "out/early_termination.json").read_text())
+    pairs = [(p["tau"], p["skip"]) for p in found["points"]]
+    assert pairs == [(None, None), (0.9, None), (None, 0.1), (0.9, 0.1)]
+
+
+def test_best_loses_nothing():
+    def point(saved, change):
+        rates = {"true_positive_rate": None, "false_positive_rate": 0.5}
+        return Point(
+            tau=0.9,
+            skip=None,
+            accuracy=0.8 + change,
+            change=change,
+            mean_rows_used=21 * (1 - saved),
+            macs_saved=saved,
+            **rates,
+        )
+
+    points = [point(0.0, 0.0), point(0.1, 0.01), point(0.2, 0.0), point(0.3, -0.001)]
+    assert best(points) is points[2]
+    lines = table(points).splitlines()
+    assert "| 0.9 | off | 80.00 % | +0.00 | - | 50.00 % | 21.00 | 0.0 % |" in lines
+    assert "20.0 %" in lines[-1] and "17.1 %" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (("--tau", "0.9,soon"), "tau must be probabilities or off, not 'soon'"),
+        (("--tau", "0.9,1.5"), "tau must lie inside 0..1, not 1.5"),
+        (("--skip", "0"), "skip must lie inside 0..1, not 0.0"),
+        (("--labels", "none.csv"), "none.csv: no such file"),
+        (("--checkpoint", "a.pt"), "give either --weights or --checkpoint"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, text, data):
+    result = run(data, *arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
+    assert text in result.stderr
+
+
+def test_heads_and_scan_are_run(model):
+    """`IntegerModel.run` is `heads` and `scan`, for every field of the result."""
+    images = calibration_images(CONFIG)[:2]
+    whole = model.run(images, stop_threshold=50)
+    rows = early_termination.split_row_groups(early_termination.to_signed(images))
+    features = model.heads(rows.flatten(0, 1))[0].unflatten(0, rows.shape[:2])
+    parts = model.scan(features, stop_threshold=50)
+    for field in ("state", "logits", "computed", "skipped", "stopped", "rows_used", "decision"):
+        assert torch.equal(getattr(whole, field), getattr(parts, field))
