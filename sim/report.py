@@ -10,6 +10,9 @@ from sim.session import Engine, Session
 
 BYTES = ("weights", "constants", "line_buffer", "maps", "state", "tables", "program", "buffers")
 
+CAUSES = ("waits", "gaps", "channels", "columns")
+"""What multiplier cycles are lost to, see `losses`."""
+
 
 def on_chip_bytes(plan: Any) -> dict[str, int]:
     """Words x bits of every addressable memory, by category, and their sum."""
@@ -69,7 +72,7 @@ def losses(engine: Engine) -> dict[str, float]:
     """
     plan, shape = engine.plan, engine.shape
     whole = plan.cycles_per_row_group * shape.multipliers
-    found = dict.fromkeys(("waits", "gaps", "channels", "columns"), 0.0)
+    found = dict.fromkeys(CAUSES, 0.0)
     unused = whole - sum(op.macs for op in plan.operations)
     for op in plan.operations:
         found["gaps"] += op.walks * (op.period - op.k) * shape.multipliers
@@ -155,7 +158,7 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
             str(shape["multipliers"]),
             f"{line['cycles_frame']:,}" + ("" if exact else " (not as predicted)"),
             f"**{100 * line['mac_utilisation']:.2f} %**",
-            *(f"{100 * lost[name]:.2f} %" for name in ("waits", "gaps", "channels", "columns")),
+            *(f"{round(100 * lost[name], 2) + 0.0:.2f} %" for name in CAUSES),
             f"{line['on_chip_bytes']['total']:,}",
         )
         rows.append(f"| {' | '.join(cells)} |")
