@@ -31,7 +31,9 @@ class LineBuffer(wiring.Component):
 
     A frame begins with a pixel marked `sof`. It is accepted unless one is already waiting for the
     engine; else it is counted (`dropped`) and ignored. A frame that goes wrong ends at once with
-    one `fault` (its status and a count), and pixels are ignored until the next `sof`.
+    one `fault` (its status and a count), and pixels are ignored until the next `sof`. Pixels may
+    come in every cycle; only where a row's last word has fewer pixels than there are colours, the
+    colours of two words need three cycles to leave, and a camera that does not give them overruns.
 
     Bit-exact model: golden.line_buffer.
 
@@ -125,7 +127,7 @@ class LineBuffer(wiring.Component):
         restart, accept, line_fault, overrun, truncated = (
             Signal(name=n) for n in ("restart", "accept", "line_fault", "overrun", "truncated")
         )
-        allowed = Signal()
+        allowed, writing, whole = Signal(), Signal(), Signal()
         starting = Signal()
         m.d.comb += [
             starting.eq(valid & sof),
@@ -135,10 +137,16 @@ class LineBuffer(wiring.Component):
             last_column.eq((column == width - 1) & ~sof if width > 1 else 1),
             line_fault.eq(here & (eol != last_column)),
             word_done.eq(here & ~line_fault & (last_column | (position[-1] & ~sof))),
-            overrun.eq(word_done & ~allowed),
+            overrun.eq(word_done & (~allowed | writing)),
             row_done.eq(word_done & last_column & ~overrun),
-            truncated.eq(end & opened & ~starting),
+            whole.eq(row_done & (received == frame_rows - 1)),
+            truncated.eq(end & opened & ~starting & ~whole),
         ]
+        # A row's last word may have fewer pixels than there are colours: at a pixel a cycle its
+        # colours would meet those of the word before at the write port.
+        if 0 < width % pixels < channels:
+            once = delay(m, word_done, 1, "word_done")
+            m.d.comb += writing.eq(once | delay(m, once, 1, "word_done_long") & (channels == 3))
         with m.If(self.current):
             m.d.comb += allowed.eq(received < self.released + 5)
         with m.Elif(self.busy):

@@ -100,7 +100,7 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, 
     from hw.top import Rasca
 
     code = [file for name in ("golden", "hw") for file in sorted((runner.ROOT / name).glob("*.py"))]
-    identity = f"{model} {shape} {weights.digest} {version('amaranth')}"
+    identity = f"{model} {shape!r} {weights.digest} {version('amaranth')}"
     sha = hashlib.sha256(identity.encode())
     for file in code:
         sha.update(file.read_bytes())
