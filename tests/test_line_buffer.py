@@ -386,7 +386,7 @@ def test_short_last_word(pace, status):
                 ("eol", column == width - 1),
             ):
                 ctx.set(getattr(buffer, name), int(value))
-            for wait in range(pace):
+            for _ in range(pace):
                 await ctx.tick()
                 ctx.set(buffer.pixel_valid, 0)
                 if ctx.get(buffer.fault):
