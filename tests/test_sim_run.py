@@ -3,11 +3,15 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from golden.config import PRESETS
+from golden.images import default_images
+from golden.model import IntegerModel
+from golden.quantise import default_weights
 from sim import main, report, session
 
 KEYS = (
@@ -70,14 +74,21 @@ def test_two_photographs(run, tmp_path):
 
 
 def test_early_termination(run):
-    status, output, summary = run("--frames", 2, "--tau", 0.9)
+    # thresholds from what the weights make of the pictures, whichever weights are shipped
+    model = PRESETS["vww_105x120"]
+    weights = default_weights(model)
+    found = IntegerModel(model, weights).run(default_images(model))
+    chance = 1 / (1 + np.exp(-found.difference.numpy() * weights.scales["logit"]))
+    tau = round(float(chance[1, :-1].max()) - 1e-4, 5)
+    skip = round(float(np.median(chance[0])), 5)
+    status, output, summary = run("--frames", 2, "--tau", tau)
     assert status == 0, output
     assert summary["rows_used"] < summary["rows"] and summary["decision"] == "person"
     assert summary["rows_equal"] == summary["rows_used"]
     assert 0 <= summary["macs_wasted"] < summary["macs_frame"] / 21
     assert summary["cycles_frame"] == summary["cycles_frame_predicted"]
     assert f"{summary['rows_used']} of 21 row groups" in output
-    status, output, summary = run("--frames", 1, "--skip", 0.2)
+    status, output, summary = run("--frames", 1, "--skip", skip)
     assert status == 0, output
     assert summary["rows_used"] < summary["rows"]
 
