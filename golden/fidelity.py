@@ -2,7 +2,8 @@
 
     python -m golden.fidelity --preset P --checkpoint FILE --calibrate DIR --images DIR --labels CSV
 
-Prints a line for each way to choose the ranges of the maps and to round the weights.
+Prints a line for each way to choose the ranges of the maps and to round the weights; "error" is
+that of the logit difference (`Distance.error`).
 docs/quantisation.md has what this found and what was chosen.
 """
 
@@ -16,8 +17,6 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from golden.command_line import CALIBRATION_COUNT, bad_input, calibration_pictures
 from golden.config import preset
@@ -95,29 +94,27 @@ def main(
         labelled = load_labels(labels, images, skip_bad)
         pictures = calibration_pictures(calibrate, config, count)
         wanted = answers(model, config, labelled.paths)
-        table = Table(box=None, padding=(0, 2))
-        table.add_column("ranges of the maps")
-        table.add_column("weights rounded")
-        for head in ("same answer", "accuracy", "less float's", "error of the logit difference"):
-            table.add_column(head, justify="right")
+        accuracy = 100 * scores(wanted.person, labelled.labels)["accuracy"]
+        print(
+            f"{config.name}, {checkpoint.name}: float accuracy {accuracy:.2f} % on "
+            f"{len(labelled)} photographs; calibrated on {len(pictures)}\n\n"
+            "| ranges of the maps | weights rounded | same answer | accuracy | less float's | "
+            "error |\n|---|---|---:|---:|---:|---:|",
+            flush=True,
+        )
         for names, way in WAYS.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 weights = quantise(model, pictures, **way)
             found = distance(answers(weights, config, labelled.paths), wanted, labelled.labels)
-            table.add_row(
+            cells = (
                 *names,
                 f"{100 * found.same:.2f} %",
                 f"{100 * found.accuracy:.2f} %",
                 f"{100 * found.gain:+.2f}",
                 f"{100 * found.error:.2f} %",
             )
-    accuracy = 100 * scores(wanted.person, labelled.labels)["accuracy"]
-    print(
-        f"{config.name}, {checkpoint.name}: float accuracy {accuracy:.2f} % on {len(labelled)} "
-        f"photographs; calibrated on {len(pictures)}"
-    )
-    Console(width=110, highlight=False).print(table)
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
