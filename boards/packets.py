@@ -1,0 +1,397 @@
+"""Packets between a board and its host: layout, CRC, and a decoder that finds its way back.
+
+Pure Python, shared by the host tool, the tests and the RTL (`boards.host_link` takes its constants
+from here), so that a number stands in one place.
+
+A packet is::
+
+    0xA5 | kind | length, low byte first | payload | CRC-16, high byte first
+
+The CRC is CRC-16/CCITT-FALSE over kind, length and payload. With the high byte first, the CRC over
+kind .. CRC of a good packet is 0, which is what the RTL looks for. All other numbers go low byte
+first. See docs/boards.md for the tables.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+SYNC = 0xA5
+HEAD_BYTES = 4  # sync, kind, length
+CRC_BYTES = 2
+CRC_POLYNOMIAL = 0x1021
+CRC_START = 0xFFFF
+FORMAT = 1
+"""Version of the packets, in `Hello`. Anything that breaks an old host raises it."""
+MAX_PAYLOAD = 255
+"""Longest payload to the host; what claims more is no packet."""
+DIGEST_BYTES = 8
+"""Bytes of a SHA-256 digest that travel in `Hello` and in a flash image."""
+
+
+class Kind(IntEnum):
+    """What a packet is. To the board: bits 2, 3 say what, bits 0, 1 are `Flag`."""
+
+    HELLO = 0x01
+    ROW = 0x02
+    STATE = 0x03
+    DECISION = 0x04
+    COUNTERS = 0x05
+
+    ASK = 0x80
+    SETTINGS = 0x84
+    LINE = 0x88
+    WEIGHTS = 0x8C
+
+
+class Flag(IntFlag):
+    """Low bits of the kind of a packet to the board."""
+
+    FIRST = 1  # line: the frame's first
+    LAST = 2  # line: the frame's last; weights: the image's last bytes
+
+
+class Setting(IntFlag):
+    """Last byte of a settings packet; the numbers are bit masks."""
+
+    HOST = 1  # pixels come from the host, not from the camera
+    ROWS = 2  # report each row group
+    STATE = 4  # ... and the whole state after it; works with HOST only
+    STOP = 8
+    SKIP = 16
+
+
+COUNTERS = (
+    # the engine's
+    "overrun",
+    "truncated",
+    "line",
+    "restart",
+    "dropped",
+    # the camera's
+    "lost_clock",
+    "overflow",
+    "short_line",
+    "long_line",
+    "short_frame",
+    "long_frame",
+    # the link's own
+    "uart",  # glitches and bytes without a stop bit
+    "packet",  # wrong CRC, too long, unknown, or while the buffer was still full
+    "event",  # events that found the queue full
+)
+"""Counters in the order of the packet, 16 bits each; they wrap."""
+
+LINK_COUNTERS = 3
+"""So many at the end of COUNTERS are the link's own."""
+
+
+class Problem(IntEnum):
+    """Why the weights in flash were not taken: low bits of the status byte in `Hello`."""
+
+    NONE = 0
+    BLANK = 1
+    MAGIC = 2
+    LENGTH = 3
+    CONFIG = 4
+    CRC = 5
+
+
+PROBLEM_TEXT = {
+    Problem.NONE: "no problem",
+    Problem.BLANK: "the flash does not answer, or holds nothing where the weights should be",
+    Problem.MAGIC: "what the flash holds is no weights image",
+    Problem.LENGTH: "the weights image in flash has another length than this engine's",
+    Problem.CONFIG: "the weights image in flash is for another configuration of the engine",
+    Problem.CRC: "the weights image in flash is damaged",
+}
+
+
+class Status(IntFlag):
+    """Bits of the status byte in `Hello` above the `Problem`."""
+
+    PROBLEM = 7  # mask
+    LOADING = 8  # weights are being read from flash
+    LOAD_ERROR = 16  # the last weights image through the loader had a wrong length
+    CAMERA_FAILED = 32  # set-up of the camera failed
+
+
+def crc16(data: bytes, start: int = CRC_START) -> int:
+    """CRC-16/CCITT-FALSE: polynomial 0x1021, first bit highest, starts as 0xFFFF."""
+    crc = start
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = crc << 1 ^ (CRC_POLYNOMIAL if crc & 0x8000 else 0)
+        crc &= 0xFFFF
+    return crc
+
+
+def encode(kind: int, payload: bytes = b"") -> bytes:
+    """A whole packet."""
+    if not 0 <= kind < 256:
+        raise ValueError(f"kind must be 0..255, not {kind}")
+    if len(payload) > 0xFFFF:
+        raise ValueError(f"a payload must have at most 65535 bytes, not {len(payload)}")
+    body = struct.pack("<BH", kind, len(payload)) + payload
+    return bytes([SYNC]) + body + struct.pack(">H", crc16(body))
+
+
+class Packet(NamedTuple):
+    """A good packet."""
+
+    kind: int
+    payload: bytes
+
+
+@dataclass
+class Decoder:
+    """Takes bytes as they come, gives whole packets.
+
+    After a wrong CRC the search goes on behind the sync byte that led astray, so that a damaged
+    byte costs one packet and noise costs none.
+
+    Parameters
+    ----------
+    max_payload : int
+        What claims to be longer is no packet.
+
+    Attributes
+    ----------
+    errors : int
+        Sync bytes that did not begin a good packet.
+    skipped : int
+        Bytes that belong to no packet.
+    """
+
+    max_payload: int = MAX_PAYLOAD
+    errors: int = 0
+    skipped: int = 0
+    _buffer: bytearray = field(default_factory=bytearray, repr=False)
+
+    def feed(self, data: bytes) -> Iterator[Packet]:
+        """The packets that are whole with these bytes. Exhaust it before the next call."""
+        self._buffer += data
+        while True:
+            start = self._buffer.find(SYNC)
+            drop = len(self._buffer) if start < 0 else start
+            self.skipped += drop
+            del self._buffer[:drop]
+            if len(self._buffer) < HEAD_BYTES:
+                return
+            kind, length = struct.unpack_from("<BH", self._buffer, 1)
+            whole = HEAD_BYTES + length + CRC_BYTES
+            if length <= self.max_payload:
+                if len(self._buffer) < whole:
+                    return
+                if crc16(self._buffer[1:whole]) == 0:
+                    payload = bytes(self._buffer[HEAD_BYTES : whole - CRC_BYTES])
+                    del self._buffer[:whole]
+                    yield Packet(kind, payload)
+                    continue
+            self.errors += 1
+            self.skipped += 1
+            del self._buffer[:1]
+
+
+# ---- to the host ----
+
+
+def _unpack(layout: str, payload: bytes, name: str) -> tuple:
+    size = struct.calcsize(layout)
+    if len(payload) != size:
+        raise ValueError(f"a {name} packet must have {size} bytes, not {len(payload)}")
+    return struct.unpack(layout, payload)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hello:
+    """What the board is. `weights`: CRC-32 of the image in its memories, 0 without one."""
+
+    weights: int
+    status: int
+    format: int = FORMAT
+    model: bytes = bytes(DIGEST_BYTES)
+    config: bytes = bytes(DIGEST_BYTES)
+    shape: tuple[int, int, int] = (0, 0, 0)
+
+    LAYOUT = f"<IBB{DIGEST_BYTES}s{DIGEST_BYTES}s3B"
+    MOVING = 5  # bytes at the front that change; the rest is constant
+
+    def pack(self) -> bytes:
+        fields = (self.weights, self.status, self.format, self.model, self.config, *self.shape)
+        return struct.pack(self.LAYOUT, *fields)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Hello":
+        if len(payload) > cls.MOVING and payload[cls.MOVING] != FORMAT:
+            raise ValueError(
+                f"the board speaks packet format {payload[cls.MOVING]}, this host {FORMAT}"
+            )
+        weights, status, number, model, config, *shape = _unpack(cls.LAYOUT, payload, "hello")
+        return cls(
+            weights=weights,
+            status=status,
+            format=number,
+            model=model,
+            config=config,
+            shape=tuple(shape),
+        )
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(self.status & Status.PROBLEM)
+
+
+PLACE_LAYOUT = "<BBH"
+"""Row, state and decision begin alike: frame, a byte of their own, row group."""
+EVENT_LAYOUT = PLACE_LAYOUT + "ii"
+EVENT_BYTES = struct.calcsize(EVENT_LAYOUT)
+PERSON_BIT = 7  # of a decision's byte; the low bits are hw.line_buffer.Status
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row group's logits. `frame` counts decision packets, mod 256."""
+
+    frame: int
+    row_group: int
+    logits: tuple[int, int]
+
+    def pack(self) -> bytes:
+        return struct.pack(EVENT_LAYOUT, self.frame, 0, self.row_group, *self.logits)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Row":
+        frame, _, group, *logits = _unpack(EVENT_LAYOUT, payload, "row")
+        return cls(frame=frame, row_group=group, logits=tuple(logits))
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """One channel of the state; `data`: n bytes, two's complement."""
+
+    frame: int
+    channel: int
+    row_group: int
+    data: bytes
+
+    def pack(self) -> bytes:
+        return struct.pack(PLACE_LAYOUT, self.frame, self.channel, self.row_group) + self.data
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "State":
+        size = struct.calcsize(PLACE_LAYOUT)
+        frame, channel, group = _unpack(PLACE_LAYOUT, payload[:size], "state")
+        return cls(frame=frame, channel=channel, row_group=group, data=payload[size:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """End of a frame. With any status but 0 (OK) the logits mean nothing."""
+
+    frame: int
+    person: bool
+    status: int
+    rows_used: int
+    logits: tuple[int, int]
+
+    def pack(self) -> bytes:
+        info = self.person << PERSON_BIT | self.status
+        return struct.pack(EVENT_LAYOUT, self.frame, info, self.rows_used, *self.logits)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Decision":
+        frame, info, used, *logits = _unpack(EVENT_LAYOUT, payload, "decision")
+        return cls(
+            frame=frame,
+            person=bool(info >> PERSON_BIT),
+            status=info & (1 << PERSON_BIT) - 1,
+            rows_used=used,
+            logits=tuple(logits),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """All counters since reset, in the order of COUNTERS."""
+
+    values: tuple[int, ...] = (0,) * len(COUNTERS)
+
+    LAYOUT = f"<{len(COUNTERS)}H"
+
+    def pack(self) -> bytes:
+        return struct.pack(self.LAYOUT, *self.values)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Counters":
+        return cls(values=_unpack(cls.LAYOUT, payload, "counters"))
+
+    def __getitem__(self, name: str) -> int:
+        return self.values[COUNTERS.index(name)]
+
+    def since(self, before: "Counters") -> dict[str, int]:
+        """What happened since an earlier packet; only those that moved."""
+        pairs = zip(COUNTERS, self.values, before.values, strict=True)
+        return {name: now - then & 0xFFFF for name, now, then in pairs if now != then}
+
+
+Event = Hello | Row | State | Decision | Counters
+_PARSERS = {
+    Kind.HELLO: Hello,
+    Kind.ROW: Row,
+    Kind.STATE: State,
+    Kind.DECISION: Decision,
+    Kind.COUNTERS: Counters,
+}
+
+
+def parse(packet: Packet) -> Event:
+    """What a packet to the host says; ValueError if it is none of those."""
+    if packet.kind not in _PARSERS:
+        raise ValueError(f"the board sent a packet of unknown kind {packet.kind:#04x}")
+    return _PARSERS[Kind(packet.kind)].parse(packet.payload)
+
+
+# ---- to the board ----
+
+SETTINGS_LAYOUT = "<iiB"
+SETTINGS_BYTES = struct.calcsize(SETTINGS_LAYOUT)
+
+
+def ask() -> bytes:
+    """The board answers with hello and counters."""
+    return encode(Kind.ASK)
+
+
+def settings(flags: Setting, *, stop: int | None = None, skip: int | None = None) -> bytes:
+    """Source of the pixels, reports, early termination (None: off)."""
+    for threshold, bit in ((stop, Setting.STOP), (skip, Setting.SKIP)):
+        flags = flags & ~bit if threshold is None else flags | bit
+        if threshold is not None and not -(1 << 31) <= threshold < 1 << 31:
+            raise ValueError(f"a threshold must fit 32 bits, not {threshold}")
+    return encode(Kind.SETTINGS, struct.pack(SETTINGS_LAYOUT, stop or 0, skip or 0, flags))
+
+
+def line(pixels: bytes, *, first: bool = False, last: bool = False) -> bytes:
+    """A line: red, green, blue of each pixel, or grey."""
+    return encode(Kind.LINE | (Flag.FIRST if first else 0) | (Flag.LAST if last else 0), pixels)
+
+
+def frame(lines: Sequence[bytes]) -> list[bytes]:
+    """The lines of a picture."""
+    end = len(lines) - 1
+    return [line(data, first=i == 0, last=i == end) for i, data in enumerate(lines)]
+
+
+def weights(data: bytes, *, chunk: int) -> list[bytes]:
+    """A weights image in packets of `chunk` bytes, at most a line's."""
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, not {chunk}")
+    starts = range(0, len(data), chunk)
+    return [
+        encode(Kind.WEIGHTS | (Flag.LAST if at + chunk >= len(data) else 0), data[at : at + chunk])
+        for at in starts
+    ]
