@@ -31,6 +31,7 @@ from golden.model import IntegerModel
 from golden.quantise import default_weights
 from golden.weights import Weights
 
+_PALE = (0.95, 0.955, 0.965, 0.9)  # over rows that were skipped or not read
 INK, FAINT, WARM, COOL = "#1d2433", "#9aa3b2", "#d1495b", "#2a6f97"
 _DPI = 130
 _LAST_MS, _FRAME_MS = 2500, 4200  # of the GIF: its last picture, and all others together
@@ -93,6 +94,11 @@ class Scan:
         """The row group that decided."""
         return max(self.computed)
 
+    @property
+    def stopped(self) -> bool:
+        """Ended early with "person"; the rest was not read (a skipped last row group was)."""
+        return self.person and self.last < len(self.states) - 1
+
     def until(self, group: int) -> Scan:
         """The same scan when no more than row groups 0..group had been read."""
         return replace(self, computed=[t for t in self.computed if t <= group])
@@ -149,11 +155,9 @@ def _draw_overlay(axes: Any, scan: Scan, level: np.ndarray) -> None:
     done[list(scan.computed)] = True
     grey = scan.image @ np.array([0.299, 0.587, 0.114]) / 255
     back = np.repeat((0.30 + 0.62 * grey)[..., None], 3, axis=2)
-    unread = np.repeat(~done, ROWS_PER_GROUP)
-    back[:depth][unread] = 0.93 + 0.05 * back[:depth][unread]
     axes.imshow(back, interpolation="lanczos", aspect="equal")
     colour = _diverging(level)
-    colour[~done, :, 3] = 0
+    colour[~done] = _PALE
     extent = (-0.5, width - 0.5, depth - 0.5, -0.5)
     axes.imshow(colour, extent=extent, interpolation="nearest", aspect="equal")
     _bare(axes, height, width)
@@ -198,13 +202,13 @@ def _draw_curve(
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"], fontsize=9)
     axes.set_xlabel("person, %", color=INK, fontsize=9, labelpad=2)
     axes.yaxis.tick_right()
-    ticks = np.linspace(0, groups, 7).astype(int)
+    ticks = np.array([*range(0, groups, max(1, round(groups / 7))), groups])
     axes.set_yticks(ticks * ROWS_PER_GROUP - 0.5, [str(tick) for tick in ticks], fontsize=9)
     axes.yaxis.set_label_position("right")
     axes.set_ylabel("row groups read", color=INK, fontsize=9)
     axes.grid(True, color="#e6e9ef", lw=0.8)
     axes.tick_params(length=0, colors=INK)
-    axes.tick_params(axis="y", pad=7)
+    axes.tick_params(axis="y", pad=14)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
@@ -217,8 +221,10 @@ def _title(axes: Any, text: str, *, bold: bool = False, colour: str = INK) -> No
 def _verdict(scan: Scan, sure: np.ndarray) -> str:
     used, groups = len(scan.computed), len(scan.states)
     word = "person" if scan.person else "no person"
-    after = f" after {used} of {groups}" if used < groups else ""
-    return f"{word}: {100 * sure[scan.last]:.1f} %{after}"
+    how = "stops after" if scan.stopped else "worked on"
+    return f"{word}: {100 * sure[scan.last]:.1f} %" + (
+        f", {how} {used} of {groups}" if used < groups else ""
+    )
 
 
 def _draw_key(axes: Any) -> None:
@@ -265,23 +271,25 @@ def draw(
         _bare(photo, height, width)
         map_ = class_activation_map(scan.states, weights)
         _draw_overlay(overlay, scan, _level(map_, np.asarray(list(scan.computed))))
-        if last < groups - 1:
+        if scan.stopped:
             at = (last + 1) * ROWS_PER_GROUP - 0.5
             for axes in (photo, overlay):
                 axes.axhline(at, color=WARM, lw=1.6)
-            overlay.text(
-                width / 2,
-                (at + height) / 2,
-                "not read",
-                color=FAINT,
-                ha="center",
-                va="center",
-                fontsize=11,
-            )
+            if height - at > 0.08 * height:  # else the words would not fit
+                overlay.text(
+                    width / 2,
+                    (at + height) / 2,
+                    "not read",
+                    color=INK,
+                    ha="center",
+                    va="center",
+                    fontsize=11,
+                )
         sure = _sure(scan, weights)
         _draw_curve(curve, scan, sure, stop, skip)
         _title(photo, scan.name, bold=True)
-        _title(overlay, "class activation, row group by row group")
+        pale = " (pale: left out)" if len(scan.computed) < groups else ""
+        _title(overlay, f"class activation by row group{pale}")
         _title(curve, _verdict(scan, sure), bold=True, colour=WARM if scan.person else COOL)
     _draw_key(page.place(margin + wide + gap + 1.2, 0.2, 1.5, 0.09))
     page.figure.savefig(path)
@@ -304,7 +312,9 @@ def animate(
     level = _level(class_activation_map(scan.states, weights), computed)
     sure, groups = _sure(scan, weights), len(scan.states)
     pages = []
-    for group in range(scan.last + 1):
+    # A skipped last row group is shown, too; after a stop there is nothing more.
+    shown = scan.last + 1 if scan.stopped else groups
+    for group in range(shown):
         now = scan.until(group)
         page = _Page(across, tall + head + foot)
         overlay = page.place(margin, foot, wide, tall)
@@ -312,9 +322,9 @@ def animate(
         now = replace(now, person=bool(sure[now.last] > 0.5))
         _draw_overlay(overlay, now, level)
         _draw_curve(curve, now, sure, stop, skip)
-        ended = group == scan.last
+        ended = group == shown - 1
         at = (group + 1) * ROWS_PER_GROUP - 0.5
-        overlay.axhline(at, color=WARM if ended and at < height - 6 else INK, lw=1.6)
+        overlay.axhline(at, color=WARM if ended and scan.stopped else INK, lw=1.6)
         _title(overlay, f"row group {group + 1} of {groups}", bold=True)
         if ended:
             shade = WARM if scan.person else COOL
@@ -324,8 +334,11 @@ def animate(
             _title(curve, f"{100 * sure[now.last]:.0f} % person{word}")
         _draw_key(page.place(margin + 1.2, 0.2, 1.5, 0.09))
         pages.append(page.pixels())
-    # One palette for all pictures, from the last one: colours do not flicker.
-    palette = pages[-1].quantize(256, method=Image.Quantize.MEDIANCUT)
+    # One palette for all pictures, of one in the middle and the last one: colours do not flicker.
+    both = Image.new("RGB", (pages[-1].width, 2 * pages[-1].height))
+    both.paste(pages[len(pages) // 2], (0, 0))
+    both.paste(pages[-1], (0, pages[-1].height))
+    palette = both.quantize(256, method=Image.Quantize.MEDIANCUT)
     frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     times = [max(60, _FRAME_MS // groups)] * (len(frames) - 1) + [_LAST_MS]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
@@ -436,9 +449,11 @@ def main(
             animate(output / "scan.gif", early, weights, stop=tau, skip=skip)
         figures = summary(whole, early, weights, tau, skip)
         (output / "scan.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
-    ending = f"stops after {len(early.computed)}" if shorter else "never stops early"
+    rules = f"tau {tau:g}" + ("" if skip is None else f" and skip {skip:g}")
+    word = "stops after" if early.stopped else "works on"
+    ending = f"{word} {len(early.computed)}" if shorter else "works on all"
     typer.echo(
-        f"{image.name}: {_verdict(whole, _sure(whole, weights))}; with tau {tau:g} {ending} of "
+        f"{image.name}: {_verdict(whole, _sure(whole, weights))}; with {rules} it {ending} of "
         f"{config.row_groups} row groups. {output}/scan.png, scan.gif, scan.json"
     )
 

@@ -151,6 +151,41 @@ def test_animation_has_a_picture_for_each_row_group(tmp_path, weights):
         assert len(set(sums)) == count  # no picture is that of another group
 
 
+def test_a_skipped_end_is_no_stop(tmp_path, weights):
+    """The skip rule may leave out the last row group: the scan is shown to its end, no line."""
+    pixels = default_images(CONFIG)[0]
+    whole = visualise.scan_image("a", pixels, weights, CONFIG)
+    skipped = replace(whole, computed=list(range(20)), person=False)
+    stopped = replace(skipped, person=True)
+    assert stopped.stopped and not skipped.stopped and not replace(whole, person=True).stopped
+    sure = np.full(21, 0.25)
+    assert visualise._verdict(skipped, sure) == "no person: 25.0 %, worked on 20 of 21"
+    assert visualise._verdict(stopped, sure) == "person: 25.0 %, stops after 20 of 21"
+    assert visualise._verdict(whole, sure).endswith("25.0 %")
+    for scan, count in ((skipped, 21), (stopped, 20)):
+        visualise.animate(tmp_path / "a.gif", scan, weights)
+        with Image.open(tmp_path / "a.gif") as found:
+            assert found.n_frames == count
+
+
+def test_rows_left_out_are_pale_and_their_neighbours_are_not(tmp_path, weights):
+    pixels = default_images(CONFIG)[0]
+    whole = visualise.scan_image("a", pixels, weights, CONFIG)
+    part = replace(whole, computed=[0, 1, 2, 4, 5], person=False)
+    page = visualise._Page(6, 5.25)
+    axes = page.place(0, 0, 6, 5.25)
+    level = visualise._level(np.ones((21, CONFIG.n)), np.arange(21))
+    visualise._draw_overlay(axes, part, level)
+    shown = np.asarray(page.pixels(), dtype=int)
+    height = len(shown) / CONFIG.image_height * 5
+    red = [
+        (shown[round((t + 0.5) * height), :, 0] - shown[round((t + 0.5) * height), :, 2]).mean()
+        for t in range(21)
+    ]
+    assert all((value > 60) == (t in part.computed) for t, value in enumerate(red))
+    assert all(value < 10 for t, value in enumerate(red) if t not in part.computed)
+
+
 def test_command(tmp_path, weights):
     image, output = tmp_path / "cup.png", tmp_path / "out"
     Image.fromarray(default_images(CONFIG)[1].permute(1, 2, 0).numpy()).save(image)
@@ -164,7 +199,8 @@ def test_command(tmp_path, weights):
         assert found["image"] == "cup.png" and len(found["probability"]) == 21
         assert np.shape(found["class_activation_map"]) == (21, CONFIG.n)
         used = found["early_termination"]["rows_used"]
-        assert ("never stops early" in result.stdout) == (used == 21)
+        words = "it works on all of 21" if used == 21 else f"it stops after {used} of 21"
+        assert words in result.stdout
         assert ("person" if found["probability"][-1] > 0.5 else "no_person") == found["decision"]
         with Image.open(output / "scan.gif") as animation:
             assert animation.n_frames == used
