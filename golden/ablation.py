@@ -1,9 +1,11 @@
 """The paper's ablations, one command each, on whatever data is given.
 
-    python -m golden.ablation heads|loss|attention --data DATA [--preset P] [--epochs N]
+    python -m golden.ablation heads|loss|attention --data DATA [--preset P] [--size HxW]
+        [--epochs N] [--seeds N]
 
-Trains every variant from the same start and on the same draws, prints a table (accuracy on the
-validation part, parameters, array MACs) and writes it as ``table.md`` and ``table.json``.
+Trains every variant from the same starts and on the same draws, prints a table (accuracy on the
+validation part, parameters, array MACs) and writes it as ``table.md`` and ``table.json``. A small
+``--size`` and several ``--seeds`` make a cheap try that also says how much of it is chance.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from golden.command_line import bad_input, note
+from golden.command_line import bad_input, note, progress_bar
 from golden.config import PRESETS, ModelConfig, preset
 from golden.data import load_any
 from golden.train import Data, TrainConfig, fit
@@ -64,31 +66,59 @@ def variants(kind: str, config: ModelConfig) -> dict[str, tuple[ModelConfig, str
     raise ValueError(f"ablation must be one of {', '.join(KINDS)}, not {kind!r}")
 
 
+def resized(config: ModelConfig, size: str | None) -> ModelConfig:
+    """The same network for pictures of ``HEIGHTxWIDTH``; ValueError if that is no size."""
+    if size is None:
+        return config
+    try:
+        height, width = map(int, size.split("x"))
+    except ValueError:
+        raise ValueError(f"size must be HEIGHTxWIDTH, not {size!r}") from None
+    name = f"{config.name}_at_{size}"
+    return replace(config, name=name, image_height=height, image_width=width)
+
+
 def run(
     kind: str,
     config: ModelConfig,
     data: Data,
     options: TrainConfig,
     folder: Path,
+    seeds: int = 1,
     tell: Callable[[str], None] = note,
 ) -> list[dict]:
-    """Train all variants; one row each, also written to `folder`."""
+    """Train all variants; one row each, also written to `folder`.
+
+    Parameters
+    ----------
+    seeds : int
+        >= 1: runs of each variant, from ``options.seed`` on; the figures are means over them, and
+        ``balanced_range`` has the least and the largest.
+    """
     rows = []
     for name, (network, confidence) in variants(kind, config).items():
-        chosen = replace(options, confidence=confidence)
-        place = folder / name.replace(" ", "_")
-        for result in fit(network, data, chosen, place):
-            tell(f"{name}: epoch {result.epoch} of {options.epochs}, loss {result.loss:.4f}")
-        last = result.validation["all"]
+        found = []
+        for seed in range(options.seed, options.seed + seeds):
+            chosen = replace(options, confidence=confidence, seed=seed)
+            place = folder / f"{name.replace(' ', '_')}_{seed}"
+            for result in fit(network, data, chosen, place):
+                tell(
+                    f"{name}, seed {seed}: epoch {result.epoch} of {options.epochs}, "
+                    f"loss {result.loss:.4f}"
+                )
+            found.append(result.validation["all"])
+        balanced = [one["balanced"] for one in found]
         rows.append(
             dict(
                 variant=name,
-                accuracy=last["accuracy"],
-                balanced=last["balanced"],
+                accuracy=sum(one["accuracy"] for one in found) / seeds,
+                balanced=sum(balanced) / seeds,
+                balanced_range=[min(balanced), max(balanced)],
                 parameters=network.parameters,
                 array_macs=network.array_macs_frame,
-                images=last["images"],
+                images=found[0]["images"],
                 epochs=options.epochs,
+                seeds=seeds,
             )
         )
     (folder / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
@@ -98,12 +128,13 @@ def run(
 
 def table(kind: str, rows: list[dict]) -> str:
     """The rows as Markdown."""
-    lines = [f"| {kind} | accuracy | labels balanced | parameters | array MACs |"]
-    lines.append("|---|---|---|---|---|")
+    lines = [f"| {kind} | accuracy | labels balanced | least-largest | parameters | array MACs |"]
+    lines.append("|---|---:|---:|---:|---:|---:|")
     for row in rows:
+        low, high = row["balanced_range"]
         lines.append(
             f"| {row['variant']} | {row['accuracy']:.1%} | {row['balanced']:.1%} | "
-            f"{row['parameters']:,} | {row['array_macs']:,} |"
+            f"{low:.1%}-{high:.1%} | {row['parameters']:,} | {row['array_macs']:,} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -114,26 +145,38 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def main(
     kind: Annotated[str, typer.Argument(help="heads, loss or attention")],
-    data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, or COCO .json")],
-    images: Annotated[str | None, typer.Option(help="pictures of a COCO .json")] = None,
+    data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")],
+    images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH instead of the preset's")] = None,
     epochs: Annotated[int, typer.Option()] = 10,
     batch: Annotated[int, typer.Option()] = 64,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="the first one")] = 0,
+    seeds: Annotated[int, typer.Option(help="runs of each variant")] = 1,
+    held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.2,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains the variants of one ablation and prints a table."""
     with bad_input():
-        config = preset(preset_name)
+        config = resized(preset(preset_name), size)
         variants(kind, config)  # before the pictures are read
-        options = TrainConfig(epochs=epochs, batch=batch, seed=seed, held_out=0.2)
+        if seeds < 1:
+            raise ValueError(f"seeds must be at least 1, not {seeds}")
+        options = TrainConfig(epochs=epochs, batch=batch, seed=seed, held_out=held)
         folder = Path("build/train/ablation") / kind if output is None else output
         folder.mkdir(parents=True, exist_ok=True)
-        read = Data.read(load_any(data, images, skip_bad=skip_bad), config, options.held_out)
+        with progress_bar("pictures") as bar:
+            task = bar.add_task("reading", total=None)
+
+            def tell(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            samples = load_any(data, images, skip_bad=skip_bad, progress=tell)
+            read = Data.read(samples, config, held, progress=tell)
         if not bool(read.held_out.any()):
             raise ValueError("too few pictures: the validation part is empty")
-        typer.echo(table(kind, run(kind, config, read, options, folder)), nl=False)
+        typer.echo(table(kind, run(kind, config, read, options, folder, seeds)), nl=False)
 
 
 if __name__ == "__main__":

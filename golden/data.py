@@ -13,8 +13,9 @@ import csv
 import hashlib
 import io
 import math
+import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from golden.config import ModelConfig
-from golden.images import load_image
+from golden.images import check_image, load_image
 from golden.labels import read_labels
 
 LEAST_FRACTION = 0.005  # of the picture, that one person box must cover
@@ -35,6 +36,7 @@ SINGLE_SHARE = 0.12  # of a batch, for all origins that have one label only
 _LUMA = (0.299, 0.587, 0.114)
 _NAMED = 3  # bad pictures named of each kind; the rest is counted
 
+Progress = Callable[[int, int], None]  # called with (pictures done, pictures)
 Box = tuple[float, float, float, float]  # left, top, right, bottom, 0..1 of the picture
 
 
@@ -92,7 +94,12 @@ def _boxed(path: Path, origin: str, persons: Sequence[Box]) -> Sample:
 
 
 def load_coco(
-    annotations: str | Path, folder: str | Path, *, origin: str = "coco", skip_bad: bool = False
+    annotations: str | Path,
+    folder: str | Path,
+    *,
+    origin: str = "coco",
+    skip_bad: bool = False,
+    progress: Progress | None = None,
 ) -> list[Sample]:
     """Visual Wake Words of a COCO annotation file (``instances_*.json``).
 
@@ -102,7 +109,7 @@ def load_coco(
     ------
     ValueError
         One line: no such file or folder, not COCO annotations, no class ``person``; without
-        `skip_bad`, pictures that are missing (counted, the first few named).
+        `skip_bad`, pictures that are missing or cannot be read (counted, the first few named).
     """
     from pycocotools.coco import COCO  # here, because only this data set needs it
 
@@ -131,7 +138,7 @@ def load_coco(
             x, y, width, height = note["bbox"]
             persons.append(_relative(x, y, x + width, y + height, image["width"], image["height"]))
         samples.append(_boxed(path, origin, persons))
-    return _checked(samples, {"missing files": missing}, annotations, skip_bad)
+    return _checked(samples, {"missing files": missing}, annotations, skip_bad, progress)
 
 
 def load_voc(
@@ -140,6 +147,7 @@ def load_voc(
     *,
     origin: str | None = None,
     skip_bad: bool = False,
+    progress: Progress | None = None,
 ) -> list[Sample]:
     """One year of Pascal VOC (``VOC2007``): ``ImageSets/Main/<split>.txt``, XML, pictures.
 
@@ -176,7 +184,7 @@ def load_voc(
             faults.setdefault("XML files that cannot be read", []).append(f"{name}.xml")
             continue
         samples.append(_boxed(path, origin, persons))
-    return _checked(samples, faults, listed, skip_bad)
+    return _checked(samples, faults, listed, skip_bad, progress)
 
 
 def _voc_persons(path: Path) -> list[Box]:
@@ -199,7 +207,7 @@ def load_table(
     table: str | Path | None = None,
     *,
     skip_bad: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Sample]:
     """A folder with a CSV: columns ``file`` and ``label``.
 
@@ -226,26 +234,35 @@ def load_table(
 
 
 def load_any(
-    data: str | Path, images: str | Path | None = None, *, skip_bad: bool = False
+    data: str | Path,
+    images: str | Path | None = None,
+    *,
+    split: str = "trainval",
+    skip_bad: bool = False,
+    progress: Progress | None = None,
 ) -> list[Sample]:
     """The data set at `data`, by what is there.
 
-    A ``.json`` file is COCO (`images`: its pictures); a folder with ``Annotations`` is a year of
-    VOC, one with ``VOC2007`` or ``VOC2012`` is the trainval part of those; else ``labels.csv``.
+    A ``.json`` file is COCO (`images`: its pictures); a ``.csv`` file lists pictures of `images`
+    (by default of its own folder); a folder with ``Annotations`` is a year of VOC, one with
+    ``VOC2007`` or ``VOC2012`` is both years; else ``labels.csv``. `split` is VOC's.
     """
     data = Path(data)
+    more = {"skip_bad": skip_bad, "progress": progress}
     if data.suffix == ".json":
         if images is None:
             raise ValueError(f"{data}: COCO annotations need --images, the folder of the pictures")
-        return load_coco(data, images, skip_bad=skip_bad)
+        return load_coco(data, images, **more)
+    if data.suffix == ".csv":
+        return load_table(data.parent if images is None else images, data, **more)
     if not data.is_dir():
         raise ValueError(f"{data}: no such folder")
     if (data / "Annotations").is_dir():
-        return load_voc(data, skip_bad=skip_bad)
+        return load_voc(data, split, **more)
     years = [data / year for year in ("VOC2007", "VOC2012") if (data / year).is_dir()]
     if years:
-        return [sample for year in years for sample in load_voc(year, skip_bad=skip_bad)]
-    return load_table(data, skip_bad=skip_bad)
+        return [sample for year in years for sample in load_voc(year, split, **more)]
+    return load_table(data, **more)
 
 
 def _relative(
@@ -256,9 +273,25 @@ def _relative(
 
 
 def _checked(
-    samples: list[Sample], faults: Mapping[str, list[str]], source: Path, skip_bad: bool
+    samples: list[Sample],
+    faults: dict[str, list[str]],
+    source: Path,
+    skip_bad: bool,
+    progress: Progress | None,
 ) -> list[Sample]:
-    parts = []
+    """The samples whose pictures can be decoded; ValueError for the rest without `skip_bad`."""
+    good = []
+    for number, (sample, fine) in enumerate(
+        zip(samples, _decodable([sample.path for sample in samples]), strict=True), 1
+    ):
+        if fine:
+            good.append(sample)
+        else:
+            kind = "files that are no readable picture"
+            faults.setdefault(kind, []).append(sample.path.name)
+        if progress is not None:
+            progress(number, len(samples))
+    samples, parts = good, []
     for kind, names in faults.items():
         more = ", ..." if len(names) > _NAMED else ""
         if names:
@@ -271,6 +304,18 @@ def _checked(
     return samples
 
 
+def _decodable(paths: Sequence[Path]) -> Iterator[bool]:
+    def check(path: Path) -> bool:
+        try:
+            check_image(path)
+        except ValueError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:  # decoding lets go of Python's lock
+        yield from pool.map(check, paths)
+
+
 # ---- pictures in memory ----
 
 
@@ -278,7 +323,7 @@ def read_pictures(
     samples: Sequence[Sample],
     config: ModelConfig,
     cache: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
     """All pictures stretched to the config's size, uint8 [N, in_channels, h, w].
 
@@ -286,7 +331,8 @@ def read_pictures(
     ----------
     cache : path or None
         Folder that keeps the decoded pictures from run to run; its file is named after the
-        pictures' paths, sizes and times and the config's size.
+        pictures' paths, sizes and times and the config's size. The tensor is a view of that file,
+        so a data set larger than the memory can be used.
     """
     kept = None
     shape = (len(samples), config.in_channels, config.image_height, config.image_width)
@@ -297,20 +343,23 @@ def read_pictures(
             sha.update(f"{sample.path.resolve()}:{state.st_size}:{state.st_mtime_ns};".encode())
         kept = Path(cache) / f"{sha.hexdigest()[:20]}.npy"
         if kept.is_file():
-            return torch.from_numpy(np.load(kept))
-    pixels = np.empty(shape, dtype=np.uint8)
+            return torch.from_numpy(np.load(kept, mmap_mode="c"))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}.npy")
+        pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
+    else:
+        pixels = np.empty(shape, dtype=np.uint8)
     with ThreadPoolExecutor(2) as pool:  # decoding lets go of Python's lock
         found = pool.map(lambda sample: load_image(sample.path, config).numpy(), samples)
         for number, picture in enumerate(found):
             pixels[number] = picture
             if progress is not None:
                 progress(number + 1, len(samples))
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part.npy")
-        np.save(part, pixels)
-        part.replace(kept)  # whole or not at all
-    return torch.from_numpy(pixels)
+    if kept is None:
+        return torch.from_numpy(pixels)
+    pixels.flush()
+    part.replace(kept)  # whole or not at all
+    return torch.from_numpy(np.load(kept, mmap_mode="c"))
 
 
 # ---- parts and sampling ----
@@ -333,6 +382,20 @@ def held_out(samples: Sequence[Sample], fraction: float | Mapping[str, float]) -
             share = fraction.get(sample.origin, fraction.get("", 0.0))
         chosen.append(int(digest[:8], 16) / 2**32 < share)
     return torch.tensor(chosen, dtype=torch.bool)
+
+
+def read_shares(texts: list[str], rest: float) -> dict[str, float]:
+    """``ORIGIN=part`` texts to a mapping for `held_out`."""
+    shares = {"": rest}
+    for text in texts:
+        origin, _, number = text.rpartition("=")
+        try:
+            shares[origin] = float(number)
+        except ValueError:
+            shares[origin] = -1.0
+        if not origin or not 0 <= shares[origin] < 1:
+            raise ValueError(f"--held-out-of must be ORIGIN=part (0 to below 1), not {text!r}")
+    return shares
 
 
 def sampling_weights(

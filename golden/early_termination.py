@@ -2,6 +2,7 @@
 
     python -m golden.early_termination --preset P (--weights W.safetensors | --checkpoint FILE
         [--calibrate DIR]) --images DIR --labels CSV -o DIR [--tau 0.9,0.99] [--skip off,0.005]
+        [--page FILE.md]
 
 Stop: a row group whose person probability is at least tau decides "person" and ends the frame.
 Skip: after one at or below the other threshold, the next row group is left out. Writes
@@ -36,6 +37,7 @@ TAUS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 SKIPS = (None, 0.005, 0.05, 0.2)  # None: the rule is off
 PAPER = "Paper, 210x240 on Visual Wake Words"
 PAPER_SAVED = 0.171  # of the MACs, without loss of accuracy
+BEGIN, END = "<!-- early_termination:begin -->", "<!-- early_termination:end -->"
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +193,20 @@ def table(points: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
+def refresh(page: Path, text: str | None) -> None:
+    """Put `text` between the two marks of a page; ValueError if they are not there.
+
+    None only looks for them.
+    """
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page}: must hold the lines {BEGIN} and {END}")
+    if text is not None:
+        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
 def draw(path: Path, points: Sequence[Point], title: str) -> None:
     """The plot: MACs saved and accuracy over tau, and one over the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -198,20 +214,26 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
 
     ink, faint, paper = "#1d2433", "#9aa3b2", "#d1495b"
     shades = ("#1d2433", "#2a6f97", "#3fa7a0", "#c98a1b", "#8257a5", "#5b8c3a")
-    figure = Figure(figsize=(13.2, 4.3), dpi=130, layout="constrained")
+    figure = Figure(figsize=(13.2, 4.6), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     saved, accuracy, trade = figure.subplots(1, 3)
     skips = list(dict.fromkeys(p.skip for p in points))
     taus = [p.tau for p in points if p.skip is None and p.tau is not None]
     places = {None: len(taus), **{tau: k for k, tau in enumerate(taus)}}
-    for number, skip in enumerate(skips):
+    lines: dict[tuple, list] = {}  # rules that come to the same are drawn as one line
+    for skip in skips:
         line = sorted((p for p in points if p.skip == skip), key=lambda p: places[p.tau])
+        key = tuple((p.accuracy, p.macs_saved) for p in line)
+        lines.setdefault(key, [line, []])[1].append(
+            "no skipping" if skip is None else f"skip at {skip:g}"
+        )
+    for number, (line, names) in enumerate(lines.values()):
         look = {
             "color": shades[number % len(shades)],
             "marker": "o",
             "ms": 4,
             "lw": 1.6,
-            "label": "no skipping" if skip is None else f"skip at {skip:g}",
+            "label": "\n".join(names),
         }
         where = [places[p.tau] for p in line]
         saved.plot(where, [100 * p.macs_saved for p in line], **look)
@@ -220,16 +242,16 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
     span = max(1e-9, max(p.macs_saved for p in points))
     named: list[float] = []
     for p in sorted(points, key=lambda p: p.macs_saved):
-        if p.skip is None and all(abs(p.macs_saved - other) > 0.05 * span for other in named):
+        if p.skip is None and all(abs(p.macs_saved - other) > 0.07 * span for other in named):
             named.append(p.macs_saved)
             trade.annotate(
                 _text(p.tau),
                 (100 * p.macs_saved, 100 * p.change),
-                xytext=(0, 7),
+                xytext=(0, -13),
                 textcoords="offset points",
                 ha="center",
-                fontsize=7.5,
-                color=faint,
+                fontsize=8,
+                color=ink,
             )
     saved.axhline(100 * PAPER_SAVED, color=paper, lw=1, ls=(0, (4, 2)))
     saved.annotate(
@@ -247,7 +269,7 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
     trade.annotate(
         "paper",
         (100 * PAPER_SAVED, 0),
-        xytext=(0, -15),
+        xytext=(0, 8),
         textcoords="offset points",
         color=paper,
         fontsize=8.5,
@@ -258,7 +280,7 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
         (accuracy, "accuracy, %"),
         (trade, "change of accuracy, points"),
     ):
-        axes.set_title(head, loc="left", fontsize=10.5, color=ink)
+        axes.set_title(head, loc="left", fontsize=10.5, color=ink, pad=10)
         axes.grid(True, color="#e6e9ef", lw=0.8)
         axes.tick_params(length=0, colors=ink, labelsize=8.5)
         for spine in axes.spines.values():
@@ -305,6 +327,9 @@ def main(
     ] = None,
     tau: Annotated[str, typer.Option(help="stop thresholds")] = ",".join(map(_text, TAUS)),
     skip: Annotated[str, typer.Option(help="skip thresholds")] = ",".join(map(_text, SKIPS)),
+    page: Annotated[
+        Path | None, typer.Option(help="Markdown file whose marked part gets the table")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
 ) -> None:
     """Sweeps both thresholds of early termination."""
@@ -317,8 +342,10 @@ def main(
         )
         labelled = load_labels(labels, images, skip_bad)
         output.mkdir(parents=True, exist_ok=True)
+        if page is not None:
+            refresh(page, None)  # before the work, not after it
         points = sweep(network, config, labelled.paths, labelled.labels, taus, skips)
-        title = f"{config.name}, {len(labelled)} photographs, integer model"
+        title = f"{config.name}, {len(labelled)} photographs, integer model {network.digest[:12]}"
         text = f"{title}\n\n{table(points)}\n"
         (output / "early_termination.md").write_text(text, encoding="utf-8")
         content = {
@@ -326,9 +353,13 @@ def main(
             "images": len(labelled),
             "weights_digest": network.digest,
             "points": [asdict(p) for p in points],
+            "best": asdict(best(points)),
+            "paper": {"macs_saved": PAPER_SAVED, "change": 0.0},
         }
         (output / "early_termination.json").write_text(json.dumps(content, indent=2) + "\n")
         draw(output / "early_termination.png", points, title)
+        if page is not None:
+            refresh(page, text.strip())
     typer.echo(text, nl=False)
 
 

@@ -10,10 +10,12 @@ the weights that `golden.quantise.quantise_ranges` makes; tests/test_train_quant
 
 from __future__ import annotations
 
-import contextlib
+import json
 import math
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,22 @@ from torch.nn import functional
 
 from golden import activation, attention, classifier
 from golden.config import ModelConfig
-from golden.float_model import FloatModel, FloatResult
+from golden.data import Augmenter, sampling_weights
+from golden.float_model import FloatModel, FloatResult, load_checkpoint
 from golden.line_buffer import split_row_groups, to_signed
+from golden.loss import ALPHA, rascanet_loss
+from golden.model import IntegerModel
 from golden.quantise import LayerSource, calibrate, quantise_ranges
+from golden.train import (
+    Data,
+    Epoch,
+    average,
+    by_origin,
+    gathered,
+    processes,
+    read_resumable,
+    save_checkpoint,
+)
 from golden.weights import LayerWeights, Weights
 
 with warnings.catch_warnings():
@@ -219,55 +234,138 @@ class QuantisedModel(nn.Module):
 
 def finish(
     config: ModelConfig,
-    data,
+    data: Data,
     folder: Path,
     epochs: int,
     cells: Mapping[str, Any] | None = None,
     *,
+    resume: Path | None = None,
     batch: int = 32,
     learning_rate: float = LEARNING_RATE,
+    confidence: str = "proposed",
+    alpha: float = ALPHA,
     calibration: int = 256,
     steps: int | None = None,
     seed: int = 0,
-) -> Weights:
-    """Quantisation-aware training of ``final.pt``; writes ``weights.safetensors`` in `folder`.
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Epoch]:
+    """Quantisation-aware training of ``final.pt`` in `folder`; yields after each epoch.
+
+    Leaves ``quantised_last.pt`` and ``quantised_log.jsonl`` there after each epoch and, at the end,
+    ``weights.safetensors``. Its accuracy on the validation part is that of
+    `golden.model.IntegerModel` on the weights as they are then. With several processes each one
+    takes its part of every batch and gradients are averaged.
 
     Parameters
     ----------
-    data : golden.train.Data
     epochs : int
         >= 1.
+    resume : path or None
+        A ``quantised_last.pt`` to go on with, of a run with the same options.
+    confidence, alpha : str, float
+        As in `golden.loss.rascanet_loss`.
     calibration : int
         Pictures of the training part that the ranges are measured on.
     steps : int or None
         Of an epoch; None: as many as fill the training part once.
-    """
-    from golden.data import Augmenter, sampling_weights
-    from golden.float_model import load_checkpoint
-    from golden.loss import rascanet_loss
 
-    float_model = load_checkpoint(folder / "final.pt", config)
+    Raises
+    ------
+    ValueError
+        A batch that the processes cannot share, or a checkpoint of another run.
+    """
+    rank, count = processes()
+    if batch % count:
+        raise ValueError(f"batch must be a multiple of {count} processes, not {batch}")
     usable = (~data.held_out).nonzero().flatten()
-    chosen = usable[torch.linspace(0, len(usable) - 1, min(calibration, len(usable))).long()]
-    model = QuantisedModel(float_model, calibrate(float_model, data.exact[chosen])).train()
+    steps = max(1, len(usable) // batch) if steps is None else steps
+    options = {
+        "quantised_epochs": epochs,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "steps": steps,
+    }
+    options |= {"confidence": confidence, "alpha": alpha, "seed": seed, "processes": count}
+    generator = torch.Generator().manual_seed(seed * 1000 + rank)
+    found: dict[str, Any] = {"epoch": 0}
+    if resume is None:
+        float_model = load_checkpoint(folder / "final.pt", config)
+        chosen = usable[torch.linspace(0, len(usable) - 1, min(calibration, len(usable))).long()]
+        ranges = calibrate(float_model, data.exact[chosen])
+    else:
+        found = read_resumable(resume, config, options, more={"ranges"})
+        float_model, ranges = FloatModel(config).double(), found["ranges"]
+        float_model.load_state_dict(found["state_dict"])
+    model = QuantisedModel(float_model, ranges).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
+    if resume is not None:
+        optimiser.load_state_dict(found["optimizer"])
+        generator.set_state(found["random"][rank])
     augmenter = Augmenter(data.samples, data.larger, data.exact)
     probability = sampling_weights(data.samples, ~data.held_out, cells)
-    generator = torch.Generator().manual_seed(seed)
-    steps = max(1, len(usable) // batch) if steps is None else steps
-    for at in range(epochs * steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * at / (epochs * steps)))
-        index = torch.multinomial(probability, batch, replacement=True, generator=generator)
-        images, labels = augmenter.batch(index, generator)
-        result = model(images.to(torch.uint8))
-        loss = rascanet_loss(result.logits, result.confidence, labels)
-        optimiser.zero_grad()
-        loss.total.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-        optimiser.step()
-    weights = model.export()
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "weights.safetensors").unlink()
-    weights.save(folder / "weights.safetensors")
-    return weights
+    validation = data.held_out.nonzero().flatten()
+    log = folder / "quantised_log.jsonl"
+    if rank == 0 and resume is None:
+        log.write_text("")
+    for epoch in range(found["epoch"] + 1, epochs + 1):
+        begun, sums = time.monotonic(), torch.zeros(4)
+        for step in range(steps):
+            at = (epoch - 1) * steps + step
+            rate = learning_rate * 0.5 * (1 + math.cos(math.pi * at / (epochs * steps)))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            index = torch.multinomial(
+                probability, batch // count, replacement=True, generator=generator
+            )
+            images, labels = augmenter.batch(index, generator)
+            result = model(images.to(torch.uint8))
+            loss = rascanet_loss(
+                result.logits, result.confidence, labels, kind=confidence, alpha=alpha
+            )
+            optimiser.zero_grad()
+            loss.total.backward()
+            average([p.grad for p in model.parameters() if p.grad is not None])
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+            optimiser.step()
+            right = (result.logits[:, -1].argmax(dim=1) == labels).float().mean()
+            values = (loss.total, loss.classification, loss.confidence, right)
+            sums += torch.stack([value.detach().float() for value in values])
+            if progress is not None:
+                progress(at + 1, epochs * steps)
+        sums /= steps
+        average([sums])
+        weights = model.export()
+        table = {}
+        if rank == 0 and len(validation):
+            kept = [data.samples[i] for i in validation.tolist()]
+            integer = IntegerModel(config, weights)
+            parts = [integer.run(part) for part in data.exact[validation].split(64)]
+            table = by_origin(kept, torch.cat([part.difference[:, -1] for part in parts]))
+        randoms = gathered(generator.get_state())
+        row = Epoch(
+            epoch=epoch,
+            loss=float(sums[0]),
+            classification=float(sums[1]),
+            confidence=float(sums[2]),
+            accuracy=float(sums[3]),
+            rate=rate,
+            seconds=time.monotonic() - begun,
+            validation=table,
+        )
+        if rank == 0:
+            with log.open("a") as file:
+                file.write(json.dumps(asdict(row)) + "\n")
+            save_checkpoint(
+                folder / "quantised_last.pt",
+                model.model,
+                optimizer=optimiser.state_dict(),
+                epoch=epoch,
+                digest=config.digest,
+                options=options,
+                random=randoms,
+                ranges=ranges,
+            )
+            if epoch == epochs:
+                (folder / "weights.safetensors").unlink(missing_ok=True)
+                weights.save(folder / "weights.safetensors")
+        yield row

@@ -3,9 +3,9 @@
     python -m golden.train --preset P --data DATA --epochs N [--resume FILE]
     torchrun --nproc-per-node 2 -m golden.train ...
 
-Writes ``last.pt`` (everything needed to resume) and ``log.jsonl`` after each epoch, at the end
-``final.pt`` (the released layout), ``curves.png`` and, with ``--quantised-epochs``,
-``weights.safetensors``. See docs/training.md.
+Writes ``last.pt`` (everything needed to resume), ``log.jsonl`` and ``curves.png`` after each epoch
+and ``final.pt`` (the released layout) at the end; with ``--quantised-epochs`` the same again for
+the integer network (``quantised_...``) and ``weights.safetensors``. See docs/training.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,12 +23,21 @@ from typing import Annotated, Any
 import torch
 import torch.distributed as dist
 import typer
+from rich.progress import Progress
 from torch import Tensor
 
 from golden import cpu_heads
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import ModelConfig, preset
-from golden.data import LARGER, Augmenter, Sample, held_out, load_any, read_pictures
+from golden.data import (
+    LARGER,
+    Augmenter,
+    Sample,
+    held_out,
+    load_any,
+    read_pictures,
+    read_shares,
+)
 from golden.data import sampling_weights as make_weights
 from golden.float_model import FloatModel
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
@@ -115,7 +124,17 @@ def join_processes() -> None:
         dist.init_process_group("gloo")
 
 
-def _average(tensors: list[Tensor]) -> None:
+def gathered(value: Any) -> list[Any]:
+    """`value` of every process, in order."""
+    _, count = processes()
+    if count == 1:
+        return [value]
+    found = [None] * count
+    dist.all_gather_object(found, value)
+    return found
+
+
+def average(tensors: list[Tensor]) -> None:
     """The mean over all processes, in place, in one message."""
     _, count = processes()
     if count == 1 or not tensors:
@@ -189,19 +208,33 @@ def save_checkpoint(path: Path, model: FloatModel, **more: Any) -> None:
     part.replace(path)
 
 
-def _resume(path: Path, config: ModelConfig, options: TrainConfig) -> dict[str, Any]:
+def read_resumable(
+    path: Path, config: ModelConfig, options: Mapping[str, Any], more: Set[str] = frozenset()
+) -> dict[str, Any]:
+    """A checkpoint of an unfinished run of the same network and options.
+
+    Parameters
+    ----------
+    more : set of str
+        Entries that it must hold beside those of every run.
+
+    Raises
+    ------
+    ValueError
+        One line with the path: no such file, another kind of file, another network or option.
+    """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is none of its own
         raise ValueError(f"{path}: not a PyTorch checkpoint ({type(error).__name__})") from error
-    wanted = {"state_dict", "optimizer", "epoch", "digest", "options", "random"}
+    wanted = {"state_dict", "optimizer", "epoch", "digest", "options", "random", *more}
     if not isinstance(found, dict) or not wanted <= set(found):
         raise ValueError(f"{path}: no checkpoint to resume from (last.pt of a training run)")
     if found["digest"] != config.digest:
         raise ValueError(f"{path}: made for another network than {config.name}")
-    for key, value in asdict(options).items():
+    for key, value in options.items():
         if found["options"].get(key) != value:
             old = found["options"].get(key)
             raise ValueError(f"{path}: {key} was {old} in that run, not {value}")
@@ -307,7 +340,7 @@ def fit(
     torch.manual_seed(options.seed * 1000 + rank)  # dropout
     first = 1
     if resume is not None:
-        found = _resume(resume, config, options)
+        found = read_resumable(resume, config, asdict(options))
         model.load_state_dict(found["state_dict"])
         optimiser.load_state_dict(found["optimizer"])
         first = found["epoch"] + 1
@@ -343,7 +376,7 @@ def fit(
                 raise ValueError(f"the loss is not finite in epoch {epoch}: learning_rate too high")
             optimiser.zero_grad()
             loss.total.backward()
-            _average([p.grad for p in model.parameters() if p.grad is not None])
+            average([p.grad for p in model.parameters() if p.grad is not None])
             torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
             optimiser.step()
             right = (logits[:, -1].argmax(dim=1) == labels).float().mean()
@@ -352,7 +385,7 @@ def fit(
             if progress is not None:
                 progress(at + 1, options.epochs * steps)
         sums /= steps
-        _average([sums, *(b for b in model.buffers() if b.is_floating_point())])
+        average([sums, *(b for b in model.buffers() if b.is_floating_point())])
         table = {}
         if rank == 0 and len(validation):
             kept = [data.samples[i] for i in validation.tolist()]
@@ -367,10 +400,7 @@ def fit(
             seconds=time.monotonic() - begun,
             validation=table,
         )
-        states = [(generator.get_state(), torch.get_rng_state())]
-        if count > 1:
-            states = [None] * count
-            dist.all_gather_object(states, (generator.get_state(), torch.get_rng_state()))
+        states = gathered((generator.get_state(), torch.get_rng_state()))
         if rank == 0:
             with log.open("a") as file:
                 file.write(json.dumps(asdict(result)) + "\n")
@@ -435,25 +465,11 @@ def read_cells(path: Path | None) -> dict[str, list[float]] | None:
         raise ValueError(f"{path}: not a table of origin to two masses ({error})") from error
 
 
-def read_shares(texts: list[str], rest: float) -> dict[str, float]:
-    """``ORIGIN=part`` texts to a mapping for `golden.data.held_out`."""
-    shares = {"": rest}
-    for text in texts:
-        origin, _, number = text.rpartition("=")
-        try:
-            shares[origin] = float(number)
-        except ValueError:
-            shares[origin] = -1.0
-        if not origin or not 0 <= shares[origin] < 1:
-            raise ValueError(f"--held-out-of must be ORIGIN=part (0 to below 1), not {text!r}")
-    return shares
-
-
 @app.command()
 def main(
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
-    data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, or COCO .json")] = "",
-    images: Annotated[str | None, typer.Option(help="pictures of a COCO .json")] = None,
+    data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")] = "",
+    images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
     epochs: Annotated[int, typer.Option()] = 60,
     resume: Annotated[Path | None, typer.Option(help="last.pt of a run to go on with")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
@@ -474,7 +490,9 @@ def main(
     with bad_input():
         config = preset(preset_name)
         if not data:
-            raise ValueError("give --data: a folder with labels.csv, a VOC folder, a COCO .json")
+            raise ValueError(
+                "give --data: a folder with labels.csv, a VOC folder, a COCO .json, or a .csv"
+            )
         options = TrainConfig(
             epochs=epochs,
             batch=batch,
@@ -487,50 +505,79 @@ def main(
         folder = Path("build/train") / preset_name if output is None else output
         masses = read_cells(cells)
         shares = read_shares(held_of or [], held)
-        if resume is not None:
-            _resume(resume, config, options)  # before the pictures are read
+        if quantised_epochs < 0:
+            raise ValueError(f"quantised_epochs must be at least 0, not {quantised_epochs}")
+        later = resume is not None and _is_quantised(resume)
+        if resume is not None and not later:  # before the pictures are read
+            read_resumable(resume, config, asdict(options))
+        if later and not quantised_epochs:
+            raise ValueError(f"{resume}: of quantisation-aware training; give --quantised-epochs")
         join_processes()
         rank, _ = processes()
         if rank and dist.is_initialized():
             dist.barrier()  # the first process fills the cache
         with progress_bar("pictures") as bar:
             task = bar.add_task("reading", total=None)
-            read = Data.read(
-                load_any(data, images, skip_bad=skip_bad),
-                config,
-                shares,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
+
+            def tell(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
+
+            samples = load_any(data, images, skip_bad=skip_bad, progress=tell)
+            read = Data.read(samples, config, shares, progress=tell)
         if not rank and dist.is_initialized():
             dist.barrier()
-        with progress_bar("steps") as bar:
-            task = bar.add_task("training", total=None)
-            rounds = fit(
-                config,
-                read,
-                options,
-                folder,
-                cells=masses,
-                resume=resume,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-            for result in rounds:
-                if rank == 0:
-                    right = result.validation.get("all", {}).get("balanced", float("nan"))
-                    note(
-                        f"epoch {result.epoch} of {epochs}: loss {result.loss:.4f}, accuracy "
-                        f"{result.accuracy:.3f}, validation {right:.3f} (labels balanced), "
-                        f"{result.seconds:.0f} s"
-                    )
-        if rank == 0:
-            draw_curves(folder / "log.jsonl", folder / "curves.png", config.name)
-            typer.echo(f"{folder / 'final.pt'}: {config.name} after {epochs} epochs")
-            if quantised_epochs:
-                from golden.quantised_training import finish
+        common = {"cells": masses, "resume": resume}
+        if not later:
+            title = f"{config.name}, float"
+            with progress_bar("steps") as bar:
+                rounds = fit(config, read, options, folder, progress=_steps(bar), **common)
+                _follow(rounds, epochs, folder / "log.jsonl", folder / "curves.png", title)
+            if rank == 0:
+                typer.echo(f"{folder / 'final.pt'}: {config.name} after {epochs} epochs")
+            common["resume"] = None
+        if quantised_epochs:
+            from golden.quantised_training import finish
 
-                finish(config, read, folder, quantised_epochs, masses)
+            if dist.is_initialized():
+                dist.barrier()  # final.pt is there
+            names = ("quantised_log.jsonl", "quantised_curves.png")
+            more = {"confidence": confidence, "alpha": alpha, "seed": seed}
+            with progress_bar("steps") as bar:
+                rounds = finish(
+                    config, read, folder, quantised_epochs, progress=_steps(bar), **more, **common
+                )
+                title = f"{config.name}, quantised"
+                _follow(rounds, quantised_epochs, *(folder / name for name in names), title)
+            if rank == 0:
+                typer.echo(f"{folder / 'weights.safetensors'}: {config.name}, integers")
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _is_quantised(path: Path) -> bool:
+    """Whether a checkpoint is one of `golden.quantised_training.finish`."""
+    try:
+        return "ranges" in torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # whatever is wrong with it is told by `read_resumable`
+        return False
+
+
+def _steps(bar: Progress) -> Callable[[int, int], None]:
+    task = bar.add_task("training", total=None)
+    return lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _follow(rounds: Iterator[Epoch], epochs: int, log: Path, curves: Path, title: str) -> None:
+    """Run the epochs; a line and a fresh picture after each one."""
+    for result in rounds:
+        if processes()[0] == 0:
+            right = result.validation.get("all", {}).get("balanced", float("nan"))
+            note(
+                f"epoch {result.epoch} of {epochs}: loss {result.loss:.4f}, accuracy "
+                f"{result.accuracy:.3f}, validation {right:.3f} (labels balanced), "
+                f"{result.seconds:.0f} s"
+            )
+            draw_curves(log, curves, title)
 
 
 if __name__ == "__main__":

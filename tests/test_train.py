@@ -11,7 +11,7 @@ import torch
 
 from golden import cpu_heads
 from golden.config import ModelConfig, preset
-from golden.data import Sample
+from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
 from golden.quantise import default_weights, trained_weights
 from golden.train import (
@@ -22,7 +22,6 @@ from golden.train import (
     fit,
     initial_model,
     read_cells,
-    read_shares,
 )
 
 CONFIG = ModelConfig(

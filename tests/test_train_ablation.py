@@ -2,10 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from typer.testing import CliRunner
 
-from golden.ablation import KINDS, run, variants
+from golden.ablation import KINDS, app, resized, run, variants
 from golden.config import preset
 from tests.test_train import CONFIG, OPTIONS, made
 
@@ -18,11 +22,20 @@ NAMES = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_table(kind, tmp_path):
-    rows = run(kind, CONFIG, made(), replace(OPTIONS, epochs=1), tmp_path, tell=lambda text: None)
+    options, told = replace(OPTIONS, epochs=1), []
+    rows = run(kind, CONFIG, made(), options, tmp_path, seeds=2, tell=told.append)
+    assert len(told) == 2 * len(rows)
     assert [row["variant"] for row in rows] == NAMES[kind]
     assert json.loads((tmp_path / "table.json").read_text()) == rows
     lines = (tmp_path / "table.md").read_text().splitlines()
-    assert len(lines) == 2 + len(rows) and all(line.count("|") == 6 for line in lines)
+    assert len(lines) == 2 + len(rows) and all(line.count("|") == 7 for line in lines)
+    for row in rows:  # the mean of both runs, which are not the same one
+        place = tmp_path / row["variant"].replace(" ", "_")
+        runs = [json.loads(Path(f"{place}_{seed}/log.jsonl").read_text()) for seed in (0, 1)]
+        assert runs[0]["loss"] != runs[1]["loss"]
+        found = [one["validation"]["all"]["balanced"] for one in runs]
+        assert row["balanced"] == pytest.approx(sum(found) / 2)
+        assert row["balanced_range"] == [min(found), max(found)]
     sizes = [row["parameters"] for row in rows]
     assert sizes == sorted(sizes) and (len(set(sizes)) == 1) == (kind == "loss")
 
@@ -38,3 +51,49 @@ def test_heads_at_the_large_preset_are_the_presets():
 def test_other_kind():
     with pytest.raises(ValueError, match="must be one of heads, loss, attention, not 'size'"):
         variants("size", CONFIG)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """48 pictures that are light (a person, say) or dark, with a labels file."""
+    rows = ["file,label"]
+    for index in range(48):
+        noise = np.random.default_rng(index).integers(0, 140, (30, 40, 3)) + 90 * (index % 2)
+        Image.fromarray(noise.astype(np.uint8)).save(tmp_path / f"{index}.png")
+        rows.append(f"{index}.png,{index % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def command(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_command_on_a_folder_of_pictures(pictures, monkeypatch):
+    """Any data, any size: also one that no preset has."""
+    monkeypatch.chdir(pictures)
+    result = command("loss", "--data", ".", "--size", "20x32", "--epochs", 1, "--batch", 8)
+    assert result.exit_code == 0, result.output
+    found = json.loads(Path("build/train/ablation/loss/table.json").read_text())
+    assert [row["variant"] for row in found] == NAMES["loss"]
+    assert found[0]["array_macs"] == resized(preset("vww_105x120"), "20x32").array_macs_frame
+    assert "| proposed |" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        (("size", "--data", "."), "must be one of heads, loss, attention, not 'size'"),
+        (("loss", "--data", "none"), "none: no such folder"),
+        (("loss", "--data", ".", "--size", "20"), "size must be HEIGHTxWIDTH, not '20'"),
+        (("loss", "--data", ".", "--size", "2x32"), "image_height"),
+        (("loss", "--data", ".", "--seeds", "0"), "seeds must be at least 1, not 0"),
+        (("loss", "--data", ".", "--held-out", "0"), "the validation part is empty"),
+    ],
+)
+def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    result = command(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
+    assert text in result.stderr

@@ -1,0 +1,81 @@
+"""A labels CSV of a data set, or of its training or validation part.
+
+    python -m golden.make_labels DATA [--images DIR] [--split S] [--origin O] [--part validation
+        --held-out 0.05 --held-out-of coco=0.2] -o labels.csv
+
+DATA is what `golden.train` takes. The CSV (columns ``file,label,origin`` and the largest person
+box's part of the picture, where it is known) is for `golden.evaluate`, `golden.fidelity` and
+`golden.early_termination`, or to train on: with the same ``--held-out`` options its validation part
+is the one that training left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from golden.command_line import bad_input, progress_bar, writable
+from golden.data import held_out, load_any, read_shares
+
+PARTS = ("all", "training", "validation")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="as for golden.train")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write")],
+    images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
+    split: Annotated[str, typer.Option(help="of Pascal VOC")] = "trainval",
+    origin: Annotated[list[str] | None, typer.Option(help="only these, any number")] = None,
+    part: Annotated[str, typer.Option(help=", ".join(PARTS))] = "all",
+    held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.1,
+    held_of: Annotated[
+        list[str] | None, typer.Option("--held-out-of", help="ORIGIN=part, any number")
+    ] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
+) -> None:
+    """Writes a labels CSV."""
+    with bad_input():
+        if part not in PARTS:
+            raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
+        writable(output)
+        if not 0 <= held < 1:
+            raise ValueError(f"held_out must be 0 to below 1, not {held}")
+        shares = read_shares(held_of or [], held)
+        with progress_bar("pictures") as bar:
+            task = bar.add_task("checking", total=None)
+            samples = load_any(
+                data,
+                images,
+                split=split,
+                skip_bad=skip_bad,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        chosen = held_out(samples, shares).tolist()
+        kept = [
+            sample
+            for sample, out in zip(samples, chosen, strict=True)
+            if part == "all" or out == (part == "validation")
+            if not origin or sample.origin in origin
+        ]
+        if not kept:
+            raise ValueError(f"{data}: no picture in that part")
+        place = Path(data)
+        folder = Path(images) if images else place if place.is_dir() else place.parent
+        with output.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("file", "label", "origin", "largest_person_box_fraction"))
+            for sample in kept:
+                name = sample.path.relative_to(folder).as_posix()
+                writer.writerow((name, sample.label, sample.origin, sample.fraction))
+    typer.echo(f"{output}: {len(kept)} of {len(samples)} pictures, files relative to {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(app())
