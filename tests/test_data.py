@@ -87,6 +87,12 @@ def test_coco_errors(coco, tmp_path):
     with pytest.raises(ValueError, match=r"1 missing files \(2.jpg\); --skip-bad leaves them out"):
         load_coco(path, folder)
     assert len(load_coco(path, folder, skip_bad=True)) == 2
+    whole = (folder / "3.jpg").read_bytes()
+    (folder / "3.jpg").write_bytes(whole[: len(whole) // 2])
+    rule = r"1 missing files \(2.jpg\), 1 files that are no readable picture \(3.jpg\); --skip-bad"
+    with pytest.raises(ValueError, match=rule):
+        load_coco(path, folder)
+    assert [s.path.name for s in load_coco(path, folder, skip_bad=True)] == ["1.jpg"]
     path.write_text(json.dumps({**content, "categories": [dict(id=18, name="dog")]}))
     with pytest.raises(ValueError, match="no category 'person'"):
         load_coco(path, folder)
@@ -127,6 +133,21 @@ def test_voc(voc):
     assert samples == load_any(voc) == load_any(voc.parent)
 
 
+def test_voc_with_a_picture_that_cannot_be_read(voc):
+    (voc / "JPEGImages" / "000002.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match=r"1 files that are no readable picture \(000002.jpg\)"):
+        load_voc(voc)
+    seen = []
+    samples = load_voc(voc, skip_bad=True, progress=lambda *at: seen.append(at))
+    assert [s.path.stem for s in samples] == ["000001", "000003"]
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_voc_test_split(voc):
+    (voc / "ImageSets" / "Main" / "test.txt").write_text("000003\n")
+    assert [s.path.stem for s in load_any(voc.parent, split="test")] == ["000003"]
+
+
 def test_voc_errors(voc):
     with pytest.raises(ValueError, match="test.txt: no such file"):
         load_voc(voc, "test")
@@ -157,6 +178,17 @@ def test_table(table):
     assert [s.origin for s in samples] == ["a", "a", "b", "b"]
     assert [s.fraction for s in samples] == [0.0, 0.1, 0.2, None]
     assert all(s.persons is None for s in samples)
+
+
+def test_table_beside_its_pictures(table, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "some.csv").write_text("file,label\n1.png,1\n0.png,0\n")
+    assert [s.path for s in load_any(other / "some.csv", table)] == [
+        table / "1.png",
+        table / "0.png",
+    ]
+    assert load_any(table / "labels.csv") == load_any(table)
 
 
 def test_table_errors(table):
@@ -197,6 +229,7 @@ def test_pictures_are_cached(table, tmp_path):
     assert seen == [(n, 4) for n in (1, 2, 3, 4)]
     assert torch.equal(read_pictures(samples, CONFIG, cache), first)
     assert len(list(cache.iterdir())) == 1
+    assert torch.equal(read_pictures(samples, CONFIG), first)  # without a cache
     read_pictures(samples[:2], CONFIG, cache)
     assert len(list(cache.iterdir())) == 2
 

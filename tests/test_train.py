@@ -1,15 +1,19 @@
 """Training on tiny data that the tests make: fast kernels, schedule, resuming, two processes."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 
-from golden import cpu_heads
+from golden import cpu_heads, import_checkpoint
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
@@ -17,12 +21,14 @@ from golden.quantise import default_weights, trained_weights
 from golden.train import (
     Data,
     TrainConfig,
+    app,
     by_origin,
     draw_curves,
     fit,
     initial_model,
     read_cells,
 )
+from golden.weights import Weights
 
 CONFIG = ModelConfig(
     name="tiny",
@@ -258,3 +264,100 @@ def test_shipped_weights_are_taken():
     assert trained_weights(replace(config, state_channels=36)) is None
     card = Path(__file__).resolve().parents[1] / "docs" / "model_card_vww_105x120.md"
     assert weights.digest[:12] in card.read_text()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """24 pictures that are light (a person, say) or dark, with a labels file."""
+    (tmp_path / "data").mkdir()
+    rows = ["file,label,origin"]
+    for index in range(24):
+        noise = np.random.default_rng(index).integers(0, 140, (30, 40, 3)) + 90 * (index % 2)
+        Image.fromarray(noise.astype(np.uint8)).save(tmp_path / f"data/{index}.png")
+        rows.append(f"{index}.png,{index % 2},made")
+    (tmp_path / "data/labels.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path
+
+
+def train(folder, *words):
+    given = ("--data", folder / "data", "--epochs", 1, "--batch", 8, "-o", folder / "out", *words)
+    return CliRunner().invoke(app, [str(word) for word in given])
+
+
+def test_command_from_pictures_to_integers(pictures, monkeypatch):
+    """Float training, quantised training, curves; both checkpoints can be imported."""
+    monkeypatch.chdir(pictures)
+    out = pictures / "out"
+    result = train(pictures, "--quantised-epochs", 1, "--held-out", 0.3)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("rasca: epoch 1 of 1: loss ") == 2
+    for name in ("curves", "quantised_curves"):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    network = preset("vww_105x120")
+    Weights.load(out / "weights.safetensors", network)
+    for name in ("last.pt", "final.pt", "quantised_last.pt"):
+        words = [out / name, "--preset", network.name, "--calibrate", "data", "-o", name + ".w"]
+        done = CliRunner().invoke(import_checkpoint.app, [str(word) for word in words])
+        assert done.exit_code == 0, done.output
+        Weights.load(pictures / f"{name}.w", network)
+    # A finished run is gone on with: only what is left is done.
+    first = (out / "weights.safetensors").read_bytes()
+    for name, lines in (("last.pt", 1), ("quantised_last.pt", 0)):
+        words = ("--quantised-epochs", 1, "--held-out", 0.3, "--resume", out / name)
+        result = train(pictures, *words)
+        assert result.exit_code == 0, result.output
+        assert result.stderr.count("rasca: epoch 1 of 1") == lines
+        assert (out / "weights.safetensors").read_bytes() == first
+
+
+def test_command_with_two_processes(pictures):
+    """torchrun over the whole command: each process reads, trains and stops in order."""
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", "-m", "golden.train", "--data", str(pictures / "data")]
+    command += ["--epochs", "1", "--batch", "8", "-o", str(pictures / "out"), "--held-out", "0.3"]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--quantised-epochs", "1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=pictures,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    Weights.load(pictures / "out/weights.safetensors", preset("vww_105x120"))
+    for name in ("log.jsonl", "quantised_log.jsonl"):
+        assert len((pictures / "out" / name).read_text().splitlines()) == 1
+    assert done.stderr.count("rasca: epoch 1 of 1: loss ") == 2  # one process tells
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        (("--data", ""), "give --data"),
+        (("--data", "none"), "none: no such folder"),
+        (("--preset", "vww"), "preset must be one of"),
+        (("--batch", 1), "batch must be at least 2, not 1"),
+        (("--confidence", "much"), "confidence labels must be one of"),
+        (("--resume", "none.pt"), "none.pt: no such file"),
+        (("--cells", "none.json"), "none.json: no such file"),
+        (("--held-out-of", "made"), "--held-out-of must be ORIGIN=part"),
+        (("--quantised-epochs", -1), "quantised_epochs must be at least 0, not -1"),
+    ],
+)
+def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    result = train(pictures, *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
+    assert text in result.stderr
+
+
+def test_bad_pictures_are_refused_or_left_out(pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+    (pictures / "data/3.png").write_text("no picture")
+    result = train(pictures)
+    assert result.exit_code == 2
+    assert "1 of 24 rows are bad: 1 files that are no readable picture (3.png)" in result.stderr
+    assert train(pictures, "--skip-bad").exit_code == 0
