@@ -1,0 +1,170 @@
+"""Camera models at the pins: VSYNC, HREF, PCLK and data of a sensor, good and bad.
+
+A `Sensor` (boards.camera) says how a sensor's pins move. `expose` makes a frame of a picture; its
+methods make it misbehave; `pins` lines frames up to one word a PCLK period, which the benches
+play: into Amaranth's simulator (`drive`) or, at full size, through sim/camera_tb.sv (`write`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from boards.camera.sensor import Sensor
+
+CLOCK, VSYNC, HREF = 1, 2, 4
+"""Bits of a period's word: PCLK has an edge, and the two pins (as levels); data from bit 8."""
+
+
+def encode(image: np.ndarray, pixel_format: str) -> np.ndarray:
+    """[lines, pixels, 3] bytes as a sensor's bytes, [lines, bytes]; U, V of even pixels."""
+    red, green, blue = np.moveaxis(np.asarray(image).astype(np.int64), 2, 0)
+    if pixel_format == "rgb565":
+        word = red >> 3 << 11 | green >> 2 << 5 | blue >> 3
+        return np.stack([word >> 8, word & 255], -1).reshape(len(image), -1).astype(np.uint8)
+    y = np.clip(np.rint(0.299 * red + 0.587 * green + 0.114 * blue), 0, 255).astype(np.uint8)
+    if pixel_format == "grey8":
+        return y
+    u = np.clip(np.rint(128 - 0.168736 * red - 0.331264 * green + 0.5 * blue), 0, 255)
+    v = np.clip(np.rint(128 + 0.5 * red - 0.418688 * green - 0.081312 * blue), 0, 255)
+    u, v = (x.astype(np.uint8)[:, ::2] for x in (u, v))
+    order = [y[:, ::2], u, y[:, 1::2], v]
+    if pixel_format == "uyvy":
+        order = [order[i] for i in (1, 0, 3, 2)]
+    return np.stack(order, -1).reshape(len(image), -1)
+
+
+def nibbles(data: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """Bytes of a line as what the data pins show clock by clock."""
+    if sensor.data_bits == 8:
+        return data
+    places = np.arange(0, 8, sensor.data_bits)
+    if sensor.msb_first:
+        places = places[::-1]
+    return (data[:, None] >> places & (1 << sensor.data_bits) - 1).reshape(-1)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One frame: its lines of bytes, and what goes wrong with its synchronisation.
+
+    vsync: None without the VSYNC before it; else after so many of its lines (0 is right).
+    stops: (clock of the frame, periods): there PCLK stands still, and the pins with it.
+    end: the frame breaks off at this clock, None for never.
+    """
+
+    lines: tuple[np.ndarray, ...]
+    vsync: int | None = 0
+    stops: tuple[tuple[int, int], ...] = field(default=())
+    end: int | None = None
+
+    def short_line(self, line: int, missing: int) -> Exposure:
+        """A line lacks its last bytes."""
+        return self._with(line, self.lines[line][:-missing])
+
+    def long_line(self, line: int, extra: int) -> Exposure:
+        """A line repeats its first bytes at its end."""
+        return self._with(line, np.concatenate([self.lines[line], self.lines[line][:extra]]))
+
+    def without_lines(self, count: int) -> Exposure:
+        """The last lines are missing."""
+        return replace(self, lines=self.lines[: len(self.lines) - count])
+
+    def more_lines(self, count: int) -> Exposure:
+        """The first lines come once more at the end."""
+        return replace(self, lines=self.lines + self.lines[:count])
+
+    def without_vsync(self) -> Exposure:
+        return replace(self, vsync=None)
+
+    def late_vsync(self, lines: int) -> Exposure:
+        """VSYNC comes only with this line, while lines go on."""
+        return replace(self, vsync=lines)
+
+    def stop(self, clock: int, periods: int) -> Exposure:
+        """PCLK stands still there, then goes on."""
+        return replace(self, stops=(*self.stops, (clock, periods)))
+
+    def cut(self, clock: int) -> Exposure:
+        """Nothing more comes of the frame: the sensor starts afresh."""
+        return replace(self, end=clock)
+
+    def _with(self, line: int, data: np.ndarray) -> Exposure:
+        return replace(self, lines=(*self.lines[:line], data, *self.lines[line + 1 :]))
+
+
+def expose(sensor: Sensor, image: np.ndarray) -> Exposure:
+    """A good frame of [height, width, 3] bytes."""
+    image = np.asarray(image)
+    if image.shape != (sensor.height, sensor.width, 3) or image.dtype != np.uint8:
+        raise ValueError(
+            f"an image must be {sensor.height} x {sensor.width} x 3 bytes, "
+            f"not {image.shape} {image.dtype}"
+        )
+    return Exposure(tuple(encode(image, sensor.pixel_format)))
+
+
+def no_camera(periods: int) -> np.ndarray:
+    """No clock, pins low."""
+    return np.zeros(periods, dtype=np.uint16)
+
+
+def frame_pins(sensor: Sensor, exposure: Exposure) -> np.ndarray:
+    """VSYNC, back porch, lines, front porch; one word a PCLK period."""
+    spans = [max(sensor.line_clocks, len(nibbles(d, sensor)) + 2) for d in exposure.lines]
+    before = sensor.vsync_clocks + sensor.back_clocks
+    starts = before + np.cumsum([0, *spans])
+    last = sensor.front_clocks
+    if spans:  # the last line's blanking is the front porch's part
+        last -= spans[-1] - len(nibbles(exposure.lines[-1], sensor))
+    words = np.zeros(max(int(starts[-1]) + last, int(starts[-1])), dtype=np.uint16)
+    words |= CLOCK
+    for start, data in zip(starts, exposure.lines, strict=False):
+        shown = nibbles(data, sensor).astype(np.uint16)
+        words[start : start + len(shown)] |= HREF | shown << 8
+    if exposure.vsync is not None:
+        at = 0 if exposure.vsync == 0 else int(starts[exposure.vsync])
+        words[at : at + sensor.vsync_clocks] |= VSYNC
+    if sensor.gated:
+        words[(words & HREF) == 0] &= ~np.uint16(CLOCK)
+    words ^= (0 if sensor.vsync_high else VSYNC) | (0 if sensor.href_high else HREF)
+    for clock, periods in sorted(exposure.stops, reverse=True):
+        still = np.full(periods, words[clock] & ~np.uint16(CLOCK))
+        words = np.concatenate([words[:clock], still, words[clock:]])
+    return words[: exposure.end]
+
+
+def pins(sensor: Sensor, exposures: Sequence[Exposure], trail: int = 2) -> np.ndarray:
+    """All frames, and after them the VSYNC of a frame of which only `trail` lines come."""
+    blank = np.zeros(sensor.active_clocks * sensor.data_bits // 8, dtype=np.uint8)
+    after = frame_pins(sensor, Exposure((blank,) * trail))
+    return np.concatenate([frame_pins(sensor, e) for e in exposures] + [after])
+
+
+def write(path: Path, words: np.ndarray) -> None:
+    """Text file that sim/camera_tb.sv plays: runs of equal words, count (decimal), word (hex)."""
+    edges = np.flatnonzero(np.diff(words.astype(np.int64), prepend=-1))
+    counts = np.diff(edges, append=len(words))
+    rows = zip(counts.tolist(), words[edges].tolist(), strict=True)
+    path.write_text("".join(f"{count} {word:x}\n" for count, word in rows))
+
+
+async def drive(ctx, words, period, pclk, vsync, href, data, seen=lambda: None) -> None:
+    """Plays words on signals in Amaranth's simulator: pins change at PCLK's falling edge.
+
+    seen: called after each rising edge.
+    """
+    for word in words.tolist():
+        ctx.set(pclk, 0)
+        ctx.set(vsync, word >> 1 & 1)
+        ctx.set(href, word >> 2 & 1)
+        ctx.set(data, word >> 8)
+        await ctx.delay(period / 2)
+        ctx.set(pclk, word & 1)
+        if word & 1:
+            seen()
+        await ctx.delay(period / 2)
+    ctx.set(pclk, 0)
