@@ -1,12 +1,18 @@
 # Each target is one line into Python. Options are given as NAME=value, see `make help`.
 PYTHON := .venv/bin/python
 option = $(if $(value $(1)),--$(2) '$(value $(1))')
+preset = $(or $(PRESET),vww_105x120)
+data = $(call option,DATA,data) $(call option,IMAGES,images)
+held_out = $(call option,HELD_OUT,held-out) $(foreach part,$(HELD_OUT_OF),--held-out-of '$(part)')
+skip_bad = $(if $(SKIP_BAD),--skip-bad)
+# The shipped weights unless others are named.
+network = $(if $(CHECKPOINT),$(call option,CHECKPOINT,checkpoint) $(call option,CALIBRATE,calibrate),--weights '$(or $(WEIGHTS),golden/default_weights/$(preset).safetensors)')
 
 .DEFAULT_GOAL := help
-.PHONY: help sim bench verilog fuzz train test lint clean
+.PHONY: help sim bench verilog fuzz train labels import evaluate fidelity early-termination visualise ablation accounting test lint clean
 
 help:  ## this text
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
 sim: .venv/.stamp  ## photographs through the RTL, compared value by value: [PRESET=] [SHAPE=pixels,channels,lanes] [IMAGE=file or folder] [WEIGHTS=file] [FRAMES=2] [CAMERA=paced|blanking] [TAU=0.99] [SKIP=0.005] [TRACE=1]
 	@$(PYTHON) -m sim.main sim $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,IMAGE,image) $(call option,WEIGHTS,weights) $(call option,FRAMES,frames) $(call option,CAMERA,camera) $(call option,TAU,tau) $(call option,SKIP,skip) $(if $(TRACE),--trace)
@@ -20,8 +26,32 @@ verilog: .venv/.stamp  ## plain Verilog of an engine and its weights image under
 fuzz: .venv/.stamp  ## random small networks and arrays, each bit-exact with cycles as predicted: [N=20] [SEED=0]
 	@$(PYTHON) -m sim.fuzz $(call option,N,count) $(call option,SEED,seed)
 
-train: .venv/.stamp  ## trains a network; checkpoints and curves under build/train: DATA=folder or COCO .json [IMAGES=folder] [PRESET=] [EPOCHS=60] [RESUME=last.pt] [CELLS=file] [QUANTISED=epochs]
-	@$(PYTHON) -m golden.train $(call option,PRESET,preset) $(call option,DATA,data) $(call option,IMAGES,images) $(call option,EPOCHS,epochs) $(call option,RESUME,resume) $(call option,CELLS,cells) $(call option,QUANTISED,quantised-epochs)
+train: .venv/.stamp  ## trains a network, then its integers; all of it under build/train: DATA=folder, COCO .json or .csv [IMAGES=folder] [PRESET=] [EPOCHS=60] [RESUME=last.pt] [OUTPUT=folder] [BATCH=64] [SEED=0] [CONFIDENCE=proposed|trivial|none] [HELD_OUT=0.1] [HELD_OUT_OF='origin=part ...'] [CELLS=file] [QUANTISED=1 epochs, 0 for none] [SKIP_BAD=1]
+	@$(PYTHON) -m golden.train $(data) $(call option,PRESET,preset) $(call option,EPOCHS,epochs) $(call option,RESUME,resume) $(call option,OUTPUT,output) $(call option,BATCH,batch) $(call option,SEED,seed) $(call option,CONFIDENCE,confidence) $(held_out) $(call option,CELLS,cells) --quantised-epochs '$(or $(QUANTISED),1)' $(skip_bad)
+
+labels: .venv/.stamp  ## build/labels.csv of a data set or a part of it: DATA= [IMAGES=] [PART=all|training|validation] [HELD_OUT=0.1] [HELD_OUT_OF='origin=part ...'] [SPLIT=trainval] [LINKS=new folder] [SKIP_BAD=1]
+	@mkdir -p build && $(PYTHON) -m golden.make_labels '$(value DATA)' $(call option,IMAGES,images) $(call option,PART,part) $(held_out) $(call option,SPLIT,split) $(call option,LINKS,links) $(skip_bad) -o build/labels.csv
+
+import: .venv/.stamp  ## a released or own checkpoint to integers, build/PRESET.safetensors: CHECKPOINT=file CALIBRATE=folder [PRESET=]
+	@mkdir -p build && $(PYTHON) -m golden.import_checkpoint '$(value CHECKPOINT)' --preset $(preset) $(call option,CALIBRATE,calibrate) -o 'build/$(preset).safetensors'
+
+evaluate: .venv/.stamp  ## accuracy on photographs, and build/evaluate.json: IMAGES=folder LABELS=csv [PRESET=] [WEIGHTS=file | CHECKPOINT=file [CALIBRATE=folder]] [MODEL=int|float] [TAU=] [SKIP=] [LOGITS=out.csv] [SKIP_BAD=1]
+	@mkdir -p build && $(PYTHON) -m golden.evaluate --preset $(preset) $(network) $(call option,IMAGES,images) $(call option,LABELS,labels) --model '$(or $(MODEL),int)' $(call option,TAU,tau) $(call option,SKIP,skip) $(call option,LOGITS,logits) $(skip_bad) --json build/evaluate.json
+
+fidelity: .venv/.stamp  ## integer beside float answers for all ways to calibrate, and build/fidelity.json: CHECKPOINT=file CALIBRATE=folder IMAGES=folder LABELS=csv [PRESET=] [SKIP_BAD=1]
+	@mkdir -p build && $(PYTHON) -m golden.fidelity --preset $(preset) $(call option,CHECKPOINT,checkpoint) $(call option,CALIBRATE,calibrate) $(call option,IMAGES,images) $(call option,LABELS,labels) $(skip_bad) --json build/fidelity.json
+
+early-termination: .venv/.stamp  ## accuracy and MACs saved over both thresholds, build/early_termination: IMAGES=folder LABELS=csv [PRESET=] [WEIGHTS=file | CHECKPOINT=file [CALIBRATE=folder]] [TAU=0.9,0.99] [SKIP=off,0.005] [PAGE=file.md] [SKIP_BAD=1]
+	@$(PYTHON) -m golden.early_termination --preset $(preset) $(network) $(call option,IMAGES,images) $(call option,LABELS,labels) $(call option,TAU,tau) $(call option,SKIP,skip) $(call option,PAGE,page) $(skip_bad) -o build/early_termination
+
+visualise: .venv/.stamp  ## what the network looks at, picture and GIF under build/visualise: IMAGE=file [PRESET=] [WEIGHTS=file | CHECKPOINT=file [CALIBRATE=folder]] [TAU=0.99] [SKIP=]
+	@$(PYTHON) -m golden.visualise --preset $(preset) $(call option,IMAGE,image) $(call option,WEIGHTS,weights) $(call option,CHECKPOINT,checkpoint) $(call option,CALIBRATE,calibrate) $(call option,TAU,tau) $(call option,SKIP,skip) -o build/visualise
+
+ablation: .venv/.stamp  ## trains the variants of one of the paper's tables, build/train/ablation: KIND=heads|loss|attention DATA= [IMAGES=] [PRESET=] [SIZE=HxW] [EPOCHS=10] [SEEDS=1] [SEED=0] [BATCH=64] [HELD_OUT=0.2] [SKIP_BAD=1]
+	@$(PYTHON) -m golden.ablation '$(value KIND)' $(data) $(call option,PRESET,preset) $(call option,SIZE,size) $(call option,EPOCHS,epochs) $(call option,SEEDS,seeds) $(call option,SEED,seed) $(call option,BATCH,batch) $(call option,HELD_OUT,held-out) $(skip_bad)
+
+accounting: .venv/.stamp  ## weights, peak memory and operations of every preset, and build/accounting.json
+	@mkdir -p build && $(PYTHON) -m golden.accounting --output build/accounting.json
 
 test: .venv/.stamp  ## all tests: [ARGS=pytest options]
 	@$(PYTHON) -m pytest $(ARGS)

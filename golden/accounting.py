@@ -1,6 +1,6 @@
 """Weights, peak memory and OPs of every preset as the authors count them, beside our own count.
 
-    python -m golden.accounting [--json]
+    python -m golden.accounting [--json] [-o OUT.json]
 
 The authors' rule (NETWORK.md, "Accounting"): weights = trainable parameters, a byte each; peak =
 largest input + output of one layer; OPs = MACs of convolutions and linear layers, one per bias use
@@ -14,12 +14,14 @@ import importlib
 import json
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from golden.command_line import bad_input, writable
 from golden.config import PRESETS, ModelConfig
 
 # What the authors print: weights KB, peak KB, OPs M.
@@ -210,17 +212,23 @@ def main(
     as_json: Annotated[
         bool, typer.Option("--json", help="a list of objects to standard output")
     ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file, too")] = None,
 ) -> None:
     """Counts weights, peak memory and operations of every preset."""
     progress = Console(stderr=True)
     accounts = []
+    with bad_input():
+        writable(output)
     with progress.status("counting") as status:
         for config in PRESETS.values():
             status.update(f"elaborating {config.name}")
             accounts.append(account(config, chip_bytes(config)))
+    found: list[dict[str, Any]] = [asdict(one) for one in accounts]
+    text = json.dumps(found, indent=2)
+    if output is not None:
+        output.write_text(f"{text}\n", encoding="utf-8")
     if as_json:
-        found: list[dict[str, Any]] = [asdict(one) for one in accounts]
-        print(json.dumps(found, indent=2))
+        print(text)
     else:
         _show(Console(highlight=False, soft_wrap=True, width=140), accounts)
 

@@ -1,24 +1,27 @@
 """How near the integer model comes to the float one, for several ways to calibrate.
 
-    python -m golden.fidelity --preset P --checkpoint FILE --calibrate DIR --images DIR --labels CSV
+    python -m golden.fidelity --preset P --checkpoint FILE --calibrate DIR --images DIR
+        --labels CSV [--json OUT]
 
-Prints a line for each way to choose the ranges of the maps and to round the weights; "error" is
-that of the logit difference (`Distance.error`).
+Prints a line for each way to scale the weights (per output channel or per layer), to choose the
+ranges of the maps and to round the weights; "error" is that of the logit difference
+(`Distance.error`).
 docs/quantisation.md has what this found and what was chosen.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from golden.command_line import CALIBRATION_COUNT, bad_input, calibration_pictures
+from golden.command_line import CALIBRATION_COUNT, bad_input, calibration_pictures, writable
 from golden.config import preset
 from golden.evaluate import Answers, answers, load_labels, scores
 from golden.float_model import load_checkpoint
@@ -31,11 +34,17 @@ _RANGES: dict[str, dict[str, Any]] = {
     "percentile 99.9": {"percentile": 99.9},
     "least square error": {"least_error": True},
 }
-WAYS: dict[tuple[str, str], dict[str, Any]] = {
-    (name, word): {**way, "together": word == "together"}
+WAYS: dict[tuple[str, str, str], dict[str, Any]] = {
+    (scale, name, word): {**way, "together": word == "together", "per_channel": scale == "channel"}
+    for scale in ("layer", "channel")
     for word in ("nearest", "together")
     for name, way in _RANGES.items()
 }
+NAMES = ("weight_scale", "ranges", "rounding")
+HEAD = (
+    "| a weight scale per | ranges of the maps | weights rounded | same answer | accuracy | "
+    "less float's | error |\n|---|---|---|---:|---:|---:|---:|"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +92,7 @@ def main(
     images: Annotated[Path, typer.Option(help="folder that the CSV's files are relative to")],
     labels: Annotated[Path, typer.Option(help="CSV with the columns file and label")],
     count: Annotated[int, typer.Option(help="pictures to calibrate on")] = CALIBRATION_COUNT,
+    json_file: Annotated[Path | None, typer.Option("--json", help="figures, too")] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
 ) -> None:
     """Compares ways to calibrate."""
@@ -90,6 +100,7 @@ def main(
         config = preset(preset_name)
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
+        writable(json_file)
         model = load_checkpoint(checkpoint, config)
         labelled = load_labels(labels, images, skip_bad)
         pictures = calibration_pictures(calibrate, config, count)
@@ -98,10 +109,16 @@ def main(
         print(
             f"{config.name}, {checkpoint.name}: float accuracy {accuracy:.2f} % on "
             f"{len(labelled)} photographs; calibrated on {len(pictures)}\n\n"
-            "| ranges of the maps | weights rounded | same answer | accuracy | less float's | "
-            "error |\n|---|---|---:|---:|---:|---:|",
+            f"{HEAD}",
             flush=True,
         )
+        figures: dict[str, Any] = {
+            "preset": config.name,
+            "checkpoint": checkpoint.name,
+            "images": len(labelled),
+            "float_accuracy": accuracy / 100,
+            "ways": [],
+        }
         for names, way in WAYS.items():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
@@ -115,6 +132,9 @@ def main(
                 f"{100 * found.error:.2f} %",
             )
             print(f"| {' | '.join(cells)} |", flush=True)
+            figures["ways"].append(dict(zip(NAMES, names, strict=True)) | asdict(found))
+        if json_file is not None:
+            json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

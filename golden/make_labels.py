@@ -1,7 +1,7 @@
 """A labels CSV of a data set, or of its training or validation part.
 
     python -m golden.make_labels DATA [--images DIR] [--split S] [--origin O] [--part validation
-        --held-out 0.05 --held-out-of coco=0.2] -o labels.csv
+        --held-out 0.05 --held-out-of coco=0.2] [--links NEW_DIR] -o labels.csv
 
 DATA is what `golden.train` takes. The CSV (columns ``file,label,origin`` and the largest person
 box's part of the picture, where it is known) is for `golden.evaluate`, `golden.fidelity` and
@@ -38,13 +38,16 @@ def main(
     held_of: Annotated[
         list[str] | None, typer.Option("--held-out-of", help="ORIGIN=part, any number")
     ] = None,
+    links: Annotated[
+        Path | None, typer.Option(help="new folder of links to the pictures, for --calibrate")
+    ] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Writes a labels CSV."""
     with bad_input():
         if part not in PARTS:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
-        writable(output)
+        writable(output, links)
         if not 0 <= held < 1:
             raise ValueError(f"held_out must be 0 to below 1, not {held}")
         shares = read_shares(held_of or [], held)
@@ -74,6 +77,11 @@ def main(
             for sample in kept:
                 name = sample.path.relative_to(folder).as_posix()
                 writer.writerow((name, sample.label, sample.origin, sample.fraction))
+        if links is not None:
+            links.mkdir()
+            for sample in kept:
+                name = sample.path.relative_to(folder).as_posix().replace("/", "_")
+                (links / name).symlink_to(sample.path.resolve())
     typer.echo(f"{output}: {len(kept)} of {len(samples)} pictures, files relative to {folder}")
 
 

@@ -221,6 +221,7 @@ def quantise_layer(
     acc_bits: int,
     name: str,
     seen: tuple[Tensor, Tensor] | None = None,
+    per_channel: bool = True,
 ) -> LayerWeights:
     """One array layer.
 
@@ -240,6 +241,8 @@ def quantise_layer(
         Of the inputs, in steps of their scale (`Moments.scaled`): then the weights are rounded
         together, and the bias makes good what is left of the error in the mean. None rounds each
         weight to the nearest.
+    per_channel : bool
+        A weight scale for each output channel; False: one for the whole layer (to compare).
 
     Warns
     -----
@@ -256,7 +259,7 @@ def quantise_layer(
 
     rows, steps, biases, multipliers, shifts, coarse = [], [], [], [], [], 0
     for row, offset in zip(folded, bias.tolist(), strict=True):
-        largest = float(row.abs().max())
+        largest = float((row if per_channel else folded).abs().max())
         # A channel without weights still needs a scale, for its bias.
         ratio = largest / 127 / output_scale if largest > 0 else 2.0**-8
         ratio = max(ratio, 2.0**-24)  # below, the multiplier would lose bits
@@ -352,6 +355,7 @@ def quantise(
     percentile: float = 100.0,
     least_error: bool = False,
     together: bool = True,
+    per_channel: bool = True,
 ) -> Weights:
     """Integer weights of a float network.
 
@@ -369,6 +373,8 @@ def quantise(
     together : bool
         Round the weights of a channel together, by the inputs seen (`round_weights`), and correct
         its bias; False rounds each to the nearest.
+    per_channel : bool
+        A weight scale for each output channel of an array layer; False: one for the whole layer.
 
     Raises
     ------
@@ -383,7 +389,9 @@ def quantise(
     try:
         with _repeatable():
             ranges, moments = _observe(model, images, percentile, least_error)
-            return quantise_ranges(model, ranges, moments=moments if together else None)
+            return quantise_ranges(
+                model, ranges, moments=moments if together else None, per_channel=per_channel
+            )
     finally:
         model.train(training)
 
@@ -416,6 +424,7 @@ def quantise_ranges(
     sources: dict[str, LayerSource] | None = None,
     *,
     moments: Mapping[nn.Module, Moments] | None = None,
+    per_channel: bool = True,
 ) -> Weights:
     """Integer weights of a network in eval mode whose maps have these ranges.
 
@@ -426,6 +435,8 @@ def quantise_ranges(
     moments : mapping or None
         What the layers' inputs look like: then weights are rounded together (`round_weights`). None
         rounds each one to the nearest.
+    per_channel : bool
+        As in `quantise`.
     """
     config = model.config
     d, c = config.state_channels, config.head_channels[3]
@@ -475,6 +486,7 @@ def quantise_ranges(
             acc_bits=config.acc_bits,
             name=name,
             seen=seen,
+            per_channel=per_channel,
         )
 
     for head in range(config.heads):

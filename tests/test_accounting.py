@@ -105,6 +105,17 @@ def test_json(monkeypatch):
     assert all(one["on_chip_bytes"] is None for one in found)
 
 
+def test_json_file(monkeypatch, tmp_path):
+    """A table for people, the same list for programs."""
+    monkeypatch.setattr(accounting, "chip_bytes", lambda config: None)
+    result = CliRunner().invoke(accounting.app, ["-o", str(tmp_path / "a.json")])
+    assert "as printed" in result.stdout
+    wanted = CliRunner().invoke(accounting.app, ["--json"]).stdout
+    assert (tmp_path / "a.json").read_text() == wanted
+    result = CliRunner().invoke(accounting.app, ["-o", str(tmp_path / "none/a.json")])
+    assert result.exit_code == 2 and "no folder" in result.stderr
+
+
 def test_table(monkeypatch):
     monkeypatch.setattr(accounting, "chip_bytes", lambda config: None)
     text = CliRunner().invoke(accounting.app, []).stdout

@@ -1,6 +1,7 @@
 """Ranges, weights rounded together, and the report on both."""
 
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -209,6 +210,28 @@ def test_network_comes_nearer_to_the_float_one(changes):
     assert errors[0] < errors[1]
 
 
+def test_one_scale_for_a_layer(generator):
+    """All output channels then share multiplier and shift, and small ones lose precision."""
+    weight = torch.randn(3, 6, 1, 1, generator=generator, dtype=torch.float64)
+    weight[1] *= 0.01
+    given = {
+        "input_scale": torch.ones(6, dtype=torch.float64),
+        "input_zero": torch.zeros(6, dtype=torch.float64),
+        "output_scale": 0.5,
+        "acc_bits": 24,
+        "name": "layer",
+    }
+    bias = torch.zeros(3, dtype=torch.float64)
+    apart = quantise_layer(weight, bias, **given)
+    shared = quantise_layer(weight, bias, **given, per_channel=False)
+    steps = [
+        {(int(m), int(s)) for m, s in zip(one.multiplier, one.shift, strict=True)}
+        for one in (apart, shared)
+    ]
+    assert len(steps[0]) == 3 and len(steps[1]) == 1
+    assert int(shared.weight[1].abs().max()) <= 3 < 100 < int(apart.weight[1].abs().max())
+
+
 def test_distance():
     def said(*differences):
         logits = np.array([[0.0, value] for value in differences])
@@ -222,13 +245,14 @@ def test_distance():
 
 def test_command(tmp_path, monkeypatch):
     config = PRESETS["vww_105x120"]
-    monkeypatch.setattr(fidelity, "WAYS", dict(list(fidelity.WAYS.items())[::6]))
+    monkeypatch.setattr(fidelity, "WAYS", dict(list(fidelity.WAYS.items())[::12]))
     for index, pixels in enumerate(calibration_images(config)[:3]):
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / f"{index}.png")
     (tmp_path / "labels.csv").write_text("file,label\n0.png,1\n1.png,0\n2.png,1\n")
     released.save(tmp_path / "a.pt", config)
     words = ["--preset", config.name, "--checkpoint", tmp_path / "a.pt", "--images", tmp_path]
     words += ["--calibrate", tmp_path, "--labels", tmp_path / "labels.csv"]
+    words += ["--json", tmp_path / "out.json"]
     result = CliRunner().invoke(fidelity.app, [str(word) for word in words])
     assert result.exit_code == 0, result.output
     assert (
@@ -236,5 +260,9 @@ def test_command(tmp_path, monkeypatch):
     )
     lines = result.stdout.splitlines()
     assert sum(" %" in line and ("nearest" in line or "together" in line) for line in lines) == 2
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["images"] == 3 and len(found["ways"]) == 2
+    assert list(found["ways"][0]) == "weight_scale ranges rounding same accuracy gain error".split()
+    assert [way["weight_scale"] for way in found["ways"]] == ["layer", "channel"]
     result = CliRunner().invoke(fidelity.app, [str(word) for word in [*words, "--count", 0]])
     assert result.exit_code == 2 and result.stderr.count("\n") == 1

@@ -45,7 +45,9 @@ def test_parts(data):
         assert {row["file"] for row in read(out)} == {f"images/{name}" for name in wanted}
     # Read again it is the data set itself, with all that is known of a picture.
     assert load_table(data, out) == samples
-    run(data, "-o", out, "--origin", "b")
+    links = data / "links"
+    run(data, "-o", out, "--origin", "b", "--links", links)
+    assert {p.resolve() for p in links.iterdir()} == {data / row["file"] for row in read(out)}
     assert {row["origin"] for row in read(out)} == {"b"}
 
 
@@ -69,6 +71,7 @@ def test_coco_and_voc(coco, voc, tmp_path):  # noqa: F811
         (("--held-out-of", "b"), "must be ORIGIN=part"),
         (("--origin", "c"), "no picture in that part"),
         (("--images", "none"), "none: no such folder"),
+        (("--links", "images"), "images: is a folder"),
     ],
 )
 def test_bad_input_is_one_line(words, text, data, monkeypatch):
