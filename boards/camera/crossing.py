@@ -1,0 +1,183 @@
+"""From the camera's clock to the engine's: asynchronous FIFO, watch on the clock, fault counts."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.fifo import AsyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from boards.camera import FAULTS, PIXEL, pixels
+
+COUNTERS = ("lost_clock", "overflow", "short_line", "long_line", "short_frame", "long_frame")
+LIMIT = 0xFFFF  # where the counters stay
+BEAT = 8  # PCLKs between two changes of the sign of life: seen by any clock above a quarter of PCLK
+
+
+def pixel_spacing(*, width: int, pixels: int, channels: int) -> int:
+    """Clocks from pixel to pixel that no frame of a network on an array can overrun by itself.
+
+    The line buffer writes a word of each colour for every `pixels` (and at a row's end), so a word
+    of fewer pixels than there are colours needs more clocks than it has pixels.
+    """
+    fewest = min(pixels, width % pixels or pixels)
+    return -(-channels // fewest)
+
+
+class CameraCrossing(wiring.Component):
+    """Pixels from the camera domain into `sync`, where nothing ever waits for the camera.
+
+    A full FIFO drops the rest of the frame: the frame ends as soon as there is room, and the next
+    one that finds room at its first pixel is taken. When no clock comes for `timeout` cycles, or
+    no pixel of an open frame for twice as long, the frame ends, too, and pixels are ignored until
+    the next `sof`. So each `sof` at `o` is followed by exactly one `frame_end`, whatever the
+    camera does. At power-up there is no camera: that, too, is counted once after `timeout`.
+
+    Parameters
+    ----------
+    timeout : int
+        Cycles of `sync`, 16 or more; longer than 8 PCLKs, and than the longest time in which a
+        good camera gives no clock (with a gated one: from frame to frame) or no pixel of the part
+        (line blanking, and with binning a whole line). 20 ms is right for the cameras here.
+    depth : int
+        Words of the FIFO, a power of two, 4 or more.
+    spacing : int
+        At least so many cycles from pixel to pixel at `o`; see `pixel_spacing`.
+    camera_domain : str
+
+    Ports
+    -----
+    i : in, pixels(PIXEL), camera domain
+    faults : in, FAULTS, camera domain
+    o : out, pixels(PIXEL), sync; never a pixel and `frame_end` in the same cycle
+    lost : out, unsigned(1): no clock comes (from `timeout` after power-up on)
+    counts : out, six times unsigned(16), saturating, named as in COUNTERS; lost_clock: the clock
+        (or the pixels of a frame) stopped; overflow: frames cut or dropped by a full FIFO
+
+    `latency` (lower, upper): cycles from a pixel in an empty FIFO to `o`, as phases fall, after
+    the camera clock's edge that wrote it.
+    """
+
+    def __init__(
+        self, *, timeout: int, depth: int = 64, spacing: int = 3, camera_domain: str = "camera"
+    ):
+        if timeout < 16:
+            raise ValueError(f"timeout must be at least 16 cycles, not {timeout}")
+        if depth < 4 or depth & (depth - 1):
+            raise ValueError(f"depth must be a power of two, at least 4, not {depth}")
+        if spacing < 1:
+            raise ValueError(f"spacing must be at least 1 cycle, not {spacing}")
+        self.timeout, self.depth, self.spacing = timeout, depth, spacing
+        self.camera_domain = camera_domain
+        # two flip-flops of the pointer, the FIFO's memory or its buffer, and the output register
+        self.latency = (4, 5)
+        super().__init__(
+            {
+                "i": In(pixels(PIXEL)),
+                "faults": In(FAULTS),
+                "o": Out(pixels(PIXEL)),
+                "lost": Out(1),
+                "counts": Out(data.StructLayout({name: 16 for name in COUNTERS})),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        camera = m.d[self.camera_domain]
+        entry = data.StructLayout({"pixel": PIXEL, "valid": 1, "end": 1})
+        m.submodules.fifo = fifo = AsyncFIFOBuffered(
+            width=entry.size,
+            depth=self.depth + 1,
+            w_domain=self.camera_domain,
+            r_domain="sync",
+            exact_depth=True,
+        )
+
+        # Camera domain. `dropping`: nothing is wanted until the next sof; `owed`: an end of frame
+        # waits for room.
+        dropping, owed = Signal(), Signal()
+        offered, taken, put = Signal(), Signal(), Signal(entry)
+        m.d.comb += [
+            put.pixel.eq(self.i.pixel),
+            put.valid.eq(self.i.valid & (self.i.pixel.sof | ~dropping)),
+            put.end.eq(self.i.frame_end | owed),
+            offered.eq(put.valid | put.end),
+            fifo.w_data.eq(put),
+            fifo.w_en.eq(offered),
+            taken.eq(fifo.w_rdy),
+        ]
+        with m.If(offered):
+            camera += owed.eq(~taken)
+        with m.If(put.valid):
+            camera += dropping.eq(~taken)
+
+        # Sync domain: what came, one pixel in `spacing` cycles
+        got = data.View(entry, fifo.r_data)
+        opened, ready, ended = Signal(), Signal(), Signal()
+        pause = Signal(range(self.spacing))
+        abort = Signal()
+        m.d.comb += [
+            ready.eq(fifo.r_rdy & (pause == 0)),
+            # an end that comes with a pixel takes a cycle of its own
+            ended.eq(ready & opened & (got.end | got.valid & got.pixel.sof)),
+            fifo.r_en.eq(ready & ~(ended & got.valid)),
+        ]
+        passes = ready & ~ended & got.valid & (got.pixel.sof | opened)
+        m.d.sync += [
+            self.o.valid.eq(passes),
+            self.o.pixel.eq(got.pixel),
+            self.o.frame_end.eq(ended | abort),
+        ]
+        with m.If(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
+        with m.If(passes):
+            m.d.sync += [opened.eq(1), pause.eq(self.spacing - 1)]
+        with m.Elif(ended | abort):
+            m.d.sync += opened.eq(0)
+
+        # The watch: a sign of life from the camera's clock, and the pixels of an open frame
+        beat, alive, before = Signal(range(2 * BEAT)), Signal(), Signal()
+        camera += beat.eq(beat + 1)
+        m.submodules.alive = FFSynchronizer(beat[-1], alive)
+        idle, quiet = Signal(range(self.timeout + 1)), Signal(range(2 * self.timeout + 1))
+        living, stopped, stalled = Signal(), Signal(), Signal()
+        m.d.comb += [
+            # pixels are a sign of life, too: after a stop they may be there before the beat
+            living.eq((alive != before) | fifo.r_rdy),
+            stopped.eq((idle == self.timeout - 1) & ~living),
+            stalled.eq(opened & (quiet == 2 * self.timeout - 1) & ~self.lost & ~fifo.r_rdy),
+            abort.eq(opened & ~fifo.r_rdy & (stopped | stalled | self.lost)),
+        ]
+        m.d.sync += before.eq(alive)
+        with m.If(living):
+            m.d.sync += [idle.eq(0), self.lost.eq(0)]
+        with m.Elif(idle != self.timeout):
+            m.d.sync += [idle.eq(idle + 1), self.lost.eq(stopped | self.lost)]
+        with m.If(passes | ~opened):
+            m.d.sync += quiet.eq(0)
+        with m.Elif(quiet != 2 * self.timeout):
+            m.d.sync += quiet.eq(quiet + 1)
+
+        # Counters. Events cross as two-bit Gray counts: three between two looks are still right.
+        events = {"overflow": put.valid & ~taken}
+        events |= {name: self.faults[name] for name in FAULTS.members}
+        for name, event in events.items():
+            count, here, last = Signal(2), Signal(2), Signal(2)
+            gray = Signal(2, name=f"{name}_gray")
+            seen = Signal(2, name=f"{name}_seen")
+            following = (count + 1)[:2]
+            with m.If(event):
+                camera += [count.eq(following), gray.eq(following ^ following[1])]
+            m.submodules[name] = FFSynchronizer(gray, seen)
+            new = Signal(2, name=f"{name}_new")
+            m.d.comb += [here.eq(seen ^ seen[1]), new.eq(here - last)]
+            m.d.sync += last.eq(here)
+            self._add(m, self.counts[name], new)
+        self._add(m, self.counts.lost_clock, Cat(stopped | stalled))
+        return m
+
+    @staticmethod
+    def _add(m, total, new):
+        """Adds without wrapping."""
+        following = Signal(17)
+        m.d.comb += following.eq(total + new)
+        m.d.sync += total.eq(Mux(following > LIMIT, LIMIT, following))

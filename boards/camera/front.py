@@ -1,0 +1,91 @@
+"""The whole camera front end: a sensor's pins in, the engine's pixels out."""
+
+from amaranth.hdl import ClockDomain, ClockSignal, Module
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from boards.camera import PIXEL, pixels
+from boards.camera.crossing import COUNTERS, CameraCrossing
+from boards.camera.dvp import DvpReceiver
+from boards.camera.framer import Framer
+from boards.camera.sensor import Sensor
+
+
+class CameraFront(wiring.Component):
+    """Receiver, framer and crossing of one sensor; it brings the camera domain itself.
+
+    Parameters
+    ----------
+    sensor : Sensor
+    height, width, binning, channels : as in Framer
+    timeout, depth, spacing : as in CameraCrossing
+
+    Ports
+    -----
+    pclk : in, unsigned(1), the clock pin; vsync, href : in, unsigned(1); data : in, unsigned(8)
+    o : out, pixels(PIXEL), in sync; lost, counts : out, as in CameraCrossing
+    """
+
+    def __init__(
+        self,
+        *,
+        sensor: Sensor,
+        height: int,
+        width: int,
+        binning: int = 1,
+        channels: int = 3,
+        timeout: int,
+        depth: int = 64,
+        spacing: int = 3,
+    ):
+        self.sensor = sensor
+        self.receiver = DvpReceiver(
+            pixel_format=sensor.pixel_format,
+            channels=channels,
+            data_bits=sensor.data_bits,
+            msb_first=sensor.msb_first,
+            vsync_high=sensor.vsync_high,
+            href_high=sensor.href_high,
+            gated=sensor.gated,
+        )
+        self.framer = Framer(
+            sensor_height=sensor.height,
+            sensor_width=sensor.width,
+            height=height,
+            width=width,
+            binning=binning,
+            # of a grey sensor one colour is enough
+            channels=1 if sensor.pixel_format == "grey8" else channels,
+        )
+        self.crossing = CameraCrossing(timeout=timeout, depth=depth, spacing=spacing)
+        super().__init__(
+            {
+                "pclk": In(1),
+                "vsync": In(1),
+                "href": In(1),
+                "data": In(8),
+                "o": Out(pixels(PIXEL)),
+                "lost": Out(1),
+                "counts": Out(data.StructLayout({name: 16 for name in COUNTERS})),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.camera = ClockDomain(reset_less=True, local=True)
+        m.submodules.receiver = receiver = self.receiver
+        m.submodules.framer = framer = self.framer
+        m.submodules.crossing = crossing = self.crossing
+        m.d.comb += [
+            ClockSignal("camera").eq(self.pclk),
+            receiver.vsync.eq(self.vsync),
+            receiver.href.eq(self.href),
+            receiver.data.eq(self.data),
+            crossing.faults.eq(framer.faults),
+            self.lost.eq(crossing.lost),
+            self.counts.eq(crossing.counts),
+        ]
+        wiring.connect(m, receiver.o, framer.i)
+        wiring.connect(m, framer.o, crossing.i)
+        wiring.connect(m, crossing.o, wiring.flipped(self.o))
+        return m
