@@ -1,0 +1,278 @@
+"""Writes a camera's registers: SCCB (OmniVision's write-only relative of I2C), or I2C."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import enum, wiring
+from amaranth.lib.cdc import FFSynchronizer
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """One register: address, value, name and reason (documentation), pause after it in ms."""
+
+    register: int
+    value: int
+    name: str
+    reason: str
+    wait_ms: int = 0
+
+    def __post_init__(self) -> None:
+        for field, high in (("register", 0xFFFF), ("value", 0xFF), ("wait_ms", 0xFFFF)):
+            if not 0 <= getattr(self, field) <= high:
+                raise ValueError(f"{field} must be 0..{high}, not {getattr(self, field)}")
+
+
+class _State(enum.Enum, shape=3):
+    IDLE = 0
+    PAUSE = 1
+    FETCH = 2
+    START = 3
+    BITS = 4
+    STOP = 5
+
+
+class SccbMaster(wiring.Component):
+    """Writes a table, register after register, each as START, device, address, value, STOP.
+
+    Lines are open drain: `*_oe` pulls low, a resistor (or the FPGA's weak pull-up) makes them high.
+    SCCB leaves the ninth bit of each byte undefined, so only with `acknowledge` is it looked at:
+    a write without acknowledge is tried again, up to `retries` times, then `error` stands and the
+    table is not gone on with. A slave may hold SCL low; after `stretch_us` that is a failure, too.
+    A slave that holds SDA low, because a reset came in the middle of a byte, is clocked free.
+
+    Parameters
+    ----------
+    table : sequence of Write
+    device : int
+        Seven bits.
+    clock_hz : int
+        Of `sync`.
+    bus_hz : int
+        At most 400,000; the bus is never faster than this.
+    register_bytes : {1, 2}
+    acknowledge : bool
+    retries : int
+        Further attempts for each write.
+    power_up_ms : int
+        Pause before the first write.
+    stretch_us : int
+
+    Ports
+    -----
+    start : in, pulse: the table from its beginning (while not `busy`)
+    busy : out; done, error : out, levels until the next start
+    index : out, range(len(table)): the write at hand, or that failed
+    scl_i, sda_i : in, the pins (synchronised here); scl_oe, sda_oe : out, pull low
+
+    `bit_cycles`: cycles of a bit without stretching; `latency`: of the whole table without
+    failures, from `start` to `done`.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: Sequence[Write],
+        device: int,
+        clock_hz: int,
+        bus_hz: int = 100_000,
+        register_bytes: int = 1,
+        acknowledge: bool = False,
+        retries: int = 3,
+        power_up_ms: int = 10,
+        stretch_us: int = 1000,
+    ):
+        if not table:
+            raise ValueError("table must have at least one write, not 0")
+        if not 0 <= device <= 0x7F:
+            raise ValueError(f"device must be 0..127, not {device}")
+        if not 1 <= bus_hz <= 400_000:
+            raise ValueError(f"bus_hz must be 1..400000, not {bus_hz}")
+        if clock_hz < 16 * bus_hz:
+            raise ValueError(
+                f"clock_hz must be at least 16 * bus_hz = {16 * bus_hz}, not {clock_hz}"
+            )
+        if register_bytes not in (1, 2):
+            raise ValueError(f"register_bytes must be 1 or 2, not {register_bytes!r}")
+        if retries < 0:
+            raise ValueError(f"retries must be at least 0, not {retries}")
+        if power_up_ms < 0:
+            raise ValueError(f"power_up_ms must be at least 0, not {power_up_ms}")
+        if stretch_us < 1:
+            raise ValueError(f"stretch_us must be at least 1, not {stretch_us}")
+        for write in table:
+            if write.register >> 8 * register_bytes:
+                raise ValueError(
+                    f"register must be 0..{(1 << 8 * register_bytes) - 1} "
+                    f"(register_bytes = {register_bytes}), not {write.register}"
+                )
+        self.table, self.device, self.acknowledge = tuple(table), device, acknowledge
+        self.register_bytes, self.retries = register_bytes, retries
+        self.quarter = -(-clock_hz // (4 * bus_hz))
+        self.ms_cycles = -(-clock_hz // 1000)
+        self.power_up_ms = power_up_ms
+        self.stretch_cycles = max(4, -(-clock_hz * stretch_us // 1_000_000))
+        super().__init__(
+            {
+                "start": In(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "error": Out(1),
+                "index": Out(range(len(self.table))),
+                "scl_i": In(1, init=1),
+                "sda_i": In(1, init=1),
+                "scl_oe": Out(1),
+                "sda_oe": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size = 8 * self.register_bytes
+        most = max(w.wait_ms for w in self.table)
+        wait_bits = max(most, self.power_up_ms, 1).bit_length()
+        words = [w.register << 8 | w.value | w.wait_ms << size + 8 for w in self.table]
+        rom = m.submodules.table = Memory(shape=size + 8 + wait_bits, depth=len(words), init=words)
+        port = rom.read_port()
+        value, register, wait = port.data[:8], port.data[8 : 8 + size], port.data[8 + size :]
+        m.d.comb += port.addr.eq(self.index)
+
+        scl, sda = Signal(init=1), Signal(init=1)
+        m.submodules.scl = FFSynchronizer(self.scl_i, scl, init=1)
+        m.submodules.sda = FFSynchronizer(self.sda_i, sda, init=1)
+
+        # what goes out, first bit at the top: a released ninth bit after each byte
+        sent = Cat(*(Cat(1, b) for b in self._bytes(value, register)))
+        bits = len(sent)
+        shift, left, in_byte = Signal(bits), Signal(range(bits + 1)), Signal(range(9))
+        state, phase = Signal(_State), Signal(2)
+        timer, held = Signal(range(self.quarter)), Signal(range(self.stretch_cycles + 1))
+        pause, prescale = Signal(wait_bits), Signal(range(self.ms_cycles))
+        tries = Signal(range(self.retries + 1))
+        failed, freeing, last = Signal(), Signal(), Signal()
+        step, released = Signal(), Signal()  # a quarter of a bit is over
+        low_scl, low_sda = self.scl_oe, self.sda_oe
+
+        running = (state == _State.START) | (state == _State.BITS) | (state == _State.STOP)
+        # a released SCL that is still low: the slave holds it
+        tired = held == self.stretch_cycles
+        m.d.comb += [
+            released.eq(low_scl | scl),
+            step.eq(running & (timer == 0) & (released & (held == 0) | tired)),
+        ]
+        m.d.comb += self.busy.eq(state != _State.IDLE)
+        with m.If(running):
+            with m.If(timer != 0):
+                m.d.sync += timer.eq(timer - 1)
+            with m.Elif(step):
+                m.d.sync += [timer.eq(self.quarter - 1), phase.eq(phase + 1), held.eq(0)]
+                with m.If(tired):
+                    m.d.sync += failed.eq(1)
+            with m.Elif(released):  # it was held: now it is high for its whole time
+                m.d.sync += [timer.eq(self.quarter - 1), held.eq(0)]
+            with m.Else():
+                m.d.sync += held.eq(held + 1)
+
+        with m.Switch(state):
+            with m.Case(_State.IDLE):
+                with m.If(self.start):
+                    m.d.sync += [
+                        self.done.eq(0),
+                        self.error.eq(0),
+                        self.index.eq(0),
+                        tries.eq(0),
+                        last.eq(0),
+                        pause.eq(self.power_up_ms),
+                        prescale.eq(self.ms_cycles - 1),
+                        state.eq(_State.PAUSE),
+                    ]
+            with m.Case(_State.PAUSE):
+                with m.If(pause == 0):
+                    m.d.sync += [
+                        self.done.eq(last),
+                        state.eq(Mux(last, _State.IDLE, _State.FETCH)),
+                    ]
+                with m.Elif(prescale != 0):
+                    m.d.sync += prescale.eq(prescale - 1)
+                with m.Else():
+                    m.d.sync += [pause.eq(pause - 1), prescale.eq(self.ms_cycles - 1)]
+            with m.Case(_State.FETCH):  # the table's word is there
+                m.d.sync += [
+                    shift.eq(Mux(sda, sent, Const(-1, bits))),
+                    left.eq(Mux(sda, bits, 9)),
+                    freeing.eq(~sda),
+                    failed.eq(~sda),
+                    in_byte.eq(0),
+                    phase.eq(0),
+                    timer.eq(self.quarter - 1),
+                    held.eq(0),
+                    state.eq(_State.START),
+                ]
+            with m.Case(_State.START):
+                # quarters: free; SDA falls; SCL falls. Nine clocks that free SDA have no START.
+                with m.If(step & (phase == 0)):
+                    m.d.sync += low_sda.eq(~freeing)
+                with m.If(step & (phase == 1)):
+                    m.d.sync += low_scl.eq(1)
+                with m.If(step & (phase == 2)):
+                    m.d.sync += [phase.eq(0), state.eq(_State.BITS), low_sda.eq(~shift[-1])]
+            with m.Case(_State.BITS):
+                # quarters: SCL low with the new bit; SCL rises; the ninth is read; SCL falls
+                with m.If(step & (phase == 0)):
+                    m.d.sync += low_scl.eq(0)
+                with m.If(step & (phase == 2)):
+                    m.d.sync += low_scl.eq(1)
+                    if self.acknowledge:
+                        with m.If((in_byte == 8) & sda & ~freeing):
+                            m.d.sync += failed.eq(1)
+                with m.If(step & (phase == 3)):
+                    m.d.sync += [
+                        shift.eq(Cat(1, shift)),
+                        left.eq(left - 1),
+                        in_byte.eq(Mux(in_byte == 8, 0, in_byte + 1)),
+                        low_sda.eq(~shift[-2]),
+                    ]
+                    with m.If((left == 1) | failed & ~freeing):
+                        m.d.sync += [state.eq(_State.STOP), low_sda.eq(1)]
+            with m.Case(_State.STOP):
+                # quarters: both low; SCL rises; SDA rises; free
+                with m.If(step & (phase == 0)):
+                    m.d.sync += low_scl.eq(0)
+                with m.If(step & (phase == 1)):
+                    m.d.sync += low_sda.eq(0)
+                with m.If(step & (phase == 3)):
+                    self._next(m, state, failed, tries, pause, wait, last)
+        return m
+
+    def _bytes(self, value, register):
+        """The transmission's bytes, last first, as the shift register has them."""
+        address = [register[8 * i : 8 * i + 8] for i in range(self.register_bytes)]
+        return [value, *address, Const(self.device << 1, 8)]
+
+    def _next(self, m, state, failed, tries, pause, wait, last):
+        """After a STOP: again, the next write, or the end."""
+        with m.If(failed):
+            with m.If(tries == self.retries):
+                m.d.sync += [self.error.eq(1), state.eq(_State.IDLE)]
+            with m.Else():
+                m.d.sync += [tries.eq(tries + 1), state.eq(_State.FETCH)]
+        with m.Else():
+            m.d.sync += [tries.eq(0), pause.eq(wait), state.eq(_State.PAUSE)]
+            with m.If(self.index == len(self.table) - 1):
+                m.d.sync += last.eq(1)
+            with m.Else():
+                m.d.sync += self.index.eq(self.index + 1)
+
+    @property
+    def bit_cycles(self) -> int:
+        return 4 * self.quarter
+
+    @property
+    def latency(self) -> int:
+        quarters = 3 + 4 * 9 * (2 + self.register_bytes) + 4
+        pauses = self.power_up_ms + sum(write.wait_ms for write in self.table)
+        writes = len(self.table)
+        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 2) + 2
