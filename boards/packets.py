@@ -387,11 +387,15 @@ def frame(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def weights(data: bytes, *, chunk: int) -> list[bytes]:
-    """A weights image in packets of `chunk` bytes, at most a line's."""
+    """A weights image in packets of nearly the same size, at most `chunk` bytes.
+
+    A board replays a packet while the next one comes, which must not be much shorter.
+    """
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1, not {chunk}")
-    starts = range(0, len(data), chunk)
+    count = -(-len(data) // chunk)
+    cuts = [len(data) * i // count for i in range(count + 1)]
     return [
-        encode(Kind.WEIGHTS | (Flag.LAST if at + chunk >= len(data) else 0), data[at : at + chunk])
-        for at in starts
+        encode(Kind.WEIGHTS | (Flag.LAST if end == len(data) else 0), data[start:end])
+        for start, end in zip(cuts, cuts[1:], strict=False)
     ]

@@ -69,7 +69,9 @@ def test_weights():
     found = [packet for sent in packets.weights(image, chunk=30) for packet in Decoder().feed(sent)]
     assert b"".join(packet.payload for packet in found) == image
     assert [packet.kind for packet in found] == [0x8C, 0x8C, 0x8C, 0x8C | Flag.LAST]
+    assert [len(packet.payload) for packet in found] == [25] * 4
     assert [p[1] for p in packets.weights(image, chunk=50)] == [0x8C, 0x8E]
+    assert [len(p) - 6 for p in packets.weights(image, chunk=99)] == [50, 50]
 
 
 def test_decoder_in_pieces():
