@@ -360,6 +360,7 @@ def main(
         draw(output / "early_termination.png", points, title)
         if page is not None:
             refresh(page, text.strip())
+            draw(page.with_name("early_termination.png"), points, title)
     typer.echo(text, nl=False)
 
 

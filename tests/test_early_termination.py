@@ -1,6 +1,7 @@
 """The sweep over both thresholds is what the integer model does with each pair of them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from golden import early_termination
 from golden.classifier import threshold
 from golden.config import PRESETS
-from golden.early_termination import Point, Scan, best, scans, table
+from golden.early_termination import BEGIN, END, Point, Scan, best, scans, table
 from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
@@ -74,7 +75,10 @@ def test_command(data, model):
     assert result.exit_code == 0, result.output
     found = json.loads((data / "out/early_termination.json").read_text())
     assert found["images"] == 12 and found["weights_digest"] == model.weights.digest
+    assert list(found) == "preset images weights_digest points best paper".split()
     points = found["points"]
+    assert found["paper"] == {"macs_saved": 0.171, "change": 0.0}
+    assert found["best"] in points and found["best"]["change"] >= 0
     pairs = [(p["tau"], p["skip"]) for p in points]
     assert pairs == [(tau, skip) for skip in SKIPS for tau in (None, *TAUS)]
     first = points[0]
@@ -90,6 +94,31 @@ def test_command(data, model):
     with Image.open(data / "out/early_termination.png") as picture:
         assert picture.width > 1000
         assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+
+
+def test_page_gets_table_and_picture(data, model):
+    page = data / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    result = run(data, "--tau", "0.9", "--skip", "off", "--page", page)
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert text == f"before\n{BEGIN}\n{result.stdout.strip()}\n{END}\nafter\n"
+    assert model.weights.digest[:12] in text and "old" not in text
+    assert (data / "early_termination.png").is_file()
+    for content in (None, "no marks\n", f"{END}\n{BEGIN}\n"):
+        page.unlink(missing_ok=True)
+        if content is not None:
+            page.write_text(content)
+        result = run(data, "--page", page)
+        assert result.exit_code == 2 and "page.md: must hold the lines" in result.stderr
+        assert content is None or page.read_text() == content
+
+
+def test_docs_page_is_of_the_shipped_weights(model):
+    page = Path(__file__).resolve().parents[1] / "docs/early_termination.md"
+    marked = page.read_text().partition(BEGIN)[2].partition(END)[0]
+    assert f"integer model {model.weights.digest[:12]}" in marked
+    assert "17.1 %" in marked and marked.count("\n| ") > 10
 
 
 def test_the_first_point_has_no_early_termination(data):
