@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil, gcd
 
 from golden.config import ModelConfig
+from hw.multiplier import KINDS
 
 WEIGHT_MEMORIES = ("initialised", "loaded")
 
@@ -26,6 +27,10 @@ class EngineConfig:
         "initialised": weights and constants are there from the start (block RAM of an FPGA's
         bitstream), and may be loaded anew. "loaded": the memories are empty at power-up (iCE40's
         SPRAM, an ASIC's SRAM macros); frames are dropped and counted until an image is loaded.
+    cells : str
+        Multiplier cells of the array: "generic", "ecp5" or "ice40", see hw.multiplier.
+    dsps : int or None
+        DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
 
     Raises
     ------
@@ -37,6 +42,8 @@ class EngineConfig:
     channels: int
     lanes: int
     weight_memory: str = "initialised"
+    cells: str = "generic"
+    dsps: int | None = None
 
     def __post_init__(self):
         if not 3 <= self.pixels <= 64:
@@ -52,10 +59,16 @@ class EngineConfig:
             raise ValueError(
                 f"weight_memory must be {' or '.join(WEIGHT_MEMORIES)}, not {self.weight_memory!r}"
             )
+        if self.cells not in KINDS:
+            raise ValueError(
+                f"cells must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {self.cells!r}"
+            )
+        if self.dsps is not None and self.dsps < 0:
+            raise ValueError(f"dsps must be at least 0, not {self.dsps}")
 
     @classmethod
-    def parse(cls, text: str, weight_memory: str = "initialised") -> "EngineConfig":
-        """Read "pixels,channels,lanes", e.g. "15,3,2"."""
+    def parse(cls, text: str, weight_memory: str = "initialised", **more) -> "EngineConfig":
+        """Read "pixels,channels,lanes", e.g. "15,3,2"; `more` are further fields."""
         try:
             pixels, channels, lanes = (int(part) for part in text.split(","))
         except ValueError:
@@ -63,7 +76,9 @@ class EngineConfig:
                 "a shape is three whole numbers pixels,channels,lanes, for example "
                 f"15,3,2, not {text!r}"
             ) from None
-        return cls(pixels=pixels, channels=channels, lanes=lanes, weight_memory=weight_memory)
+        return cls(
+            pixels=pixels, channels=channels, lanes=lanes, weight_memory=weight_memory, **more
+        )
 
     def __str__(self):
         return f"{self.pixels},{self.channels},{self.lanes}"
@@ -72,6 +87,12 @@ class EngineConfig:
     def multipliers(self) -> int:
         """Multipliers of the array."""
         return self.pixels * self.channels * self.lanes
+
+    def lane_dsps(self, lane: int) -> int | None:
+        """DSP cells of a lane: an equal part."""
+        if self.dsps is None:
+            return None
+        return self.dsps // self.lanes + (lane < self.dsps % self.lanes)
 
     @property
     def units(self) -> int:

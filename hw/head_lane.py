@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
+from hw.multiplier import Multipliers
 
 
 class HeadLane(wiring.Component):
@@ -24,21 +25,39 @@ class HeadLane(wiring.Component):
         Width of a sum, signed; wide enough for every layer's worst case.
     shares_pair : bool
         The drain has one more position, taken from the neighbour (see `extra`).
+    cells : str
+        Kind of multiplier, see hw.multiplier.
+    dsps : int or None
+        DSP cells for it, likewise.
 
     Ports
     -----
     operand : in, P bytes, signed
     weights : in, C bytes, signed, valid with `operand`
-    valid, first : in, one cycle after `operand`: this product counts; it begins a sum
+    valid, first : in, with the product of `operand` (its multiplier's latency later): it counts; it
+        begins a sum
     transfer : in, the sums are complete (`timing.MULTIPLY` after the last operand)
     extra : in, C sums: position P of the drain, the pixel that pairs with position P - 1
     head : out, C sums, the first one in the cycle after `transfer`, then one a cycle
     lowest : out, C sums of pixel 0 (the neighbour's `extra`)
     """
 
-    def __init__(self, *, pixels: int, channels: int, acc_bits: int, shares_pair: bool = False):
+    latency = timing.MULTIPLY
+
+    def __init__(
+        self,
+        *,
+        pixels: int,
+        channels: int,
+        acc_bits: int,
+        shares_pair: bool = False,
+        cells: str = "generic",
+        dsps: int | None = None,
+    ):
         self.pixels, self.channels, self.acc_bits = pixels, channels, acc_bits
         self.shares_pair = shares_pair
+        self.multipliers = Multipliers(count=pixels * channels, kind=cells, dsps=dsps)
+        assert self.latency == self.multipliers.latency + 1
         sums = data.ArrayLayout(signed(acc_bits), channels)
         super().__init__(
             {
@@ -53,18 +72,21 @@ class HeadLane(wiring.Component):
             }
         )
 
-    latency = timing.MULTIPLY
-
     def elaborate(self, platform):
         m = Module()
+        m.submodules.multipliers = multipliers = self.multipliers
         for c in range(self.channels):
             previous = self.extra[c] if self.shares_pair else None
             for p in reversed(range(self.pixels)):
-                # Stage 1: product; Stage 2: sum
-                product = Signal(signed(16), name=f"product{c}_{p}", reset_less=True)
+                # Stages 1, 2: product; Stage 3: sum
+                i = c * self.pixels + p
+                m.d.comb += [
+                    multipliers.a[i].eq(self.operand[p]),
+                    multipliers.b[i].eq(self.weights[c]),
+                ]
+                product = multipliers.product[i]
                 total = Signal(signed(self.acc_bits), name=f"sum{c}_{p}", reset_less=True)
                 drain = Signal(signed(self.acc_bits), name=f"drain{c}_{p}", reset_less=True)
-                m.d.sync += product.eq(self.operand[p] * self.weights[c])
                 with m.If(self.valid):
                     m.d.sync += total.eq(Mux(self.first, 0, total) + product)
                 if p == self.pixels - 1 and self.shares_pair:

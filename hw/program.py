@@ -714,7 +714,7 @@ class _Schedule:
             if value:
                 missing = unready(op.operand_value, at, row, chunk)
                 at = self.fetch(at, busy)
-                first_use = op.start + w * op.period + timing.WEIGHT_ADDRESS + timing.MEMORY
+                first_use = op.start + w * op.period + timing.WEIGHT_CHOSEN
                 late = at + timing.OPERAND_READ - first_use
                 at = max(at, begin + lead + length)
             else:

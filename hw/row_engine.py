@@ -22,6 +22,7 @@ from hw.program import Plan, Source, Weights
 from hw.sequencer import WalkSequencer
 from hw.state_sram import StateSram
 from hw.store import Store
+from hw.weight_sram import WeightSram
 from hw.window import Windows
 
 FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
@@ -134,6 +135,8 @@ class RowEngine(wiring.Component):
                 channels=plan.engine.channels,
                 acc_bits=model.acc_bits,
                 shares_pair=pair and lane % 2 == 0,
+                cells=plan.engine.cells,
+                dsps=plan.engine.lane_dsps(lane),
             )
             for lane in range(plan.engine.lanes)
         ]
@@ -156,11 +159,11 @@ class RowEngine(wiring.Component):
             if spatial
             else None
         )
-        self.weights = Memory(
-            shape=8 * plan.engine.units,
+        self.weights = WeightSram(
             depth=plan.weight_words,
+            bits=8 * plan.engine.units,
             init=first["weights"] or (),
-            attrs=NO_COLLISION,
+            cells=plan.engine.cells,
         )
         self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
         self.loader = Loader(sections=self.sections, digest=self.digest if full else None)
@@ -479,17 +482,14 @@ class RowEngine(wiring.Component):
 
         # weights
         m.submodules.weights = self.weights
-        write, read = self.weights.write_port(), self.weights.read_port()
-        load = self.loader.weights
+        word, load = self.weights.word, self.loader.weights
         m.d.comb += [
-            write.en.eq(load.en),
-            write.addr.eq(load.addr),
-            write.data.eq(load.data),
-            read.addr.eq(steps[timing.WEIGHT_ADDRESS].weight),
+            self.weights.write_en.eq(load.en),
+            self.weights.write_address.eq(load.addr),
+            self.weights.write_data.eq(load.data),
+            self.weights.address.eq(steps[timing.WEIGHT_ADDRESS].weight),
         ]
-        word = Signal(8 * engine.units, name="weight_word", reset_less=True)
-        m.d.sync += word.eq(read.data)
-        chosen_at = steps[timing.WEIGHT_ADDRESS + timing.MEMORY]
+        chosen_at = steps[timing.WEIGHT_CHOSEN]
         other = [None] * engine.units
         if spatial:
             other = self._data_weights(m, steps, first_group)

@@ -13,12 +13,15 @@ ADDRESS_ONE_TAP = 2
 MEMORY = 2
 # Memory output -> operand register of the multipliers: arrival register, window, tap.
 WINDOW = 3
-# Operand register -> accumulator: product register, accumulator.
-MULTIPLY = 2
+# Operand register -> accumulator: the multiplier's two registers, accumulator.
+MULTIPLY = 3
 # Step -> transfer of its sums, for a walk's last step.
 TRANSFER = ADDRESS_ONE_TAP + MEMORY + WINDOW + MULTIPLY
-# Step -> address register of the weight memory; its word is then registered, selected, registered.
-WEIGHT_ADDRESS = TRANSFER - MULTIPLY - 2 - MEMORY
+# Step -> the weight word is cut into the units' weights: selected, registered, operand register.
+WEIGHT_CHOSEN = TRANSFER - MULTIPLY - 2
+# Address register of the weight memory -> its word: memory, a piece's register, word register.
+WEIGHT_MEMORY = 3
+WEIGHT_ADDRESS = WEIGHT_CHOSEN - WEIGHT_MEMORY
 
 # Channel unit, drain head -> output byte.
 REQUANTISE = 9

@@ -10,6 +10,7 @@ import torch
 from golden.array import exact_matmul
 from hw import timing
 from hw.head_lane import HeadLane
+from hw.multiplier import Multipliers
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 SHAPES = {  # pixels, channels, acc_bits, shares_pair
@@ -109,9 +110,10 @@ def sums(name: str, seed: int, wrong: str = ""):
             walk, i = steps[cycle]
             inputs |= {"operand": pack(walk.operands[i].tolist(), 8),
                        "weights": pack(walk.weights[i].tolist(), 8)}
-        if cycle - 1 in steps:
-            inputs |= {"valid": 1, "first": steps[cycle - 1][1] == 0}
-        elif wrong == "valid" and cycle - 1 == stray:
+        later = cycle - Multipliers.latency
+        if later in steps:
+            inputs |= {"valid": 1, "first": steps[later][1] == 0}
+        elif wrong == "valid" and later == stray:
             inputs["valid"], inputs["first"] = 1, 0
         if cycle in transfers:
             inputs |= {"transfer": 1, "extra": pack(transfers[cycle].extra, acc_bits)}
