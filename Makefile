@@ -6,10 +6,11 @@ data = $(call option,DATA,data) $(call option,IMAGES,images)
 held_out = $(call option,HELD_OUT,held-out) $(foreach part,$(HELD_OUT_OF),--held-out-of '$(part)')
 skip_bad = $(if $(SKIP_BAD),--skip-bad)
 # The shipped weights unless others are named.
-network = $(if $(CHECKPOINT),$(call option,CHECKPOINT,checkpoint) $(call option,CALIBRATE,calibrate),--weights '$(or $(WEIGHTS),golden/default_weights/$(preset).safetensors)')
+network = $(if $(CHECKPOINT),$(call option,CHECKPOINT,checkpoint) $(call option,CALIBRATE,calibrate),--weights $(weights))
+weights = '$(or $(WEIGHTS),golden/default_weights/$(preset).safetensors)'
 
 .DEFAULT_GOAL := help
-.PHONY: help sim bench verilog fuzz train labels import evaluate fidelity early-termination visualise ablation accounting test lint clean
+.PHONY: help sim bench verilog fuzz train labels import evaluate fidelity card early-termination visualise ablation accounting test lint clean
 
 help:  ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ evaluate: .venv/.stamp  ## accuracy on photographs, and build/evaluate.json: IMA
 
 fidelity: .venv/.stamp  ## integer beside float answers for all ways to calibrate, and build/fidelity.json: CHECKPOINT=file CALIBRATE=folder IMAGES=folder LABELS=csv [PRESET=] [SKIP_BAD=1]
 	@mkdir -p build && $(PYTHON) -m golden.fidelity --preset $(preset) $(call option,CHECKPOINT,checkpoint) $(call option,CALIBRATE,calibrate) $(call option,IMAGES,images) $(call option,LABELS,labels) $(skip_bad) --json build/fidelity.json
+
+card: .venv/.stamp  ## accuracy table by origin for a model card: CHECKPOINT=file IMAGES=folder LABELS=csv [WEIGHTS=file] [PRESET=] [PAGE=file.md] [SKIP_BAD=1]
+	@mkdir -p build && $(PYTHON) -m golden.model_card --preset $(preset) $(call option,CHECKPOINT,checkpoint) --weights $(weights) $(call option,IMAGES,images) $(call option,LABELS,labels) $(call option,PAGE,page) $(skip_bad) --json build/card.json
 
 early-termination: .venv/.stamp  ## accuracy and MACs saved over both thresholds, build/early_termination: IMAGES=folder LABELS=csv [PRESET=] [WEIGHTS=file | CHECKPOINT=file [CALIBRATE=folder]] [TAU=0.9,0.99] [SKIP=off,0.005] [PAGE=file.md] [SKIP_BAD=1]
 	@$(PYTHON) -m golden.early_termination --preset $(preset) $(network) $(call option,IMAGES,images) $(call option,LABELS,labels) $(call option,TAU,tau) $(call option,SKIP,skip) $(call option,PAGE,page) $(skip_bad) -o build/early_termination

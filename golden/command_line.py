@@ -52,6 +52,24 @@ def writable(*paths: Path | None) -> None:
             raise ValueError(f"{path}: no folder {path.absolute().parent} to write it to")
 
 
+def refresh(page: Path, mark: str, text: str | None) -> None:
+    """Put `text` between the two marks of a Markdown page; None only looks for them.
+
+    Raises
+    ------
+    ValueError
+        No such page, or without ``<!-- mark:begin -->`` and ``<!-- mark:end -->``.
+    """
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    old = page.read_text(encoding="utf-8") if page.is_file() else ""
+    before, found, rest = old.partition(begin)
+    _, also, after = rest.partition(end)
+    if not found or not also:
+        raise ValueError(f"{page}: must hold the lines {begin} and {end}")
+    if text is not None:
+        page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
 def check_probability(name: str, value: float | None) -> None:
     """ValueError unless None or inside 0..1."""
     if value is not None and not 0 < value < 1:

@@ -25,7 +25,13 @@ import typer
 from torch import Tensor
 
 from golden.classifier import threshold
-from golden.command_line import bad_input, check_probability, in_parallel, load_network
+from golden.command_line import (
+    bad_input,
+    check_probability,
+    in_parallel,
+    load_network,
+    refresh,
+)
 from golden.config import ModelConfig, preset
 from golden.evaluate import BATCH, load_labels, scores
 from golden.images import load_image
@@ -37,7 +43,7 @@ TAUS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 SKIPS = (None, 0.005, 0.05, 0.2)  # None: the rule is off
 PAPER = "Paper, 210x240 on Visual Wake Words"
 PAPER_SAVED = 0.171  # of the MACs, without loss of accuracy
-BEGIN, END = "<!-- early_termination:begin -->", "<!-- early_termination:end -->"
+MARK = "early_termination"
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,20 +199,6 @@ def table(points: Sequence[Point]) -> str:
     return "\n".join(lines)
 
 
-def refresh(page: Path, text: str | None) -> None:
-    """Put `text` between the two marks of a page; ValueError if they are not there.
-
-    None only looks for them.
-    """
-    old = page.read_text(encoding="utf-8") if page.is_file() else ""
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page}: must hold the lines {BEGIN} and {END}")
-    if text is not None:
-        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def draw(path: Path, points: Sequence[Point], title: str) -> None:
     """The plot: MACs saved and accuracy over tau, and one over the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -343,7 +335,7 @@ def main(
         labelled = load_labels(labels, images, skip_bad)
         output.mkdir(parents=True, exist_ok=True)
         if page is not None:
-            refresh(page, None)  # before the work, not after it
+            refresh(page, MARK, None)  # before the work, not after it
         points = sweep(network, config, labelled.paths, labelled.labels, taus, skips)
         title = f"{config.name}, {len(labelled)} photographs, integer model {network.digest[:12]}"
         text = f"{title}\n\n{table(points)}\n"
@@ -359,7 +351,7 @@ def main(
         (output / "early_termination.json").write_text(json.dumps(content, indent=2) + "\n")
         draw(output / "early_termination.png", points, title)
         if page is not None:
-            refresh(page, text.strip())
+            refresh(page, MARK, text.strip())
             draw(page.with_name("early_termination.png"), points, title)
     typer.echo(text, nl=False)
 

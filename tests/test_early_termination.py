@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from golden import early_termination
 from golden.classifier import threshold
 from golden.config import PRESETS
-from golden.early_termination import BEGIN, END, Point, Scan, best, scans, table
+from golden.early_termination import Point, Scan, best, scans, table
 from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
 
 CONFIG = PRESETS["vww_105x120"]
+BEGIN, END = "<!-- early_termination:begin -->", "<!-- early_termination:end -->"
 TAUS, SKIPS = (0.6, 0.8, 0.95), (None, 0.1, 0.3)
 
 

@@ -16,6 +16,7 @@ from golden import (
     fidelity,
     import_checkpoint,
     make_labels,
+    model_card,
     visualise,
 )
 from golden import train as training
@@ -128,6 +129,7 @@ def test_other_targets(target, given, wanted):
         ("import", import_checkpoint.app, dict(CHECKPOINT="f", CALIBRATE="c")),
         ("evaluate", evaluate.app, dict(IMAGES="i", LABELS="l", SKIP="0.1", LOGITS="x")),
         ("fidelity", fidelity.app, dict(CHECKPOINT="f", CALIBRATE="c", IMAGES="i", LABELS="l")),
+        ("card", model_card.app, dict(CHECKPOINT="f", IMAGES="i", LABELS="l", PAGE="p.md")),
         ("early-termination", early_termination.app, dict(IMAGES="i", LABELS="l", PAGE="p")),
         ("visualise", visualise.app, dict(IMAGE="a", CHECKPOINT="f", CALIBRATE="c", SKIP="0.1")),
         ("ablation", ablation.app, dict(KIND="loss", DATA="d", HELD_OUT="0.1", EPOCHS="1")),

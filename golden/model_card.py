@@ -1,0 +1,143 @@
+"""The accuracy table of a model card: float and integer, by origin.
+
+    python -m golden.model_card --preset P --checkpoint FILE --weights W.safetensors --images DIR
+        --labels CSV [--page FILE.md] [--json OUT]
+
+The CSV has a column ``origin`` (`golden.make_labels` writes one). Prints the table, or puts it
+between the marks of a page.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from golden.command_line import bad_input, progress_bar, refresh, writable
+from golden.config import preset
+from golden.data import load_table
+from golden.evaluate import Answers, answers
+from golden.float_model import load_checkpoint
+from golden.weights import Weights
+
+MARK = "accuracy"
+HEAD = (
+    "| origin | pictures 0 / 1 | float | integer | integer, label 0 / 1 | labels balanced | "
+    "same answer | area under ROC |\n|---|---:|---:|---:|---:|---:|---:|---:|"
+)
+
+
+def roc_area(differences: np.ndarray, labels: np.ndarray) -> float | None:
+    """Share of (person, no person) pairs in the right order; equal ones count half."""
+    ones, zeros = differences[labels == 1], differences[labels == 0]
+    if not len(ones) or not len(zeros):
+        return None
+    pairs = ones[:, None] - zeros[None, :]
+    return float((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
+
+
+def row(name: str, real: Answers, whole: Answers, labels: np.ndarray, chosen: np.ndarray) -> dict:
+    """The figures of the `chosen` photographs (bool [N])."""
+    truth, person = labels[chosen], whole.person[chosen]
+    of_label = [
+        float((person[truth == label] == label).mean()) if (truth == label).any() else None
+        for label in (0, 1)
+    ]
+    known = [share for share in of_label if share is not None]
+    return {
+        "origin": name,
+        "images": [int((truth == label).sum()) for label in (0, 1)],
+        "float": float((real.person[chosen] == truth).mean()),
+        "integer": float((person == truth).mean()),
+        "of_label": of_label,
+        "balanced": sum(known) / len(known),
+        "same": float((real.person[chosen] == person).mean()),
+        "roc_area": roc_area((whole.logits[:, 1] - whole.logits[:, 0])[chosen], truth),
+    }
+
+
+def rows(origins: Sequence[str], real: Answers, whole: Answers, labels: Sequence[int]) -> list:
+    """A row for each origin, those with most pictures of the rarer label first, and all."""
+    names, truth = np.asarray(origins), np.asarray(labels)
+    found = [row(name, real, whole, truth, names == name) for name in sorted(set(origins))]
+    found.sort(key=lambda one: -min(one["images"]))
+    return [*found, row("all", real, whole, truth, np.ones(len(truth), dtype=bool))]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """Markdown; percent."""
+    lines = [HEAD]
+    for one in found:
+        area = one["roc_area"]
+        cells = (
+            one["origin"] or "(none)",
+            " / ".join(map(str, one["images"])),
+            _percent(one["float"]),
+            _percent(one["integer"]),
+            " / ".join(map(_percent, one["of_label"])),
+            _percent(one["balanced"]),
+            _percent(one["same"]),
+            "-" if area is None else f"{area:.3f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    preset_name: Annotated[str, typer.Option("--preset")],
+    checkpoint: Annotated[Path, typer.Option(help="the float network")],
+    weights: Annotated[Path, typer.Option(help="its integer weights")],
+    images: Annotated[Path, typer.Option(help="folder that the CSV's files are relative to")],
+    labels: Annotated[Path, typer.Option(help="CSV with the columns file, label and origin")],
+    page: Annotated[
+        Path | None, typer.Option(help="Markdown file whose marked part gets the table")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="figures, too")] = None,
+    skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
+) -> None:
+    """Accuracy of a network and of its integers, by origin."""
+    with bad_input():
+        config = preset(preset_name)
+        writable(json_file)
+        if page is not None:
+            refresh(page, MARK, None)
+        network, integers = load_checkpoint(checkpoint, config), Weights.load(weights, config)
+        with progress_bar("photographs") as bar:
+            task = bar.add_task("checking", total=None)
+            samples = load_table(
+                images,
+                labels,
+                skip_bad=skip_bad,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        paths = [sample.path for sample in samples]
+        real, whole = (answers(one, config, paths) for one in (network, integers))
+        truth = [sample.label for sample in samples]
+        found = rows([sample.origin for sample in samples], real, whole, truth)
+        title = (
+            f"{config.name}, weights {integers.digest[:12]}, {len(samples)} photographs, percent"
+        )
+        text = f"{title}\n\n{table(found)}"
+        if page is not None:
+            refresh(page, MARK, text)
+        if json_file is not None:
+            content = {"preset": config.name, "weights_digest": integers.digest, "rows": found}
+            json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    typer.echo(text)
+
+
+if __name__ == "__main__":
+    sys.exit(app())
