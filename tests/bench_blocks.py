@@ -148,15 +148,17 @@ def on_amaranth(block: wiring.Component, scenario: Scenario) -> int:
     return cycles
 
 
-def on_verilator(blocks: Mapping[str, wiring.Component], jobs) -> None:
+def on_verilator(blocks: Mapping[str, wiring.Component], jobs, sources=(), flags=()) -> None:
     """Builds a rack and runs (block, scenario function, arguments) jobs on it, each from reset.
+
+    sources, flags: Verilog files of cells that the blocks are made of, and Verilator's options.
 
     The functions are looked up by name in the simulator's process; arguments go through JSON.
     """
     # cocotb would have pytest rewrite all of torch at each start, which takes seven seconds
     os.environ.setdefault("COCOTB_REWRITE_ASSERTION_FILES", "")
     rack = Rack(blocks)
-    build = runner.build(rack, public=False)
+    build = runner.build(rack, public=False, sources=sources, flags=flags)
     listed = [{"block": name, "module": function.__module__, "function": function.__name__,
                "arguments": arguments} for name, function, arguments in jobs]
     runner.run(build, "tests.bench_blocks", arguments={"places": rack.places, "jobs": listed})
