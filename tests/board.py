@@ -1,0 +1,65 @@
+"""A small board for the tests of the flash and of the host tool: one build for both."""
+
+from importlib import resources
+from pathlib import Path
+
+from boards.flash import FlashLoader, flash_image
+from boards.host_system import HostSystem
+from golden.config import ModelConfig
+from golden.random_weights import random_weights
+from hw.config import EngineConfig
+from hw.top import Rasca
+from sim import runner
+
+MODEL = ModelConfig(
+    name="tiny",
+    image_height=17,
+    image_width=83,
+    heads=1,
+    head_channels=(1, 2, 2, 3),
+    state_channels=4,
+    spatial_attention="none",
+    channel_attention=True,
+    in_channels=3,
+)
+ENGINE = EngineConfig.parse("3,1,1", "loaded")
+WEIGHTS = random_weights(MODEL, 1)
+OFFSET = 0x1234
+DIVISOR = 5
+TRIES = 2
+PERIOD = 100  # ns: cocotbext-uart counts in whole ns
+
+
+def rasca(weights=WEIGHTS) -> Rasca:
+    return Rasca(MODEL, ENGINE, weights)
+
+
+def image(weights=WEIGHTS) -> bytes:
+    """What belongs into the flash."""
+    made = rasca(weights)
+    return flash_image(made.engine.weights_image(), made.config_digest)
+
+
+def build() -> runner.Build:
+    made = rasca()
+    flash = FlashLoader(
+        length=len(made.engine.weights_image()),
+        config=made.config_digest,
+        offset=OFFSET,
+        divisor=2,
+        wake_cycles=20,
+        tries=TRIES,
+    )
+    system = HostSystem(rasca=made, divisor=DIVISOR, flash=flash)
+    # Verilator takes `always @(csb)` for combinational logic; both edges say the same
+    model = (resources.files("cocotbext.qspi") / "verilog" / "qspi_flash.v").read_text()
+    assert model.count("always @(csb)") == 2
+    model = model.replace("always @(csb)", "always @(posedge csb or negedge csb)")
+    return runner.build(
+        runner.verilog(system, "board") + model,
+        top="board_tb",
+        sources=[Path(__file__).with_name("board_tb.sv")],
+        # the model's delays are those of writing, which nobody does here
+        flags=["--no-timing"],
+        optimise="build",
+    )
