@@ -2,7 +2,8 @@
 
 A `Sensor` (boards.camera) says how a sensor's pins move. `expose` makes a frame of a picture; its
 methods make it misbehave; `pins` lines frames up to one word a PCLK period, which the benches
-play: into Amaranth's simulator (`drive`) or, at full size, through sim/camera_tb.sv (`write`).
+play: into Amaranth's simulator (`drive`, `simulate`) or, at full size, through sim/camera_tb.sv
+(`play`). What comes out of the front end can be played on to the engine (`schedule`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
+from boards.camera.crossing import COUNTERS
 from boards.camera.sensor import Sensor
+from sim import camera, runner
 
 CLOCK, VSYNC, HREF = 1, 2, 4
 """Bits of a period's word: PCLK has an edge, and the two pins (as levels); data from bit 8."""
@@ -120,7 +125,7 @@ def frame_pins(sensor: Sensor, exposure: Exposure) -> np.ndarray:
     last = sensor.front_clocks
     if spans:  # the last line's blanking is the front porch's part
         last -= spans[-1] - len(nibbles(exposure.lines[-1], sensor))
-    words = np.zeros(max(int(starts[-1]) + last, int(starts[-1])), dtype=np.uint16)
+    words = np.zeros(int(starts[-1]) + last, dtype=np.uint16)
     words |= CLOCK
     for start, data in zip(starts, exposure.lines, strict=False):
         shown = nibbles(data, sensor).astype(np.uint16)
@@ -168,3 +173,100 @@ async def drive(ctx, words, period, pclk, vsync, href, data, seen=lambda: None) 
             seen()
         await ctx.delay(period / 2)
     ctx.set(pclk, 0)
+
+
+Event = tuple[int, Any, dict[str, int]]
+"""Cycle; "end" or a pixel (red, green, blue, sof, eol); the counters at that time."""
+
+
+def simulate(front: Any, words: np.ndarray, period: float, after: int = 40) -> Any:
+    """Plays words to a CameraFront in Amaranth's simulator, PCLK every `period` cycles of sync.
+
+    Returns the events at its output, its counters, and `lost`, at the end.
+    """
+    from amaranth.sim import Simulator
+
+    found: list[Event] = []
+    state: dict[str, int] = {}
+
+    async def pins_bench(ctx):
+        await drive(ctx, words, period, front.pclk, front.vsync, front.href, front.data)
+        await ctx.tick().repeat(after)
+        counts = ctx.get(front.counts)
+        state.update({name: counts[name] for name in COUNTERS}, lost=ctx.get(front.lost))
+
+    async def watch(ctx):
+        cycle = 0
+        sampled = ctx.tick().sample(front.o.valid, front.o.pixel, front.o.frame_end, front.counts)
+        async for _, _, valid, p, end, counts in sampled:
+            if valid or end:
+                event = "end" if end else (p.red, p.green, p.blue, p.sof, p.eol)
+                found.append((cycle, event, {name: counts[name] for name in COUNTERS}))
+            cycle += 1
+
+    simulator = Simulator(front)
+    simulator.add_clock(1)
+    simulator.add_testbench(pins_bench)
+    simulator.add_testbench(watch, background=True)
+    simulator.run()
+    return found, state
+
+
+BENCH = Path(__file__).with_name("camera_tb.sv")
+
+
+def build(front: Any) -> runner.Build:
+    """A CameraFront compiled for `play`."""
+    text = runner.verilog(front, "front")
+    return runner.build(
+        text,
+        top="camera_tb",
+        sources=[BENCH],
+        # the bench makes both clocks: delays need C++'s coroutines
+        flags=["--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines"],
+        public=False,
+    )
+
+
+def play(built: runner.Build, words: np.ndarray, *, sync_ps: int, pclk_ps: int) -> Any:
+    """Like `simulate`, in Verilator, for whole frames of real sensors."""
+    with TemporaryDirectory(prefix="rasca-camera-") as temporary:
+        pins_file, log = Path(temporary) / "pins.txt", Path(temporary) / "events.txt"
+        write(pins_file, words)
+        given = [f"+pins={pins_file}", f"+log={log}", f"+sync={sync_ps}", f"+pclk={pclk_ps}"]
+        runner.run(built, "sim.camera_bench", plusargs=given)
+        *lines, last = log.read_text().splitlines()
+    found: list[Event] = []
+    for line in lines:
+        cycle, end, _, pixel, counts = (int(part, 16) for part in line.split())
+        colours = (pixel & 255, pixel >> 8 & 255, pixel >> 16 & 255)
+        event = "end" if end else (*colours, pixel >> 24 & 1, pixel >> 25)
+        now = {name: counts >> 16 * i & 0xFFFF for i, name in enumerate(COUNTERS)}
+        found.append((cycle, event, now))
+    *counts, lost = (int(part) for part in last.split())
+    return found, dict(zip(COUNTERS, counts, strict=True), lost=lost)
+
+
+def schedule(events: Sequence[Event]) -> camera.Schedule:
+    """What left the front end as what sim.session plays to the engine, in the same cycles."""
+    rgb, flags, starts, lines = [], [], [], []
+    for cycle, event, _ in events:
+        if event == "end":
+            rgb.append(0)
+            flags.append(camera.FRAME_END)
+            continue
+        red, green, blue, sof, eol = event
+        rgb.append(red << 16 | green << 8 | blue)
+        flags.append(camera.VALID | camera.START * sof | camera.LINE_END * eol)
+        if sof:
+            starts.append(cycle)
+            lines.append([])
+        if eol:
+            lines[-1].append(cycle)
+    return camera.Schedule(
+        cycle=np.array([cycle for cycle, *_ in events]),
+        rgb=np.array(rgb),
+        flags=np.array(flags),
+        starts=tuple(starts),
+        lines=tuple(tuple(ends) for ends in lines),
+    )

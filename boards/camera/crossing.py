@@ -37,7 +37,8 @@ class CameraCrossing(wiring.Component):
     timeout : int
         Cycles of `sync`, 16 or more; longer than 8 PCLKs, and than the longest time in which a
         good camera gives no clock (with a gated one: from frame to frame) or no pixel of the part
-        (line blanking, and with binning a whole line). 20 ms is right for the cameras here.
+        (blanking, and from the part's last pixel to the frame's end). 20 ms is right for the
+        cameras here.
     depth : int
         Words of the FIFO, a power of two, 4 or more.
     spacing : int
