@@ -293,7 +293,9 @@ def finish(
         chosen = usable[torch.linspace(0, len(usable) - 1, min(calibration, len(usable))).long()]
         ranges = calibrate(float_model, data.exact[chosen])
     else:
-        found = read_resumable(resume, config, options, more={"ranges"})
+        found = read_resumable(
+            resume, config, options, more={"ranges"}, validation=data.validation_digest
+        )
         float_model, ranges = FloatModel(config).double(), found["ranges"]
         float_model.load_state_dict(found["state_dict"])
     model = QuantisedModel(float_model, ranges).train()
@@ -362,6 +364,7 @@ def finish(
                 epoch=epoch,
                 digest=config.digest,
                 options=options,
+                validation=data.validation_digest,
                 random=randoms,
                 ranges=ranges,
             )

@@ -10,6 +10,7 @@ the integer network (``quantised_...``) and ``weights.safetensors``. See docs/tr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -209,7 +210,12 @@ def save_checkpoint(path: Path, model: FloatModel, **more: Any) -> None:
 
 
 def read_resumable(
-    path: Path, config: ModelConfig, options: Mapping[str, Any], more: Set[str] = frozenset()
+    path: Path,
+    config: ModelConfig,
+    options: Mapping[str, Any],
+    *,
+    more: Set[str] = frozenset(),
+    validation: str | None = None,
 ) -> dict[str, Any]:
     """A checkpoint of an unfinished run of the same network and options.
 
@@ -217,11 +223,15 @@ def read_resumable(
     ----------
     more : set of str
         Entries that it must hold beside those of every run.
+    validation : str or None
+        `Data.validation_digest`, where the pictures are known: what a run left out of training
+        must not come into it later.
 
     Raises
     ------
     ValueError
-        One line with the path: no such file, another kind of file, another network or option.
+        One line with the path: no such file, another kind of file, another network, option or
+        validation part.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -238,6 +248,8 @@ def read_resumable(
         if found["options"].get(key) != value:
             old = found["options"].get(key)
             raise ValueError(f"{path}: {key} was {old} in that run, not {value}")
+    if validation is not None and found.get("validation", validation) != validation:
+        raise ValueError(f"{path}: another validation part than in that run; see --held-out-of")
     return found
 
 
@@ -274,6 +286,13 @@ class Data:
             read_pictures(samples, config, cache, progress),
             held_out(samples, share),
         )
+
+    @property
+    def validation_digest(self) -> str:
+        """Tells one validation part from another, whatever the order of the pictures."""
+        chosen = self.held_out.tolist()
+        names = [s.path.name for s, out in zip(self.samples, chosen, strict=True) if out]
+        return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,7 +359,8 @@ def fit(
     torch.manual_seed(options.seed * 1000 + rank)  # dropout
     first = 1
     if resume is not None:
-        found = read_resumable(resume, config, asdict(options))
+        validation = data.validation_digest
+        found = read_resumable(resume, config, asdict(options), validation=validation)
         model.load_state_dict(found["state_dict"])
         optimiser.load_state_dict(found["optimizer"])
         first = found["epoch"] + 1
@@ -411,6 +431,7 @@ def fit(
                 epoch=epoch,
                 digest=config.digest,
                 options=asdict(options),
+                validation=data.validation_digest,
                 random=[tuple(state) for state in states],
             )
         yield result

@@ -149,6 +149,14 @@ def test_resume_errors(tmp_path):
         refused(CONFIG, replace(OPTIONS, alpha=0.1), last)
     with pytest.raises(ValueError, match="made for another network than tiny"):
         refused(replace(CONFIG, state_channels=9), OPTIONS, last)
+    other = replace(data, held_out=~data.held_out)
+    with pytest.raises(ValueError, match="another validation part than in that run"):
+        list(fit(CONFIG, other, OPTIONS, tmp_path / "x", resume=last))
+    older = torch.load(last, weights_only=True)  # written before that was kept
+    del older["validation"]
+    torch.save(older, tmp_path / "older.pt")
+    refused_not = fit(CONFIG, data, OPTIONS, tmp_path / "x", resume=tmp_path / "older.pt")
+    assert next(refused_not).epoch == 2
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="no checkpoint to resume from"):
         refused(CONFIG, OPTIONS, tmp_path / "other.pt")
