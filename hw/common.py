@@ -49,6 +49,7 @@ class WordFetch:
         self.index = Signal(range(len(fields)))  # operation that `word` describes
         self.take = Signal()
         self.word = Signal(layout, reset_less=True)
+        self.ahead = port.data  # what `word` will be in the next cycle
         following = Signal.like(self.index)
         m.d.comb += [
             following.eq(self.index + 1),

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
-from hw.common import WordFetch, word_layout
+from hw.common import WordFetch
 from hw.program import Plan, Source, bits_for
 
 
@@ -48,6 +48,32 @@ def step_layout(plan: Plan) -> data.StructLayout:
     )
 
 
+_FACTS = data.StructLayout(
+    {
+        "need": 3,
+        **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
+        **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
+    }
+)
+
+
+def _facts(word) -> dict:
+    """What the sequencer asks of a walk word, as single bits."""
+    return {
+        "need": Cat(word.need == rows for rows in (3, 4, 5)),
+        "waits": word.wait != 0,
+        "idles": word.idle != 0,
+        "pauses": word.pause != 0,
+        "releases": word.release != 0,
+        "one_row": word.rows == 0,
+        "one_channel0": word.last0 == 0,
+        "one_channel1": word.last1 == 0,
+        "one_chunk": word.chunks == 0,
+        "one_group": word.groups == 0,
+        "one_word": word.in_groups == 0,
+    }
+
+
 class WalkSequencer(wiring.Component):
     """Runs the walk words of the row program, one step a cycle, with no cycle lost in between.
 
@@ -87,145 +113,158 @@ class WalkSequencer(wiring.Component):
         m = Module()
         plan = self.plan
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
+        step, run = self.step, self.step.valid
         fetch = WordFetch(m, plan, "walk")
-        following = fetch.word
-        now = Signal(word_layout(plan, "walk"), reset_less=True)
-        step = self.step
-        count = Signal(
-            max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
-        )
-        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
+        following, following_is = fetch.word, Signal(_FACTS, reset_less=True)
+        now, now_is = Signal.like(following, reset_less=True), Signal.like(following_is)
+        # The loop from the counters to the counters sets the clock. So all that is known of a word
+        # or of a counter's next value is worked out beforehand, one bit each.
+        m.d.sync += [following_is[name].eq(fact) for name, fact in _facts(fetch.ahead).items()]
 
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk
         changing = Signal()  # the pause is before an operation's first walk
-        run = step.valid
+        count = Signal(
+            max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
+        )
+        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
         m.d.comb += self.running.eq(busy)
 
-        # counters of the present step
-        tap, row = Signal(2), Signal.like(now.rows)
+        # counters of the present step, each with a bit that says that it is at its end
+        row, second = Signal.like(now.rows), Signal()
         left = Signal(max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")))
-        second = Signal()
         chunk, group = Signal.like(now.chunks), Signal.like(now.groups)
+        tap_end, row_end, channel_end, chunk_end, group_end = (
+            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "chunk", "group")
+        )
         group_weight = Signal.like(step.weight)
-        wrap = Signal()
-
-        last_tap, last_row, last_channel, last_segment = (
-            Signal(name=f"last_{n}") for n in ("tap", "row", "channel", "segment")
+        segment_end, walk_end, op_end, wrap = (
+            Signal(name=n) for n in ("segment_end", "walk_end", "op_end", "wrap")
         )
-        last_chunk, last_group, walk_end, op_end = (
-            Signal(name=n) for n in ("last_chunk", "last_group", "walk_end", "op_end")
-        )
+        last_op = Signal()
         m.d.comb += [
-            last_tap.eq(now.one_tap | (tap == 2)),
-            last_row.eq(row == now.rows),
-            last_channel.eq(left == 0),
-            last_segment.eq(~now.two | second),
-            walk_end.eq(last_tap & last_row & last_channel & last_segment),
-            last_chunk.eq(chunk == now.chunks),
-            last_group.eq(group == now.groups),
-            op_end.eq(run & walk_end & last_chunk & last_group),
+            segment_end.eq(tap_end & row_end & channel_end),
+            walk_end.eq(segment_end & (second | ~now.two)),
+            op_end.eq(run & walk_end & chunk_end & group_end),
             wrap.eq(step.bank[-1] | (now.source != Source.SHARED)),
             step.last.eq(walk_end),
-            step.phase.eq(tap),
             step.source.eq(now.source),
             step.weights.eq(now.weights),
             step.one_tap.eq(now.one_tap),
             step.pad.eq(now.pad),
             step.tail.eq(now.tail),
-            step.first_chunk.eq(chunk == 0),
-            step.last_chunk.eq(chunk == now.in_groups),
             step.state.eq(Mux(second, 0, now.state0)),
             step.group.eq(group),
             step.head.eq(now.head),
-        ]
-        last_op = len(plan.operations) - 1
-        m.d.comb += [
-            self.group_done.eq(op_end & (self.op == last_op)),
-            self.group_first.eq(run & step.first & (chunk == 0) & (group == 0) & (self.op == 0)),
-            self.release.eq(op_end & (now.release != 0)),
+            self.group_done.eq(op_end & last_op),
+            self.group_first.eq(
+                run & step.first & step.first_chunk & (group == 0) & (self.op == 0)
+            ),
+            self.release.eq(op_end & now_is.releases),
             self.released.eq(now.release),
         ]
 
-        def begin_walk(word, first, chunk_index):
-            """Set the counters to the first step of a walk."""
+        # the walk after this one, known two cycles after this one began
+        next_chunk, next_group = Signal.like(chunk), Signal.like(group)
+        m.d.sync += [
+            next_chunk.eq(Mux(chunk_end, 0, chunk + 1)),
+            next_group.eq(group + chunk_end),
+        ]
+        next_address = Signal.like(step.address)
+        next_first, next_last, next_chunk_end, next_group_end = (
+            Signal(name=f"next_{n}") for n in ("first", "last", "chunk_end", "group_end")
+        )
+        m.d.sync += [
+            next_address.eq(now.base0 + next_chunk),
+            next_first.eq(next_chunk == 0),
+            next_last.eq(next_chunk == now.in_groups),
+            next_chunk_end.eq(next_chunk == now.chunks),
+            next_group_end.eq(next_group == now.groups),
+        ]
+
+        def begin_walk(word, word_is):
+            """Set the counters to the first step of a walk, less what depends on the chunk."""
             return [
-                step.valid.eq(1),
                 step.first.eq(1),
-                tap.eq(0),
+                step.phase.eq(0),
+                tap_end.eq(word.one_tap),
                 row.eq(0),
+                row_end.eq(word_is.one_row),
                 second.eq(0),
                 left.eq(word.last0),
+                channel_end.eq(word_is.one_channel0),
                 step.inner.eq(0),
                 step.inner_row.eq(0),
-                step.address.eq(word.base0 + chunk_index),
                 step.bank.eq(C(1, lanes) << word.bank0),
                 step.part.eq(0),
             ]
 
-        # rows that the operation waits for
-        def rows_ok(word):
-            return (word.need == 0) | Cat(self.rows).bit_select((word.need - 3)[:2], 1)
-
+        # steps inside a walk
+        part_end = Signal()
+        m.d.comb += part_end.eq(
+            (step.part == head_lanes - 1) | (now.source >= Source.SHARED) if head_lanes > 1 else 1
+        )
         with m.If(run):
             m.d.sync += step.first.eq(0)
-            # weights: a word holds head_lanes steps in head mode
+            # weights: a word holds head_lanes steps in head mode; a channel group's begin a new one
             if head_lanes > 1:
-                part_end = Signal()
-                m.d.comb += part_end.eq(
-                    (step.part == head_lanes - 1) | (now.source >= Source.SHARED)
-                )
                 m.d.sync += step.part.eq(Mux(part_end, 0, step.part + 1))
-            else:
-                part_end = 1
             with m.If(part_end):
                 m.d.sync += step.weight.eq(step.weight + 1)
-            with m.If(~last_tap):
-                m.d.sync += tap.eq(tap + 1)
-            with m.Else():
-                m.d.sync += tap.eq(0)
-                with m.If(~last_row):
-                    m.d.sync += [row.eq(row + 1), step.address.eq(step.address + now.row_step)]
-                with m.Else():
+            with m.If(tap_end):
+                m.d.sync += [
+                    step.phase.eq(0),
+                    tap_end.eq(now.one_tap),
+                    row.eq(Mux(row_end, 0, row + 1)),
+                    row_end.eq(Mux(row_end, now_is.one_row, row + 1 == now.rows)),
+                    step.address.eq(
+                        step.address + Mux(row_end, Mux(wrap, now.channel_step, 0), now.row_step)
+                    ),
+                ]
+                with m.If(row_end):
                     m.d.sync += [
-                        row.eq(0),
                         left.eq(left - 1),
+                        channel_end.eq(left == 1),
                         step.inner.eq(step.inner + 1),
+                        step.inner_row.eq(step.inner_row + wrap),
                         step.bank.eq(step.bank.rotate_left(1)),
                     ]
-                    with m.If(wrap):
-                        m.d.sync += [
-                            step.address.eq(step.address + now.channel_step),
-                            step.inner_row.eq(step.inner_row + 1),
-                        ]
-            with m.If(last_tap & last_row & last_channel & ~last_segment):
+            with m.Else():
+                m.d.sync += [step.phase.eq(step.phase + 1), tap_end.eq(step.phase == 1)]
+            with m.If(segment_end & now.two & ~second):
                 m.d.sync += [
                     second.eq(1),
                     left.eq(now.last1),
+                    channel_end.eq(now_is.one_channel1),
                     step.address.eq(now.base1 + chunk),
                     step.bank.eq(C(1, lanes) << now.bank1),
                 ]
-                with m.If(now.pause != 0):
+                with m.If(now_is.pauses):
                     m.d.sync += [step.valid.eq(0), inside.eq(1), count.eq(now.pause)]
             with m.If(walk_end):
-                m.d.sync += begin_walk(now, True, Mux(last_chunk, 0, chunk + 1))
-                m.d.sync += chunk.eq(Mux(last_chunk, 0, chunk + 1))
-                with m.If(~last_chunk):
-                    m.d.sync += step.weight.eq(group_weight)
-                with m.Else():
-                    # a channel group's weights begin a new word
-                    m.d.sync += [
-                        group.eq(group + 1),
-                        step.weight.eq(step.weight + 1),
-                        group_weight.eq(step.weight + 1),
-                    ]
-                with m.If(now.idle != 0):
+                m.d.sync += step.weight.eq(Mux(chunk_end, step.weight + 1, group_weight))
+                with m.If(chunk_end):
+                    m.d.sync += group_weight.eq(step.weight + 1)
+                with m.If(now_is.idles):
                     m.d.sync += [step.valid.eq(0), count.eq(now.idle)]
 
-        begin_op = Signal()
+        # the next walk of the operation
+        begin_op, resume = Signal(), Signal()
+        with m.If((run & walk_end & ~now_is.idles) | (resume & ~inside & ~changing)):
+            m.d.sync += [
+                *begin_walk(now, now_is),
+                step.address.eq(next_address),
+                chunk.eq(next_chunk),
+                group.eq(next_group),
+                step.first_chunk.eq(next_first),
+                step.last_chunk.eq(next_last),
+                chunk_end.eq(next_chunk_end),
+                group_end.eq(next_group_end),
+            ]
+
+        # the next operation
         m.d.comb += begin_op.eq(
-            (op_end & (~self.group_done | self.more))
-            | (~busy & self.more & (warm == WordFetch.CYCLES))
+            (op_end & (~last_op | self.more)) | (~busy & self.more & (warm == WordFetch.CYCLES))
         )
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
@@ -233,25 +272,32 @@ class WalkSequencer(wiring.Component):
             m.d.comb += fetch.take.eq(1)
             m.d.sync += [
                 now.eq(following),
+                now_is.eq(following_is),
                 self.op.eq(fetch.index),
+                last_op.eq(fetch.index == len(plan.operations) - 1),
                 busy.eq(1),
+                *begin_walk(following, following_is),
+                step.address.eq(following.base0),
                 chunk.eq(0),
                 group.eq(0),
-                *begin_walk(following, True, 0),
+                step.first_chunk.eq(1),
+                step.last_chunk.eq(following_is.one_word),
+                chunk_end.eq(following_is.one_chunk),
+                group_end.eq(following_is.one_group),
                 step.weight.eq(following.weight),
                 group_weight.eq(following.weight),
                 changing.eq(1),
                 count.eq(following.wait),
+                step.valid.eq(~following_is.waits & ~(following_is.need & ~self.rows).any()),
             ]
-            with m.If((following.wait != 0) | ~rows_ok(following)):
-                m.d.sync += step.valid.eq(0)
         with m.Elif(self.group_done):
             m.d.sync += [busy.eq(0), step.valid.eq(0)]
 
         with m.If(busy & ~run):
             with m.If(count > 1):
                 m.d.sync += count.eq(count - 1)
-            with m.Elif(inside | ~changing | rows_ok(now)):
+            with m.Elif(inside | ~changing | ~(now_is.need & ~self.rows).any()):
+                m.d.comb += resume.eq(1)
                 m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
         with m.If(run & ~begin_op):
             m.d.sync += changing.eq(0)
