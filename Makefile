@@ -57,6 +57,12 @@ ablation: .venv/.stamp  ## trains the variants of one of the paper's tables, bui
 accounting: .venv/.stamp  ## weights, peak memory and operations of every preset, and build/accounting.json
 	@mkdir -p build && $(PYTHON) -m golden.accounting --output build/accounting.json
 
+flash-image: .venv/.stamp  ## weights for a board's SPI flash, under build/flash: [PRESET=] [SHAPE=] [WEIGHTS=file] [OFFSET=0x40000]
+	@$(PYTHON) -m boards.flash_image $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights) $(call option,OFFSET,offset)
+
+host: .venv/.stamp  ## photographs through a real board, compared as `make sim` does: PORT=/dev/ttyUSB0 [IMAGE=] [WEIGHTS=file] [LOAD=1] [WATCH=1]
+	@$(PYTHON) -m boards.host $(call option,PORT,port) $(call option,IMAGE,image) $(call option,PRESET,preset) $(call option,WEIGHTS,weights) $(call option,BAUD,baud) $(if $(LOAD),--load) $(if $(WATCH),--watch)
+
 test: .venv/.stamp  ## all tests: [ARGS=pytest options]
 	@$(PYTHON) -m pytest $(ARGS)
 

@@ -1,0 +1,96 @@
+"""Weights for a board's flash: `make flash-image`, `python -m boards.flash_image`.
+
+Writes the image, and how to put it into the flash.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from boards.flash import CRC_BYTES, ERASE_BLOCK, HEADER_BYTES, OFFSET, flash_image
+from golden.config import preset
+from hw.config import EngineConfig, default_shape
+from hw.top import Rasca
+from sim.main import bad_input, load_weights
+
+UP5K_BITSTREAM = 104_090
+"""Bytes of a UP5K's bitstream, which lies at 0 and is always as long."""
+FLASH_BYTES = 4 << 20
+"""Of the smallest flash on a board here (UPduino)."""
+
+
+def write(image: bytes, config: str, folder: Path, name: str, offset: int) -> dict[str, object]:
+    """The image for the flash, and a summary beside it.
+
+    Raises
+    ------
+    ValueError
+        If it would lie on the bitstream or does not fit the flash.
+    """
+    content = flash_image(image, config)
+    if offset % ERASE_BLOCK:
+        raise ValueError(f"offset must be a multiple of {ERASE_BLOCK:#x}, not {offset:#x}")
+    if offset < UP5K_BITSTREAM:
+        raise ValueError(
+            f"offset must be at least {-(-UP5K_BITSTREAM // ERASE_BLOCK) * ERASE_BLOCK:#x}, behind "
+            f"the bitstream of {UP5K_BITSTREAM} bytes, not {offset:#x}"
+        )
+    if offset + len(content) > FLASH_BYTES:
+        raise ValueError(
+            f"offset must leave room for {len(content)} bytes in a flash of {FLASH_BYTES}, "
+            f"not {offset:#x}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    file = f"{name}.flash.bin"
+    (folder / file).write_bytes(content)
+    summary = {
+        "image": file,
+        "bytes": len(content),
+        "weights_bytes": len(content) - HEADER_BYTES - CRC_BYTES,
+        "offset": f"{offset:#x}",
+        "end": f"{offset + len(content):#x}",
+        "bitstream_end": f"{UP5K_BITSTREAM:#x}",
+        "erase_blocks": -(-len(content) // ERASE_BLOCK),
+        "weights_crc32": f"{zlib.crc32(image):08x}",
+        "config_digest": config,
+        "write": f"openFPGALoader --external-flash -o {offset:#x} {file}",
+        "write_icestorm": f"iceprog -o {offset:#x} {file}",
+    }
+    (folder / f"{name}.flash.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def main(
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
+    weights: Annotated[str | None, typer.Option(help="safetensors file")] = None,
+    offset: Annotated[str, typer.Option(help="where in the flash")] = f"{OFFSET:#x}",
+    folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/flash"),
+) -> None:
+    """Writes the weights image for a board's flash."""
+    console = Console(highlight=False, soft_wrap=True)
+    with bad_input():
+        model = preset(preset_name)
+        engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded")
+        try:
+            place = int(offset, 0)
+        except ValueError:
+            raise ValueError(f"offset must be a number, not {offset!r}") from None
+        design = Rasca(model, engine, load_weights(weights, model))
+        name = f"{model.name}_{str(engine).replace(',', '_')}"
+        image = design.engine.weights_image()
+        summary = write(image, design.config_digest, folder, name, place)
+    table = Table(show_header=False)
+    for key, value in summary.items():
+        table.add_row(key.replace("_", " "), str(value))
+    console.print(table)
+    console.print(f"written to {folder}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
