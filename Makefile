@@ -10,7 +10,7 @@ network = $(if $(CHECKPOINT),$(call option,CHECKPOINT,checkpoint) $(call option,
 weights = '$(or $(WEIGHTS),golden/default_weights/$(preset).safetensors)'
 
 .DEFAULT_GOAL := help
-.PHONY: help sim bench verilog fuzz train labels import evaluate fidelity card early-termination visualise ablation accounting test lint clean
+.PHONY: help sim bench verilog fuzz train labels import evaluate fidelity card early-termination visualise ablation accounting flash-image host test lint clean
 
 help:  ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
