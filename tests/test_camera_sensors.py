@@ -40,7 +40,9 @@ def test_ov7670_timing():
     assert (qvga.height, qvga.width, qvga.active_clocks) == (240, 320, 640)
     assert qvga.frame_clocks * 2 == vga.frame_clocks and qvga.clock_hz * 2 == vga.clock_hz
     assert qvga.line_hz * 2 == vga.line_hz
-    assert ov7670.sensor(xclk_hz=25_000_000).frames_per_second > qvga.frames_per_second
+    slow = ov7670.sensor(xclk_hz=25_000_000, divider=5)
+    assert (slow.clock_hz, slow.frame_clocks) == (2_500_000, qvga.frame_clocks)
+    assert {w.register: w.value for w in ov7670.table(divider=5)}[0x11] == 0x84
 
 
 def test_hm01b0_timing():
@@ -52,6 +54,10 @@ def test_hm01b0_timing():
         assert round(sensor.frames_per_second, 1) == 30.7
     fast = hm01b0.sensor(data_bits=8, divider=1, mclk_hz=6_000_000)
     assert round(fast.frames_per_second, 1) == 61.4
+    long = hm01b0.sensor(line_pixels=752)
+    assert long.frame_clocks == 2 * hm01b0.sensor().frame_clocks
+    values = {w.register: w.value for w in hm01b0.table(line_pixels=752)}
+    assert (values[0x0342], values[0x0343]) == (2, 0xF0)
 
 
 @pytest.mark.parametrize("pixel_format", ov7670.PIXEL_FORMATS)
@@ -145,6 +151,8 @@ def test_presets_fit(name):
             lambda: ov7670.sensor(xclk_hz=9_999_999),
             "xclk_hz must be 10000000..48000000, not 9999999",
         ),
+        (lambda: ov7670.table(divider=65), "divider must be 1..64, not 65"),
+        (lambda: hm01b0.table(line_pixels=375), "line_pixels must be 376..65535, not 375"),
         (lambda: hm01b0.table(data_bits=2), "data_bits must be 8, 4 or 1, not 2"),
         (lambda: hm01b0.table(divider=3), "divider must be 8, 4, 2 or 1, not 3"),
         (

@@ -256,9 +256,9 @@ def test_faults(period):
 
 
 def test_counters_stay(monkeypatch):
-    monkeypatch.setattr(crossing, "LIMIT", 5)
+    monkeypatch.setattr(crossing, "COUNT_BITS", 2)
     _, counts = run(CameraCrossing(timeout=400), [{"short_line"}, 1] * 9, 0.4)
-    assert counts == zero(short_line=5)
+    assert counts == zero(short_line=3)
 
 
 def test_differences_are_seen():

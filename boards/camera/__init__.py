@@ -9,8 +9,8 @@ Three blocks in a row, and the set-up of the sensor beside them::
 The camera domain's clock is the sensor's PCLK; it may stop at any time, and comes without reset.
 """
 
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib import data
+from amaranth.lib.wiring import Out, Signature
 
 SENSOR_PIXEL = data.StructLayout({"red": 8, "green": 8, "blue": 8, "sof": 1, "sol": 1})
 """A pixel as the receiver gives it: beginnings are marked (`sof` frame, `sol` line; a frame's
@@ -23,9 +23,9 @@ FAULTS = data.StructLayout({"short_line": 1, "long_line": 1, "short_frame": 1, "
 """What can be wrong with a frame's geometry, as pulses."""
 
 
-def pixels(layout: data.StructLayout) -> wiring.Signature:
+def pixels(layout: data.StructLayout) -> Signature:
     """A valid-only stream: `valid`, `pixel` (of that layout), `frame_end`.
 
     `frame_end` with a pixel in the same cycle: the frame ended before that pixel.
     """
-    return wiring.Signature({"valid": Out(1), "pixel": Out(layout), "frame_end": Out(1)})
+    return Signature({"valid": Out(1), "pixel": Out(layout), "frame_end": Out(1)})

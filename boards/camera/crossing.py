@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from boards.camera import FAULTS, PIXEL, pixels
 
 COUNTERS = ("lost_clock", "overflow", "short_line", "long_line", "short_frame", "long_frame")
-LIMIT = 0xFFFF  # where the counters stay
+COUNT_BITS = 16  # of a counter, which stays at its largest value
 BEAT = 8  # PCLKs between two changes of the sign of life: seen by any clock above a quarter of PCLK
 
 
@@ -140,23 +140,24 @@ class CameraCrossing(wiring.Component):
         camera += beat.eq(beat + 1)
         m.submodules.alive = FFSynchronizer(beat[-1], alive)
         idle, quiet = Signal(range(self.timeout + 1)), Signal(range(2 * self.timeout + 1))
-        living, stopped, stalled = Signal(), Signal(), Signal()
-        m.d.comb += [
+        living, gone, stalled = Signal(), Signal(), Signal()
+        m.d.comb += abort.eq(opened & ~fifo.r_rdy & (self.lost | stalled))
+        m.d.sync += [
+            before.eq(alive),
             # pixels are a sign of life, too: after a stop they may be there before the beat
             living.eq((alive != before) | fifo.r_rdy),
-            stopped.eq((idle == self.timeout - 1) & ~living),
-            stalled.eq(opened & (quiet == 2 * self.timeout - 1) & ~self.lost & ~fifo.r_rdy),
-            abort.eq(opened & ~fifo.r_rdy & (stopped | stalled | self.lost)),
+            gone.eq(self.lost),
         ]
-        m.d.sync += before.eq(alive)
         with m.If(living):
             m.d.sync += [idle.eq(0), self.lost.eq(0)]
-        with m.Elif(idle != self.timeout):
-            m.d.sync += [idle.eq(idle + 1), self.lost.eq(stopped | self.lost)]
-        with m.If(passes | ~opened):
-            m.d.sync += quiet.eq(0)
-        with m.Elif(quiet != 2 * self.timeout):
-            m.d.sync += quiet.eq(quiet + 1)
+        with m.Elif(~self.lost):
+            m.d.sync += [idle.eq(idle + 1), self.lost.eq(idle == self.timeout - 1)]
+        with m.If(fifo.r_rdy):  # at once, or a frame's first pixel would be its last
+            m.d.sync += self.lost.eq(0)
+        with m.If(self.o.valid | ~opened):
+            m.d.sync += [quiet.eq(0), stalled.eq(0)]
+        with m.Elif(~stalled):
+            m.d.sync += [quiet.eq(quiet + 1), stalled.eq(quiet == 2 * self.timeout - 3)]
 
         # Counters. Events cross as two-bit Gray counts: three between two looks are still right.
         events = {"overflow": put.valid & ~taken}
@@ -173,12 +174,15 @@ class CameraCrossing(wiring.Component):
             m.d.comb += [here.eq(seen ^ seen[1]), new.eq(here - last)]
             m.d.sync += last.eq(here)
             self._add(m, self.counts[name], new)
-        self._add(m, self.counts.lost_clock, Cat(stopped | stalled))
+        stops = self.lost & ~gone | abort & ~self.lost
+        self._add(m, self.counts.lost_clock, Cat(stops))
         return m
 
     @staticmethod
     def _add(m, total, new):
-        """Adds without wrapping."""
-        following = Signal(17)
-        m.d.comb += following.eq(total + new)
-        m.d.sync += total.eq(Mux(following > LIMIT, LIMIT, following))
+        """Adds a cycle later, without wrapping: a carry stays."""
+        late, count = Signal.like(new), Signal(COUNT_BITS + 1)
+        m.d.sync += late.eq(new)
+        with m.If(~count[-1]):
+            m.d.sync += count.eq(count + late)
+        m.d.comb += total.eq(Mux(count[-1], (1 << COUNT_BITS) - 1, count))

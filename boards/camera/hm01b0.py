@@ -14,13 +14,15 @@ from boards.camera.sensor import Sensor
 DEVICE = 0x24
 HEIGHT, WIDTH = 244, 324
 LINE_PIXELS, FRAME_LINES = 376, 260
-"""LINE_LENGTH_PCK and FRAME_LENGTH_LINES: pixel times of a line, lines of a frame."""
+"""Least LINE_LENGTH_PCK, and FRAME_LENGTH_LINES: pixel times of a line, lines of a frame."""
 DIVIDERS = {8: 0, 4: 1, 2: 2, 1: 3}
 """MCLK to the pixel rate, as the last two bits of OSC_CLK_DIV."""
 BIT_CONTROL = {8: 0x02, 4: 0x42, 1: 0x22}
 
 
-def _check(data_bits: int, divider: int) -> None:
+def _check(data_bits: int, divider: int, line_pixels: int) -> None:
+    if not LINE_PIXELS <= line_pixels <= 0xFFFF:
+        raise ValueError(f"line_pixels must be {LINE_PIXELS}..65535, not {line_pixels}")
     if data_bits not in BIT_CONTROL:
         raise ValueError(f"data_bits must be 8, 4 or 1, not {data_bits!r}")
     if divider not in DIVIDERS:
@@ -37,18 +39,19 @@ def sensor(
     mclk_hz: int = 24_000_000,
     divider: int = 8,
     data_bits: int = 4,
+    line_pixels: int = LINE_PIXELS,
     gated: bool = False,
     msb_first: bool = False,
 ) -> Sensor:
-    """Timing after `table` with the same settings.
+    """Timing after `table` with the same settings; longer lines wait for a slower engine.
 
     FVLD is low for the 16 lines without pixels, seen in the middle of the blanking of line 244.
     """
-    _check(data_bits, divider)
+    _check(data_bits, divider, line_pixels)
     if not 3_000_000 <= mclk_hz <= 36_000_000:
         raise ValueError(f"mclk_hz must be 3000000..36000000, not {mclk_hz}")
     clocks = 8 // data_bits
-    line, blank = LINE_PIXELS * clocks, (LINE_PIXELS - WIDTH) * clocks
+    line, blank = line_pixels * clocks, (line_pixels - WIDTH) * clocks
     return Sensor(
         name="hm01b0",
         height=HEIGHT,
@@ -68,10 +71,15 @@ def sensor(
 
 
 def table(
-    *, divider: int = 8, data_bits: int = 4, gated: bool = False, msb_first: bool = False
+    *,
+    divider: int = 8,
+    data_bits: int = 4,
+    line_pixels: int = LINE_PIXELS,
+    gated: bool = False,
+    msb_first: bool = False,
 ) -> list[Write]:
     """The writes in order; the last one starts the pictures."""
-    _check(data_bits, divider)
+    _check(data_bits, divider, line_pixels)
 
     def write(register: int, value: int, name: str, reason: str, wait_ms: int = 0) -> Write:
         return Write(register=register, value=value, name=name, reason=reason, wait_ms=wait_ms)
@@ -118,7 +126,7 @@ def table(
         write(0x0390, 0x00, "BINNING_MODE", "no binning: the framer bins"),
         write(0x3010, 0x01, "QVGA_WIN_EN", "324 x 244 of the 324 x 324"),
         *pair(0x0340, FRAME_LINES, "FRAME_LEN_LINES", "lines of a frame, 16 without pixels"),
-        *pair(0x0342, LINE_PIXELS, "LINE_LEN_PCK", "pixel times of a line, 52 without pixels"),
+        *pair(0x0342, line_pixels, "LINE_LEN_PCK", "pixel times of a line, 324 with pixels"),
         write(0x3011, 0x70, "BIT_WIDTH", "8 bits a pixel, not 6"),
         write(0x1000, 0x43, "BLC_CFG", "black level correction on, filtered"),
         write(0x1001, 0x43, "BLC_DITHER", "its dithering on"),

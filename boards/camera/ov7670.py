@@ -3,8 +3,8 @@
 Register names and meanings are those of OmniVision's data sheet (version 1.4); values that it
 calls reserved are marked so, and are what the public drivers agree on.
 
-Clocks: the PLL is bypassed and the prescaler divides by one, so PCLK is XCLK (10..48 MHz; 24 MHz
-is 30 frames/s). A line takes 784 pixel times, a frame 510 lines; a pixel time is two PCLKs. For
+Clocks: the PLL is bypassed, so PCLK is XCLK (10..48 MHz) divided by the prescaler, 1..64; 24 MHz
+are 30 frames/s. A line takes 784 pixel times, a frame 510 lines; a pixel time is two PCLKs. For
 QVGA the sensor drops every second pixel and line after filtering and halves PCLK.
 """
 
@@ -18,23 +18,31 @@ SIZES = ("qvga", "vga")
 PIXEL_FORMATS = ("rgb565", "yuyv")
 
 
-def _check(size: str, pixel_format: str) -> None:
+def _check(size: str, pixel_format: str, divider: int) -> None:
     if size not in SIZES:
         raise ValueError(f"size must be one of {', '.join(SIZES)}, not {size!r}")
     if pixel_format not in PIXEL_FORMATS:
         raise ValueError(
             f"pixel_format must be one of {', '.join(PIXEL_FORMATS)}, not {pixel_format!r}"
         )
+    if not 1 <= divider <= 64:
+        raise ValueError(f"divider must be 1..64, not {divider}")
 
 
-def sensor(*, size: str = "qvga", pixel_format: str = "rgb565", xclk_hz: int = 24_000_000):
-    """Timing after `table(size=, pixel_format=)`.
+def sensor(
+    *,
+    size: str = "qvga",
+    pixel_format: str = "rgb565",
+    xclk_hz: int = 24_000_000,
+    divider: int = 1,
+) -> Sensor:
+    """Timing after `table` with the same settings.
 
     VGA as in the data sheet's frame timing: VSYNC 3 lines, 17 lines to the first, 480 lines, 10
     to the next VSYNC; HREF 640 of 784 pixel times. QVGA in halved PCLKs: a line in every second
     line time.
     """
-    _check(size, pixel_format)
+    _check(size, pixel_format, divider)
     if not 10_000_000 <= xclk_hz <= 48_000_000:
         raise ValueError(f"xclk_hz must be 10000000..48000000, not {xclk_hz}")
     line = 784 * 2  # PCLKs of a sensor line
@@ -48,7 +56,7 @@ def sensor(*, size: str = "qvga", pixel_format: str = "rgb565", xclk_hz: int = 2
         height=lines,
         width=640 // half,
         pixel_format=pixel_format,
-        clock_hz=xclk_hz // half,
+        clock_hz=xclk_hz // divider // half,
         line_clocks=line,
         vsync_clocks=3 * line // half,
         back_clocks=17 * line // half,
@@ -58,9 +66,9 @@ def sensor(*, size: str = "qvga", pixel_format: str = "rgb565", xclk_hz: int = 2
     )
 
 
-def table(*, size: str = "qvga", pixel_format: str = "rgb565") -> list[Write]:
+def table(*, size: str = "qvga", pixel_format: str = "rgb565", divider: int = 1) -> list[Write]:
     """The writes in order; RGB565 and YUV as golden.camera reads them, full range."""
-    _check(size, pixel_format)
+    _check(size, pixel_format, divider)
     rgb, qvga = pixel_format == "rgb565", size == "qvga"
 
     def write(register: int, value: int, name: str, reason: str, wait_ms: int = 0) -> Write:
@@ -68,8 +76,8 @@ def table(*, size: str = "qvga", pixel_format: str = "rgb565") -> list[Write]:
 
     start = [
         write(0x12, 0x80, "COM7", "resets all registers; a millisecond at least", 10),
-        write(0x6B, 0x0A, "DBLV", "PLL bypassed, regulator on: PCLK follows XCLK"),
-        write(0x11, 0x80, "CLKRC", "prescaler 1 (bit 7 is reserved, set by default)"),
+        write(0x6B, 0x0A, "DBLV", "PLL bypassed, regulator on"),
+        write(0x11, 0x80 | divider - 1, "CLKRC", "prescaler (bit 7 is reserved, set by default)"),
         write(0x12, 0x04 if rgb else 0x00, "COM7", "RGB" if rgb else "YUV"),
         write(0x8C, 0x00, "RGB444", "no RGB444"),
         write(

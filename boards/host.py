@@ -1,0 +1,432 @@
+"""The host's side of a board's UART: hardware in the loop, and a live view of decisions.
+
+python -m boards.host --port /dev/ttyUSB0 --image photo.jpg
+python -m boards.host --port /dev/ttyUSB0 --watch
+
+Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot be used, 3 the board
+does not answer as it should.
+"""
+
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from boards import packets
+from boards.packets import Counters, Decision, Hello, Row, Setting, State
+from golden.classifier import threshold
+from golden.config import PRESETS, ModelConfig, preset
+from golden.model import IntegerModel
+from golden.weights import Weights
+from sim.compare import STATUS, Difference, Expected, Frame, Judge
+from sim.compare import Row as JudgedRow
+from sim.main import BAD_INPUT, DIFFERENT, LiveTable, bad_input, load_photographs, load_weights
+from sim.session import camera_image, golden_frames
+
+NO_ANSWER = 3
+LINES = 5  # of a row group: the host is never further ahead
+FLUSH = bytes(2048)
+"""More than the longest line: whatever packet the board is in the middle of comes to an end."""
+LOAD_TRIES = 2  # what was left over of an earlier load spoils the first
+
+
+class BoardError(Exception):
+    """The board does not answer, or not as it should."""
+
+
+class Transport(Protocol):
+    """A byte stream, as `serial.Serial` with a time-out is one."""
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; fewer, or none, after a short time."""
+        ...
+
+    def write(self, data: bytes) -> int | None: ...
+
+
+@dataclass
+class Board:
+    """Packets to and from a board.
+
+    Parameters
+    ----------
+    transport : Transport
+    patience : float
+        Seconds without any packet after which the board is given up.
+    """
+
+    transport: Transport
+    patience: float = 3.0
+    decoder: packets.Decoder = field(default_factory=packets.Decoder)
+
+    def send(self, packet: bytes) -> None:
+        self.transport.write(packet)
+
+    def events(self, patience: float | None = None) -> Iterator[packets.Event]:
+        """Packets as they come; ends after `patience` seconds without one."""
+        patience = self.patience if patience is None else patience
+        quiet = time.monotonic() + patience
+        while time.monotonic() < quiet:
+            for packet in self.decoder.feed(self.transport.read(256)):
+                yield packets.parse(packet)
+                quiet = time.monotonic() + patience
+
+    def expect(self, kind: type, what: str) -> packets.Event:
+        """The next packet of one kind; others are dropped."""
+        limit = time.monotonic() + self.patience
+        for event in self.events():
+            if isinstance(event, kind):
+                return event
+            if time.monotonic() > limit:
+                break
+        raise BoardError(f"the board sent no {what} within {self.patience:g} s")
+
+    def greet(self) -> Hello:
+        """What the board is; from now on it sends decisions only."""
+        self.send(FLUSH)
+        self.send(packets.settings(Setting(0)))
+        for _ in self.events(0.05):
+            pass
+        self.send(packets.ask())
+        return self.expect(Hello, "hello (is this its port, and the baud rate right?)")
+
+    def counters(self) -> Counters:
+        self.send(packets.ask())
+        return self.expect(Counters, "counters")
+
+
+def known_model(hello: Hello) -> ModelConfig | None:
+    """The preset that the board has, if it is one."""
+    for model in PRESETS.values():
+        if hello.model.hex() == model.digest[: 2 * packets.DIGEST_BYTES]:
+            return model
+    return None
+
+
+def board_model(hello: Hello, name: str | None) -> ModelConfig:
+    """The network that the board has; it must be `name`'s, if there is one."""
+    has, wanted = known_model(hello), None if name is None else preset(name)
+    digest = hello.model.hex()
+    if has is None and wanted is None:
+        raise ValueError(f"the board's network, digest {digest}, is none of the presets")
+    if wanted is not None and (has is None or has.digest != wanted.digest):
+        its = "no preset" if has is None else has.name
+        raise ValueError(f"the board holds another network than {name}: {its}, digest {digest}")
+    assert has is not None
+    return has
+
+
+def weights_image(hello: Hello, model: ModelConfig, weights: Weights) -> bytes:
+    """The image of these weights for the array that the board has."""
+    from hw import image
+    from hw.config import EngineConfig
+    from hw.loader import image_bytes
+    from hw.program import compile_program
+
+    pixels, channels, lanes = hello.shape
+    plan = compile_program(model, EngineConfig(pixels=pixels, channels=channels, lanes=lanes))
+    words = image.flat_words(plan, image.memory_words(plan, weights))
+    return image_bytes(image.sections(plan), words)
+
+
+def check_weights(hello: Hello, image: bytes) -> None:
+    """ValueError unless the board holds exactly these weights."""
+    if hello.weights == 0:
+        why = packets.PROBLEM_TEXT[hello.problem] if hello.problem else "nothing was loaded"
+        if hello.status & packets.Status.LOADING:
+            why = "they are still being loaded"
+        raise ValueError(f"the board has no weights: {why}")
+    if hello.weights != zlib.crc32(image):
+        raise ValueError(
+            f"the board holds other weights: their digest is {hello.weights:08x}, "
+            f"not {zlib.crc32(image):08x}"
+        )
+
+
+def load(board: Board, model: ModelConfig, image: bytes) -> Hello:
+    """Sends a weights image and asks whether it has arrived."""
+    hello = None
+    for _ in range(LOAD_TRIES):
+        for packet in packets.weights(image, chunk=model.image_width * model.in_channels):
+            board.send(packet)
+        board.send(packets.ask())
+        hello = board.expect(Hello, "hello after its weights")
+        if hello.weights == zlib.crc32(image):
+            return hello
+    assert hello is not None
+    wrong = hello.status & packets.Status.LOAD_ERROR
+    raise BoardError(
+        f"the weights did not arrive after {LOAD_TRIES} tries: "
+        + ("bytes are missing" if wrong else f"their digest there is {hello.weights:08x}")
+    )
+
+
+Show = Callable[[JudgedRow | Frame, Judge], None]
+
+
+def run_frame(
+    board: Board,
+    judge: Judge,
+    lines: list[bytes],
+    computed: tuple[int, ...],
+    show: Show = lambda found, judge: None,
+) -> None:
+    """One picture: the five lines of a row group, its row and state, and so on.
+
+    `computed`: row groups that the golden model works on; after the last of them the decision
+    comes, and no more lines are sent.
+    """
+    model = judge.config
+    words = -(-model.n // judge.pixels)
+    started = time.monotonic()
+
+    def now() -> int:
+        """Microseconds stand where the simulation has cycles."""
+        return round(1e6 * (time.monotonic() - started))
+
+    judge.take({"kind": "frame", "cycle": 0})
+    # rows below the last whole group are nobody's
+    sent = packets.frame(lines[: LINES * model.row_groups])
+    row, channels, decision = None, [], None
+    last = computed[-1]
+    for group in range(last + 1):
+        for packet in sent[LINES * group : LINES * (group + 1)]:
+            board.send(packet)
+        if group not in computed:
+            continue
+        for event in board.events():
+            if isinstance(event, Row):
+                row, channels = event, []
+            elif isinstance(event, State):
+                if row is None or event.row_group != row.row_group:
+                    raise BoardError(
+                        f"the state of row group {event.row_group} came without its row"
+                    )
+                if event.channel != len(channels) or len(event.data) != model.n:
+                    raise BoardError(
+                        f"channel {len(channels)} of the state of row group {row.row_group} "
+                        f"must come next, with {model.n} bytes, not channel {event.channel} "
+                        f"with {len(event.data)}"
+                    )
+                channels.append(event.data)
+            elif isinstance(event, Decision):
+                decision = event
+            whole = row is not None and len(channels) == model.state_channels
+            if whole:
+                padded = [data.ljust(words * judge.pixels, b"\0") for data in channels]
+                record = {
+                    "kind": "row",
+                    "cycle": now(),
+                    "row_group": row.row_group,
+                    "logits": row.logits,
+                    "state": " ".join(
+                        data[i : i + judge.pixels][::-1].hex()
+                        for data in padded
+                        for i in range(0, len(data), judge.pixels)
+                    ),
+                }
+                found = judge.take(record)
+                if found is not None:
+                    show(found, judge)
+                row, channels = None, []
+            if decision is not None and row is None:
+                break
+            if whole and group != last:
+                break
+        else:
+            have = (
+                "no row" if row is None else f"{len(channels)} of {model.state_channels} channels"
+            )
+            moved = board.counters().since(Counters())
+            raise BoardError(
+                f"row group {group} did not come whole within {board.patience:g} s ({have}); "
+                f"the board counts {moved or 'nothing'}"
+            )
+        if decision is not None:
+            break
+    assert decision is not None
+    found = judge.take(
+        {
+            "kind": "decision",
+            "cycle": now(),
+            "person": int(decision.person),
+            "status": decision.status,
+            "rows_used": decision.rows_used,
+            "logits": decision.logits,
+        }
+    )
+    if found is not None:
+        show(found, judge)
+
+
+def check_frames(
+    board: Board,
+    hello: Hello,
+    model: ModelConfig,
+    weights: Weights,
+    pictures,
+    *,
+    stop: int | None = None,
+    skip: int | None = None,
+    show: Show = lambda found, judge: None,
+) -> tuple[Judge, dict[str, int]]:
+    """Pictures, (B, channels, h, w) bytes, through the board; compared as `make sim` compares.
+
+    Returns
+    -------
+    Judge, dict
+        `judge.first` is the first difference or None; counters that moved.
+    """
+    golden = IntegerModel(model, weights).run(pictures, stop_threshold=stop, skip_threshold=skip)
+    expected: list[Expected] = golden_frames(golden)
+    judge = Judge(model, hello.shape[0], expected)
+    before = board.counters()
+    board.send(packets.settings(Setting.HOST | Setting.ROWS | Setting.STATE, stop=stop, skip=skip))
+    try:
+        for picture, frame in zip(pictures, expected, strict=True):
+            image = camera_image(picture)[:, :, : model.in_channels]
+            run_frame(board, judge, [line.tobytes() for line in image], frame.computed, show)
+            if judge.first is not None:
+                break
+    finally:
+        board.send(packets.settings(Setting(0)))
+    return judge, board.counters().since(before)
+
+
+def watch(board: Board, console: Console, model: ModelConfig | None, seconds: float | None) -> None:
+    """Decisions as they come, until interrupted."""
+    seen, persons, latest, rows = 0, 0, None, []
+    counters = board.counters()
+    board.send(packets.settings(Setting.ROWS))
+    started = time.monotonic()
+
+    def view() -> Table:
+        table = Table(show_header=False, box=None)
+        rate = seen / max(1e-9, time.monotonic() - started)
+        said = "nothing yet"
+        if latest is not None:
+            said = "[bold red]PERSON[/]" if latest.person else "[bold blue]no person[/]"
+            if latest.status:
+                said = f"[yellow]frame lost: {STATUS[latest.status]}[/]"
+            said += f"  ({latest.rows_used} row groups)"
+        table.add_row("decision", said)
+        table.add_row("rows", "".join("█" if yes else "░" for yes in rows))
+        table.add_row("frames", f"{seen}, {persons} with a person, {rate:.1f} a second")
+        moved = counters.since(Counters())
+        table.add_row("faults", ", ".join(f"{n} {v}" for n, v in moved.items()) or "none")
+        table.add_row("network", model.name if model is not None else "no preset")
+        return table
+
+    try:
+        with Live(view(), console=console, refresh_per_second=8) as live:
+            while seconds is None or time.monotonic() - started < seconds:
+                for event in board.events(0.2):
+                    if isinstance(event, Decision):
+                        seen, latest = seen + 1, event
+                        persons += event.person and not event.status
+                    elif isinstance(event, Row):
+                        rows = [] if event.row_group == 0 else rows
+                        rows.append(event.logits[1] > event.logits[0])
+                    elif isinstance(event, Counters):
+                        counters = event
+                    live.update(view())
+                    if seconds is not None and time.monotonic() - started >= seconds:
+                        break
+    except KeyboardInterrupt:
+        pass
+
+
+def open_port(port: str, baud: int) -> Transport:
+    """A serial port; ValueError in words if there is none."""
+    import serial
+
+    try:
+        return serial.serial_for_url(port, baudrate=baud, timeout=0.02)
+    except (serial.SerialException, OSError, ValueError) as error:
+        raise ValueError(f"cannot open port {port}: {error}") from None
+
+
+def main(
+    port: Annotated[str, typer.Option(help="serial port, or a pyserial URL")],
+    image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
+    watch_: Annotated[bool, typer.Option("--watch", help="show decisions live")] = False,
+    preset_name: Annotated[
+        str | None, typer.Option("--preset", help="network; the board's, if not given")
+    ] = None,
+    weights_file: Annotated[str | None, typer.Option("--weights")] = None,
+    send_weights: Annotated[
+        bool, typer.Option("--load", help="send the weights to the board first")
+    ] = False,
+    frames: Annotated[int, typer.Option(help="pictures to send")] = 1,
+    tau: Annotated[float | None, typer.Option(help="stop with person at this probability")] = None,
+    skip: Annotated[
+        float | None, typer.Option(help="skip the next row group at or below this probability")
+    ] = None,
+    baud: Annotated[int, typer.Option()] = 1_000_000,
+    patience: Annotated[float, typer.Option(help="seconds to wait for the board")] = 3.0,
+    seconds: Annotated[float | None, typer.Option(help="end --watch after so long")] = None,
+) -> None:
+    """Sends pictures to a board and compares all it answers with the golden model."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        with bad_input():
+            board = Board(open_port(port, baud), patience)
+            hello = board.greet()
+            if watch_:
+                return watch(board, console, known_model(hello), seconds)
+            model = board_model(hello, preset_name)
+            weights = load_weights(weights_file, model)
+            photographs = load_photographs(image, model, frames)
+            scale = weights.scales["logit"]
+            stop_at = None if tau is None else threshold(tau, scale, up=True)
+            skip_at = None if skip is None else threshold(skip, scale, up=False)
+            needed = weights_image(hello, model, weights)
+            if send_weights:
+                hello = load(board, model, needed)
+            check_weights(hello, needed)
+        console.print(
+            f"[bold]{model.name}[/] on {','.join(map(str, hello.shape))}, "
+            f"weights {hello.weights:08x}; microseconds instead of cycles"
+        )
+        table = LiveTable(console, weights, 0)
+        judge, moved = check_frames(
+            board,
+            hello,
+            model,
+            weights,
+            photographs.pixels,
+            stop=stop_at,
+            skip=skip_at,
+            show=table.show,
+        )
+    except BoardError as error:
+        typer.echo(f"rasca: {error}", err=True)
+        raise typer.Exit(NO_ANSWER) from None
+    for name, count in moved.items():
+        console.print(f"the board counted {count} x {name}", style="yellow")
+    rows = [row for frame in judge.frames for row in frame.rows]
+    equal = sum(row.difference is None for row in rows)
+    console.print(
+        f"{equal} of {len(rows)} row groups equal, {sum(row.compared for row in rows):,} values"
+    )
+    difference: Difference | None = judge.first
+    if difference is not None:
+        typer.echo(f"rasca: first difference: {difference}", err=True)
+        raise typer.Exit(DIFFERENT)
+
+
+def app() -> None:
+    """Entry of `python -m boards.host`."""
+    typer.run(main)
+
+
+if __name__ == "__main__":
+    assert BAD_INPUT == 2
+    sys.exit(app())

@@ -1,0 +1,357 @@
+"""boards/host.py: against a simulated board, pins only in between, and against scripted ones."""
+
+import os
+import pty
+import threading
+import time
+import tty
+from dataclasses import replace
+
+import pytest
+import torch
+import typer
+from PIL import Image
+from rich.console import Console
+from typer.testing import CliRunner
+
+from boards import host, packets
+from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
+from golden.config import PRESETS
+from golden.model import IntegerModel
+from golden.weights import Weights
+from sim import runner
+from sim.compare import Judge
+from sim.session import golden_frames
+from tests import board
+
+PATIENCE = 120.0  # of a simulation on a busy machine
+
+
+def flipped(weights):
+    """One bit of one weight."""
+    layers = dict(weights.layers)
+    layer = layers["gru.candidate"]
+    weight = layer.weight.clone()
+    weight.view(-1)[5] ^= 4
+    layers["gru.candidate"] = replace(layer, weight=weight)
+    return replace(weights, layers=layers)
+
+
+def pictures(count, seed=0):
+    model, generator = board.MODEL, torch.Generator().manual_seed(seed)
+    size = (count, model.in_channels, model.image_height, model.image_width)
+    return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+
+
+def run(*arguments):
+    app = typer.Typer()
+    app.command()(host.main)
+    return CliRunner().invoke(app, [str(word) for word in arguments])
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setitem(PRESETS, board.MODEL.name, board.MODEL)
+
+
+# ---- a simulated board ----
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    """The terminal of a simulated board; its flash holds board.WEIGHTS."""
+    folder = tmp_path_factory.mktemp("board")
+    build, failed = board.build(), []
+    arguments = {"image": board.image().hex()}
+    arguments |= {name: str(folder / name) for name in ("port", "stop")}
+
+    def simulate():
+        try:
+            runner.run(build, "tests.bench_board", arguments=arguments)
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=simulate, daemon=True)
+    thread.start()
+    while not (folder / "port").exists():
+        assert thread.is_alive(), failed
+        time.sleep(0.05)
+    yield (folder / "port").read_text()
+    (folder / "stop").touch()
+    thread.join()
+    assert not failed
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Weights, the same with a bit flipped, and a picture."""
+    names = {name: tmp_path / name for name in ("good.safetensors", "bad.safetensors", "a.png")}
+    board.WEIGHTS.save(names["good.safetensors"])
+    flipped(board.WEIGHTS).save(names["bad.safetensors"])
+    Image.fromarray(pictures(1)[0].permute(1, 2, 0).numpy()).save(names["a.png"])
+    return [str(path) for path in names.values()]
+
+
+def test_board(port, files, tiny, monkeypatch):
+    """Pins only: equal; other weights refused; a flipped weight found; weights over the UART."""
+    good, bad, picture = files
+    common = ("--port", port, "--patience", PATIENCE, "--image", picture)
+    found = run(*common, "--weights", good)
+    assert found.exit_code == 0, found.output
+    groups = board.MODEL.row_groups
+    values = groups * (board.MODEL.state_channels * board.MODEL.n + 2)
+    assert f"{groups} of {groups} row groups equal, {values} values" in found.output
+    assert "counted" not in found.output
+
+    found = run(*common, "--weights", bad)
+    assert found.exit_code == 2
+    assert "rasca: the board holds other weights: their digest is " in found.output
+
+    found = run(*common, "--preset", "vww_105x120")
+    assert found.exit_code == 2
+    assert "the board holds another network than vww_105x120: tiny, digest" in found.output
+
+    # the flipped weights are in the board, and nobody looks at the digest
+    found = run(*common, "--weights", bad, "--load")
+    assert found.exit_code == 0, found.output
+    with monkeypatch.context() as patch:
+        patch.setattr(host, "check_weights", lambda hello, image: None)
+        found = run(*common, "--weights", good)
+        assert found.exit_code == 1
+        assert "rasca: first difference: frame 0, row group 0, stage state, " in found.output
+    found = run(*common, "--weights", good, "--load", "--frames", 2)
+    assert found.exit_code == 0, found.output
+    assert f"{2 * groups} of {2 * groups} row groups equal" in found.output
+
+
+@pytest.mark.parametrize("kind", ["stop", "skip"])
+def test_early_termination(port, tiny, kind):
+    """Thresholds reach the engine, and the host knows which rows come."""
+    images = pictures(1, seed=3)
+    whole = IntegerModel(board.MODEL, board.WEIGHTS).run(images)
+    first = int(whole.logits[0, 0, 1] - whole.logits[0, 0, 0])
+    link = host.Board(host.open_port(port, 1_000_000), PATIENCE)
+    hello = link.greet()
+    judge, moved = host.check_frames(
+        link, hello, board.MODEL, board.WEIGHTS, images, **{kind: first}
+    )
+    assert judge.first is None and not moved
+    groups = [row.row_group for row in judge.frames[0].rows]
+    assert groups[0] == 0 and groups[1:] == {"stop": [], "skip": groups[1:]}[kind]
+    assert len(groups) < board.MODEL.row_groups
+    assert judge.frames[0].decision["rows_used"] == len(groups)
+
+
+# ---- scripted boards ----
+
+HELLO = Hello(weights=7, status=0, model=bytes.fromhex(board.MODEL.digest)[:8], shape=(3, 1, 1))
+
+
+class Script:
+    """A transport that answers packets: `answer(kind, payload)` gives events."""
+
+    def __init__(self, answer):
+        self.answer, self.decoder = answer, packets.Decoder(max_payload=4096)
+        self.out = bytearray()
+
+    def read(self, size):
+        found = bytes(self.out[:size])
+        del self.out[:size]
+        if not found:
+            time.sleep(0.001)
+        return found
+
+    def write(self, data):
+        for packet in self.decoder.feed(data):
+            for event in self.answer(*packet):
+                kind = Kind[type(event).__name__.upper()]
+                self.out += packets.encode(kind, event.pack())
+
+
+def engine(change=lambda event: [event]):
+    """Answers of a board that computes as the golden model does; `change` may spoil them."""
+    images = pictures(1)
+    result = golden_frames(IntegerModel(board.MODEL, board.WEIGHTS).run(images))[0]
+    groups = board.MODEL.row_groups
+    sent = []
+
+    def events(kind, payload):
+        if kind == Kind.ASK:
+            yield HELLO
+            yield Counters(values=(3, *(0,) * (len(packets.COUNTERS) - 1)))
+        if kind & ~3 != Kind.LINE:
+            return
+        sent.append(payload)
+        if len(sent) % 5:
+            return
+        group = len(sent) // 5 - 1
+        logits = tuple(int(value) for value in result.logits[group])
+        yield Row(frame=0, row_group=group, logits=logits)
+        last = group == groups - 1
+        end = Decision(
+            frame=0,
+            person=bool(result.decision),
+            status=0,
+            rows_used=groups,
+            logits=logits,
+        )
+        for channel, data in enumerate(result.state[group]):
+            if last and channel == 1:
+                yield end  # a decision overtakes the state
+            state = data.astype("int8").tobytes()
+            yield State(frame=0, channel=channel, row_group=group, data=state)
+
+    return Script(lambda *packet: [out for e in events(*packet) for out in change(e)]), sent
+
+
+def frames(script, patience=0.3):
+    link = host.Board(script, patience)
+    return host.check_frames(link, HELLO, board.MODEL, board.WEIGHTS, pictures(1))[0]
+
+
+def test_scripted():
+    """The lines that are sent, and the comparison."""
+    script, sent = engine()
+    judge = frames(script)
+    assert judge.first is None
+    model = board.MODEL
+    assert len(judge.frames[0].rows) == model.row_groups
+    rows = pictures(1)[0].permute(1, 2, 0).numpy()
+    assert sent == [row.tobytes() for row in rows[: 5 * model.row_groups]]
+
+
+def change_one(kind, **fields):
+    def change(event):
+        return [replace(event, **fields) if isinstance(event, kind) else event]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (change_one(Row, logits=(1, 2)), "row group 0, stage logits"),
+        (change_one(State, data=bytes(board.MODEL.n)), "row group 0, stage state"),
+        (change_one(Decision, rows_used=1), "stage decision.rows_used"),
+        (change_one(Decision, status=2), "stage decision.status"),
+    ],
+)
+def test_scripted_differences(change, text):
+    judge = frames(engine(change)[0])
+    assert text in str(judge.first)
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (
+            lambda event: [] if isinstance(event, Row) else [event],
+            "the state of row group 0 came without its row",
+        ),
+        (
+            lambda event: [] if isinstance(event, State) and event.channel == 1 else [event],
+            "channel 1 of the state of row group 0 must come next, with 5 bytes, not channel 2",
+        ),
+        (
+            lambda event: [] if isinstance(event, State) and event.channel == 3 else [event],
+            r"row group 0 did not come whole within 0.3 s \(3 of 4 channels\); "
+            r"the board counts \{'overrun': 3\}",
+        ),
+        (
+            lambda event: [] if isinstance(event, Row | State) else [event],
+            r"row group 0 did not come whole within 0.3 s \(no row\)",
+        ),
+        (
+            lambda event: [] if isinstance(event, Decision) else [event],
+            r"row group 2 did not come whole",
+        ),
+        (
+            lambda event: [] if isinstance(event, Counters) else [event],
+            "the board sent no counters within 0.3 s",
+        ),
+    ],
+)
+def test_scripted_errors(change, text):
+    with pytest.raises(host.BoardError, match=text):
+        frames(engine(change)[0])
+
+
+def test_refused(tiny):
+    """What a hello may say that ends the run, in words."""
+    good = packets.Hello(weights=0x3610A686, status=0, model=HELLO.model)
+    image = b"hello"
+    host.check_weights(good, image)
+    for change, text in (
+        ({"weights": 1}, "other weights: their digest is 00000001, not 3610a686"),
+        ({"weights": 0}, "the board has no weights: nothing was loaded"),
+        (
+            {"weights": 0, "status": Problem.CRC},
+            "no weights: the weights image in flash is damaged",
+        ),
+        ({"weights": 0, "status": Status.LOADING | 2}, "they are still being loaded"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            host.check_weights(replace(good, **change), image)
+    assert host.board_model(good, None) is board.MODEL
+    assert host.board_model(good, "tiny") is board.MODEL
+    other = replace(good, model=b"12345678")
+    for name, text in (
+        (None, "the board's network, digest 3132333435363738, is none of the presets"),
+        ("tiny", "another network than tiny: no preset, digest 3132333435363738"),
+        ("nosuch", "preset must be one of"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            host.board_model(other, name)
+
+
+@pytest.mark.parametrize(
+    "status, text", [(16, "bytes are missing"), (0, "digest there is 00000007")]
+)
+def test_load_fails(status, text):
+    answers = [replace(HELLO, status=status)]
+    script = Script(lambda kind, payload: answers if kind == Kind.ASK else [])
+    with pytest.raises(host.BoardError, match=f"did not arrive after 2 tries: .*{text}"):
+        host.load(host.Board(script, 1), board.MODEL, bytes(600))
+
+
+def test_watch(tiny):
+    """Decisions, faults and rows are shown."""
+    decision = Decision(frame=0, person=True, status=0, rows_used=3, logits=(0, 1))
+    later = [
+        Row(frame=0, row_group=0, logits=(1, 0)),
+        Row(frame=0, row_group=1, logits=(0, 1)),
+        decision,
+        Counters(values=(0, 0, 0, 0, 6, *(0,) * 9)),
+        replace(decision, status=1, person=False),
+    ]
+
+    def answer(kind, payload):
+        if kind == Kind.ASK:
+            return [HELLO, Counters()]
+        return later if kind == Kind.SETTINGS and payload[-1] else []
+
+    console = Console(record=True, width=100)
+    host.watch(host.Board(Script(answer), 1), console, board.MODEL, 0.5)
+    text = console.export_text()
+    assert "frame lost: OVERRUN" in text and "2, 1 with a person" in text
+    assert "dropped 6" in text and "░█" in text and "tiny" in text
+
+
+def test_no_board(tmp_path):
+    """No port; nobody there; somebody else there."""
+    found = run("--port", tmp_path / "nosuch")
+    assert found.exit_code == 2 and "rasca: cannot open port" in found.output
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    found = run("--port", os.ttyname(slave), "--patience", 0.1)
+    assert found.exit_code == 3
+    assert "rasca: the board sent no hello (is this its port, and the baud" in found.output
+    found = run("--port", "loop://", "--patience", 0.1)
+    assert found.exit_code == 2
+    assert "the board sent a packet of unknown kind 0x84" in found.output
+    os.close(master)
+
+
+def test_judge_is_that_of_make_sim():
+    """The host tool compares with the very class."""
+    assert host.Judge is Judge and issubclass(Weights, object)
