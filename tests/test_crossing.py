@@ -129,6 +129,15 @@ def test_good_frames(period):
     assert counts == zero()
 
 
+def test_one_channel():
+    """Only red is taken; the rest is as with three."""
+    source = random.Random(5)
+    pixels = frame(source, 30)
+    block = CameraCrossing(timeout=400, spacing=1, channels=1)
+    found, _ = run(block, [*pixels, "end", 9], 1.4)
+    assert [e for _, e in found] == [(p[0], p[0], p[0], *p[3:]) for p in pixels] + ["end"]
+
+
 def test_latency():
     """From the edge that writes to the output, over all phases: the bounds are met and reached."""
     block = CameraCrossing(timeout=1000, spacing=1)
@@ -284,6 +293,7 @@ def test_pixel_spacing(width, pixels, channels, spacing):
         ({"timeout": 15}, "timeout must be at least 16 cycles, not 15"),
         ({"depth": 2}, "depth must be a power of two, at least 4, not 2"),
         ({"depth": 48}, "depth must be a power of two, at least 4, not 48"),
+        ({"channels": 2}, "channels must be 1 or 3, not 2"),
         ({"spacing": 0}, "spacing must be at least 1 cycle, not 0"),
     ],
 )

@@ -43,6 +43,8 @@ class CameraCrossing(wiring.Component):
         Words of the FIFO, a power of two, 4 or more.
     spacing : int
         At least so many cycles from pixel to pixel at `o`; see `pixel_spacing`.
+    channels : {3, 1}
+        1: only red crosses, and comes in all three colours (less than half of the FIFO).
     camera_domain : str
 
     Ports
@@ -59,7 +61,13 @@ class CameraCrossing(wiring.Component):
     """
 
     def __init__(
-        self, *, timeout: int, depth: int = 64, spacing: int = 3, camera_domain: str = "camera"
+        self,
+        *,
+        timeout: int,
+        depth: int = 64,
+        spacing: int = 3,
+        channels: int = 3,
+        camera_domain: str = "camera",
     ):
         if timeout < 16:
             raise ValueError(f"timeout must be at least 16 cycles, not {timeout}")
@@ -67,6 +75,9 @@ class CameraCrossing(wiring.Component):
             raise ValueError(f"depth must be a power of two, at least 4, not {depth}")
         if spacing < 1:
             raise ValueError(f"spacing must be at least 1 cycle, not {spacing}")
+        if channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {channels!r}")
+        self.colours = ("red", "green", "blue")[:channels]
         self.timeout, self.depth, self.spacing = timeout, depth, spacing
         self.camera_domain = camera_domain
         # two flip-flops of the pointer, the FIFO's memory or its buffer, and the output register
@@ -84,7 +95,8 @@ class CameraCrossing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         camera = m.d[self.camera_domain]
-        entry = data.StructLayout({"pixel": PIXEL, "valid": 1, "end": 1})
+        flags = ("sof", "eol", "valid", "end")
+        entry = data.StructLayout(dict.fromkeys(self.colours, 8) | dict.fromkeys(flags, 1))
         m.submodules.fifo = fifo = AsyncFIFOBuffered(
             width=entry.size,
             depth=self.depth + 1,
@@ -98,7 +110,7 @@ class CameraCrossing(wiring.Component):
         dropping, owed = Signal(), Signal()
         offered, taken, put = Signal(), Signal(), Signal(entry)
         m.d.comb += [
-            put.pixel.eq(self.i.pixel),
+            *(put[n].eq(self.i.pixel[n]) for n in (*self.colours, "sof", "eol")),
             put.valid.eq(self.i.valid & (self.i.pixel.sof | ~dropping)),
             put.end.eq(self.i.frame_end | owed),
             offered.eq(put.valid | put.end),
@@ -119,13 +131,17 @@ class CameraCrossing(wiring.Component):
         m.d.comb += [
             ready.eq(fifo.r_rdy & (pause == 0)),
             # an end that comes with a pixel takes a cycle of its own
-            ended.eq(ready & opened & (got.end | got.valid & got.pixel.sof)),
+            ended.eq(ready & opened & (got.end | got.valid & got.sof)),
             fifo.r_en.eq(ready & ~(ended & got.valid)),
         ]
-        passes = ready & ~ended & got.valid & (got.pixel.sof | opened)
+        passes = ready & ~ended & got.valid & (got.sof | opened)
         m.d.sync += [
             self.o.valid.eq(passes),
-            self.o.pixel.eq(got.pixel),
+            *(self.o.pixel[n].eq(got[n]) for n in ("sof", "eol")),
+            *(
+                self.o.pixel[n].eq(got[self.colours[i % len(self.colours)]])
+                for i, n in enumerate(("red", "green", "blue"))
+            ),
             self.o.frame_end.eq(ended | abort),
         ]
         with m.If(pause != 0):

@@ -48,16 +48,19 @@ class CameraFront(wiring.Component):
             href_high=sensor.href_high,
             gated=sensor.gated,
         )
+        # of a grey sensor one colour is enough
+        colours = 1 if sensor.pixel_format == "grey8" else channels
         self.framer = Framer(
             sensor_height=sensor.height,
             sensor_width=sensor.width,
             height=height,
             width=width,
             binning=binning,
-            # of a grey sensor one colour is enough
-            channels=1 if sensor.pixel_format == "grey8" else channels,
+            channels=colours,
         )
-        self.crossing = CameraCrossing(timeout=timeout, depth=depth, spacing=spacing)
+        self.crossing = CameraCrossing(
+            timeout=timeout, depth=depth, spacing=spacing, channels=colours
+        )
         super().__init__(
             {
                 "pclk": In(1),

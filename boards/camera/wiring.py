@@ -169,19 +169,15 @@ def drawing() -> str:
     ]
     spots = {}
     for row, pair in enumerate(MODULE):
-        for side, name in enumerate(pair):
-            x, y = 100 + 32 * side, top + row * step
-            spots[name] = (x, y)
-            anchor, at = ("end", x - 14) if side == 0 else ("start", x + 14)
-            out.append(f'<text x="{at}" y="{y + 5}" text-anchor="{anchor}">{name}</text>')
+        y = top + row * step
+        out.append(f'<text x="128" y="{y + 5}" text-anchor="end">{pair[0]} , {pair[1]}</text>')
+        spots |= {name: (150 + 32 * side, y) for side, name in enumerate(pair)}
     board = [("3.3 V", "3.3 V"), ("GND", "GND")] + [(f"GP{i}", f"GN{i}") for i in range(7)]
     places = {}
     for row, pair in enumerate(board):
-        for side, label in enumerate(pair):
-            x, y = 628 + 32 * side, top + row * step
-            places[label, side] = (x, y)
-            anchor, at = ("end", x - 14) if side == 0 else ("start", x + 14)
-            out.append(f'<text x="{at}" y="{y + 5}" text-anchor="{anchor}">{label}</text>')
+        y = top + row * step
+        out.append(f'<text x="632" y="{y + 5}">{pair[0]} , {pair[1]}</text>')
+        places |= {(label, side): (578 + 32 * side, y) for side, label in enumerate(pair)}
     wires = [("3V3", ("3.3 V", 0), "#cc3311"), ("RESET", ("3.3 V", 1), "#cc3311")]
     wires += [("GND", ("GND", 0), "#222222"), ("PWDN", ("GND", 1), "#222222")]
     for name, label in ULX3S_OV7670.labels.items():
