@@ -32,8 +32,10 @@ from sim.session import camera_image, golden_frames
 
 NO_ANSWER = 3
 LINES = 5  # of a row group: the host is never further ahead
-FLUSH = bytes(2048)
+FLUSH = bytes(1024)
 """More than the longest line: whatever packet the board is in the middle of comes to an end."""
+ASKS = 5
+"""The last weights are still on their way into the memories when the first answer leaves."""
 LOAD_TRIES = 2  # what was left over of an earlier load spoils the first
 
 
@@ -156,10 +158,15 @@ def load(board: Board, model: ModelConfig, image: bytes) -> Hello:
     for _ in range(LOAD_TRIES):
         for packet in packets.weights(image, chunk=model.image_width * model.in_channels):
             board.send(packet)
-        board.send(packets.ask())
-        hello = board.expect(Hello, "hello after its weights")
-        if hello.weights == zlib.crc32(image):
-            return hello
+        for _ in range(ASKS):
+            board.send(packets.ask())
+            hello = board.expect(Hello, "hello after its weights")
+            if hello.weights == zlib.crc32(image):
+                return hello
+            if hello.weights or hello.status & packets.Status.LOAD_ERROR:
+                break
+            for _ in board.events(0.05):
+                pass
     assert hello is not None
     wrong = hello.status & packets.Status.LOAD_ERROR
     raise BoardError(

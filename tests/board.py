@@ -14,7 +14,7 @@ from sim import runner
 MODEL = ModelConfig(
     name="tiny",
     image_height=17,
-    image_width=83,
+    image_width=64,
     heads=1,
     head_channels=(1, 2, 2, 3),
     state_channels=4,
@@ -25,7 +25,7 @@ MODEL = ModelConfig(
 ENGINE = EngineConfig.parse("3,1,1", "loaded")
 WEIGHTS = random_weights(MODEL, 1)
 OFFSET = 0x1234
-DIVISOR = 5
+DIVISOR = 4
 TRIES = 2
 PERIOD = 100  # ns: cocotbext-uart counts in whole ns
 
