@@ -50,7 +50,7 @@ class LineBuffer(wiring.Component):
     current : out, the frame being received is the one that the engine works on
     rows : out, complete rows of the frame being received, readable
     fault, status : out, a frame ended badly; fault_current : out, it was the engine's
-    counts : out, per Status (0: dropped frames), 16 bits, saturating
+    counts : out, per Status (0: dropped frames), 16 bits, saturating, a cycle after the fault
     read_en : in, unused banks may be read too; read_address : in, an address per bank,
         one cycle before the address registers; words : out, `timing.MEMORY` after them
     """
@@ -115,7 +115,7 @@ class LineBuffer(wiring.Component):
 
         # the frame
         opened = self.receiving
-        column = Signal(range(width))
+        column, at_end = Signal(range(width)), Signal()  # the pixel's, and it is the last one
         position = Signal(pixels, init=1)  # one-hot place in the word
         group = Signal(range(row_words))  # word of the row within its bank
         bank = Signal(lanes, init=1)
@@ -134,7 +134,7 @@ class LineBuffer(wiring.Component):
             restart.eq(starting & opened),
             accept.eq(starting & self.enable & (~self.waiting | opened)),
             here.eq(valid & Mux(sof, accept, opened)),
-            last_column.eq((column == width - 1) & ~sof if width > 1 else 1),
+            last_column.eq(at_end & ~sof if width > 1 else 1),
             line_fault.eq(here & (eol != last_column)),
             word_done.eq(here & ~line_fault & (last_column | (position[-1] & ~sof))),
             overrun.eq(word_done & (~allowed | writing)),
@@ -147,12 +147,13 @@ class LineBuffer(wiring.Component):
         if 0 < width % pixels < channels:
             once = delay(m, word_done, 1, "word_done")
             m.d.comb += writing.eq(once | delay(m, once, 1, "word_done_long") & (channels == 3))
+        # looked at when a word is complete; a row begins some pixels earlier
         with m.If(self.current):
-            m.d.comb += allowed.eq(received < self.released + 5)
+            m.d.sync += allowed.eq(received < self.released + 5)
         with m.Elif(self.busy):
-            m.d.comb += allowed.eq(received + (frame_rows - 5) < self.released)
+            m.d.sync += allowed.eq(received + (frame_rows - 5) < self.released)
         with m.Else():
-            m.d.comb += allowed.eq(received < 5)
+            m.d.sync += allowed.eq(received < 5)
 
         bad = Signal()
         m.d.comb += bad.eq(line_fault | overrun | truncated)
@@ -173,6 +174,7 @@ class LineBuffer(wiring.Component):
         with m.If(here):
             m.d.sync += [
                 column.eq(Mux(sof, 1, column + 1)),
+                at_end.eq(Mux(sof, width == 2, column == width - 2)),
                 position.eq(Mux(sof, 2, position.rotate_left(1))),
             ]
         with m.If(word_done):
@@ -180,7 +182,13 @@ class LineBuffer(wiring.Component):
             with m.If(bank[-1]):
                 m.d.sync += group.eq(group + 1)
         with m.If(row_done):
-            m.d.sync += [column.eq(0), group.eq(0), bank.eq(1), received.eq(received + 1)]
+            m.d.sync += [
+                column.eq(0),
+                at_end.eq(width == 1),
+                group.eq(0),
+                bank.eq(1),
+                received.eq(received + 1),
+            ]
             with m.If(slot == 4):
                 m.d.sync += [slot.eq(0), slot_base.eq(0)]
             with m.Else():
@@ -199,6 +207,7 @@ class LineBuffer(wiring.Component):
                     slot.eq(0),
                     slot_base.eq(0),
                     column.eq(1),
+                    at_end.eq(width == 2),
                 ]
         with m.If(bad):
             m.d.sync += opened.eq(0)
@@ -221,8 +230,9 @@ class LineBuffer(wiring.Component):
                 Status.LINE: line_fault & ~overrun,
                 Status.TRUNCATED: truncated & ~line_fault & ~overrun,
             }[status]
-            count = self.counts[int(status)]
-            with m.If(counted & (count != 0xFFFF)):
+            count, more = self.counts[int(status)], Signal(name=f"count_{status.name.lower()}")
+            m.d.sync += more.eq(counted)
+            with m.If(more & (count != 0xFFFF)):
                 m.d.sync += count.eq(count + 1)
 
         # Stages 2..: colour c is c cycles late, so that one word leaves a cycle

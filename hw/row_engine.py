@@ -297,9 +297,10 @@ class RowEngine(wiring.Component):
         m.d.comb += lines.done.eq((sequencer.group_done & last_group) | drop)
 
         # camera rows
-        all_there = ~lines.current
+        ahead = Signal(signed(len(base_row) + 1), reset_less=True)
+        m.d.sync += ahead.eq(Mux(lines.current, lines.rows - base_row, 5))
         for i in range(3):
-            m.d.sync += sequencer.rows[i].eq(all_there | (lines.rows >= base_row + 3 + i))
+            m.d.sync += sequencer.rows[i].eq(ahead >= 3 + i)
         released = Signal(range(5 * row_groups + 11))
         with m.If(sequencer.release):
             m.d.sync += released.eq(base_row + sequencer.released)
@@ -437,7 +438,7 @@ class RowEngine(wiring.Component):
                 m.d.sync += later.valid.eq(0)
             steps.append(later)
 
-        # Stage 0: addresses. Words left of, of and right of the chunk group in the three phases.
+        # Stage 1: addresses. Words left of, of and right of the chunk group in the three phases.
         row = Mux(
             step.phase == 0, step.address - 1, Mux(step.phase == 2, step.address + 1, step.address)
         )
@@ -459,7 +460,7 @@ class RowEngine(wiring.Component):
                     reads = reads | ((step.phase == 2) & ~step.last_chunk)
                     own = Mux(step.phase == 2, step.address + 1, step.address)
             by_head = step.valid & (step.source == Source.HEAD) & reads
-            m.d.comb += [
+            m.d.sync += [
                 maps.read_en[b].eq(
                     by_head | (three & step.bank[b] & ~beside) | (one & steps[1].bank[b])
                 ),
@@ -472,7 +473,7 @@ class RowEngine(wiring.Component):
                 ),
             ]
             if b < head_lanes:
-                m.d.comb += lines.read_address[b].eq(own)
+                m.d.sync += lines.read_address[b].eq(own)
         m.d.comb += [
             windows.step.eq(step),
             windows.first_group.eq(first_group),
@@ -585,8 +586,8 @@ class RowEngine(wiring.Component):
             copy.write_en.eq(Mux(store.state_en, store.write_en, 0)),
             copy.address.eq(store.write_address - base),
             copy.data.eq(store.write_data),
-            copy.bank.eq(steps[1].bank),
-            copy.row.eq(steps[1].inner_row),
+            copy.bank.eq(steps[timing.ADDRESS_ONE_TAP - 1].bank),
+            copy.row.eq(steps[timing.ADDRESS_ONE_TAP - 1].inner_row),
         ]
         # rows of A for the array, at the same time as a one-tap word of the maps
         at = steps[timing.ADDRESS_ONE_TAP]
@@ -620,8 +621,8 @@ class RowEngine(wiring.Component):
             attention.t_addr.eq(table.addr),
             attention.t_data.eq(table.data),
         ]
-        zero = delay(m, first_group, 4, "no_state", reset_less=True)
-        late = steps[timing.ADDRESS_ONE_TAP + timing.MEMORY]
+        arrival = timing.ADDRESS_ONE_TAP + timing.MEMORY
+        zero, late = delay(m, first_group, arrival, "no_state", reset_less=True), steps[arrival]
         chosen = []
         groups = -(-plan.model.n // engine.units)
         for u in range(engine.units):

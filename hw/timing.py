@@ -5,10 +5,10 @@ numbers count cycles from there, or from the *transfer* in which a walk's sums m
 registers.
 """
 
-# Step -> address registers of the activation memories. A one-tap step reads a cycle later, because
-# a three-tap row needs its second word before its first product.
-ADDRESS_THREE_TAP = 1
-ADDRESS_ONE_TAP = 2
+# Step -> address registers of the activation memories: which banks, then who gets them. A one-tap
+# step reads a cycle later, because a three-tap row needs its second word before its first product.
+ADDRESS_THREE_TAP = 2
+ADDRESS_ONE_TAP = 3
 # Address register -> data behind the memory's output register.
 MEMORY = 2
 # Memory output -> operand register of the multipliers: arrival register, window, tap.
@@ -47,7 +47,8 @@ SWITCH = 2
 # Fewest cycles of an operation: the walk sequencer fetches the next walk word meanwhile.
 FETCH = 5
 # Fewest idle cycles before a row group: the group counter and the camera's row flags follow it.
-GROUP_TURN = 2
+GROUP_TURN = 3
 # A row's last pixel on the wires -> the first step that may read the row, without the cycle that
-# each further colour takes: pixel register, word register, write port, count, flag, sequencer.
-ROW = 6
+# each further colour takes: pixel register, word register, write port, count, distance, flag,
+# sequencer.
+ROW = 7

@@ -67,9 +67,10 @@ class Windows(wiring.Component):
 
         arrive = steps[timing.ADDRESS_THREE_TAP + timing.MEMORY]  # of a three-tap row
         arrive_one = steps[timing.ADDRESS_ONE_TAP + timing.MEMORY]  # of a one-tap row
-        load_row, load_one = steps[4], steps[5]
-        tap = steps[6]
-        zero = delay(m, zero_now, 5, "zero")
+        loading = timing.ADDRESS_ONE_TAP + timing.MEMORY + 1
+        load_row = steps[timing.ADDRESS_THREE_TAP + timing.MEMORY + 1]
+        load_one, tap = steps[loading], steps[loading + 1]
+        zero = delay(m, zero_now, loading, "zero")
 
         def pad_byte(step):
             return Cat([0] * 7, step.pad)

@@ -53,8 +53,10 @@ class Frames:
         self.counts = Counter()
         self.visible = []  # cycles at which a complete row counts
         # of row_delay, a cycle passed before the pixel was seen here and one for the next state;
-        # the engine's flag and the step itself come after `rows`
-        self.delay = plan.row_delay - 2 - 2
+        # the engine's distance and flag and the step itself come after `rows`
+        self.delay = plan.row_delay - 2 - 3
+        self.allowed = False  # the row may be written; known a cycle later
+        self.shown_counts = Counter()
         self.content = []  # rows of the frame being received: width x colours
 
     def look(self, pixel, engine):
@@ -72,16 +74,9 @@ class Frames:
         if inside and eol != last:
             found[Status.LINE] += 1
         elif inside and (last or column % self.pixels == self.pixels - 1):
-            row = 0 if sof else self.received
-            if self.current and not sof:
-                free = row < engine["released"] + 5
-            elif engine["busy"]:  # the row's slot holds the engine's frame's last rows
-                free = self.frame_rows - 5 + row < engine["released"]
-            else:
-                free = row < 5
-            if not free:
+            if not self.allowed:
                 found[Status.OVERRUN] += 1
-            self.row_done = free and last
+            self.row_done = self.allowed and last
         bad = Status.LINE in found or Status.OVERRUN in found
         if end and self.receiving and not self.starting and not bad:
             found[Status.TRUNCATED] += 1
@@ -99,6 +94,13 @@ class Frames:
     def step(self, pixel, engine):
         """To the next cycle."""
         self.cycle += 1
+        self.shown_counts = self.counts.copy()
+        if self.current:
+            self.allowed = self.received < engine["released"] + 5
+        elif engine["busy"]:  # the row's slot holds the engine's frame's last rows
+            self.allowed = self.frame_rows - 5 + self.received < engine["released"]
+        else:
+            self.allowed = self.received < 5
         for status, number in self.found.items():
             self.counts[status] += number
         self.counts[Status.OK] += bool(self.starting and not self.accept)
@@ -302,7 +304,7 @@ def traffic(
         if receiving or mode == "on":
             assert out["rows"] == rows, f"{where}: rows {out['rows']}, not {rows}"
         counts = unpack(out["counts"], 16, len(Status))
-        right = [frames.counts[s] for s in Status]
+        right = [frames.shown_counts[s] for s in Status]
         if wrong == "count" and cycle > cycles // 2:
             right[Status.OK] += 1
         assert counts == right, f"{where}: counts {counts}, not {right}"
