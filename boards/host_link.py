@@ -84,6 +84,11 @@ class Layout:
         return self.depth - sum(rooms[other] for other in order[: order.index(name) + 1])
 
     @property
+    def lowest(self) -> int:
+        """Where the packets begin; a longer payload would run into them."""
+        return min(self.slots, self.hello, self.counters, self.state)
+
+    @property
     def slots(self) -> int:
         return self._place("slots")
 
@@ -305,12 +310,15 @@ class HostLink(wiring.Component):
         limit = self.layout.buffer
         state = Signal(Parse)
         kind, flags = Signal(2), Signal(2)
-        length = Signal(max(9, limit.bit_length()))
-        place = Signal.like(length)
+        left = Signal(max(9, limit.bit_length()))  # bytes of the payload
+        place = Signal.like(left)
         crc = Signal(16)
         finished, good, bad, store = Signal(), Signal(), Signal(), Signal()
-        replay = Replay(length.shape())
-        whole_length = Cat(length[:8], self.rx_data)
+        replay = Replay(place.shape())
+        length = Cat(left[:8], self.rx_data)
+        # what fits below the packets is harmless, and easier to tell
+        step = self.layout.lowest & -self.layout.lowest
+        too_long = length[step.bit_length() - 1 :] >= self.layout.lowest // step
         m.d.sync += [finished.eq(0), bad.eq(0)]
         with m.If(self.rx_valid):
             m.d.sync += crc.eq(crc_next(crc, self.rx_data))
@@ -326,14 +334,14 @@ class HostLink(wiring.Component):
                         m.d.sync += [bad.eq(1), state.eq(Parse.SYNC)]
             with m.Case(Parse.LENGTH):
                 with m.If(self.rx_valid):
-                    m.d.sync += [length[:8].eq(self.rx_data), state.eq(Parse.LENGTH_HIGH)]
+                    m.d.sync += [left[:8].eq(self.rx_data), state.eq(Parse.LENGTH_HIGH)]
             with m.Case(Parse.LENGTH_HIGH):
                 with m.If(self.rx_valid):
-                    m.d.sync += length[8:].eq(self.rx_data)
-                    with m.If(whole_length == 0):
+                    m.d.sync += left[8:].eq(self.rx_data)
+                    with m.If(length == 0):
                         m.d.sync += state.eq(Parse.CRC)
                     # a payload that has not begun to leave would be overwritten
-                    with m.Elif((whole_length > limit) | (replay.waiting & ~replay.started)):
+                    with m.Elif(too_long | (replay.waiting & ~replay.started)):
                         m.d.sync += [bad.eq(1), state.eq(Parse.SYNC)]
                     with m.Else():
                         m.d.sync += state.eq(Parse.PAYLOAD)
@@ -341,8 +349,8 @@ class HostLink(wiring.Component):
                 with m.If(self.rx_valid):
                     m.d.sync += store.eq(1)
                 with m.If(store & (self._phase == 0)):
-                    m.d.sync += [store.eq(0), place.eq(place + 1)]
-                    with m.If(place + 1 == length):
+                    m.d.sync += [store.eq(0), place.eq(place + 1), left.eq(left - 1)]
+                    with m.If(left == 1):
                         m.d.sync += state.eq(Parse.CRC)
             with m.Case(Parse.CRC):
                 with m.If(self.rx_valid):
@@ -442,8 +450,8 @@ class HostLink(wiring.Component):
     def _copier(self, m):
         """Events, state and hello into the memory as packets."""
         layout, pixels = self.layout, self.engine.pixels
-        EVENT, STATE, HELLO = 0, 1, 2
-        job, working = Signal(2), Signal()
+        # the job, one-hot: an event, a channel of the state, the hello
+        event, state, greeting, working = Signal(), Signal(), Signal(), Signal()
         offset = Signal(range(max(SLOT_BYTES, self.state_bytes)))
         # events wait here until they are copied; a fault may come in the cycle after a decision
         row, decision, fault = Signal(), Signal(), Signal()
@@ -487,78 +495,78 @@ class HostLink(wiring.Component):
         byte, byte_ready = Signal(8), Signal()  # of the state
         state_part = Signal()
         with m.If(~working):
-            m.d.sync += offset.eq(HEADER)
+            m.d.sync += [offset.eq(HEADER), event.eq(0), state.eq(0), greeting.eq(0)]
             with m.If((row | decision | fault) & room):
                 m.d.sync += [
-                    job.eq(EVENT),
+                    event.eq(1),
                     working.eq(1),
                     offset.eq(1),  # the kind
                     is_row.eq(row),
                     is_fault.eq(~row & ~decision),
                 ]
             with m.Elif(self._dumping & ~row & ~self._state_due):
-                m.d.sync += [job.eq(STATE), working.eq(1)]
+                m.d.sync += [state.eq(1), working.eq(1)]
             with m.Elif(hello & ~self._hello_due):
-                m.d.sync += [job.eq(HELLO), working.eq(1), hello.eq(0)]
+                m.d.sync += [greeting.eq(1), working.eq(1), hello.eq(0)]
 
         # the bytes: four of place, then logits or state; of the hello the digest and the status
         info, group = Signal(8), Signal(16)
-        with m.If(job == STATE):
+        with m.If(state):
             m.d.comb += info.eq(channel)
         with m.Elif(~is_row):
             m.d.comb += info.eq(Mux(is_fault, status, Cat(Const(0, packets.PERSON_BIT), person)))
-        groups = self.row_group[: (self.model.row_groups).bit_length()]
-        m.d.comb += group.eq(Mux((job == STATE) | is_row, groups, Mux(is_fault, 0, used)))
+        groups = self.row_group[: self.model.row_groups.bit_length()]
+        m.d.comb += group.eq(Mux(state | is_row, groups, Mux(is_fault, 0, used)))
         value, place = Signal(8), Signal(range(layout.depth))
-        fields = Cat(frame, info, group)
-        logits = Cat(self.row_logit0, self.row_logit1)
-        m.d.comb += state_part.eq((job == STATE) & (offset >= HEADER + 4))
-        with m.If(job == HELLO):
-            m.d.comb += [
-                value.eq(
-                    Mux(offset[3], self.status, self.weights_digest.word_select(offset[:2], 8))
-                ),
-                place.eq(layout.hello | offset),
-            ]
-        with m.Elif(job == STATE):
-            m.d.comb += [
-                value.eq(Mux(state_part, byte, fields.word_select(offset[:2], 8))),
-                place.eq(layout.state | offset),
-            ]
+        head, tail, keep = Signal(), Signal(), Signal()
+        fields, logits = Cat(frame, info, group), Cat(self.row_logit0, self.row_logit1)
+        m.d.comb += [
+            tail.eq(offset[3:].any()),
+            head.eq(~tail & ~offset[2]),
+            keep.eq(head & offset[1]),  # the length is there
+            state_part.eq(state & tail),
+        ]
+        with m.If(head):
+            m.d.comb += value.eq(Mux(is_row, Kind.ROW, Kind.DECISION))
+        with m.Elif(~tail):
+            now = Mux(greeting, self.weights_digest, fields)
+            m.d.comb += value.eq(now.word_select(offset[:2], 8))
+        with m.Elif(greeting):
+            m.d.comb += value.eq(self.status)
+        with m.Elif(state):
+            m.d.comb += value.eq(byte)
+        with m.Else():
+            m.d.comb += value.eq(logits.word_select(offset[:3], 8))
+        with m.If(greeting):
+            m.d.comb += place.eq(layout.hello | offset)
+        with m.Elif(state):
+            m.d.comb += place.eq(layout.state | offset)
         with m.Else():
             m.d.comb += place.eq(layout.slots | Cat(offset[:4], self._slot_in))
-            with m.If(offset[3]):
-                m.d.comb += value.eq(logits.word_select(offset[:3], 8))
-            with m.Elif(offset[2]):
-                m.d.comb += value.eq(fields.word_select(offset[:2], 8))
-            with m.Elif(offset[0] & ~offset[1]):
-                m.d.comb += value.eq(Mux(is_row, Kind.ROW, Kind.DECISION))
-            with m.Elif(offset[1] & ~offset[0]):
-                m.d.comb += value.eq(packets.EVENT_BYTES)
         m.d.comb += wrote.eq(working & (self._phase == 1) & (~state_part | byte_ready))
         with self._in_phase(m, 1):
             m.d.comb += [
-                self._write.en.eq(wrote),
+                self._write.en.eq(wrote & ~keep),
                 self._write.addr.eq(place),
                 self._write.data.eq(value),
             ]
-        with m.Switch(job):
-            with m.Case(EVENT):
-                m.d.comb += ended.eq(offset == SLOT_BYTES - 1)
-            with m.Case(STATE):
-                m.d.comb += ended.eq(offset == self.state_bytes - 1)
-            with m.Default():
-                m.d.comb += ended.eq(offset == HEADER + Hello.MOVING - 1)
-        m.d.comb += pushed.eq(wrote & ended & (job == EVENT))
+        m.d.comb += [
+            ended.eq(
+                (event & (offset == SLOT_BYTES - 1))
+                | (state & (offset == self.state_bytes - 1))
+                | (greeting & (offset == HEADER + Hello.MOVING - 1))
+            ),
+            pushed.eq(wrote & ended & event),
+        ]
         with m.If(wrote):
             m.d.sync += [offset.eq(offset + 1), byte_ready.eq(0)]
             with m.If(ended):
                 m.d.sync += working.eq(0)
-                with m.If(job == STATE):
+                with m.If(state):
                     m.d.sync += [self._state_due.eq(1), channel.eq(channel + 1)]
                     with m.If(channel == self.model.state_channels - 1):
                         m.d.sync += [channel.eq(0), self._dumping.eq(0)]
-                with m.Elif(job == HELLO):
+                with m.Elif(greeting):
                     m.d.sync += self._hello_due.eq(1)
                 with m.Elif(is_row):
                     m.d.sync += row.eq(0)

@@ -1,0 +1,147 @@
+"""What a board is: its device, what the device has, and what Rasca makes of it by default."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from amaranth.build import Resource
+
+from boards.camera.sccb import Write
+from boards.camera.sensor import Sensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """An FPGA and its tools.
+
+    Attributes
+    ----------
+    name : str
+        As vendors write it.
+    family : str
+        "ecp5" or "ice40": kind of cells, and which tools build.
+    option : str
+        nextpnr's name of it.
+    package : str
+        nextpnr's name of the package; speed : grade (ECP5).
+    lut, ff, dsp, bram, spram : int
+        LUT4, flip-flops, DSP blocks, block RAMs (DP16KD of 18 kbit, SB_RAM40 of 4 kbit), SPRAMs.
+    """
+
+    name: str
+    family: str
+    option: str
+    package: str
+    speed: str = ""
+    lut: int
+    ff: int
+    dsp: int
+    bram: int
+    spram: int = 0
+
+
+def ecp5(size: str, package: str, speed: str = "6") -> Device:
+    """LFE5U devices (data sheet FPGA-DS-02012, table 1.1); 12F is a 25F with another name."""
+    lut, dsp, bram, option = {
+        "12F": (24288, 28, 56, "12k"),
+        "25F": (24288, 28, 56, "25k"),
+        "45F": (43848, 72, 108, "45k"),
+        "85F": (83640, 156, 208, "85k"),
+    }[size]
+    return Device(
+        name=f"LFE5U-{size}",
+        family="ecp5",
+        option=option,
+        package=package,
+        speed=speed,
+        lut=lut,
+        ff=lut,
+        dsp=dsp,
+        bram=bram,
+    )
+
+
+UP5K = Device(
+    name="iCE40UP5K",
+    family="ice40",
+    option="up5k",
+    package="sg48",
+    lut=5280,
+    ff=5280,
+    dsp=8,
+    bram=30,
+    spram=4,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Camera:
+    """A camera as a board's design sets it up.
+
+    Attributes
+    ----------
+    sensor : Sensor
+    table : list of Write
+        Its set-up; `device`, `register_bytes`, `acknowledge` as in boards.camera.sccb.SccbMaster.
+    clock_hz : float
+        What the board feeds it.
+    """
+
+    sensor: Sensor
+    table: list[Write]
+    device: int
+    register_bytes: int = 1
+    acknowledge: bool = False
+    clock_hz: float = 24e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board.
+
+    Attributes
+    ----------
+    name, title : str
+        On the command line; for people.
+    device : Device
+    platform : callable
+        Makes the amaranth-boards platform.
+    preset, shape : str
+        Built unless told otherwise; `shapes` has the shapes of further presets.
+    clock_hz, oscillator_hz : float
+        Of the engine; of the pin or oscillator that the PLL starts from.
+    oscillator : str
+        Resource name of that pin, or "SB_HFOSC".
+    weights : str
+        "initialised" (bitstream) or "loaded" (SPI flash), see hw.config.
+    resources : list of Resource
+        Further than those of the platform: UART, camera.
+    uart : tuple
+        Resource name and number.
+    camera : Camera or None
+    outputs : dict of str to int
+        Resource name to the level it is held at.
+    lamps : dict of str to tuple
+        "heartbeat", "person", "fault": resource name, number.
+    program : str
+        Command that programs the board; {file} is the bitstream.
+    """
+
+    name: str
+    title: str
+    device: Device
+    platform: Callable[[], Any]
+    preset: str
+    shape: str
+    shapes: dict[str, str] = field(default_factory=dict)
+    clock_hz: float
+    oscillator_hz: float
+    oscillator: str
+    weights: str = "initialised"
+    resources: list[Resource] = field(default_factory=list)
+    uart: tuple[str, int] = ("uart", 0)
+    baud: int = 1_000_000
+    camera: Camera | None = None
+    outputs: dict[str, int] = field(default_factory=dict)
+    lamps: dict[str, tuple[str, int]] = field(default_factory=dict)
+    program: str = ""

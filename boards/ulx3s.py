@@ -1,0 +1,59 @@
+"""ULX3S: LFE5U-12F, 25F, 45F or 85F, an OV7670 module on header J1."""
+
+from amaranth.build import Attrs, Pins, Resource, Subsignal
+from amaranth_boards import ulx3s
+
+from boards.board import Board, Camera, ecp5
+from boards.camera import ov7670
+from boards.camera.wiring import ULX3S_OV7670, site
+
+_XCLK_HZ = 24e6
+_CONNECTORS = {(c.name, c.number): c for c in ulx3s.ULX3S_85F_Platform.connectors}
+
+
+def _camera() -> Resource:
+    def pins(*names: str, way: str) -> Pins:
+        found = [site(ULX3S_OV7670, name, _CONNECTORS) for name in names]
+        return Pins(" ".join(found), dir=way)
+
+    return Resource(
+        "camera",
+        0,
+        *(Subsignal(name, pins(name, way="i")) for name in ("pclk", "vsync", "href")),
+        Subsignal("data", pins(*(f"d{i}" for i in range(8)), way="i")),
+        Subsignal("clock", pins("xclk", way="o")),
+        Subsignal("scl", pins("sioc", way="io")),
+        Subsignal("sda", pins("siod", way="io")),
+        Attrs(IO_TYPE="LVCMOS33", PULLMODE="NONE"),
+    )
+
+
+def _board(size: str, name: str, shape: str) -> Board:
+    return Board(
+        name=name,
+        title=f"ULX3S-{size}",
+        device=ecp5(size, "CABGA381"),
+        platform=getattr(ulx3s, f"ULX3S_{size}_Platform"),
+        preset="vww_210x240",
+        shape=shape,
+        clock_hz=75e6,
+        oscillator_hz=25e6,
+        oscillator="clk25",
+        resources=[_camera()],
+        camera=Camera(
+            sensor=ov7670.sensor(size="qvga", xclk_hz=int(_XCLK_HZ)),
+            table=ov7670.table(size="qvga"),
+            device=ov7670.DEVICE,
+            clock_hz=_XCLK_HZ,
+        ),
+        lamps={"heartbeat": ("led", 0), "person": ("led", 1), "fault": ("led", 2)},
+        program="openFPGALoader --board ulx3s {file}",
+    )
+
+
+BOARDS = [
+    _board("85F", "ulx3s", "15,3,4"),
+    _board("12F", "ulx3s-12f", "15,1,1"),
+    _board("25F", "ulx3s-25f", "15,1,1"),
+    _board("45F", "ulx3s-45f", "15,3,2"),
+]
