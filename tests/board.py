@@ -61,5 +61,4 @@ def build() -> runner.Build:
         sources=[Path(__file__).with_name("board_tb.sv")],
         # the model's delays are those of writing, which nobody does here
         flags=["--no-timing"],
-        optimise="build",
     )

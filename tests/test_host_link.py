@@ -467,7 +467,8 @@ def test_bad_heads():
 
     async def testbench(bench):
         await bench.begin()
-        for head in (b"\xa5\x01", b"\xa5\x90", b"\xa5\x88\x54\x00", b"\xa5\x8c\x53\x01"):
+        assert bench.dut.layout.lowest == 0x70
+        for head in (b"\xa5\x01", b"\xa5\x90", b"\xa5\x88\x70\x00", b"\xa5\x8c\x6f\x01"):
             await bench.send(head)
             await bench.send(packets.line(bytes(83)))
             await bench.tick(83 * ROTATION)
