@@ -45,6 +45,7 @@ from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
 
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
+_DRAWN_FROM = 100  # validation pictures of an origin; fewer only jump about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -442,30 +443,63 @@ def fit(
 
 
 def draw_curves(log: Path, path: Path, title: str) -> None:
-    """Loss and accuracy over the epochs of a ``log.jsonl``, as one picture."""
-    import matplotlib
+    """Loss, its confidence term and accuracy over the epochs of a ``log.jsonl``, as one picture.
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    Of the origins only those are drawn that have enough pictures of both labels to say something
+    (`_DRAWN_FROM`); all are in the log.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
+    ink = "#1d2433"
+    shades = ("#2a6f97", "#3fa7a0", "#c98a1b", "#8257a5", "#5b8c3a", "#d1495b")
     rows = [json.loads(line) for line in log.read_text().splitlines()]
     epochs = [row["epoch"] for row in rows]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for key in ("loss", "classification"):
-        left.plot(epochs, [row[key] for row in rows], label=key)
-    left.set(xlabel="epoch", title=f"{title}: loss")
-    right.plot(epochs, [row["accuracy"] for row in rows], label="training, augmented")
+    figure = Figure(figsize=(13.2, 4.4), dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    loss, term, accuracy = figure.subplots(1, 3)
+    few = {"marker": "o", "ms": 4} if len(rows) < 3 else {}  # a line of one point is none
+    loss.plot(epochs, [row["loss"] for row in rows], color=ink, label="all", **few)
+    values = [row["classification"] for row in rows]
+    loss.plot(epochs, values, color=shades[0], label="classification", **few)
+    term.plot(epochs, [row["confidence"] for row in rows], color=ink, **few)
     tested = [row for row in rows if row["validation"]]
-    for origin in sorted({name for row in tested for name in row["validation"]}):
-        points = [(r["epoch"], r["validation"][origin]["balanced"]) for r in tested]
-        style = {"color": "black", "linewidth": 2} if origin == "all" else {"linewidth": 0.8}
-        right.plot(*zip(*points, strict=True), label=f"{origin} (labels balanced)", **style)
-    right.set(xlabel="epoch", ylim=(0, 1), title="accuracy")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=7)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    shares = tested[-1]["validation"] if tested else {}
+    large = [
+        name
+        for name, found in sorted(shares.items(), key=lambda item: -item[1]["images"])
+        if name == "all"
+        or (found["images"] >= _DRAWN_FROM and {"label0", "label1"} <= found.keys())
+    ]
+    for number, name in enumerate(large[: len(shades) + 1]):
+        points = [row["validation"][name]["balanced"] for row in tested]
+        look = (
+            {"color": ink, "lw": 2.4} if name == "all" else {"color": shades[number - 1], "lw": 1}
+        )
+        at = [row["epoch"] for row in tested]
+        accuracy.plot(at, points, label=f"validation, {name or 'no origin'}", **look, **few)
+    values = [row["accuracy"] for row in rows]
+    accuracy.plot(
+        epochs, values, color="#9aa3b2", ls=(0, (4, 2)), label="training, augmented", **few
+    )
+    for axes, head in (
+        (loss, "loss"),
+        (term, "confidence term, sum over row groups"),
+        (accuracy, "accuracy (validation: both labels count alike)"),
+    ):
+        axes.set_title(head, loc="left", fontsize=10.5, color=ink, pad=10)
+        axes.set_xlabel("epoch", fontsize=9, color=ink)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(True, color="#e6e9ef", lw=0.8)
+        axes.tick_params(length=0, colors=ink, labelsize=8.5)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    loss.legend(frameon=False, fontsize=8.5, labelcolor=ink)
+    accuracy.legend(
+        frameon=False, fontsize=8.5, labelcolor=ink, loc="center left", bbox_to_anchor=(1.01, 0.5)
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=ink)
+    figure.savefig(path)
 
 
 # ---- command line ----

@@ -369,3 +369,23 @@ def test_bad_pictures_are_refused_or_left_out(pictures, monkeypatch):
     assert result.exit_code == 2
     assert "1 of 24 rows are bad: 1 files that are no readable picture (3.png)" in result.stderr
     assert train(pictures, "--skip-bad").exit_code == 0
+
+
+def test_curves_of_any_log(tmp_path):
+    """One epoch, no validation part, origins with one label or few pictures."""
+
+    def row(epoch, validation):
+        found = dict(epoch=epoch, loss=0.7, classification=0.6, confidence=2.0, accuracy=0.5)
+        return json.dumps({**found, "rate": 0.1, "seconds": 1.0, "validation": validation})
+
+    all_ = dict(images=200, accuracy=0.5, label0=0.5, label1=0.5, balanced=0.5)
+    one_label = dict(images=150, accuracy=0.5, label1=0.5, balanced=0.5)
+    parts = {"all": all_, "": all_, "a": one_label, "b": {**all_, "images": 3}}
+    for name, lines in (
+        ("one", [row(1, {})]),
+        ("more", [row(1, parts), row(2, parts), row(3, parts)]),
+    ):
+        (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
+        draw_curves(tmp_path / "log.jsonl", tmp_path / f"{name}.png", name)
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 50
