@@ -122,7 +122,7 @@ class Board:
     outputs : dict of str to int
         Resource name to the level it is held at.
     lamps : dict of str to tuple
-        "heartbeat", "person", "fault": resource name, number.
+        "heartbeat", "person", "fault": resource name, and its number or its part ("r", "g", "b").
     program : str
         Command that programs the board; {file} is the bitstream.
     """
@@ -143,5 +143,5 @@ class Board:
     baud: int = 1_000_000
     camera: Camera | None = None
     outputs: dict[str, int] = field(default_factory=dict)
-    lamps: dict[str, tuple[str, int]] = field(default_factory=dict)
+    lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
     program: str = ""

@@ -30,7 +30,7 @@ from hw.config import EngineConfig
 from hw.program import Plan
 from hw.top import Rasca
 
-MODULES = ("ulx3s",)
+MODULES = ("ulx3s", "orangecrab")
 TOP = "rasca"
 _PIP = {
     "yosys": "pyosys",
@@ -102,23 +102,27 @@ def tool_version(name: str) -> str:
 def run(command: list[str], folder: Path, log: str, console: Console, title: str) -> None:
     """Runs a tool in `folder`, shows its headings, keeps all it says in `log`."""
     begun = time.monotonic()
-    with (folder / log).open("w") as kept, console.status(title) as status:
-        process = subprocess.Popen(
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    tail: list[str] = []
+    with (
+        (folder / log).open("w") as kept,
+        console.status(title) as status,
+        subprocess.Popen(
             command,
             cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
-        )
-        tail: list[str] = []
+            env=environment,
+        ) as process,
+    ):
         for line in process.stdout:
             kept.write(line)
             tail = [*tail[-11:], line.rstrip()]
             if line.strip():
                 status.update(f"{title}: {line.strip()[:80]}")
-    if process.wait():
+    if process.returncode:
         text = "\n  ".join(line for line in tail if line)
         raise RuntimeError(f"{title} failed (whole log: {folder / log}):\n  {text}")
     console.print(f"{title}: {time.monotonic() - begun:.0f} s")

@@ -1,7 +1,7 @@
 """A board's whole design: clocks, camera, engine, host link, lamps."""
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
-from amaranth.lib import wiring
+from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 
 from boards.board import Board
@@ -47,8 +47,9 @@ class System(wiring.Component):
         m.submodules.host = host
         if board.camera is not None:
             self._camera(m, platform, camera_clock)
-        uart = platform.request(*board.uart)
-        m.d.comb += [host.rx.eq(uart.rx.i), uart.tx.o.eq(host.tx)]
+        uart = platform.request(*board.uart, dir="-")
+        m.d.comb += host.rx.eq(self._input(m, "rx", uart.rx))
+        self._output(m, "tx", uart.tx, host.tx)
         # lamps: a heartbeat, the last decision, no weights or no camera
         beat = Signal(range(int(self.pll.output_hz)))
         person = Signal()
@@ -60,16 +61,39 @@ class System(wiring.Component):
             "person": person,
             "fault": ~host.weights_ok | host.camera_failed,
         }
-        for name, resource in board.lamps.items():
-            m.d.comb += platform.request(*resource).o.eq(lamps[name])
+        asked = {}
+        for name, (resource, part) in board.lamps.items():
+            if isinstance(part, int):
+                lamp = platform.request(resource, part, dir="-")
+            else:  # one colour of a lamp of several
+                if resource not in asked:
+                    asked[resource] = platform.request(resource, dir="-")
+                lamp = getattr(asked[resource], part)
+            self._output(m, name, lamp, lamps[name])
         for name, level in board.outputs.items():
-            m.d.comb += platform.request(name).o.eq(level)
+            self._output(m, name, platform.request(name, dir="-"), level)
         platform.add_clock_constraint(clock, self.pll.output_hz)
         return m
 
+    @staticmethod
+    def _input(m, name, port):
+        buffer = m.submodules[f"pin_{name}"] = io.Buffer("i", port)
+        return buffer.i
+
+    @staticmethod
+    def _output(m, name, port, value):
+        buffer = m.submodules[f"pin_{name}"] = io.Buffer("o", port)
+        m.d.comb += buffer.o.eq(value)
+
+    @staticmethod
+    def _open_drain(m, name, port, low):
+        buffer = m.submodules[f"pin_{name}"] = io.Buffer("io", port)
+        m.d.comb += [buffer.o.eq(0), buffer.oe.eq(low)]
+        return buffer.i
+
     def _clocks(self, m, platform):
         m.domains.sync = ClockDomain()
-        source = platform.request(self.board.oscillator).i
+        source = self._input(m, "clk", platform.request(self.board.oscillator, dir="-"))
         clock, second, locked = (Signal(name=n) for n in ("clock", "second_clock", "locked"))
         self.pll.add_to(m, source, (clock, second), locked)
         m.d.comb += ClockSignal().eq(clock)
@@ -106,20 +130,15 @@ class System(wiring.Component):
         )
         started = Signal()
         m.d.sync += started.eq(1)
-        pins = platform.request("camera")
+        pins = platform.request("camera", dir="-")
+        pclk = self._input(m, "pclk", pins.pclk)
+        for name in ("vsync", "href", "data"):
+            m.d.comb += getattr(front, name).eq(self._input(m, name, getattr(pins, name)))
+        self._output(m, "camera_clock", pins.clock, clock)
         m.d.comb += [
-            front.pclk.eq(pins.pclk.i),
-            front.vsync.eq(pins.vsync.i),
-            front.href.eq(pins.href.i),
-            front.data.eq(pins.data.i),
-            pins.clock.o.eq(clock),
-            # open drain
-            pins.scl.o.eq(0),
-            pins.sda.o.eq(0),
-            pins.scl.oe.eq(master.scl_oe),
-            pins.sda.oe.eq(master.sda_oe),
-            master.scl_i.eq(pins.scl.i),
-            master.sda_i.eq(pins.sda.i),
+            front.pclk.eq(pclk),
+            master.scl_i.eq(self._open_drain(m, "scl", pins.scl, master.scl_oe)),
+            master.sda_i.eq(self._open_drain(m, "sda", pins.sda, master.sda_oe)),
             master.start.eq(~started & ~ResetSignal()),
             host.camera_valid.eq(front.o.valid),
             host.camera_red.eq(front.o.pixel.red),
@@ -132,4 +151,4 @@ class System(wiring.Component):
             host.camera_ready.eq(master.done & ~master.error),
             host.camera_failed.eq(master.error),
         ]
-        platform.add_clock_constraint(pins.pclk.i, camera.sensor.clock_hz)
+        platform.add_clock_constraint(pclk, camera.sensor.clock_hz)

