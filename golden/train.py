@@ -27,7 +27,6 @@ import typer
 from rich.progress import Progress
 from torch import Tensor
 
-from golden import cpu_heads
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import ModelConfig, preset
 from golden.data import (
@@ -40,8 +39,9 @@ from golden.data import (
     read_shares,
 )
 from golden.data import sampling_weights as make_weights
-from golden.float_model import FloatModel
+from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
+from golden.training_forward import can_compile, training_forward
 
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
@@ -320,6 +320,7 @@ def fit(
     resume: Path | None = None,
     start: FloatModel | None = None,
     stop_after: int | None = None,
+    compiled: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Epoch]:
     """Train; yields after each epoch and leaves ``last.pt`` and ``log.jsonl`` in `folder`.
@@ -338,6 +339,8 @@ def fit(
         Begin with this network instead of a fresh one.
     stop_after : int or None
         Leave after that epoch, schedule unchanged (for tests, or to go on later).
+    compiled : bool
+        The heads go through PyTorch's compiler, see golden.training_forward.
 
     Raises
     ------
@@ -373,7 +376,7 @@ def fit(
     augmenter = Augmenter(data.samples, data.larger, data.exact)
     validation = data.held_out.nonzero().flatten()
     steps = max(1, int((~data.held_out).sum()) // options.batch)
-    forward = cpu_heads.training_forward(model)
+    forward = training_forward(model, compiled=compiled)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
     if rank == 0 and resume is None:
@@ -527,6 +530,7 @@ def main(
     images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
     epochs: Annotated[int, typer.Option()] = 60,
     resume: Annotated[Path | None, typer.Option(help="last.pt of a run to go on with")] = None,
+    start: Annotated[Path | None, typer.Option(help="checkpoint to begin with")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
     batch: Annotated[int, typer.Option()] = 64,
     learning_rate: Annotated[float, typer.Option()] = 3e-3,
@@ -539,6 +543,9 @@ def main(
     cells: Annotated[Path | None, typer.Option(help="JSON: origin to two masses")] = None,
     quantised_epochs: Annotated[int, typer.Option(help="quantisation-aware, afterwards")] = 0,
     seed: Annotated[int, typer.Option()] = 0,
+    compiled: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="heads through PyTorch's compiler (g++)")
+    ] = True,
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains a network."""
@@ -562,6 +569,12 @@ def main(
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
             raise ValueError(f"quantised_epochs must be at least 0, not {quantised_epochs}")
+        if start is not None and resume is not None:
+            raise ValueError("give --start or --resume, not both")
+        begin = None
+        if start is not None:
+            begin = FloatModel(config, options.dropout)
+            begin.load_state_dict(load_checkpoint(start, config).state_dict())
         later = resume is not None and _is_quantised(resume)
         if resume is not None and not later:  # before the pictures are read
             read_resumable(resume, config, asdict(options))
@@ -585,7 +598,8 @@ def main(
         if not later:
             title = f"{config.name}, float"
             with progress_bar("steps") as bar:
-                rounds = fit(config, read, options, folder, progress=_steps(bar), **common)
+                more = {"start": begin, "compiled": compiled and can_compile()}
+                rounds = fit(config, read, options, folder, progress=_steps(bar), **common, **more)
                 _follow(rounds, epochs, folder / "log.jsonl", folder / "curves.png", title)
             if rank == 0:
                 typer.echo(f"{folder / 'final.pt'}: {config.name} after {epochs} epochs")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from golden import cpu_heads, import_checkpoint
+from golden import import_checkpoint, training_forward
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
@@ -79,7 +80,7 @@ def test_fast_forward_is_the_float_model(size):
     pixels = torch.nn.functional.avg_pool2d(torch.randint(-127, 128, shape).float(), 3, 1, 1)
     wanted = slow(pixels)
     (wanted.logits.square().mean() + wanted.confidence.mean()).backward()
-    logits, confidence = cpu_heads.training_forward(fast)(pixels)
+    logits, confidence = training_forward.training_forward(fast)(pixels)
     (logits.square().mean() + confidence.mean()).backward()
     # float32 sums in another order, over up to 42 steps of the recurrence
     torch.testing.assert_close(logits, wanted.logits, rtol=1e-3, atol=1e-4)
@@ -91,17 +92,53 @@ def test_fast_forward_is_the_float_model(size):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, msg=name)
     slow.eval(), fast.eval()
     with torch.no_grad():
-        logits, _ = cpu_heads.training_forward(fast)(pixels)
+        logits, _ = training_forward.training_forward(fast)(pixels)
         torch.testing.assert_close(logits, slow(pixels).logits, rtol=1e-3, atol=1e-4)
+
+
+def test_compiled_forward():
+    """PyTorch's compiler gives the same network and the same gradients."""
+    if not training_forward.can_compile():
+        pytest.skip("no g++")
+    torch.manual_seed(1)
+    model = FloatModel(CONFIG, dropout=0.0).train()
+    other = FloatModel(CONFIG, dropout=0.0).train()
+    other.load_state_dict(model.state_dict())
+    pixels = torch.randint(-127, 128, (4, 3, 20, 32)).float()
+    for network, compiled in ((model, False), (other, True)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler's own imports
+            forward = training_forward.training_forward(network, compiled=compiled)
+            logits, confidence = forward(pixels)
+            (logits.square().mean() + confidence.mean()).backward()
+    for (name, one), two in zip(model.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad, rtol=1e-3, atol=1e-5, msg=name)
+    for one, two in zip(model.buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_start_from_a_checkpoint(pictures, monkeypatch):
+    """--start goes on from a network with a new schedule; not together with --resume."""
+    monkeypatch.chdir(pictures)
+    config = preset("vww_105x120")
+    begun = initial_model(config, 0.0, 7)
+    torch.save({"state_dict": begun.state_dict()}, "begun.pt")
+    result = train(pictures, "--start", "begun.pt", "--learning-rate", 1e-9, "--held-out", 0.3)
+    assert result.exit_code == 0, result.output
+    after = load_checkpoint(pictures / "out/final.pt", config)
+    for (name, one), two in zip(begun.named_parameters(), after.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
+    result = train(pictures, "--start", "begun.pt", "--resume", "begun.pt")
+    assert result.exit_code == 2 and "give --start or --resume, not both" in result.output
 
 
 @pytest.mark.parametrize("change", [dict(spatial_attention="full"), dict(channel_attention=False)])
 def test_other_networks_run_in_pytorch(change):
     config = replace(CONFIG, **change)
-    assert not cpu_heads.supported(config)
+    assert not training_forward.supported(config)
     model = FloatModel(config).eval()
     pixels = torch.zeros(4, 3, 20, 32)
-    logits, confidence = cpu_heads.training_forward(model)(pixels)
+    logits, confidence = training_forward.training_forward(model)(pixels)
     assert torch.equal(logits, model(pixels).logits) and confidence.shape == (4, 4)
 
 
@@ -288,7 +325,8 @@ def pictures(tmp_path):
 
 
 def train(folder, *words):
-    given = ("--data", folder / "data", "--epochs", 1, "--batch", 8, "-o", folder / "out", *words)
+    given = ["--data", folder / "data", "--epochs", 1, "--batch", 8, "-o", folder / "out", *words]
+    given.append("--no-compile")  # takes longer than this training
     return CliRunner().invoke(app, [str(word) for word in given])
 
 
@@ -324,6 +362,7 @@ def test_command_with_two_processes(pictures):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "-m", "golden.train", "--data", str(pictures / "data")]
     command += ["--epochs", "1", "--batch", "8", "-o", str(pictures / "out"), "--held-out", "0.3"]
+    command.append("--no-compile")
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--quantised-epochs", "1"],
