@@ -300,14 +300,15 @@ def test_shares():
             read_shares([text], 0.1)
 
 
-def test_shipped_weights_are_taken():
-    config = preset("vww_105x120")
+@pytest.mark.parametrize("name", ["vww_105x120", "vww_210x240"])
+def test_shipped_weights_are_taken(name):
+    config = preset(name)
     weights = default_weights(config)
     assert weights.digest == default_weights(config).digest
     assert weights.digest != default_weights(config, seed=1).digest
     assert trained_weights(replace(config, name="renamed")).digest == weights.digest
     assert trained_weights(replace(config, state_channels=36)) is None
-    card = Path(__file__).resolve().parents[1] / "docs" / "model_card_vww_105x120.md"
+    card = Path(__file__).resolve().parents[1] / "docs" / f"model_card_{name}.md"
     assert weights.digest[:12] in card.read_text()
 
 
