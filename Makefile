@@ -69,8 +69,8 @@ flash-image: .venv/.stamp  ## weights for a board's SPI flash, under build/flash
 host: .venv/.stamp  ## photographs through a real board, compared as `make sim` does: PORT=/dev/ttyUSB0 [IMAGE=] [WEIGHTS=file] [LOAD=1] [WATCH=1]
 	@$(PYTHON) -m boards.host $(call option,PORT,port) $(call option,IMAGE,image) $(call option,PRESET,preset) $(call option,WEIGHTS,weights) $(call option,BAUD,baud) $(if $(LOAD),--load) $(if $(WATCH),--watch)
 
-test: .venv/.stamp  ## all tests: [ARGS=pytest options]
-	@$(PYTHON) -m pytest $(ARGS)
+test: .venv/.stamp  ## all tests, on all cores: [ARGS=pytest options]
+	@$(PYTHON) -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: .venv/.stamp  ## ruff
 	@$(PYTHON) -m ruff check .

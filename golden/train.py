@@ -41,7 +41,6 @@ from golden.data import (
 from golden.data import sampling_weights as make_weights
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
-from golden.training_forward import can_compile, training_forward
 
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
@@ -320,7 +319,6 @@ def fit(
     resume: Path | None = None,
     start: FloatModel | None = None,
     stop_after: int | None = None,
-    compiled: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Epoch]:
     """Train; yields after each epoch and leaves ``last.pt`` and ``log.jsonl`` in `folder`.
@@ -339,8 +337,6 @@ def fit(
         Begin with this network instead of a fresh one.
     stop_after : int or None
         Leave after that epoch, schedule unchanged (for tests, or to go on later).
-    compiled : bool
-        The heads go through PyTorch's compiler, see golden.training_forward.
 
     Raises
     ------
@@ -376,7 +372,6 @@ def fit(
     augmenter = Augmenter(data.samples, data.larger, data.exact)
     validation = data.held_out.nonzero().flatten()
     steps = max(1, int((~data.held_out).sum()) // options.batch)
-    forward = training_forward(model, compiled=compiled)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
     if rank == 0 and resume is None:
@@ -392,7 +387,8 @@ def fit(
             share = options.batch // count
             index = torch.multinomial(weights, share, replacement=True, generator=generator)
             images, labels = augmenter.batch(index, generator)
-            logits, confidence = forward(_signed(images))
+            result = model(_signed(images))
+            logits, confidence = result.logits, result.confidence
             loss = rascanet_loss(
                 logits, confidence, labels, kind=options.confidence, alpha=options.alpha
             )
@@ -543,9 +539,6 @@ def main(
     cells: Annotated[Path | None, typer.Option(help="JSON: origin to two masses")] = None,
     quantised_epochs: Annotated[int, typer.Option(help="quantisation-aware, afterwards")] = 0,
     seed: Annotated[int, typer.Option()] = 0,
-    compiled: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="heads through PyTorch's compiler (g++)")
-    ] = True,
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains a network."""
@@ -598,8 +591,8 @@ def main(
         if not later:
             title = f"{config.name}, float"
             with progress_bar("steps") as bar:
-                more = {"start": begin, "compiled": compiled and can_compile()}
-                rounds = fit(config, read, options, folder, progress=_steps(bar), **common, **more)
+                more = {"start": begin, "progress": _steps(bar), **common}
+                rounds = fit(config, read, options, folder, **more)
                 _follow(rounds, epochs, folder / "log.jsonl", folder / "curves.png", title)
             if rank == 0:
                 typer.echo(f"{folder / 'final.pt'}: {config.name} after {epochs} epochs")

@@ -10,8 +10,13 @@ A block's bench lives beside its test and runs in the simulator's own process::
         n = runner.arguments()["n"]
 """
 
+import os
+
 import pytest
 import torch
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # the cores are shared out among the workers
 
 
 @pytest.fixture

@@ -202,7 +202,9 @@ def paced(case):
 
 def test_verilator():
     blocks = {kind: WalkSequencer(plan_of(kind)) for kind in KINDS}
-    jobs = [(kind, program, {"case": kind, "seed": 10 + i, "groups": 5}) for i, kind in enumerate(KINDS)]
+    jobs = [
+        (kind, program, {"case": kind, "seed": 10 + i, "groups": 5}) for i, kind in enumerate(KINDS)
+    ]
     jobs += [(kind, paced, {"case": kind}) for kind in ("plain", "pause")]
     jobs += [(kind, aborted, {"case": kind, "seed": 3}) for kind in ("passes", "four")]
     on_verilator(blocks, jobs)

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from golden import import_checkpoint, training_forward
+from golden import import_checkpoint
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
@@ -61,62 +60,6 @@ def made(count=64, seed=0):
     return Data(samples, pictures(28, 44), pictures(20, 32), held)
 
 
-@pytest.mark.parametrize("size", ["tiny", "odd", "vww_105x120", "vww_210x240"])
-def test_fast_forward_is_the_float_model(size):
-    """Logits, confidence, all gradients and batch norm's statistics, in training."""
-    config = CONFIG
-    if size == "odd":  # odd widths (a column is dropped), more channels than a tile, 1 colour
-        config = replace(
-            CONFIG, image_height=42, image_width=52, head_channels=(7, 12, 13, 17), in_channels=1
-        )
-    elif size != "tiny":
-        config = preset(size)
-    batch = 16
-    torch.manual_seed(1)
-    slow = FloatModel(config, dropout=0.0).train()
-    fast = FloatModel(config, dropout=0.0).train()
-    fast.load_state_dict(slow.state_dict())
-    shape = (batch, config.in_channels, config.image_height, config.image_width)
-    pixels = torch.nn.functional.avg_pool2d(torch.randint(-127, 128, shape).float(), 3, 1, 1)
-    wanted = slow(pixels)
-    (wanted.logits.square().mean() + wanted.confidence.mean()).backward()
-    logits, confidence = training_forward.training_forward(fast)(pixels)
-    (logits.square().mean() + confidence.mean()).backward()
-    # float32 sums in another order, over up to 42 steps of the recurrence
-    torch.testing.assert_close(logits, wanted.logits, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(confidence, wanted.confidence, rtol=1e-3, atol=1e-4)
-    for (name, one), other in zip(slow.named_parameters(), fast.parameters(), strict=True):
-        error = (one.grad - other.grad).abs().max()
-        assert error <= 5e-3 * one.grad.abs().max() + 1e-5, name
-    for (name, one), other in zip(slow.named_buffers(), fast.buffers(), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, msg=name)
-    slow.eval(), fast.eval()
-    with torch.no_grad():
-        logits, _ = training_forward.training_forward(fast)(pixels)
-        torch.testing.assert_close(logits, slow(pixels).logits, rtol=1e-3, atol=1e-4)
-
-
-def test_compiled_forward():
-    """PyTorch's compiler gives the same network and the same gradients."""
-    if not training_forward.can_compile():
-        pytest.skip("no g++")
-    torch.manual_seed(1)
-    model = FloatModel(CONFIG, dropout=0.0).train()
-    other = FloatModel(CONFIG, dropout=0.0).train()
-    other.load_state_dict(model.state_dict())
-    pixels = torch.randint(-127, 128, (4, 3, 20, 32)).float()
-    for network, compiled in ((model, False), (other, True)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the compiler's own imports
-            forward = training_forward.training_forward(network, compiled=compiled)
-            logits, confidence = forward(pixels)
-            (logits.square().mean() + confidence.mean()).backward()
-    for (name, one), two in zip(model.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, two.grad, rtol=1e-3, atol=1e-5, msg=name)
-    for one, two in zip(model.buffers(), other.buffers(), strict=True):
-        torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-5)
-
-
 def test_start_from_a_checkpoint(pictures, monkeypatch):
     """--start goes on from a network with a new schedule; not together with --resume."""
     monkeypatch.chdir(pictures)
@@ -130,16 +73,6 @@ def test_start_from_a_checkpoint(pictures, monkeypatch):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
     result = train(pictures, "--start", "begun.pt", "--resume", "begun.pt")
     assert result.exit_code == 2 and "give --start or --resume, not both" in result.output
-
-
-@pytest.mark.parametrize("change", [dict(spatial_attention="full"), dict(channel_attention=False)])
-def test_other_networks_run_in_pytorch(change):
-    config = replace(CONFIG, **change)
-    assert not training_forward.supported(config)
-    model = FloatModel(config).eval()
-    pixels = torch.zeros(4, 3, 20, 32)
-    logits, confidence = training_forward.training_forward(model)(pixels)
-    assert torch.equal(logits, model(pixels).logits) and confidence.shape == (4, 4)
 
 
 def test_training_learns_and_writes(tmp_path):
@@ -327,7 +260,6 @@ def pictures(tmp_path):
 
 def train(folder, *words):
     given = ["--data", folder / "data", "--epochs", 1, "--batch", 8, "-o", folder / "out", *words]
-    given.append("--no-compile")  # takes longer than this training
     return CliRunner().invoke(app, [str(word) for word in given])
 
 
@@ -363,7 +295,6 @@ def test_command_with_two_processes(pictures):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", "-m", "golden.train", "--data", str(pictures / "data")]
     command += ["--epochs", "1", "--batch", "8", "-o", str(pictures / "out"), "--held-out", "0.3"]
-    command.append("--no-compile")
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--quantised-epochs", "1"],
