@@ -498,6 +498,7 @@ class _Schedule:
         self.model, self.g, self.ops, self.maps = model, geometry, ops, maps
         self.classifier_cycles, self.attention_unit = classifier_cycles, attention_unit
         self.head_wait = timing.GROUP_TURN
+        self.made = {}  # see `kept`
 
     # -- rules that hold for any two neighbouring transfers
     def drain_length(self, op) -> int:
@@ -527,35 +528,37 @@ class _Schedule:
         return e.channels * self.g.heads if op.head_mode else e.units
 
     # -- reads
+    def kept(self, name, op, make):
+        """`make(op)`, made anew only when the operation's timing has changed: few ever do."""
+        key, timing_now = (name, op.name), (op.idle, op.pause)
+        if self.made.get(key, (None,))[0] != timing_now:
+            self.made[key] = timing_now, make(op)
+        return self.made[key][1]
+
     def read_times(self, op):
         """Per segment: (input channel, word) -> earliest offset from the operation's first step
         of an address register that reads it; arrays of shape (rows * channels, words)."""
-        g, p = self.g, op.period
-        lanes = g.head_lanes if op.head_mode else 1
-        chunk_starts = np.arange(op.chunks) * p
-        offset = 0
+        return self.kept("read", op, self._read_times)
+
+    def _read_times(self, op):
+        lanes = self.g.head_lanes if op.head_mode else 1
+        words = np.full(op.in_words, NEVER)  # without the offset of a row of the kernel
+        for j in range(op.chunks):
+            if op.taps == 1:
+                words[j] = j * op.period + timing.ADDRESS_ONE_TAP
+                continue
+            for phase, read in self.phase_words(j, lanes):
+                for word in read:
+                    if 0 <= word < op.in_words:
+                        at = j * op.period + phase + timing.ADDRESS_THREE_TAP
+                        words[word] = min(words[word], at)
+        found, offset = [], 0
         for segment in op.segments:
-            shape = (op.kernel_rows * segment.channels, op.in_words)
-            first = np.full(shape, NEVER)
-            for c in range(segment.channels):
-                for ky in range(op.kernel_rows):
-                    row = ky * segment.channels + c
-                    if op.taps == 1:
-                        first[row, :] = (chunk_starts + offset + timing.ADDRESS_ONE_TAP)[
-                            : op.in_words
-                        ]
-                        offset += 1
-                        continue
-                    for j in range(op.chunks):
-                        for phase, words in self.phase_words(j, lanes):
-                            for word in words:
-                                if 0 <= word < op.in_words:
-                                    at = chunk_starts[j] + offset + phase + timing.ADDRESS_THREE_TAP
-                                    first[row, word] = min(first[row, word], at)
-                    offset += 3
-            if segment is op.segments[0] and len(op.segments) > 1:
-                offset += op.pause
-            yield segment, first
+            row, c = np.divmod(np.arange(op.kernel_rows * segment.channels), segment.channels)
+            at = offset + op.taps * (c * op.kernel_rows + row)
+            found.append((segment, np.where(words < NEVER, at[:, None] + words, NEVER)))
+            offset += op.taps * op.kernel_rows * segment.channels + op.pause
+        return found
 
     @staticmethod
     def phase_words(j, lanes):
@@ -568,36 +571,34 @@ class _Schedule:
     # -- writes
     def write_times(self, op):
         """(channel, word) -> cycle of the write port, for the map that an operation writes."""
+        offsets = self.kept("write", op, self._write_offsets)
+        return np.where(offsets < NEVER, op.start + offsets, 0)
+
+    def _write_offsets(self, op):
+        """The same from the operation's first step; NEVER where nothing is written."""
         e, g = self.g.engine, self.g
-        channels = op.out_channels
         words = g.words(op.out_columns)
-        times = np.zeros((op.first + channels, max(1, words)), dtype=np.int64)
-        length = self.drain_length(op)
-        for og in range(op.out_groups):
-            for j in range(op.chunks):
-                last = op.start + (og * op.chunks + j) * op.period + op.period - op.idle - 1
-                done = last + timing.TRANSFER + timing.PACK + length - 1 + timing.WRITE
-                if op.head_mode:
-                    if g.head_lanes == 1:
-                        targets = [(0, j // 2)]
-                    else:
-                        pairs = g.head_lanes // 2
-                        targets = [(i, pairs * j + i) for i in range(pairs)]
-                    for k in range(e.channels):
-                        c = og * e.channels + k
-                        for pair, word in targets:
-                            if c < channels and word < words:
-                                slot = k
-                                if op.target == Target.CONCAT:
-                                    slot += (pair * g.heads + g.heads - 1) * e.channels
-                                times[c, word] = done + slot
-                else:
-                    for u in range(e.units):
-                        c = og * e.units + u
-                        if op.first <= c < op.first + channels:
-                            slot = u if op.target == Target.SCORES else u // e.lanes
-                            times[c, j] = done + slot
-        return times
+        offsets = np.full((op.first + op.out_channels, max(1, words)), NEVER)
+        c = np.arange(op.first, op.first + op.out_channels)
+        group, unit = np.divmod(c, e.channels if op.head_mode else e.units)
+        late = unit if op.head_mode or op.target == Target.SCORES else unit // e.lanes
+        drained = timing.TRANSFER + timing.PACK + self.drain_length(op) - 1 + timing.WRITE
+        for j in range(op.chunks):
+            last = (group * op.chunks + j) * op.period + op.period - op.idle - 1
+            if not op.head_mode:
+                targets = [(0, j)]
+            elif g.head_lanes == 1:
+                targets = [(0, j // 2)]
+            else:
+                pairs = g.head_lanes // 2
+                targets = [(i, pairs * j + i) for i in range(pairs)]
+            for pair, word in targets:
+                if word < words:
+                    slot = late
+                    if op.target == Target.CONCAT:
+                        slot = late + (pair * g.heads + g.heads - 1) * e.channels
+                    offsets[op.first :, word] = last + drained + slot
+        return offsets
 
     def solve(self):
         """Fill in the times of every operation; returns the cycles of a row group."""
@@ -750,24 +751,30 @@ class _Schedule:
 
     def bank_reads(self, op):
         """Set of (cycle of the address register, bank) that an operation's array reads occupy."""
-        e, busy = self.g.engine, set()
         if op.source != Source.SHARED:
-            return busy
+            return set()
+        at, banks = self.kept("bank", op, self._bank_reads)
+        return set(zip((op.start + at).tolist(), banks, strict=True))
+
+    def _bank_reads(self, op):
+        """Cycles from the operation's first step, and the bank of each."""
+        steps, banks, offset = [], [], 0
+        for segment in op.segments:
+            c = np.arange(segment.channels)
+            steps.append(offset + op.taps * c)
+            banks.append((segment.first + c) % self.g.engine.lanes)
+            offset += op.taps * segment.channels + op.pause
+        step, bank = np.concatenate(steps), np.concatenate(banks)
+        found = []
         for w in range(op.walks):
-            at, j = op.start + w * op.period, w % op.chunks
-            for number, segment in enumerate(op.segments):
-                for c in range(segment.channels):
-                    bank = (segment.first + c) % e.lanes
-                    if op.taps == 1:
-                        busy.add((at + timing.ADDRESS_ONE_TAP, bank))
-                    else:
-                        for phase in range(3):
-                            if 0 <= j + phase - 1 < op.in_words:
-                                busy.add((at + phase + timing.ADDRESS_THREE_TAP, bank))
-                    at += op.taps
-                if number == 0 and len(op.segments) > 1:
-                    at += op.pause
-        return busy
+            at, j = w * op.period + step, w % op.chunks
+            if op.taps == 1:
+                found.append(at + timing.ADDRESS_ONE_TAP)
+                continue
+            for phase in range(3):
+                if 0 <= j + phase - 1 < op.in_words:
+                    found.append(at + phase + timing.ADDRESS_THREE_TAP)
+        return np.concatenate(found), np.tile(bank, len(found)).tolist()
 
 
 def bits_for(largest: int) -> int:
@@ -838,6 +845,16 @@ class Plan:
             return 0
         lanes = self.geometry.head_lanes if op.head_mode else 1
         return op.out_groups * ceil(op.k / lanes)
+
+    @property
+    def frame_turn(self) -> int:
+        """Cycles from a frame's last row group to the next frame's first one."""
+        return timing.FRAME_TURN
+
+    @property
+    def cycles_per_frame(self) -> int:
+        """Cycles from frame to frame where the camera is never waited for."""
+        return self.model.row_groups * self.cycles_per_row_group + self.frame_turn
 
     def utilisation(self) -> float:
         """Array MACs over multipliers x cycles, steady state."""
