@@ -181,7 +181,7 @@ def summary_of(
     clocks = frequencies(report)
     # the engine's clock is the one that is wanted at its frequency
     engine = min(clocks, key=lambda clock: abs(clock[2] * 1e6 - clock_hz))
-    cycles = plan.cycles_per_row_group * plan.model.row_groups
+    cycles = plan.cycles_per_frame
     return {
         "board": board.name,
         "device": device.name,

@@ -260,16 +260,13 @@ class RowEngine(wiring.Component):
         with m.If(lines.fault & lines.fault_current & walking):
             m.d.sync += dropping.eq(1)
 
-        m.d.comb += take.eq(
-            lines.waiting
-            & ~lines.fault
-            & (~walking | (sequencer.group_done & last_group & ~dropping))
-        )
+        # the sequencer stops between frames, so that it does not hang on what the camera does
+        m.d.comb += take.eq(lines.waiting & ~lines.fault & ~walking)
         m.d.comb += [
             sequencer.more.eq(
                 Mux(
                     sequencer.group_done,
-                    (~last_group | take) & ~dropping,
+                    ~last_group & ~dropping,
                     walking & ~dropping & ~abort,
                 )
             ),

@@ -160,7 +160,8 @@ class Session:
         for index in range(len(self.schedule.lines)) if shots is None else shots:
             rows = [cycle + delay for cycle in self.schedule.lines[index]]
             groups = range(min(self.engine.model.row_groups, len(rows) // 5))
-            *starts, free = plan.predict(rows, groups, free)
+            *starts, end = plan.predict(rows, groups, free)
+            free = end + plan.frame_turn
             found.append(starts)
         return found
 

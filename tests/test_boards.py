@@ -139,7 +139,7 @@ def test_summary(small):
         *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),
         *("camera_line_rate_hz", "seconds", "tool_versions"),
     }
-    cycles = small.plan.cycles_per_row_group * small.plan.model.row_groups
+    cycles = small.plan.cycles_per_frame
     assert found["cycles_frame"] == cycles and found["fmax_mhz"] == 81.5
     assert found["frames_per_second"] == round(81.5e6 / cycles, 1)
     assert found["timing_met"] and found["lut"] == 9000 and found["dsp"] == 8
