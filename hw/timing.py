@@ -48,6 +48,8 @@ SWITCH = 2
 FETCH = 5
 # Fewest idle cycles before a row group: the group counter and the camera's row flags follow it.
 GROUP_TURN = 3
+# Cycles between a frame's last row group and the next frame's first, beyond those.
+FRAME_TURN = 0
 # A row's last pixel on the wires -> the first step that may read the row, without the cycle that
 # each further colour takes: pixel register, word register, write port, count, distance, flag,
 # sequencer.
