@@ -329,7 +329,8 @@ class SpatialAttention(wiring.Component):
         m.d.comb += [
             d_read.addr.eq(oldest),
             d_write.addr.eq(newest),
-            d_write.en.eq(1),
+            d_read.en.eq(self.busy),
+            d_write.en.eq(self.busy),
             d_write.data.eq(Cat(score, e)),
         ]
         m.d.sync += [late_score.eq(d_read.data[:8].as_signed()), late_e.eq(d_read.data[8:])]
@@ -337,7 +338,7 @@ class SpatialAttention(wiring.Component):
         # Exp, stage 1: distance from the maximum.  Stages 2, 3: table and its output register
         below = data(8)
         m.d.sync += below.eq(maximum - late_score)
-        m.d.comb += t_read.addr.eq(below)
+        m.d.comb += [t_read.addr.eq(below), t_read.en.eq(self.busy)]
         m.d.sync += e.eq(t_read.data)
 
         # Exp, stage 4: sum

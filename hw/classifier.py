@@ -519,7 +519,12 @@ class Classifier(wiring.Component):
         m.d.sync += digits.eq(Cat(digit, digits))
 
         # Stage 1: memories read.  Stage 2: their output registers.
-        m.d.comb += [v_read.addr.eq(v_addr), w_read.addr.eq(w_addr)]
+        m.d.comb += [
+            v_read.addr.eq(v_addr),
+            v_read.en.eq(valid),
+            w_read.addr.eq(w_addr),
+            w_read.en.eq(phase[Phase.FC1] | phase[Phase.FC2]),
+        ]
         value2, weight2 = data(signed(value_bits)), data(8)
         m.d.sync += [value2.eq(v_read.data.as_signed()), weight2.eq(w_read.data)]
 
@@ -545,10 +550,13 @@ class Classifier(wiring.Component):
         # Stages 5..7: product.  Stages 6, 7: constants read, output register
         m.d.comb += [multiplier.a.eq(a4), multiplier.b.eq(b4)]
         c_addr = Signal.like(c_read.addr)
-        m.d.comb += c_read.addr.eq(c_addr)
+        addressed = tags[capture - 3]
+        m.d.comb += [
+            c_read.addr.eq(c_addr),
+            c_read.en.eq(addressed[0] & addressed[1] & (addressed[3] != Kind.SWISH)),
+        ]
         constant = data(self.constant_bits)
         m.d.sync += constant.eq(c_read.data)
-        addressed = tags[capture - 3]
         with m.If(addressed[0] & addressed[2] & (addressed[3] != Kind.SWISH)):
             m.d.sync += c_addr.eq(c_addr + 1)
         with m.If(starting[-1]):

@@ -51,11 +51,13 @@ class WordFetch:
         self.word = Signal(layout, reset_less=True)
         self.ahead = port.data  # what `word` will be in the next cycle
         following = Signal.like(self.index)
+        moved = Signal(init=1)  # the index is new: the only cycles in which the ROM is read
         m.d.comb += [
             following.eq(self.index + 1),
             port.addr.eq(self.index),
+            port.en.eq(moved),
         ]
-        m.d.sync += self.word.eq(port.data)
+        m.d.sync += [moved.eq(self.take), self.word.eq(port.data)]
         with m.If(self.take):
             m.d.sync += self.index.eq(0 if len(fields) == 1 else following)
             if len(fields) > 1:

@@ -111,6 +111,7 @@ class Drain(wiring.Component):
         m.d.sync += constant.eq(read.data)
         m.d.comb += [
             read.addr.eq(address),
+            read.en.eq(loading),
             write.en.eq(self.load_en),
             write.addr.eq(self.load_address),
             write.data.eq(self.load_data),

@@ -51,8 +51,8 @@ class LineBuffer(wiring.Component):
     rows : out, complete rows of the frame being received, readable
     fault, status : out, a frame ended badly; fault_current : out, it was the engine's
     counts : out, per Status (0: dropped frames), 16 bits, saturating, a cycle after the fault
-    read_en : in, unused banks may be read too; read_address : in, an address per bank,
-        one cycle before the address registers; words : out, `timing.MEMORY` after them
+    read_en : in, banks that are read; read_address : in, an address per bank, both one cycle
+        before the address registers; words : out, `timing.MEMORY` after them
     """
 
     def __init__(self, plan: Plan):
@@ -85,6 +85,7 @@ class LineBuffer(wiring.Component):
                 "status": Out(Status),
                 "fault_current": Out(1),
                 "counts": Out(data.ArrayLayout(16, len(Status))),
+                "read_en": In(lanes, init=(1 << lanes) - 1),
                 "read_address": In(data.ArrayLayout(address, lanes)),
                 "words": Out(data.ArrayLayout(word, lanes)),
             }
@@ -286,10 +287,16 @@ class LineBuffer(wiring.Component):
             )
             write, read = memory.write_port(), memory.read_port()
             address = Signal(range(self.depth), name=f"read_address{b}", reset_less=True)
+            enable = Signal(name=f"read_enable{b}", init=1)
             output = Signal(8 * pixels, name=f"word{b}", reset_less=True)
-            m.d.sync += [address.eq(self.read_address[b]), output.eq(read.data)]
+            m.d.sync += [
+                address.eq(self.read_address[b]),
+                enable.eq(self.read_en[b]),
+                output.eq(read.data),
+            ]
             m.d.comb += [
                 read.addr.eq(address),
+                read.en.eq(enable),
                 self.words[b].eq(output),
                 write.en.eq(write_en & write_bank[b]),
                 write.addr.eq(write_address),

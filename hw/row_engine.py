@@ -37,7 +37,8 @@ class StateCopy(wiring.Component):
     Ports
     -----
     write_en : in, L bits; address, data : in, like StateSram's; address 0 is channel 0's
-    bank, row : in, channel `row * L + bank` (bank one-hot), one cycle before the address register
+    read_en, bank, row : in, channel `row * L + bank` (bank one-hot), one cycle before the address
+        register
     word : out, `timing.MEMORY` after the address register
     """
 
@@ -50,6 +51,7 @@ class StateCopy(wiring.Component):
                 "write_en": In(self.lanes),
                 "address": In(range(self.depth)),
                 "data": In(data.ArrayLayout(self.word_bits, self.lanes)),
+                "read_en": In(1),
                 "bank": In(self.lanes),
                 "row": In(range(self.depth)),
                 "word": Out(self.word_bits),
@@ -67,8 +69,11 @@ class StateCopy(wiring.Component):
                 shape=self.word_bits, depth=self.depth, init=[], attrs=NO_COLLISION
             )
             write, read = memory.write_port(), memory.read_port()
+            enable = Signal(name=f"read_enable{b}")
+            m.d.sync += enable.eq(self.read_en & self.bank[b])
             m.d.comb += [
                 read.addr.eq(row),
+                read.en.eq(enable),
                 write.en.eq(self.write_en[b]),
                 write.addr.eq(self.address),
                 write.data.eq(self.data[b]),
@@ -446,7 +451,7 @@ class RowEngine(wiring.Component):
             i = b % head_lanes
             # in head mode the last bank brings the word on the left, the first the one on the right
             if head_lanes == 1:
-                reads, own = 1, row
+                reads, own = ~beside, row
             else:
                 reads = step.phase == 0
                 own = step.address
@@ -470,7 +475,10 @@ class RowEngine(wiring.Component):
                 ),
             ]
             if b < head_lanes:
-                m.d.sync += lines.read_address[b].eq(own)
+                m.d.sync += [
+                    lines.read_en[b].eq(step.valid & (step.source == Source.CAMERA) & reads),
+                    lines.read_address[b].eq(own),
+                ]
         m.d.comb += [
             windows.step.eq(step),
             windows.first_group.eq(first_group),
@@ -478,10 +486,16 @@ class RowEngine(wiring.Component):
             windows.map_words.eq(maps.words),
         ]
 
-        # weights
+        # weights: in head mode a word holds the steps of several parts
         m.submodules.weights = self.weights
         word, load = self.weights.word, self.loader.weights
+        before = steps[timing.WEIGHT_ADDRESS - 1]
+        weight_read = Signal()
+        m.d.sync += weight_read.eq(
+            before.valid & (before.weights == Weights.MEMORY) & (before.part == 0)
+        )
         m.d.comb += [
+            self.weights.read_en.eq(weight_read),
             self.weights.write_en.eq(load.en),
             self.weights.write_address.eq(load.addr),
             self.weights.write_data.eq(load.data),
@@ -583,6 +597,10 @@ class RowEngine(wiring.Component):
             copy.write_en.eq(Mux(store.state_en, store.write_en, 0)),
             copy.address.eq(store.write_address - base),
             copy.data.eq(store.write_data),
+            copy.read_en.eq(
+                steps[timing.ADDRESS_ONE_TAP - 1].valid
+                & (steps[timing.ADDRESS_ONE_TAP - 1].weights == Weights.STATE)
+            ),
             copy.bank.eq(steps[timing.ADDRESS_ONE_TAP - 1].bank),
             copy.row.eq(steps[timing.ADDRESS_ONE_TAP - 1].inner_row),
         ]

@@ -83,6 +83,8 @@ class StateSram(wiring.Component):
             )
             write, read = memory.write_port(), memory.read_port()
             address = Signal(range(self.depth), name=f"address{b}", reset_less=True)
+            enable = Signal(name=f"enable{b}")
+            m.d.sync += enable.eq(self.read_en[b] | granted[b] | host[b])
             m.d.sync += address.eq(
                 Mux(
                     self.read_en[b],
@@ -94,6 +96,7 @@ class StateSram(wiring.Component):
             m.d.sync += output.eq(read.data)
             m.d.comb += [
                 read.addr.eq(address),
+                read.en.eq(enable),
                 self.words[b].eq(output),
                 write.en.eq(self.write_en[b]),
                 write.addr.eq(self.write_address),

@@ -29,8 +29,8 @@ class WeightSram(wiring.Component):
     Ports
     -----
     write_en, write_address, write_data : in
-    address : in, registered outside
-    word : out, `timing.WEIGHT_MEMORY` cycles after `address`
+    read_en, address : in, registered outside; all pieces are read together
+    word : out, `timing.WEIGHT_MEMORY` cycles after `address`, stays until the next word is read
     """
 
     latency = timing.WEIGHT_MEMORY
@@ -43,6 +43,7 @@ class WeightSram(wiring.Component):
                 "write_en": In(1),
                 "write_address": In(range(depth)),
                 "write_data": In(bits),
+                "read_en": In(1, init=1),
                 "address": In(range(depth)),
                 "word": Out(bits),
             }
@@ -72,6 +73,7 @@ class WeightSram(wiring.Component):
                 write.addr.eq(self.write_address),
                 write.data.eq(self.write_data),
                 read.addr.eq(self.address),
+                read.en.eq(self.read_en),
             ]
             # Stage 1: memory; Stage 2: its register; Stage 3: the piece's word
             register = Signal(self.bits, name=f"output{i}", reset_less=True)

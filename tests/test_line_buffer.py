@@ -223,6 +223,9 @@ def traffic(
     before = (0, 0, 0, 0, (0, 0, 0))
     if wrong == "rows":
         frames.delay += 1
+    asking = random.Random(seed)
+    silent: dict[int, list[bool]] = {}  # banks that were not read
+    last: list[int] = []
     together = Counter()  # what came in one cycle
 
     def word_of(row, colour, word):
@@ -282,13 +285,27 @@ def traffic(
             address = [at] * lanes
             row = picture[row]
             reads[cycle + READ] = [word_of(row, colour, group * lanes + b) for b in range(lanes)]
-            if wrong == "pixel" and cycle > cycles // 2:
+        # a bank that is not read keeps its word
+        enabled = [asking.random() < 0.9 for _ in range(lanes)]
+        silent[cycle + READ] = [not on for on in enabled]
+        if cycle + READ in reads:
+            reads[cycle + READ] = [
+                word if on else None for word, on in zip(reads[cycle + READ], enabled, strict=True)
+            ]
+            if wrong == "pixel" and cycle > cycles // 2 and enabled[0]:
                 reads[cycle + READ][0] ^= 1
 
         pixel = next(stream)
         inputs = dict(zip(("pixel_valid", "sof", "eol", "frame_end"), pixel[:4], strict=True))
         inputs |= dict(zip(("red", "green", "blue"), pixel[4], strict=True))
-        out = yield inputs | engine | {"read_address": pack(address, address_bits)}
+        out = (
+            yield inputs
+            | engine
+            | {
+                "read_address": pack(address, address_bits),
+                "read_en": pack(enabled, 1),
+            }
+        )
 
         where = f"cycle {cycle}"
         assert out["fault"] == (status is not None), f"{where}: fault, not {status}"
@@ -308,9 +325,11 @@ def traffic(
         if wrong == "count" and cycle > cycles // 2:
             right[Status.OK] += 1
         assert counts == right, f"{where}: counts {counts}, not {right}"
-        wanted = reads.pop(cycle, None)
+        wanted, got = reads.pop(cycle, None), unpack(out["words"], 8 * pixels, lanes)
+        for bank, keeps in enumerate(silent.pop(cycle, ())):
+            assert not keeps or got[bank] == last[bank], f"{where}: bank {bank} was not read"
+        last = got
         if wanted is not None:
-            got = unpack(out["words"], 8 * pixels, lanes)
             for bank, word in enumerate(wanted):
                 assert word in (None, got[bank]), (
                     f"{where}, bank {bank}: {got[bank]:x}, not {word:x}"
