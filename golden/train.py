@@ -125,6 +125,13 @@ def join_processes() -> None:
         dist.init_process_group("gloo")
 
 
+def leave_processes() -> None:
+    """Leave together: a process that goes while another still talks to it may be aborted."""
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def gathered(value: Any) -> list[Any]:
     """`value` of every process, in order."""
     _, count = processes()
@@ -612,8 +619,7 @@ def main(
                 _follow(rounds, quantised_epochs, *(folder / name for name in names), title)
             if rank == 0:
                 typer.echo(f"{folder / 'weights.safetensors'}: {config.name}, integers")
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    leave_processes()
 
 
 def _is_quantised(path: Path) -> bool:

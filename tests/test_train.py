@@ -149,7 +149,7 @@ def test_two_processes_keep_one_network(tmp_path):
         f"""import sys; sys.path.insert(0, {str(root)!r})
 import torch, torch.distributed as dist
 from pathlib import Path
-from golden.train import fit, join_processes, initial_model
+from golden.train import fit, initial_model, join_processes, leave_processes
 from tests.test_train import CONFIG, OPTIONS, made
 torch.set_num_threads(1)
 join_processes()
@@ -160,7 +160,7 @@ flat = torch.cat([p.detach().flatten() for p in model.parameters()])
 found = [torch.empty_like(flat) for _ in range(2)]
 dist.all_gather(found, flat)
 assert dist.get_world_size() == 2 and torch.equal(*found)
-dist.destroy_process_group()
+leave_processes()
 """
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
