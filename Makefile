@@ -10,7 +10,7 @@ network = $(if $(CHECKPOINT),$(call option,CHECKPOINT,checkpoint) $(call option,
 weights = '$(or $(WEIGHTS),golden/default_weights/$(preset).safetensors)'
 
 .DEFAULT_GOAL := help
-.PHONY: help sim bench verilog fuzz bitstream program train labels import evaluate fidelity card early-termination visualise ablation accounting flash-image host test lint clean
+.PHONY: help sim bench verilog fuzz bitstream bitstreams program train labels import evaluate fidelity card early-termination visualise ablation accounting flash-image host test lint clean
 
 help:  ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ accounting: .venv/.stamp  ## weights, peak memory and operations of every preset
 
 bitstream: .venv/.stamp  ## bitstream of a board under build/bitstream: BOARD=ulx3s [PRESET=] [SHAPE=] [WEIGHTS=file] [SEED=1]
 	@$(PYTHON) -m boards.build --board '$(value BOARD)' $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights) $(call option,SEED,seed)
+
+bitstreams: .venv/.stamp  ## builds every board and refreshes docs/results.md (hours): [SEED=1]
+	@$(PYTHON) -m boards.results $(call option,SEED,seed)
 
 program: .venv/.stamp  ## puts the bitstream that make bitstream made on the board: BOARD= [PRESET=]
 	@$(PYTHON) -m boards.program --board '$(value BOARD)' $(call option,PRESET,preset)
