@@ -105,7 +105,7 @@ def run(command: list[str], folder: Path, log: str, console: Console, title: str
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     tail: list[str] = []
     with (
-        (folder / log).open("w") as kept,
+        (folder / log).open("w", buffering=1) as kept,
         console.status(title) as status,
         subprocess.Popen(
             command,

@@ -268,13 +268,8 @@ class RowEngine(wiring.Component):
         # the sequencer stops between frames, so that it does not hang on what the camera does
         m.d.comb += take.eq(lines.waiting & ~lines.fault & ~walking)
         m.d.comb += [
-            sequencer.more.eq(
-                Mux(
-                    sequencer.group_done,
-                    ~last_group & ~dropping,
-                    walking & ~dropping & ~abort,
-                )
-            ),
+            # (an abort resets the sequencer, whatever it is told)
+            sequencer.more.eq(Mux(sequencer.group_done, ~last_group, walking) & ~dropping),
             first_group.eq(group == 0),
             self.frame_start.eq(sequencer.group_first & first_group),
             self.busy.eq(walking | answering | lines.receiving | lines.waiting),

@@ -1,0 +1,51 @@
+# amaranth: UnusedElaboratable=no
+"""A real bitstream: synthesis, place and route and packing of a whole, small system."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from boards import build, fit
+from golden.config import ModelConfig
+from golden.random_weights import random_weights
+from hw.top import Rasca
+
+MODEL = ModelConfig(
+    name="tiny", image_height=15, image_width=64, heads=1, head_channels=(2, 3, 4, 4),
+    state_channels=4, spatial_attention="none",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(request):
+    """OrangeCrab's engine and host link with a tiny network; yowasp's tools cannot read /tmp."""
+    board = build.find_board("orangecrab")
+    rasca = Rasca(MODEL, fit.configure(board, MODEL, "4,1,1"), random_weights(MODEL, 1))
+    folder = Path("build/test_bitstream")
+    return folder, build.build(board, rasca, folder, 1, Console())
+
+
+def test_summary(made):
+    folder, summary = made
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert summary["timing_met"] and summary["fmax_mhz"] >= summary["clock_mhz"]
+    assert summary["dsp"] == 4 and 0 < summary["lut"] < summary["lut_available"]
+    assert summary["ff"] > 1000 and summary["bram"] > 0
+    assert all(summary["tool_versions"].values())
+
+
+def test_bitstream_is_of_the_device(made):
+    """The preamble, and the command that checks the IDCODE of an LFE5U-25F (0x41111043)."""
+    bits = (made[0] / "rasca.bit").read_bytes()
+    start = bits.index(b"\xff\xff\xbd\xb3")
+    assert b"\xe2\x00\x00\x00\x41\x11\x10\x43" in bits[start : start + 64]
+
+
+def test_same_netlist_same_bytes(made):
+    """Packing again gives the same bitstream."""
+    folder, _ = made
+    command = [*build.tool("ecppack"), "rasca.config", "again.bit", "--compress"]
+    build.run(command, folder, "again.log", Console(), "bitstream")
+    assert (folder / "again.bit").read_bytes() == (folder / "rasca.bit").read_bytes()
