@@ -212,8 +212,14 @@ class SpatialAttention(wiring.Component):
     @property
     def memory_shapes(self) -> dict[str, tuple[int, int]]:
         """Words and bits of the memories beside the table."""
-        rows = (self.heads << self._row_bits, 8 * self.pixels)
-        return {"scores": rows, "weights": rows, "delayed": (self._timing.delay - 1, 16)}
+        return self.shapes(heads=self.heads, columns=self.columns, pixels=self.pixels)
+
+    @staticmethod
+    def shapes(*, heads: int, columns: int, pixels: int) -> dict[str, tuple[int, int]]:
+        """Words and bits of the memories beside the table, without building a unit."""
+        rows = (heads << max(1, (columns - 1).bit_length()), 8 * pixels)
+        delayed = (AttentionTiming(columns=columns).delay - 1, 16)
+        return {"scores": rows, "weights": rows, "delayed": delayed}
 
     @staticmethod
     def timing(*, columns: int) -> AttentionTiming:

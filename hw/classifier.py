@@ -341,17 +341,17 @@ class Classifier(wiring.Component):
     @property
     def weight_words(self) -> int:
         """Bytes of the weight memory."""
-        return self.hidden * (self.channels + 2)
+        return self.memory_shapes["weights"][0]
 
     @property
     def constant_count(self) -> int:
         """Words of the constants memory."""
-        return self.hidden + 2
+        return self.memory_shapes["constants"][0]
 
     @property
     def constant_bits(self) -> int:
         """Bits of a word of the constants memory."""
-        return max(32, self.bias_bits + SHIFT_BITS)
+        return self.memory_shapes["constants"][1]
 
     @property
     def pooled_bits(self) -> int:
@@ -361,7 +361,28 @@ class Classifier(wiring.Component):
     @property
     def values_shape(self) -> tuple[int, int]:
         """Words and bits of the memory of p, x and y."""
-        return self.channels + self.hidden, max(self.pooled_bits, Y_BITS)
+        return self.memory_shapes["values"]
+
+    @property
+    def memory_shapes(self) -> dict[str, tuple[int, int]]:
+        """Words and bits of the memories."""
+        return self.shapes(
+            channels=self.channels,
+            hidden=self.hidden,
+            columns=self.columns,
+            bias_bits=self.bias_bits,
+        )
+
+    @staticmethod
+    def shapes(
+        *, channels: int, hidden: int, columns: int, bias_bits: int
+    ) -> dict[str, tuple[int, int]]:
+        """Words and bits of a classifier's memories, without building one."""
+        return {
+            "values": (channels + hidden, max((256 * columns - 1).bit_length() + 1, Y_BITS)),
+            "weights": (hidden * (channels + 2), 8),
+            "constants": (hidden + 2, max(32, bias_bits + SHIFT_BITS)),
+        }
 
     @staticmethod
     def run_cycles(*, channels: int, hidden: int) -> int:

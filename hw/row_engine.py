@@ -16,6 +16,7 @@ from hw.drain import Drain
 from hw.head_lane import HeadLane
 from hw.line_buffer import LineBuffer, Status
 from hw.loader import Loader, image_bytes, image_digest
+from hw.memories import FAULT_QUEUE, STATUS_BITS, memories
 from hw.operands import Operands
 from hw.program import Memory as MemoryInfo
 from hw.program import Plan, Source, Weights
@@ -24,9 +25,6 @@ from hw.state_sram import StateSram
 from hw.store import Store
 from hw.weight_sram import WeightSram
 from hw.window import Windows
-
-FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
-STATUS_BITS = 3
 
 
 class StateCopy(wiring.Component):
@@ -689,45 +687,7 @@ class RowEngine(wiring.Component):
 
     def memories(self) -> list[MemoryInfo]:
         """Every addressable memory of the design."""
-        plan, engine, model = self.plan, self.plan.engine, self.plan.model
-        word, state = 8 * engine.pixels, plan.maps["H"].words
-        found = [
-            MemoryInfo("weights", "weights", plan.weight_words, 8 * engine.units),
-            MemoryInfo("classifier weights", "weights", self.classifier.weight_words, 8),
-            MemoryInfo("constants", "constants", plan.constant_words, model.acc_bits + 13),
-            MemoryInfo(
-                "classifier constants",
-                "constants",
-                self.classifier.constant_count,
-                self.classifier.constant_bits,
-            ),
-            MemoryInfo(
-                "line buffer", "line_buffer", plan.line_buffer_words, word, plan.geometry.head_lanes
-            ),
-            MemoryInfo("maps", "maps", plan.bank_words - state, word, engine.lanes),
-            MemoryInfo("state", "state", state, word, engine.lanes),
-        ]
-        for name in plan.fields:
-            found.append(
-                MemoryInfo(
-                    f"{name} program",
-                    "program",
-                    len(plan.operations),
-                    sum(plan.field_widths(name).values()),
-                )
-            )
-        found += [
-            MemoryInfo("classifier values", "buffers", *self.classifier.values_shape),
-            MemoryInfo("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
-        ]
-        if self.attention is not None:
-            found.append(MemoryInfo("exp table", "tables", 256, 8))
-            found += [
-                MemoryInfo(f"attention {name}", "buffers", *shape)
-                for name, shape in self.attention.memory_shapes.items()
-            ]
-            found.append(MemoryInfo("state copy", "state", state, word, engine.lanes))
-        return found
+        return memories(self.plan)
 
     def multipliers_beside_array(self) -> list[dict]:
         """Multipliers that are not in the array: purpose, how many, operand bits."""

@@ -1,0 +1,54 @@
+"""Every addressable memory of the design, from the row program alone."""
+
+from golden.config import ModelConfig
+from hw.attention import SpatialAttention
+from hw.classifier import Classifier
+from hw.image import CLASSIFIER_BIAS_BITS
+from hw.program import Memory, Plan
+
+FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
+STATUS_BITS = 3
+
+
+def classifier_shapes(model: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Words and bits of the classifier's memories."""
+    return Classifier.shapes(
+        channels=model.state_channels,
+        hidden=model.classifier_hidden,
+        columns=model.n,
+        bias_bits=CLASSIFIER_BIAS_BITS,
+    )
+
+
+def memories(plan: Plan) -> list[Memory]:
+    """Every addressable memory of the design.
+
+    The words of the state are a part of the same banks as the maps.
+    """
+    engine, model = plan.engine, plan.model
+    word, state = 8 * engine.pixels, plan.maps["H"].words
+    classifier = classifier_shapes(model)
+    found = [
+        Memory("weights", "weights", plan.weight_words, 8 * engine.units),
+        Memory("classifier weights", "weights", *classifier["weights"]),
+        Memory("constants", "constants", plan.constant_words, model.acc_bits + 13),
+        Memory("classifier constants", "constants", *classifier["constants"]),
+        Memory(
+            "line buffer", "line_buffer", plan.line_buffer_words, word, plan.geometry.head_lanes
+        ),
+        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes),
+        Memory("state", "state", state, word, engine.lanes),
+    ]
+    for name in plan.fields:
+        bits = sum(plan.field_widths(name).values())
+        found.append(Memory(f"{name} program", "program", len(plan.operations), bits))
+    found += [
+        Memory("classifier values", "buffers", *classifier["values"]),
+        Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
+    ]
+    if model.spatial_attention != "none":
+        shapes = SpatialAttention.shapes(heads=model.heads, columns=model.n, pixels=engine.pixels)
+        found.append(Memory("exp table", "tables", 256, 8))
+        found += [Memory(f"attention {name}", "buffers", *shape) for name, shape in shapes.items()]
+        found.append(Memory("state copy", "state", state, word, engine.lanes))
+    return found
