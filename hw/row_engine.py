@@ -252,10 +252,10 @@ class RowEngine(wiring.Component):
         ended_group, ended_used, ended_last = Signal.like(group), Signal.like(used), Signal()
         tail = Signal()  # its last walks are still being drained
         answering = Signal()  # ... or its classifier runs
-        last_group = Signal()
+        last_group = Signal()  # long known when the group ends
         take, drop = Signal(), Signal()
         loaded = self.loader.loaded & ~self.loader.load_valid
-        m.d.comb += last_group.eq(group == row_groups - 1)
+        m.d.sync += last_group.eq(group == row_groups - 1)
 
         # a frame that went wrong is dropped once the one before it is through
         dropping = Signal()
@@ -266,8 +266,9 @@ class RowEngine(wiring.Component):
         # the sequencer stops between frames, so that it does not hang on what the camera does
         m.d.comb += take.eq(lines.waiting & ~lines.fault & ~walking)
         m.d.comb += [
-            # (an abort resets the sequencer, whatever it is told)
-            sequencer.more.eq(Mux(sequencer.group_done, ~last_group, walking) & ~dropping),
+            # an abort resets the sequencer, whatever it is told
+            sequencer.more.eq(walking & ~dropping),
+            sequencer.again.eq(~last_group & ~dropping),
             first_group.eq(group == 0),
             self.frame_start.eq(sequencer.group_first & first_group),
             self.busy.eq(walking | answering | lines.receiving | lines.waiting),

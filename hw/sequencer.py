@@ -53,6 +53,7 @@ _FACTS = data.StructLayout(
         "need": 3,
         **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
         **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
+        **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
     }
 )
 
@@ -71,6 +72,12 @@ def _facts(word) -> dict:
         "one_chunk": word.chunks == 0,
         "one_group": word.groups == 0,
         "one_word": word.in_groups == 0,
+        # segments, walks and operations of a single step
+        "one_step0": word.one_tap & (word.rows == 0) & (word.last0 == 0),
+        "one_step1": word.one_tap & (word.rows == 0) & (word.last1 == 0),
+        "one_step": word.one_tap & (word.rows == 0) & (word.last0 == 0) & ~word.two,
+        "only_step": word.one_tap
+        & (Cat(word.rows, word.last0, word.two, word.chunks, word.groups) == 0),
     }
 
 
@@ -86,7 +93,8 @@ class WalkSequencer(wiring.Component):
     -----
     step : out step_layout(plan)
     op : out, index of the operation that the step belongs to
-    more : in, there is a row group to go on with (looked at when idle and at a group's last step)
+    more : in, there is a row group to begin with (looked at when idle)
+    again : in, another one follows (looked at at a group's last step)
     rows : in 3 bits, rows 3, 4, 5 of the present group are in the line buffer
     group_done : out, this is the last step of a row group
     group_first : out, this is the first step of a row group
@@ -100,6 +108,7 @@ class WalkSequencer(wiring.Component):
                 "step": Out(step_layout(plan)),
                 "op": Out(range(len(plan.operations))),
                 "more": In(1),
+                "again": In(1),
                 "rows": In(3),
                 "group_done": Out(1),
                 "group_first": Out(1),
@@ -138,14 +147,12 @@ class WalkSequencer(wiring.Component):
             Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "chunk", "group")
         )
         group_weight = Signal.like(step.weight)
+        # ... and what these come to: the step is the last one of its segment, walk, operation
         segment_end, walk_end, op_end, wrap = (
             Signal(name=n) for n in ("segment_end", "walk_end", "op_end", "wrap")
         )
         last_op = Signal()
         m.d.comb += [
-            segment_end.eq(tap_end & row_end & channel_end),
-            walk_end.eq(segment_end & (second | ~now.two)),
-            op_end.eq(run & walk_end & chunk_end & group_end),
             wrap.eq(step.bank[-1] | (now.source != Source.SHARED)),
             step.last.eq(walk_end),
             step.source.eq(now.source),
@@ -156,11 +163,11 @@ class WalkSequencer(wiring.Component):
             step.state.eq(Mux(second, 0, now.state0)),
             step.group.eq(group),
             step.head.eq(now.head),
-            self.group_done.eq(op_end & last_op),
+            self.group_done.eq(run & op_end & last_op),
             self.group_first.eq(
                 run & step.first & step.first_chunk & (group == 0) & (self.op == 0)
             ),
-            self.release.eq(op_end & now_is.releases),
+            self.release.eq(run & op_end & now_is.releases),
             self.released.eq(now.release),
         ]
 
@@ -193,6 +200,8 @@ class WalkSequencer(wiring.Component):
                 second.eq(0),
                 left.eq(word.last0),
                 channel_end.eq(word_is.one_channel0),
+                segment_end.eq(word_is.one_step0),
+                walk_end.eq(word_is.one_step),
                 step.inner.eq(0),
                 step.inner_row.eq(0),
                 step.bank.eq(C(1, lanes) << word.bank0),
@@ -204,8 +213,27 @@ class WalkSequencer(wiring.Component):
         m.d.comb += part_end.eq(
             (step.part == head_lanes - 1) | (now.source >= Source.SHARED) if head_lanes > 1 else 1
         )
+        next_tap_end, next_row_end, next_channel_end, next_segment_end = (
+            Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
+        )
+        m.d.comb += [
+            next_tap_end.eq(Mux(tap_end, now.one_tap, step.phase == 1)),
+            next_row_end.eq(
+                Mux(tap_end, Mux(row_end, now_is.one_row, row + 1 == now.rows), row_end)
+            ),
+            next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
+            next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
+        ]
         with m.If(run):
-            m.d.sync += step.first.eq(0)
+            m.d.sync += [
+                step.first.eq(0),
+                tap_end.eq(next_tap_end),
+                row_end.eq(next_row_end),
+                channel_end.eq(next_channel_end),
+                segment_end.eq(next_segment_end),
+                walk_end.eq(next_segment_end & (second | ~now.two)),
+                op_end.eq(next_segment_end & (second | ~now.two) & chunk_end & group_end),
+            ]
             # weights: a word holds head_lanes steps in head mode; a channel group's begin a new one
             if head_lanes > 1:
                 m.d.sync += step.part.eq(Mux(part_end, 0, step.part + 1))
@@ -214,9 +242,7 @@ class WalkSequencer(wiring.Component):
             with m.If(tap_end):
                 m.d.sync += [
                     step.phase.eq(0),
-                    tap_end.eq(now.one_tap),
                     row.eq(Mux(row_end, 0, row + 1)),
-                    row_end.eq(Mux(row_end, now_is.one_row, row + 1 == now.rows)),
                     step.address.eq(
                         step.address + Mux(row_end, Mux(wrap, now.channel_step, 0), now.row_step)
                     ),
@@ -224,18 +250,20 @@ class WalkSequencer(wiring.Component):
                 with m.If(row_end):
                     m.d.sync += [
                         left.eq(left - 1),
-                        channel_end.eq(left == 1),
                         step.inner.eq(step.inner + 1),
                         step.inner_row.eq(step.inner_row + wrap),
                         step.bank.eq(step.bank.rotate_left(1)),
                     ]
             with m.Else():
-                m.d.sync += [step.phase.eq(step.phase + 1), tap_end.eq(step.phase == 1)]
+                m.d.sync += step.phase.eq(step.phase + 1)
             with m.If(segment_end & now.two & ~second):
                 m.d.sync += [
                     second.eq(1),
                     left.eq(now.last1),
                     channel_end.eq(now_is.one_channel1),
+                    segment_end.eq(now_is.one_step1),
+                    walk_end.eq(now_is.one_step1),
+                    op_end.eq(now_is.one_step1 & chunk_end & group_end),
                     step.address.eq(now.base1 + chunk),
                     step.bank.eq(C(1, lanes) << now.bank1),
                 ]
@@ -260,11 +288,13 @@ class WalkSequencer(wiring.Component):
                 step.last_chunk.eq(next_last),
                 chunk_end.eq(next_chunk_end),
                 group_end.eq(next_group_end),
+                op_end.eq(now_is.one_step & next_chunk_end & next_group_end),
             ]
 
         # the next operation
         m.d.comb += begin_op.eq(
-            (op_end & (~last_op | self.more)) | (~busy & self.more & (warm == WordFetch.CYCLES))
+            (run & op_end & (~last_op | self.again))
+            | (~busy & self.more & (warm == WordFetch.CYCLES))
         )
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
@@ -284,6 +314,7 @@ class WalkSequencer(wiring.Component):
                 step.last_chunk.eq(following_is.one_word),
                 chunk_end.eq(following_is.one_chunk),
                 group_end.eq(following_is.one_group),
+                op_end.eq(following_is.only_step),
                 step.weight.eq(following.weight),
                 group_weight.eq(following.weight),
                 changing.eq(1),

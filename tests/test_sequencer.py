@@ -105,16 +105,16 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
 
     # idle: nothing happens without `more`; the first word takes its time after reset
     for _ in range(8):
-        out = yield {"rows": source.getrandbits(3)}
+        out = yield {"rows": source.getrandbits(3), "again": source.getrandbits(1)}
         check(None, 0, False, False, 0)
     running = False
     for turn in range(groups):
         if not running:
             for _ in range(source.randrange(4)):
-                out = yield {"rows": source.getrandbits(3)}
+                out = yield {"rows": source.getrandbits(3), "again": source.getrandbits(1)}
                 check(None, 0, False, False, 0)
                 waited["more"] += 1
-            out = yield {"more": 1, "rows": flags}
+            out = yield {"more": 1, "again": source.getrandbits(1), "rows": flags}
             check(None, 0, False, False, 0)
             cycle += 1
         for index, op in enumerate(plan.operations):
@@ -131,7 +131,8 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
                     flags |= need
                 if need and due >= before:
                     waited["rows"] += 1
-                out = yield {"rows": flags, "more": source.getrandbits(1)}
+                unseen = {"more": source.getrandbits(1), "again": source.getrandbits(1)}
+                out = yield {"rows": flags, **unseen}
                 check(None, index, False, False, 0)
                 seen = bool(flags & need)
                 due += 1
@@ -144,21 +145,21 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
             for number, fields in enumerate(steps):
                 last = number == len(steps) - 1
                 end = last and index == len(plan.operations) - 1
-                more = source.getrandbits(1)
+                again = source.getrandbits(1)
                 if last and index < len(plan.operations) - 1:
                     following = plan.operations[index + 1]
                     if following.need_rows > 3 and source.getrandbits(1):
                         flags |= 1 << following.need_rows - 3
                 if end:
                     flags = source.choice([0, 7])
-                out = yield {"rows": flags, "more": more}
+                out = yield {"rows": flags, "more": source.getrandbits(1), "again": again}
                 release = op.release_rows if last else 0
                 if wrong == "release" and turn == 1:
                     release += release > 0
                 check(fields, index, end, index == 0 and number == 0, release)
                 cycle += 1
-            running = more
-        running = more
+            running = again
+        running = again
     assert all(waited.values()), f"{case}: not waited for {waited}"
 
 
@@ -170,14 +171,14 @@ def aborted(case, seed: int):
     for _ in range(6):
         out = yield {"reset": 1}
         for _ in range(plan.operations[0].wait + plan.operations[0].idle + 10):
-            out = yield {"more": 1, "rows": 7}
+            out = yield {"more": 1, "again": 1, "rows": 7}
             step = unpack_struct(layout, out["step"])
             if step["valid"]:
                 break
         assert out["group_first"] and {n: step[n] for n in first} == {
             n: int(v) for n, v in first.items()}
         for _ in range(source.randrange(plan.cycles_per_row_group)):
-            yield {"more": 1, "rows": 7}
+            yield {"more": 1, "again": 1, "rows": 7}
 
 
 def paced(case):
@@ -189,7 +190,8 @@ def paced(case):
         yield {}
     ended = False
     while not ended:
-        out = yield {"more": len(begins) < groups, "rows": 7}
+        more = len(begins) < groups
+        out = yield {"more": more, "again": more, "rows": 7}
         if free is None:
             free = cycle + 1
         if out["group_first"]:
