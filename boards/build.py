@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,10 +100,21 @@ def tool_version(name: str) -> str:
     return f"{_PIP[name]} {version(_PIP[name])}"
 
 
-def run(command: list[str], folder: Path, log: str, console: Console, title: str) -> None:
-    """Runs a tool in `folder`, shows its headings, keeps all it says in `log`."""
+def run(
+    command: list[str],
+    folder: Path,
+    log: str,
+    console: Console,
+    title: str,
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Runs a tool in `folder`, shows its headings, keeps all it says in `log`.
+
+    more: variables beside this process's environment.
+    """
     begun = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    environment |= more or {}
     tail: list[str] = []
     with (
         (folder / log).open("w", buffering=1) as kept,

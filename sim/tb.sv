@@ -3,7 +3,8 @@
 // sim/bench.py steers it through the signals marked "bench". Cycle numbers count from the rise
 // of `play`, in the schedule, in the events and in the log alike.
 
-// SPATIAL is defined where there is a spatial attention.
+// SPATIAL is defined where there is a spatial attention; PORTS_ONLY where the engine is a netlist,
+// which has no names but those of its ports: then nothing is logged.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word
     parameter int LANES = 2,        // L: banks
@@ -156,6 +157,7 @@ module tb #(
     //   a CYCLE HEAD ROW DATA                  row of attention weights, as the array reads it (hex)
     //   r CYCLE                                logits of a row group are ready
     //   s OPERATION STEPS                      MAC steps of an operation since the f before (decimal)
+`ifndef PORTS_ONLY
     string log_path;
     int log_file;
     int unsigned steps[OPERATIONS];
@@ -205,4 +207,5 @@ module tb #(
     end
 `endif
     final $fclose(log_file);
+`endif
 endmodule
