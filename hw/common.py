@@ -1,6 +1,6 @@
 """Small shared pieces: delay lines and program ROMs."""
 
-from amaranth.hdl import Module, Shape, Signal
+from amaranth.hdl import ClockSignal, Instance, Module, Shape, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
@@ -20,6 +20,34 @@ def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):
         m.d.sync += later.eq(value)
         value = later
     return value
+
+
+def fan_out(m: Module, value, count: int, cells: str, name: str) -> list[Signal]:
+    """Copies of a bit, a cycle later, each with a flip-flop of its own.
+
+    On ECP5 the flip-flops are instantiated: synthesis would make one of all copies. They are not
+    reset, neither here nor there.
+    """
+    copies = [Signal(name=f"{name}_copy{i}", reset_less=True) for i in range(count)]
+    for i, copy in enumerate(copies):
+        if cells != "ecp5":
+            m.d.sync += copy.eq(value)
+            continue
+        m.submodules[f"{name}_copy{i}"] = Instance(
+            "TRELLIS_FF",
+            p_GSR="DISABLED",
+            p_CEMUX="1",
+            p_CLKMUX="CLK",
+            p_LSRMUX="LSR",
+            p_REGSET="RESET",
+            p_SRMODE="LSR_OVER_CE",
+            i_CLK=ClockSignal(),
+            i_CE=1,
+            i_LSR=0,
+            i_DI=value,
+            o_Q=copy,
+        )
+    return copies
 
 
 # Of memories whose readers never look at a word in the cycle in which it is written: without it,

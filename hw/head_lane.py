@@ -1,11 +1,18 @@
 """A lane: P pixels times C channels, output stationary."""
 
+from math import ceil
+
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
+from hw.common import fan_out
 from hw.multiplier import Multipliers
+
+# Pixels that share one copy of the registers that command all sums: fewer than that crosses the
+# device in a cycle of 10 ns.
+SHARING = {"ecp5": 5}
 
 
 class HeadLane(wiring.Component):
@@ -34,15 +41,16 @@ class HeadLane(wiring.Component):
     -----
     operand : in, P bytes, signed
     weights : in, C bytes, signed, valid with `operand`
-    valid, first : in, with the product of `operand` (its multiplier's latency later): it counts; it
-        begins a sum
-    transfer : in, the sums are complete (`timing.MULTIPLY` after the last operand)
+    valid, first : in, `lead` before the product of `operand` (which is its multiplier's latency
+        after it): it counts; it begins a sum
+    transfer : in, `lead` before the sums are complete (`timing.MULTIPLY` after the last operand)
     extra : in, C sums: position P of the drain, the pixel that pairs with position P - 1
-    head : out, C sums, the first one in the cycle after `transfer`, then one a cycle
+    head : out, C sums, the first one in the cycle after they move, then one a cycle
     lowest : out, C sums of pixel 0 (the neighbour's `extra`)
     """
 
     latency = timing.MULTIPLY
+    lead = 1
 
     def __init__(
         self,
@@ -55,7 +63,7 @@ class HeadLane(wiring.Component):
         dsps: int | None = None,
     ):
         self.pixels, self.channels, self.acc_bits = pixels, channels, acc_bits
-        self.shares_pair = shares_pair
+        self.shares_pair, self.cells = shares_pair, cells
         self.multipliers = Multipliers(count=pixels * channels, kind=cells, dsps=dsps)
         assert self.latency == self.multipliers.latency + 1
         sums = data.ArrayLayout(signed(acc_bits), channels)
@@ -75,9 +83,17 @@ class HeadLane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.multipliers = multipliers = self.multipliers
+        together = SHARING.get(self.cells, self.pixels)
+        count = self.channels * ceil(self.pixels / together)
+        valids, firsts, transfers = (
+            fan_out(m, getattr(self, name), count, self.cells, name)
+            for name in ("valid", "first", "transfer")
+        )
         for c in range(self.channels):
             previous = self.extra[c] if self.shares_pair else None
             for p in reversed(range(self.pixels)):
+                part = c * ceil(self.pixels / together) + p // together
+                valid, first, transfer = valids[part], firsts[part], transfers[part]
                 # Stages 1, 2: product; Stage 3: sum
                 i = c * self.pixels + p
                 m.d.comb += [
@@ -87,14 +103,14 @@ class HeadLane(wiring.Component):
                 product = multipliers.product[i]
                 total = Signal(signed(self.acc_bits), name=f"sum{c}_{p}", reset_less=True)
                 drain = Signal(signed(self.acc_bits), name=f"drain{c}_{p}", reset_less=True)
-                with m.If(self.valid):
-                    m.d.sync += total.eq(Mux(self.first, 0, total) + product)
+                with m.If(valid):
+                    m.d.sync += total.eq(Mux(first, 0, total) + product)
                 if p == self.pixels - 1 and self.shares_pair:
                     beyond = Signal(signed(self.acc_bits), name=f"drain{c}_extra", reset_less=True)
-                    with m.If(self.transfer):
+                    with m.If(transfer):
                         m.d.sync += beyond.eq(previous)
                     previous = beyond
-                with m.If(self.transfer):
+                with m.If(transfer):
                     m.d.sync += drain.eq(total)
                 if previous is not None:
                     with m.Else():

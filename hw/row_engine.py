@@ -520,14 +520,15 @@ class RowEngine(wiring.Component):
 
         # multipliers, sums, drains
         transfer = Signal()
-        m.d.comb += transfer.eq(steps[timing.TRANSFER].valid & steps[timing.TRANSFER].last)
-        adding = steps[timing.TRANSFER - 1]
+        ending = steps[timing.TRANSFER - 1].valid & steps[timing.TRANSFER - 1].last
+        m.d.sync += transfer.eq(ending & ~abort)
+        adding = steps[timing.TRANSFER - 1 - HeadLane.lead]
         for lane, block in enumerate(self.lanes):
             m.d.comb += [
                 block.operand.eq(windows.operands[lane]),
                 block.valid.eq(adding.valid),
                 block.first.eq(adding.first),
-                block.transfer.eq(transfer),
+                block.transfer.eq(ending),
             ]
             if block.shares_pair:
                 m.d.comb += block.extra.eq(self.lanes[lane + 1].lowest)

@@ -101,6 +101,7 @@ def sums(name: str, seed: int, wrong: str = ""):
     # a cycle inside a walk that is no step of it, and not the neighbour's
     stray = next(c for w in found[5:] for c in range(w.cycles[0], w.cycles[-1]) if c not in steps)
     last = max(due)
+    lead = HeadLane.lead
     checked = 0
     for cycle in range(last + 1):
         inputs = {"operand": source.getrandbits(8 * pixels),
@@ -110,13 +111,14 @@ def sums(name: str, seed: int, wrong: str = ""):
             walk, i = steps[cycle]
             inputs |= {"operand": pack(walk.operands[i].tolist(), 8),
                        "weights": pack(walk.weights[i].tolist(), 8)}
-        later = cycle - Multipliers.latency
+        later = cycle - Multipliers.latency + lead
         if later in steps:
             inputs |= {"valid": 1, "first": steps[later][1] == 0}
         elif wrong == "valid" and later == stray:
             inputs["valid"], inputs["first"] = 1, 0
+        inputs["transfer"] = cycle + lead in transfers
         if cycle in transfers:
-            inputs |= {"transfer": 1, "extra": pack(transfers[cycle].extra, acc_bits)}
+            inputs["extra"] = pack(transfers[cycle].extra, acc_bits)
         out = yield inputs
         if cycle in transfers:
             lowest = unpack(out["lowest"], acc_bits, channels, signed=True)
