@@ -130,7 +130,7 @@ class Operation:
     constant_step: int = 0
     constants: int = 0
 
-    @property
+    @cached_property
     def k(self) -> int:
         """Multiply-accumulate steps of a walk."""
         return sum(s.channels for s in self.segments) * self.kernel_rows * self.taps
@@ -499,6 +499,9 @@ class _Schedule:
         self.classifier_cycles, self.attention_unit = classifier_cycles, attention_unit
         self.head_wait = timing.GROUP_TURN
         self.made = {}  # see `kept`
+        self.spacings = {}
+        self.placed = []  # timing of the operations when `place` was last through
+        self.checked = {}  # operation -> what `operands_in_time` found good
 
     # -- rules that hold for any two neighbouring transfers
     def drain_length(self, op) -> int:
@@ -515,6 +518,11 @@ class _Schedule:
 
     def spacing(self, op) -> int:
         """Fewest cycles between transfers of this operation, whatever K is."""
+        if op.name not in self.spacings:
+            self.spacings[op.name] = self._spacing(op)
+        return self.spacings[op.name]
+
+    def _spacing(self, op) -> int:
         e = self.g.engine
         cycles = self.drain_length(op) + self.slots(op) - e.channels
         cycles = max(cycles, self.slots(op) + 1, timing.FOLLOW + self.constant_words(op))
@@ -572,7 +580,11 @@ class _Schedule:
     def write_times(self, op):
         """(channel, word) -> cycle of the write port, for the map that an operation writes."""
         offsets = self.kept("write", op, self._write_offsets)
-        return np.where(offsets < NEVER, op.start + offsets, 0)
+        start, times = self.made.get(("written", op.name), (None, None))
+        if start != (op.start, op.idle, op.pause):
+            times = np.where(offsets < NEVER, op.start + offsets, 0)
+            self.made["written", op.name] = (op.start, op.idle, op.pause), times
+        return times
 
     def _write_offsets(self, op):
         """The same from the operation's first step; NEVER where nothing is written."""
@@ -606,9 +618,18 @@ class _Schedule:
             op.idle = max(0, self.spacing(op) - op.k)
         for _ in range(2000):
             total = self.place()
-            if all(self.operands_in_time(i, op) for i, op in enumerate(self.ops) if op.operands):
+            if all(self.good(i, op) for i, op in enumerate(self.ops) if op.operands):
                 return total
         raise ValueError("no schedule found in which operands come in time")
+
+    def good(self, index, op) -> bool:
+        """`operands_in_time`, asked again only when something up to the next operation moved."""
+        now = op.hold, [(o.start, o.idle, o.pause) for o in self.ops[: index + 2]]
+        if self.checked.get(index) != now:
+            if not self.operands_in_time(index, op):
+                return False
+            self.checked[index] = now
+        return True
 
     def slower(self, op, cycles=1):
         """Give the operand fetches of an operation more room in every walk."""
@@ -627,7 +648,16 @@ class _Schedule:
         """One pass over the operations with the present idle and pause fields."""
         ready = self.ready = {}
         now, softmax_free, previous = self.head_wait, 0, self.ops[-1]
-        for op in self.ops:
+        timings = [self.head_wait, *((op.idle, op.pause, op.extra) for op in self.ops)]
+        pairs = zip(timings, self.placed, strict=False)
+        moved = next((i for i, (a, b) in enumerate(pairs) if a != b), len(self.placed))
+        self.placed = timings
+        for index, op in enumerate(self.ops):
+            if index + 1 < moved:  # all as before up to here
+                now = op.last_step + 1
+                previous = op
+                softmax_free = self.note_writes(op, softmax_free)
+                continue
             # transfers may not follow each other faster than either operation's drain allows
             apart = max(self.spacing(previous), self.spacing(op) + timing.SWITCH)
             start = now + op.idle + max(0, apart - op.period)
@@ -646,33 +676,7 @@ class _Schedule:
                 op.wait += self.head_wait
             now = op.last_step + 1
             previous = op
-            times = self.write_times(op)
-            if op.target == Target.SCORES:
-                h, begin = op.heads[0], max(int(times.max()) + 1, softmax_free)
-                unit = self.attention_unit
-                op.softmax_start = begin
-                ready["A", h] = (
-                    np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
-                )
-                softmax_free = begin + unit.cycles
-                continue
-            # rows of the map that this operation writes
-            if op.target == Target.CONCAT:
-                firsts = [h * op.out_channels for h in op.heads]
-            elif op.function == Function.MIX:
-                firsts = [op.heads[0] * op.out_channels]
-            elif op.out.startswith("V"):
-                firsts = [op.first]
-            else:
-                firsts = [op.row * op.out_channels] if op.out.startswith("B2") else [0]
-            for row in firsts:
-                size = row + op.out_channels
-                if op.out not in ready or ready[op.out].shape[0] < size:
-                    grown = np.zeros((size, times.shape[1]), np.int64)
-                    if op.out in ready:
-                        grown[: ready[op.out].shape[0]] = ready[op.out]
-                    ready[op.out] = grown
-                ready[op.out][row:size] = times[op.first :]
+            softmax_free = self.note_writes(op, softmax_free)
         # the classifier's answer must come before the next group touches the state
         state = ready["H"]
         answer = int(state.max()) + self.g.engine.units + 8 + self.classifier_cycles
@@ -682,6 +686,34 @@ class _Schedule:
             return self.place()
         return now
 
+    def note_writes(self, op, softmax_free) -> int:
+        """Enters in `ready` what an operation writes; returns when the softmax is free again."""
+        ready, times = self.ready, self.write_times(op)
+        if op.target == Target.SCORES:
+            h, begin = op.heads[0], max(int(times.max()) + 1, softmax_free)
+            unit = self.attention_unit
+            op.softmax_start = begin
+            ready["A", h] = np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
+            return begin + unit.cycles
+        # rows of the map that this operation writes
+        if op.target == Target.CONCAT:
+            firsts = [h * op.out_channels for h in op.heads]
+        elif op.function == Function.MIX:
+            firsts = [op.heads[0] * op.out_channels]
+        elif op.out.startswith("V"):
+            firsts = [op.first]
+        else:
+            firsts = [op.row * op.out_channels] if op.out.startswith("B2") else [0]
+        for row in firsts:
+            size = row + op.out_channels
+            if op.out not in ready or ready[op.out].shape[0] < size:
+                grown = np.zeros((size, times.shape[1]), np.int64)
+                if op.out in ready:
+                    grown[: ready[op.out].shape[0]] = ready[op.out]
+                ready[op.out] = grown
+            ready[op.out][row:size] = times[op.first :]
+        return softmax_free
+
     def operands_in_time(self, index, op) -> bool:
         """Replays an operation's operand fetches cycle by cycle.
 
@@ -690,9 +722,7 @@ class _Schedule:
         every walk.
         """
         e = self.g.engine
-        busy = self.bank_reads(op)
-        if index + 1 < len(self.ops):
-            busy |= self.bank_reads(self.ops[index + 1])
+        busy = [self.bank_at(other) for other in self.ops[index : index + 2]]
         transfers = [self.ops[index - 1].last_step + timing.TRANSFER] + [
             op.start + w * op.period + op.k + op.pause - 1 + timing.TRANSFER
             for w in range(op.walks)
@@ -740,41 +770,54 @@ class _Schedule:
         return True
 
     def fetch(self, at, busy) -> int:
-        """Cycle after the last address of one operand's words (one per bank and channel index)."""
+        """Cycle after the last address of one operand's words (one per bank and channel index).
+
+        busy: functions as `bank_at` gives them.
+        """
         e = self.g.engine
         for _ in range(e.channels):
             pending = set(range(e.lanes))
             while pending:
-                pending = {bank for bank in pending if (at, bank) in busy}
+                pending &= {bank(at) for bank in busy}
                 at += 1
         return at
 
+    def bank_at(self, op):
+        """Function of the cycle: the bank whose address register an operation's array read takes
+        then, -1 for none."""
+        if op.source != Source.SHARED:
+            return lambda at: -1
+        chunks = self.kept("bank", op, self._banks)
+        first = op.start + (timing.ADDRESS_ONE_TAP if op.taps == 1 else timing.ADDRESS_THREE_TAP)
+        period, walks, count = op.period, op.walks, op.chunks
+
+        def bank(at):
+            walk, offset = divmod(at - first, period)
+            return chunks[walk % count][offset] if 0 <= walk < walks else -1
+
+        return bank
+
+    def _banks(self, op):
+        """The bank of each cycle of a walk, by chunk."""
+        found = []
+        for j in range(op.chunks):
+            banks = []
+            for number, segment in enumerate(op.segments):
+                for c in range(segment.channels):
+                    bank = (segment.first + c) % self.g.engine.lanes
+                    for phase in range(op.taps):
+                        read = op.taps == 1 or 0 <= j + phase - 1 < op.in_words
+                        banks.append(bank if read else -1)
+                if number == 0:
+                    banks += [-1] * op.pause
+            found.append(banks + [-1] * (op.period - len(banks)))
+        return found
+
     def bank_reads(self, op):
         """Set of (cycle of the address register, bank) that an operation's array reads occupy."""
-        if op.source != Source.SHARED:
-            return set()
-        at, banks = self.kept("bank", op, self._bank_reads)
-        return set(zip((op.start + at).tolist(), banks, strict=True))
-
-    def _bank_reads(self, op):
-        """Cycles from the operation's first step, and the bank of each."""
-        steps, banks, offset = [], [], 0
-        for segment in op.segments:
-            c = np.arange(segment.channels)
-            steps.append(offset + op.taps * c)
-            banks.append((segment.first + c) % self.g.engine.lanes)
-            offset += op.taps * segment.channels + op.pause
-        step, bank = np.concatenate(steps), np.concatenate(banks)
-        found = []
-        for w in range(op.walks):
-            at, j = w * op.period + step, w % op.chunks
-            if op.taps == 1:
-                found.append(at + timing.ADDRESS_ONE_TAP)
-                continue
-            for phase in range(3):
-                if 0 <= j + phase - 1 < op.in_words:
-                    found.append(at + phase + timing.ADDRESS_THREE_TAP)
-        return np.concatenate(found), np.tile(bank, len(found)).tolist()
+        bank = self.bank_at(op)
+        cycles = range(op.start, op.last_step + timing.ADDRESS_ONE_TAP + 1)
+        return {(at, bank(at)) for at in cycles if bank(at) >= 0}
 
 
 def bits_for(largest: int) -> int:
