@@ -97,7 +97,6 @@ class Cell:
         return self.state is not None
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Library:
     """A standard-cell library at one corner."""
