@@ -497,11 +497,14 @@ class _Schedule:
     def __init__(self, model, geometry, ops, maps, classifier_cycles, attention_unit):
         self.model, self.g, self.ops, self.maps = model, geometry, ops, maps
         self.classifier_cycles, self.attention_unit = classifier_cycles, attention_unit
-        self.head_wait = timing.GROUP_TURN
+        self.t = timing.of(geometry.engine)
+        self.head_wait = self.t.GROUP_TURN
         self.made = {}  # see `kept`
         self.spacings = {}
         self.placed = []  # timing of the operations when `place` was last through
         self.checked = {}  # operation -> what `operands_in_time` found good
+
+    rest = 0  # fewest idle cycles between walks
 
     # -- rules that hold for any two neighbouring transfers
     def drain_length(self, op) -> int:
@@ -525,10 +528,14 @@ class _Schedule:
     def _spacing(self, op) -> int:
         e = self.g.engine
         cycles = self.drain_length(op) + self.slots(op) - e.channels
-        cycles = max(cycles, self.slots(op) + 1, timing.FOLLOW + self.constant_words(op))
+        cycles = max(cycles, self.slots(op) + 1, self.t.FOLLOW + self.constant_words(op))
         if op.function == Function.BLEND:
             cycles = max(cycles, e.units + 1)
         return cycles
+
+    def apart(self, previous, op) -> int:
+        """Fewest cycles between the last transfer of an operation and the next one's first."""
+        return max(self.spacing(previous), self.spacing(op) + self.t.SWITCH)
 
     def constant_words(self, op) -> int:
         """Constants of a walk: one per channel unit, lanes of a head share theirs."""
@@ -553,12 +560,12 @@ class _Schedule:
         words = np.full(op.in_words, NEVER)  # without the offset of a row of the kernel
         for j in range(op.chunks):
             if op.taps == 1:
-                words[j] = j * op.period + timing.ADDRESS_ONE_TAP
+                words[j] = j * op.period + self.t.ADDRESS_ONE_TAP
                 continue
             for phase, read in self.phase_words(j, lanes):
                 for word in read:
                     if 0 <= word < op.in_words:
-                        at = j * op.period + phase + timing.ADDRESS_THREE_TAP
+                        at = j * op.period + phase + self.t.ADDRESS_THREE_TAP
                         words[word] = min(words[word], at)
         found, offset = [], 0
         for segment in op.segments:
@@ -594,7 +601,7 @@ class _Schedule:
         c = np.arange(op.first, op.first + op.out_channels)
         group, unit = np.divmod(c, e.channels if op.head_mode else e.units)
         late = unit if op.head_mode or op.target == Target.SCORES else unit // e.lanes
-        drained = timing.TRANSFER + timing.PACK + self.drain_length(op) - 1 + timing.WRITE
+        drained = self.t.TRANSFER + self.t.PACK + self.drain_length(op) - 1 + self.t.WRITE
         for j in range(op.chunks):
             last = (group * op.chunks + j) * op.period + op.period - op.idle - 1
             if not op.head_mode:
@@ -615,7 +622,7 @@ class _Schedule:
     def solve(self):
         """Fill in the times of every operation; returns the cycles of a row group."""
         for op in self.ops:
-            op.idle = max(0, self.spacing(op) - op.k)
+            op.idle = max(self.rest, self.spacing(op) - op.k)
         for _ in range(2000):
             total = self.place()
             if all(self.good(i, op) for i, op in enumerate(self.ops) if op.operands):
@@ -659,7 +666,7 @@ class _Schedule:
                 softmax_free = self.note_writes(op, softmax_free)
                 continue
             # transfers may not follow each other faster than either operation's drain allows
-            apart = max(self.spacing(previous), self.spacing(op) + timing.SWITCH)
+            apart = self.apart(previous, op)
             start = now + op.idle + max(0, apart - op.period)
             for segment, first in self.read_times(op):
                 if segment.map == "X" or segment.state:
@@ -669,7 +676,7 @@ class _Schedule:
                 need = (there[rows, : first.shape[1]] + 1 - first)[first < NEVER]
                 start = max(start, int(need.max(initial=0)))
             start = max(
-                start, now + timing.FETCH - op.walks * op.period + op.idle, now + op.idle + op.extra
+                start, now + self.t.FETCH - op.walks * op.period + op.idle, now + op.idle + op.extra
             )
             op.start, op.wait = start, start - now - op.idle
             if op is self.ops[0]:
@@ -723,12 +730,12 @@ class _Schedule:
         """
         e = self.g.engine
         busy = [self.bank_at(other) for other in self.ops[index : index + 2]]
-        transfers = [self.ops[index - 1].last_step + timing.TRANSFER] + [
-            op.start + w * op.period + op.k + op.pause - 1 + timing.TRANSFER
+        transfers = [self.ops[index - 1].last_step + self.t.TRANSFER] + [
+            op.start + w * op.period + op.k + op.pause - 1 + self.t.TRANSFER
             for w in range(op.walks)
         ]
-        lead = timing.OPERAND_LEAD
-        free = lead - timing.OPERAND_FOLLOW + 1  # all fetched when the sequencer goes on
+        lead = self.t.OPERAND_LEAD
+        free = lead - self.t.OPERAND_FOLLOW + 1  # all fetched when the sequencer goes on
         value = op.weights == Weights.VALUE
         length = self.drain_length(op) if len(op.operands) > 1 or value else 0
 
@@ -745,8 +752,8 @@ class _Schedule:
             if value:
                 missing = unready(op.operand_value, at, row, chunk)
                 at = self.fetch(at, busy)
-                first_use = op.start + w * op.period + timing.WEIGHT_CHOSEN
-                late = at + timing.OPERAND_READ - first_use
+                first_use = op.start + w * op.period + self.t.WEIGHT_CHOSEN
+                late = at + self.t.OPERAND_READ - first_use
                 at = max(at, begin + lead + length)
             else:
                 missing = 0
@@ -788,7 +795,7 @@ class _Schedule:
         if op.source != Source.SHARED:
             return lambda at: -1
         chunks = self.kept("bank", op, self._banks)
-        first = op.start + (timing.ADDRESS_ONE_TAP if op.taps == 1 else timing.ADDRESS_THREE_TAP)
+        first = op.start + (self.t.ADDRESS_ONE_TAP if op.taps == 1 else self.t.ADDRESS_THREE_TAP)
         period, walks, count = op.period, op.walks, op.chunks
 
         def bank(at):
@@ -816,8 +823,71 @@ class _Schedule:
     def bank_reads(self, op):
         """Set of (cycle of the address register, bank) that an operation's array reads occupy."""
         bank = self.bank_at(op)
-        cycles = range(op.start, op.last_step + timing.ADDRESS_ONE_TAP + 1)
+        cycles = range(op.start, op.last_step + self.t.ADDRESS_ONE_TAP + 1)
         return {(at, bank(at)) for at in cycles if bank(at) >= 0}
+
+
+class _CompactSchedule(_Schedule):
+    """The same for the compact engine: a value at a time, lane after lane (hw.compact_store)."""
+
+    rest = 1  # sums are cleared between walks
+
+    def value(self, op) -> int:
+        """Cycles of a value."""
+        return 4 if op.function == Function.BLEND else 2
+
+    def values(self, op) -> int:
+        """Values of a lane in a walk."""
+        return self.g.engine.pixels // (2 if op.head_mode else 1)
+
+    def good(self, index, op) -> bool:
+        return self.operands_in_time(index, op)
+
+    def _spacing(self, op) -> int:
+        return self.value(op) * self.values(op) * self.g.engine.lanes
+
+    def apart(self, previous, op) -> int:
+        return self.spacing(previous) + self.t.SWITCH
+
+    def _write_offsets(self, op):
+        e, words = self.g.engine, self.g.words(op.out_columns)
+        offsets = np.full((op.out_channels, max(1, words)), NEVER)
+        c = np.arange(op.out_channels)
+        group, lane = (c, e.lanes - 1) if op.head_mode else np.divmod(c, e.lanes)
+        gated = op.function in (Function.CHANNEL, Function.RESET, Function.BLEND)
+        late = 1 + (self.t.UNIT_GATED if gated else self.t.UNIT_PLAIN)
+        late = late + self.value(op) * ((lane + 1) * self.values(op) - 1)
+        for j in range(op.chunks):
+            last = (group * op.chunks + j) * op.period + op.period - op.idle - 1
+            word = j // 2 if op.head_mode else j
+            offsets[:, word] = last + self.t.TRANSFER + late
+        return offsets
+
+    def operands_in_time(self, index, op) -> bool:
+        """Each operand byte has two cycles; in one of them the array must leave its bank alone."""
+        e, number = self.g.engine, len(op.operands)
+        following = self.ops[index + 1] if index + 1 < len(self.ops) else None
+        own, others = self.bank_reads(op), self.bank_reads(following) if following else set()
+        begin = 1 + (self.t.OPERAND if number == 1 else self.t.OPERANDS)
+        for w in range(op.walks):
+            transfer = op.start + w * op.period + op.k + op.pause - 1 + self.t.TRANSFER
+            group, chunk = divmod(w, op.chunks)
+            for lane in range(e.lanes):
+                for place in range(e.pixels):
+                    at = transfer + begin + self.value(op) * (lane * e.pixels + place)
+                    for i, name in enumerate(op.operands):
+                        slot = at + 2 * i
+                        if name not in ("H", op.out):
+                            there = self.ready[name][group * e.lanes + lane, chunk]
+                            if there >= slot:
+                                op.extra += int(there) + 1 - slot
+                                return False
+                        if all((t, lane) in own for t in (slot, slot + 1)):
+                            raise ValueError(f"{op.name}: no cycle in which to read operand {name}")
+                        if all((t, lane) in own | others for t in (slot, slot + 1)):
+                            following.extra += 1
+                            return False
+        return True
 
 
 def bits_for(largest: int) -> int:
@@ -866,7 +936,7 @@ class Plan:
     @property
     def row_delay(self) -> int:
         """Cycles from a row's last pixel on the wires to the first step that may read the row."""
-        return timing.ROW + self.model.in_channels
+        return timing.of(self.engine).ROW + self.model.in_channels
 
     @property
     def macs_per_row_group(self) -> int:
@@ -892,7 +962,7 @@ class Plan:
     @property
     def frame_turn(self) -> int:
         """Cycles from a frame's last row group to the next frame's first one."""
-        return timing.FRAME_TURN
+        return timing.of(self.engine).FRAME_TURN
 
     @property
     def cycles_per_frame(self) -> int:
@@ -970,7 +1040,10 @@ class Plan:
             return (row * width + column) * period // (5 * width)
 
         ready = [cycle(row, width - 1) + self.row_delay for row in range(5 * groups)]
-        first_word = min(self.engine.pixels, width) - 1
+        # the first write: of a whole word, or (compact) of a byte, `late` after the release
+        first_word, late = min(self.engine.pixels, width) - 1, 0
+        if self.engine.compact:
+            first_word, late = 0, 3
         released, now = 0, 0
         for t in range(groups):
             for op in self.operations:
@@ -980,7 +1053,7 @@ class Plan:
                 now += op.walks * op.period - op.idle
                 if op.release_rows:
                     rows = range(released, 5 * t + op.release_rows)
-                    if any(now > cycle(row + 5, first_word) for row in rows):
+                    if any(now + late > cycle(row + 5, first_word) for row in rows):
                         return False
                     released = 5 * t + op.release_rows
         return True
@@ -1132,6 +1205,34 @@ def _encode(plan: Plan):
             entry[f"bank{i}"] = channel % e.lanes
             entry[f"address{i}"] = base + (channel // e.lanes) * state_words
         store.append(entry)
+    if e.compact:
+        back = [
+            {
+                "groups": op.out_groups - 1,
+                "chunks": op.chunks - 1,
+                "pool": op.head_mode,
+                "function": op.function,
+                "target": op.target,
+                "constant": op.constant_base // e.lanes,
+                "fetch": bool(op.operands),
+                "state": "H" in op.operands,
+                "a": o["a"],
+                "b": o["b"],
+                "tail": s["tail"],
+                "pad": s["pad"],
+                "last_lane": (op.out_channels - 1) % e.lanes,
+                **{
+                    f"base{i}": s[f"address{i}"] if op.target == Target.CONCAT else s["base"]
+                    for i in range(e.lanes)
+                },
+            }
+            for op, o, s in zip(plan.operations, operand, store, strict=True)
+        ]
+        plan.fields = {
+            name: [{k: int(v) for k, v in f.items()} for f in fields]
+            for name, fields in (("walk", walk), ("back", back))
+        }
+        return
     plan.fields = {
         "walk": [{k: int(v) for k, v in f.items()} for f in walk],
         "drain": [{k: int(v) for k, v in f.items()} for f in drain],
@@ -1150,19 +1251,21 @@ def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
     """
     from hw.attention import SpatialAttention
     from hw.classifier import Classifier
+    from hw.compact_classifier import CompactClassifier
 
+    classifier = CompactClassifier if engine.compact else Classifier
     geometry = Geometry(model, engine)
     ops, maps = build_operations(model, geometry)
     bank_words = allocate(maps)
     unit = None
     if model.spatial_attention != "none":
         unit = SpatialAttention.timing(columns=model.n)
-    schedule = _Schedule(
+    schedule = (_CompactSchedule if engine.compact else _Schedule)(
         model,
         geometry,
         ops,
         maps,
-        Classifier.run_cycles(channels=model.state_channels, hidden=model.classifier_hidden),
+        classifier.run_cycles(channels=model.state_channels, hidden=model.classifier_hidden),
         unit,
     )
     plan = Plan(

@@ -31,6 +31,8 @@ class WeightSram(wiring.Component):
         First contents, may be empty.
     cells : str
         Kind of FPGA cells, see hw.multiplier.
+    compact : bool
+        No registers behind the memories: `word` comes one cycle after `address`.
 
     Ports
     -----
@@ -41,8 +43,9 @@ class WeightSram(wiring.Component):
 
     latency = timing.WEIGHT_MEMORY
 
-    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic"):
+    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", compact=False):
         self.depth, self.bits, self.init, self.cells = depth, bits, list(init), cells
+        self.compact = compact
         self.piece = PIECE[cells] or depth
         self.spram = cells == "ice40" and not self.init
         super().__init__(
@@ -60,16 +63,18 @@ class WeightSram(wiring.Component):
         m = Module()
         count = -(-self.depth // self.piece)
         low = (self.piece - 1).bit_length()
-        which = delay(m, self.address[low:], 2, "which", reset_less=True) if count > 1 else None
+        late = 1 if self.compact else 2
+        domain = "comb" if self.compact else "sync"
+        which = delay(m, self.address[low:], late, "which", reset_less=True) if count > 1 else None
         chosen = 0
         for i in range(count):
             here = self.write_address[low:] == i if count > 1 else 1
             data = (self._spram if self.spram else self._memory)(m, i, self.write_en & here)
             # Stage 1: memory; Stage 2: its register; Stage 3: the piece's word
             register = Signal(self.bits, name=f"output{i}", reset_less=True)
-            m.d.sync += register.eq(data)
+            m.d[domain] += register.eq(data)
             chosen = chosen | (Mux(which == i, register, 0) if count > 1 else register)
-        m.d.sync += self.word.eq(chosen)
+        m.d[domain] += self.word.eq(chosen)
         return m
 
     def _memory(self, m: Module, index: int, write_en):
