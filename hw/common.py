@@ -85,7 +85,11 @@ class WordFetch:
             port.addr.eq(self.index),
             port.en.eq(moved),
         ]
-        m.d.sync += [moved.eq(self.take), self.word.eq(port.data)]
+        m.d.sync += moved.eq(self.take)
+        if plan.engine.compact:  # the memory's own output
+            self.word = port.data
+        else:
+            m.d.sync += self.word.eq(port.data)
         with m.If(self.take):
             m.d.sync += self.index.eq(0 if len(fields) == 1 else following)
             if len(fields) > 1:

@@ -31,6 +31,10 @@ class EngineConfig:
         Multiplier cells of the array: "generic", "ecp5" or "ice40", see hw.multiplier.
     dsps : int or None
         DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
+    compact : bool
+        The engine of hw.compact_engine, for small FPGAs at half the clock: one channel unit for all
+        lanes, no registers that a slow clock can do without. It takes C = 1, P even, and an L that
+        divides the heads, no spatial attention; see Geometry.
 
     Raises
     ------
@@ -44,6 +48,7 @@ class EngineConfig:
     weight_memory: str = "initialised"
     cells: str = "generic"
     dsps: int | None = None
+    compact: bool = False
 
     def __post_init__(self):
         if not 3 <= self.pixels <= 64:
@@ -65,6 +70,11 @@ class EngineConfig:
             )
         if self.dsps is not None and self.dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
+        if self.compact and (self.channels != 1 or self.pixels % 2 or self.lanes < 2):
+            raise ValueError(
+                "a compact engine has even pixels, 1 channel and at least 2 lanes, for example "
+                f"8,1,2, not {self}"
+            )
 
     @classmethod
     def parse(cls, text: str, weight_memory: str = "initialised", **more) -> "EngineConfig":
@@ -143,12 +153,31 @@ class Geometry:
                 f"{self.model.heads} heads; that must be 1 or even (two lanes make one "
                 f"pooled word); the nearest usable number is {near}"
             )
+        if self.engine.compact:
+            self._check_compact()
         if self.model.spatial_attention != "none" and self.engine.pixels < self.model.n:
             raise ValueError(
                 f"spatial attention needs the state's {self.model.n} columns in one "
                 f"word: pixels must be at least {self.model.n}, not "
                 f"{self.engine.pixels}"
             )
+
+    def _check_compact(self):
+        model, lanes = self.model, self.engine.lanes
+        if model.spatial_attention != "none":
+            raise ValueError("a compact engine has no spatial attention")
+        if self.head_lanes != 1:
+            raise ValueError(
+                f"a compact engine's lanes must divide the {model.heads} heads, {lanes} do not"
+            )
+        # operand bytes are read in cycles in which the array reads another bank
+        names = {"state_channels": model.state_channels, "head_channels[3]": model.head_channels[3]}
+        for name, channels in names.items():
+            if channels % lanes:
+                raise ValueError(
+                    f"a compact engine of {lanes} lanes needs {name} to be a multiple of {lanes}, "
+                    f"not {channels}"
+                )
 
     @property
     def heads(self) -> int:

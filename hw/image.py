@@ -3,6 +3,8 @@
 from golden.weights import LayerWeights
 from golden.weights import Weights as NetworkWeights
 from hw.classifier import constant_words
+from hw.compact_classifier import word_count
+from hw.compact_classifier import words as compact_words
 from hw.loader import Section
 from hw.program import Operation, Plan, Weights
 
@@ -91,7 +93,7 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     dict
         `weights`: words of C * L bytes; `constants`: dicts of bias, multiplier, shift;
         `classifier_weights`: signed bytes; `classifier_constants`: words; `exp_table` (spatial
-        attention only): bytes.
+        attention only): bytes. Compact: `classifier`, words of hw.compact_classifier.
 
     Raises
     ------
@@ -112,6 +114,8 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     assert len(words["weights"]) == plan.weight_words
     assert len(words["constants"]) == plan.constant_words
     first, second = weights.layers["classifier.0"], weights.layers["classifier.1"]
+    if plan.engine.compact:
+        return words | {"classifier": compact_words(first, second)}
     words["classifier_weights"] = [
         *first.weight.flatten().tolist(),
         *second.weight.flatten().tolist(),
@@ -132,6 +136,11 @@ def sections(plan: Plan) -> list[Section]:
     found = [
         Section("weights", plan.weight_words, 8 * plan.engine.units),
         Section("constants", plan.constant_words, model.acc_bits + 13),
+    ]
+    if plan.engine.compact:
+        count = word_count(model.state_channels, model.classifier_hidden)
+        return [*found, Section("classifier", count, 16)]
+    found += [
         Section("classifier_weights", model.classifier_hidden * (model.state_channels + 2), 8),
         Section("classifier_constants", model.classifier_hidden + 2, CLASSIFIER_BIAS_BITS + 5),
     ]

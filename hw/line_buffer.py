@@ -58,7 +58,10 @@ class LineBuffer(wiring.Component):
     def __init__(self, plan: Plan):
         self.plan = plan
         lanes, word = plan.geometry.head_lanes, 8 * plan.engine.pixels
+        self.compact = plan.engine.compact
         self.depth = plan.line_buffer_words
+        if self.compact:  # the last word is never written: zeros
+            self.depth = 1 << self.depth.bit_length()
         self.frame_rows = 5 * plan.model.row_groups
         address = Signal(range(self.depth)).shape()
         rows = Signal(range(self.frame_rows + 1)).shape()
@@ -111,7 +114,10 @@ class LineBuffer(wiring.Component):
         for name in ("red", "green", "blue")[:channels]:
             raw = getattr(self, name)
             byte = Signal(8, name=f"in_{name}", reset_less=True)
-            m.d.sync += byte.eq(Mux(raw[7], raw[:7], Cat(raw[:7], 1) + 1))
+            if self.compact:
+                m.d.sync += byte.eq(raw)
+            else:
+                m.d.sync += byte.eq(Mux(raw[7], raw[:7], Cat(raw[:7], 1) + 1))
             colours.append(byte)
 
         # the frame
@@ -138,14 +144,30 @@ class LineBuffer(wiring.Component):
             last_column.eq(at_end & ~sof if width > 1 else 1),
             line_fault.eq(here & (eol != last_column)),
             word_done.eq(here & ~line_fault & (last_column | (position[-1] & ~sof))),
-            overrun.eq(word_done & (~allowed | writing)),
+            overrun.eq((here if self.compact else word_done) & (~allowed | writing)),
             row_done.eq(word_done & last_column & ~overrun),
             whole.eq(row_done & (received == frame_rows - 1)),
             truncated.eq(end & opened & ~starting & ~whole),
         ]
         # A row's last word may have fewer pixels than there are colours: at a pixel a cycle its
         # colours would meet those of the word before at the write port.
-        if 0 < width % pixels < channels:
+        if self.compact:
+            # where the word of the first colour is; over the other colours' at the end of a row
+            pointer = Signal(range(self.depth))
+            with m.If(word_done):
+                m.d.sync += pointer.eq(
+                    pointer + Mux(last_column, 1 + (channels - 1) * row_words, 1)
+                )
+                with m.If(last_column & (slot == 4)):
+                    m.d.sync += pointer.eq(0)
+            with m.If(starting & accept):
+                m.d.sync += pointer.eq(0)
+            # a pixel's colours are written one after the other, and `allowed` is a cycle late
+            before = [valid]
+            for i in range(max(2, channels) - 1):
+                before.append(delay(m, before[-1], 1, f"before{i}"))
+            m.d.comb += writing.eq(Cat(*before[1:]).any())
+        elif 0 < width % pixels < channels:
             once = delay(m, word_done, 1, "word_done")
             m.d.comb += writing.eq(once | delay(m, once, 1, "word_done_long") & (channels == 3))
         # looked at when a word is complete; a row begins some pixels earlier
@@ -236,6 +258,24 @@ class LineBuffer(wiring.Component):
             with m.If(more & (count != 0xFFFF)):
                 m.d.sync += count.eq(count + 1)
 
+        if self.compact:
+            self._write_bytes(
+                m,
+                here & ~overrun,
+                colours,
+                Mux(sof, 1, position),
+                Mux(sof, 0, pointer),
+                row_words,
+            )
+        # rows count once their last word is readable
+        written = delay(m, row_done, channels + 2, "written")
+        with m.If(starting & accept):
+            m.d.sync += self.rows.eq(0)
+        with m.Elif(written & (self.rows != received)):
+            m.d.sync += self.rows.eq(self.rows + 1)
+
+        if self.compact:
+            return m
         # Stages 2..: colour c is c cycles late, so that one word leaves a cycle
         write_en, write_bank = Signal(), Signal(lanes)
         write_address, write_word = Signal(range(self.depth)), Signal(8 * pixels)
@@ -274,12 +314,6 @@ class LineBuffer(wiring.Component):
                     write_address.eq(at_address + c * row_words),
                     write_word.eq(word),
                 ]
-        # rows count once their last word is readable
-        written = delay(m, row_done, channels + 2, "written")
-        with m.If(starting & accept):
-            m.d.sync += self.rows.eq(0)
-        with m.Elif(written & (self.rows != received)):
-            m.d.sync += self.rows.eq(self.rows + 1)
 
         for b in range(lanes):
             memory = m.submodules[f"bank{b}"] = Memory(
@@ -304,3 +338,37 @@ class LineBuffer(wiring.Component):
             ]
         assert timing.MEMORY == 2
         return m
+
+    def _write_bytes(self, m, go, raw, place, address, row_words):
+        """Compact: each colour's byte goes to its place at once, one colour a cycle.
+
+        `raw`: bytes of the pixel that came a cycle ago, as the camera sends them.
+        """
+        pixels = self.plan.engine.pixels
+        memory = m.submodules.bank = Memory(
+            shape=data.ArrayLayout(8, pixels), depth=self.depth, init=[], attrs=NO_COLLISION
+        )
+        write, read = memory.write_port(granularity=1), memory.read_port()
+        m.d.comb += [
+            read.addr.eq(self.read_address[0]),
+            read.en.eq(self.read_en[0]),
+            self.words[0].eq(Cat(*read.data)),
+        ]
+        left = Signal(range(len(raw) + 1))
+        held_place = Signal(pixels, reset_less=True)
+        held_address = Signal(range(self.depth), reset_less=True)
+        bytes_ = [Signal(8, name=f"byte{c}", reset_less=True) for c in range(len(raw))]
+        m.d.sync += held_address.eq(held_address + row_words)
+        for now, then in zip(bytes_, bytes_[1:], strict=False):
+            m.d.sync += now.eq(then)
+        with m.If(left != 0):
+            m.d.sync += left.eq(left - 1)
+        with m.If(go):
+            m.d.sync += [left.eq(len(raw)), held_place.eq(place), held_address.eq(address)]
+            m.d.sync += [now.eq(colour) for now, colour in zip(bytes_, raw, strict=True)]
+        byte = bytes_[0]
+        m.d.comb += [
+            write.en.eq(Mux(left != 0, held_place, 0)),
+            write.addr.eq(held_address),
+            *[d.eq(Mux(byte[7], byte[:7], Cat(byte[:7], 1) + 1)) for d in write.data],
+        ]

@@ -3,6 +3,7 @@
 from golden.config import ModelConfig
 from hw.attention import SpatialAttention
 from hw.classifier import Classifier
+from hw.compact_classifier import word_count
 from hw.image import CLASSIFIER_BIAS_BITS
 from hw.program import Memory, Plan
 
@@ -27,6 +28,8 @@ def memories(plan: Plan) -> list[Memory]:
     """
     engine, model = plan.engine, plan.model
     word, state = 8 * engine.pixels, plan.maps["H"].words
+    if engine.compact:
+        return _compact(plan)
     classifier = classifier_shapes(model)
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
@@ -52,3 +55,24 @@ def memories(plan: Plan) -> list[Memory]:
         found += [Memory(f"attention {name}", "buffers", *shape) for name, shape in shapes.items()]
         found.append(Memory("state copy", "state", state, word, engine.lanes))
     return found
+
+
+def _compact(plan: Plan) -> list[Memory]:
+    """The compact engine's: one memory of the classifier, a table of the activations."""
+    engine, model = plan.engine, plan.model
+    word, state = 8 * engine.pixels, plan.maps["H"].words
+    classifier = word_count(model.state_channels, model.classifier_hidden)
+    values = model.state_channels + model.classifier_hidden
+    found = [
+        Memory("weights", "weights", plan.weight_words, 8 * engine.units),
+        Memory("constants", "constants", plan.constant_words, model.acc_bits + 13),
+        Memory("classifier", "weights", classifier + values, 16),
+        Memory("line buffer", "line_buffer", plan.line_buffer_words, word),
+        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes),
+        Memory("state", "state", state, word, engine.lanes),
+        Memory("activation", "tables", 1024, 8),
+    ]
+    for name in plan.fields:
+        bits = sum(plan.field_widths(name).values())
+        found.append(Memory(f"{name} program", "program", len(plan.operations), bits))
+    return [*found, Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS)]

@@ -130,7 +130,7 @@ class Operation:
     constant_step: int = 0
     constants: int = 0
 
-    @property
+    @cached_property
     def k(self) -> int:
         """Multiply-accumulate steps of a walk."""
         return sum(s.channels for s in self.segments) * self.kernel_rows * self.taps
@@ -497,8 +497,14 @@ class _Schedule:
     def __init__(self, model, geometry, ops, maps, classifier_cycles, attention_unit):
         self.model, self.g, self.ops, self.maps = model, geometry, ops, maps
         self.classifier_cycles, self.attention_unit = classifier_cycles, attention_unit
-        self.head_wait = timing.GROUP_TURN
+        self.t = timing.of(geometry.engine)
+        self.head_wait = self.t.GROUP_TURN
         self.made = {}  # see `kept`
+        self.spacings = {}
+        self.placed = []  # timing of the operations when `place` was last through
+        self.checked = {}  # operation -> what `operands_in_time` found good
+
+    rest = 0  # fewest idle cycles between walks
 
     # -- rules that hold for any two neighbouring transfers
     def drain_length(self, op) -> int:
@@ -515,12 +521,21 @@ class _Schedule:
 
     def spacing(self, op) -> int:
         """Fewest cycles between transfers of this operation, whatever K is."""
+        if op.name not in self.spacings:
+            self.spacings[op.name] = self._spacing(op)
+        return self.spacings[op.name]
+
+    def _spacing(self, op) -> int:
         e = self.g.engine
         cycles = self.drain_length(op) + self.slots(op) - e.channels
-        cycles = max(cycles, self.slots(op) + 1, timing.FOLLOW + self.constant_words(op))
+        cycles = max(cycles, self.slots(op) + 1, self.t.FOLLOW + self.constant_words(op))
         if op.function == Function.BLEND:
             cycles = max(cycles, e.units + 1)
         return cycles
+
+    def apart(self, previous, op) -> int:
+        """Fewest cycles between the last transfer of an operation and the next one's first."""
+        return max(self.spacing(previous), self.spacing(op) + self.t.SWITCH)
 
     def constant_words(self, op) -> int:
         """Constants of a walk: one per channel unit, lanes of a head share theirs."""
@@ -545,12 +560,12 @@ class _Schedule:
         words = np.full(op.in_words, NEVER)  # without the offset of a row of the kernel
         for j in range(op.chunks):
             if op.taps == 1:
-                words[j] = j * op.period + timing.ADDRESS_ONE_TAP
+                words[j] = j * op.period + self.t.ADDRESS_ONE_TAP
                 continue
             for phase, read in self.phase_words(j, lanes):
                 for word in read:
                     if 0 <= word < op.in_words:
-                        at = j * op.period + phase + timing.ADDRESS_THREE_TAP
+                        at = j * op.period + phase + self.t.ADDRESS_THREE_TAP
                         words[word] = min(words[word], at)
         found, offset = [], 0
         for segment in op.segments:
@@ -572,7 +587,11 @@ class _Schedule:
     def write_times(self, op):
         """(channel, word) -> cycle of the write port, for the map that an operation writes."""
         offsets = self.kept("write", op, self._write_offsets)
-        return np.where(offsets < NEVER, op.start + offsets, 0)
+        start, times = self.made.get(("written", op.name), (None, None))
+        if start != (op.start, op.idle, op.pause):
+            times = np.where(offsets < NEVER, op.start + offsets, 0)
+            self.made["written", op.name] = (op.start, op.idle, op.pause), times
+        return times
 
     def _write_offsets(self, op):
         """The same from the operation's first step; NEVER where nothing is written."""
@@ -582,7 +601,7 @@ class _Schedule:
         c = np.arange(op.first, op.first + op.out_channels)
         group, unit = np.divmod(c, e.channels if op.head_mode else e.units)
         late = unit if op.head_mode or op.target == Target.SCORES else unit // e.lanes
-        drained = timing.TRANSFER + timing.PACK + self.drain_length(op) - 1 + timing.WRITE
+        drained = self.t.TRANSFER + self.t.PACK + self.drain_length(op) - 1 + self.t.WRITE
         for j in range(op.chunks):
             last = (group * op.chunks + j) * op.period + op.period - op.idle - 1
             if not op.head_mode:
@@ -603,12 +622,21 @@ class _Schedule:
     def solve(self):
         """Fill in the times of every operation; returns the cycles of a row group."""
         for op in self.ops:
-            op.idle = max(0, self.spacing(op) - op.k)
+            op.idle = max(self.rest, self.spacing(op) - op.k)
         for _ in range(2000):
             total = self.place()
-            if all(self.operands_in_time(i, op) for i, op in enumerate(self.ops) if op.operands):
+            if all(self.good(i, op) for i, op in enumerate(self.ops) if op.operands):
                 return total
         raise ValueError("no schedule found in which operands come in time")
+
+    def good(self, index, op) -> bool:
+        """`operands_in_time`, asked again only when something up to the next operation moved."""
+        now = op.hold, [(o.start, o.idle, o.pause) for o in self.ops[: index + 2]]
+        if self.checked.get(index) != now:
+            if not self.operands_in_time(index, op):
+                return False
+            self.checked[index] = now
+        return True
 
     def slower(self, op, cycles=1):
         """Give the operand fetches of an operation more room in every walk."""
@@ -627,9 +655,18 @@ class _Schedule:
         """One pass over the operations with the present idle and pause fields."""
         ready = self.ready = {}
         now, softmax_free, previous = self.head_wait, 0, self.ops[-1]
-        for op in self.ops:
+        timings = [self.head_wait, *((op.idle, op.pause, op.extra) for op in self.ops)]
+        pairs = zip(timings, self.placed, strict=False)
+        moved = next((i for i, (a, b) in enumerate(pairs) if a != b), len(self.placed))
+        self.placed = timings
+        for index, op in enumerate(self.ops):
+            if index + 1 < moved:  # all as before up to here
+                now = op.last_step + 1
+                previous = op
+                softmax_free = self.note_writes(op, softmax_free)
+                continue
             # transfers may not follow each other faster than either operation's drain allows
-            apart = max(self.spacing(previous), self.spacing(op) + timing.SWITCH)
+            apart = self.apart(previous, op)
             start = now + op.idle + max(0, apart - op.period)
             for segment, first in self.read_times(op):
                 if segment.map == "X" or segment.state:
@@ -639,40 +676,14 @@ class _Schedule:
                 need = (there[rows, : first.shape[1]] + 1 - first)[first < NEVER]
                 start = max(start, int(need.max(initial=0)))
             start = max(
-                start, now + timing.FETCH - op.walks * op.period + op.idle, now + op.idle + op.extra
+                start, now + self.t.FETCH - op.walks * op.period + op.idle, now + op.idle + op.extra
             )
             op.start, op.wait = start, start - now - op.idle
             if op is self.ops[0]:
                 op.wait += self.head_wait
             now = op.last_step + 1
             previous = op
-            times = self.write_times(op)
-            if op.target == Target.SCORES:
-                h, begin = op.heads[0], max(int(times.max()) + 1, softmax_free)
-                unit = self.attention_unit
-                op.softmax_start = begin
-                ready["A", h] = (
-                    np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
-                )
-                softmax_free = begin + unit.cycles
-                continue
-            # rows of the map that this operation writes
-            if op.target == Target.CONCAT:
-                firsts = [h * op.out_channels for h in op.heads]
-            elif op.function == Function.MIX:
-                firsts = [op.heads[0] * op.out_channels]
-            elif op.out.startswith("V"):
-                firsts = [op.first]
-            else:
-                firsts = [op.row * op.out_channels] if op.out.startswith("B2") else [0]
-            for row in firsts:
-                size = row + op.out_channels
-                if op.out not in ready or ready[op.out].shape[0] < size:
-                    grown = np.zeros((size, times.shape[1]), np.int64)
-                    if op.out in ready:
-                        grown[: ready[op.out].shape[0]] = ready[op.out]
-                    ready[op.out] = grown
-                ready[op.out][row:size] = times[op.first :]
+            softmax_free = self.note_writes(op, softmax_free)
         # the classifier's answer must come before the next group touches the state
         state = ready["H"]
         answer = int(state.max()) + self.g.engine.units + 8 + self.classifier_cycles
@@ -682,6 +693,34 @@ class _Schedule:
             return self.place()
         return now
 
+    def note_writes(self, op, softmax_free) -> int:
+        """Enters in `ready` what an operation writes; returns when the softmax is free again."""
+        ready, times = self.ready, self.write_times(op)
+        if op.target == Target.SCORES:
+            h, begin = op.heads[0], max(int(times.max()) + 1, softmax_free)
+            unit = self.attention_unit
+            op.softmax_start = begin
+            ready["A", h] = np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
+            return begin + unit.cycles
+        # rows of the map that this operation writes
+        if op.target == Target.CONCAT:
+            firsts = [h * op.out_channels for h in op.heads]
+        elif op.function == Function.MIX:
+            firsts = [op.heads[0] * op.out_channels]
+        elif op.out.startswith("V"):
+            firsts = [op.first]
+        else:
+            firsts = [op.row * op.out_channels] if op.out.startswith("B2") else [0]
+        for row in firsts:
+            size = row + op.out_channels
+            if op.out not in ready or ready[op.out].shape[0] < size:
+                grown = np.zeros((size, times.shape[1]), np.int64)
+                if op.out in ready:
+                    grown[: ready[op.out].shape[0]] = ready[op.out]
+                ready[op.out] = grown
+            ready[op.out][row:size] = times[op.first :]
+        return softmax_free
+
     def operands_in_time(self, index, op) -> bool:
         """Replays an operation's operand fetches cycle by cycle.
 
@@ -690,15 +729,13 @@ class _Schedule:
         every walk.
         """
         e = self.g.engine
-        busy = self.bank_reads(op)
-        if index + 1 < len(self.ops):
-            busy |= self.bank_reads(self.ops[index + 1])
-        transfers = [self.ops[index - 1].last_step + timing.TRANSFER] + [
-            op.start + w * op.period + op.k + op.pause - 1 + timing.TRANSFER
+        busy = [self.bank_at(other) for other in self.ops[index : index + 2]]
+        transfers = [self.ops[index - 1].last_step + self.t.TRANSFER] + [
+            op.start + w * op.period + op.k + op.pause - 1 + self.t.TRANSFER
             for w in range(op.walks)
         ]
-        lead = timing.OPERAND_LEAD
-        free = lead - timing.OPERAND_FOLLOW + 1  # all fetched when the sequencer goes on
+        lead = self.t.OPERAND_LEAD
+        free = lead - self.t.OPERAND_FOLLOW + 1  # all fetched when the sequencer goes on
         value = op.weights == Weights.VALUE
         length = self.drain_length(op) if len(op.operands) > 1 or value else 0
 
@@ -715,8 +752,8 @@ class _Schedule:
             if value:
                 missing = unready(op.operand_value, at, row, chunk)
                 at = self.fetch(at, busy)
-                first_use = op.start + w * op.period + timing.WEIGHT_CHOSEN
-                late = at + timing.OPERAND_READ - first_use
+                first_use = op.start + w * op.period + self.t.WEIGHT_CHOSEN
+                late = at + self.t.OPERAND_READ - first_use
                 at = max(at, begin + lead + length)
             else:
                 missing = 0
@@ -740,41 +777,117 @@ class _Schedule:
         return True
 
     def fetch(self, at, busy) -> int:
-        """Cycle after the last address of one operand's words (one per bank and channel index)."""
+        """Cycle after the last address of one operand's words (one per bank and channel index).
+
+        busy: functions as `bank_at` gives them.
+        """
         e = self.g.engine
         for _ in range(e.channels):
             pending = set(range(e.lanes))
             while pending:
-                pending = {bank for bank in pending if (at, bank) in busy}
+                pending &= {bank(at) for bank in busy}
                 at += 1
         return at
 
+    def bank_at(self, op):
+        """Function of the cycle: the bank whose address register an operation's array read takes
+        then, -1 for none."""
+        if op.source != Source.SHARED:
+            return lambda at: -1
+        chunks = self.kept("bank", op, self._banks)
+        first = op.start + (self.t.ADDRESS_ONE_TAP if op.taps == 1 else self.t.ADDRESS_THREE_TAP)
+        period, walks, count = op.period, op.walks, op.chunks
+
+        def bank(at):
+            walk, offset = divmod(at - first, period)
+            return chunks[walk % count][offset] if 0 <= walk < walks else -1
+
+        return bank
+
+    def _banks(self, op):
+        """The bank of each cycle of a walk, by chunk."""
+        found = []
+        for j in range(op.chunks):
+            banks = []
+            for number, segment in enumerate(op.segments):
+                for c in range(segment.channels):
+                    bank = (segment.first + c) % self.g.engine.lanes
+                    for phase in range(op.taps):
+                        read = op.taps == 1 or 0 <= j + phase - 1 < op.in_words
+                        banks.append(bank if read else -1)
+                if number == 0:
+                    banks += [-1] * op.pause
+            found.append(banks + [-1] * (op.period - len(banks)))
+        return found
+
     def bank_reads(self, op):
         """Set of (cycle of the address register, bank) that an operation's array reads occupy."""
-        if op.source != Source.SHARED:
-            return set()
-        at, banks = self.kept("bank", op, self._bank_reads)
-        return set(zip((op.start + at).tolist(), banks, strict=True))
+        bank = self.bank_at(op)
+        cycles = range(op.start, op.last_step + self.t.ADDRESS_ONE_TAP + 1)
+        return {(at, bank(at)) for at in cycles if bank(at) >= 0}
 
-    def _bank_reads(self, op):
-        """Cycles from the operation's first step, and the bank of each."""
-        steps, banks, offset = [], [], 0
-        for segment in op.segments:
-            c = np.arange(segment.channels)
-            steps.append(offset + op.taps * c)
-            banks.append((segment.first + c) % self.g.engine.lanes)
-            offset += op.taps * segment.channels + op.pause
-        step, bank = np.concatenate(steps), np.concatenate(banks)
-        found = []
+
+class _CompactSchedule(_Schedule):
+    """The same for the compact engine: a value at a time, lane after lane (hw.compact_store)."""
+
+    rest = 1  # sums are cleared between walks
+
+    def value(self, op) -> int:
+        """Cycles of a value."""
+        return 4 if op.function == Function.BLEND else 2
+
+    def values(self, op) -> int:
+        """Values of a lane in a walk."""
+        return self.g.engine.pixels // (2 if op.head_mode else 1)
+
+    def good(self, index, op) -> bool:
+        return self.operands_in_time(index, op)
+
+    def _spacing(self, op) -> int:
+        return self.value(op) * self.values(op) * self.g.engine.lanes
+
+    def apart(self, previous, op) -> int:
+        return self.spacing(previous) + self.t.SWITCH
+
+    def _write_offsets(self, op):
+        e, words = self.g.engine, self.g.words(op.out_columns)
+        offsets = np.full((op.out_channels, max(1, words)), NEVER)
+        c = np.arange(op.out_channels)
+        group, lane = (c, e.lanes - 1) if op.head_mode else np.divmod(c, e.lanes)
+        gated = op.function in (Function.CHANNEL, Function.RESET, Function.BLEND)
+        late = 1 + (self.t.UNIT_GATED if gated else self.t.UNIT_PLAIN)
+        late = late + self.value(op) * ((lane + 1) * self.values(op) - 1)
+        for j in range(op.chunks):
+            last = (group * op.chunks + j) * op.period + op.period - op.idle - 1
+            word = j // 2 if op.head_mode else j
+            offsets[:, word] = last + self.t.TRANSFER + late
+        return offsets
+
+    def operands_in_time(self, index, op) -> bool:
+        """Each operand byte has two cycles; in one of them the array must leave its bank alone."""
+        e, number = self.g.engine, len(op.operands)
+        following = self.ops[index + 1] if index + 1 < len(self.ops) else None
+        own, others = self.bank_reads(op), self.bank_reads(following) if following else set()
+        begin = 1 + (self.t.OPERAND if number == 1 else self.t.OPERANDS)
         for w in range(op.walks):
-            at, j = w * op.period + step, w % op.chunks
-            if op.taps == 1:
-                found.append(at + timing.ADDRESS_ONE_TAP)
-                continue
-            for phase in range(3):
-                if 0 <= j + phase - 1 < op.in_words:
-                    found.append(at + phase + timing.ADDRESS_THREE_TAP)
-        return np.concatenate(found), np.tile(bank, len(found)).tolist()
+            transfer = op.start + w * op.period + op.k + op.pause - 1 + self.t.TRANSFER
+            group, chunk = divmod(w, op.chunks)
+            for lane in range(e.lanes):
+                for place in range(e.pixels):
+                    at = transfer + begin + self.value(op) * (lane * e.pixels + place)
+                    for i, name in enumerate(op.operands):
+                        slot = at + 2 * i
+                        if name not in ("H", op.out):
+                            there = self.ready[name][group * e.lanes + lane, chunk]
+                            if there >= slot:
+                                op.extra += int(there) + 1 - slot
+                                return False
+                        if all((t, lane) in own for t in (slot, slot + 1)):
+                            raise ValueError(f"{op.name}: no cycle in which to read operand {name}")
+                        if all((t, lane) in own | others for t in (slot, slot + 1)):
+                            following.extra += 1
+                            return False
+        return True
 
 
 def bits_for(largest: int) -> int:
@@ -823,7 +936,7 @@ class Plan:
     @property
     def row_delay(self) -> int:
         """Cycles from a row's last pixel on the wires to the first step that may read the row."""
-        return timing.ROW + self.model.in_channels
+        return timing.of(self.engine).ROW + self.model.in_channels
 
     @property
     def macs_per_row_group(self) -> int:
@@ -849,7 +962,7 @@ class Plan:
     @property
     def frame_turn(self) -> int:
         """Cycles from a frame's last row group to the next frame's first one."""
-        return timing.FRAME_TURN
+        return timing.of(self.engine).FRAME_TURN
 
     @property
     def cycles_per_frame(self) -> int:
@@ -927,7 +1040,10 @@ class Plan:
             return (row * width + column) * period // (5 * width)
 
         ready = [cycle(row, width - 1) + self.row_delay for row in range(5 * groups)]
-        first_word = min(self.engine.pixels, width) - 1
+        # the first write: of a whole word, or (compact) of a byte, `late` after the release
+        first_word, late = min(self.engine.pixels, width) - 1, 0
+        if self.engine.compact:
+            first_word, late = 0, 3
         released, now = 0, 0
         for t in range(groups):
             for op in self.operations:
@@ -937,7 +1053,7 @@ class Plan:
                 now += op.walks * op.period - op.idle
                 if op.release_rows:
                     rows = range(released, 5 * t + op.release_rows)
-                    if any(now > cycle(row + 5, first_word) for row in rows):
+                    if any(now + late > cycle(row + 5, first_word) for row in rows):
                         return False
                     released = 5 * t + op.release_rows
         return True
@@ -1089,6 +1205,34 @@ def _encode(plan: Plan):
             entry[f"bank{i}"] = channel % e.lanes
             entry[f"address{i}"] = base + (channel // e.lanes) * state_words
         store.append(entry)
+    if e.compact:
+        back = [
+            {
+                "groups": op.out_groups - 1,
+                "chunks": op.chunks - 1,
+                "pool": op.head_mode,
+                "function": op.function,
+                "target": op.target,
+                "constant": op.constant_base // e.lanes,
+                "fetch": bool(op.operands),
+                "state": "H" in op.operands,
+                "a": o["a"],
+                "b": o["b"],
+                "tail": s["tail"],
+                "pad": s["pad"],
+                "last_lane": (op.out_channels - 1) % e.lanes,
+                **{
+                    f"base{i}": s[f"address{i}"] if op.target == Target.CONCAT else s["base"]
+                    for i in range(e.lanes)
+                },
+            }
+            for op, o, s in zip(plan.operations, operand, store, strict=True)
+        ]
+        plan.fields = {
+            name: [{k: int(v) for k, v in f.items()} for f in fields]
+            for name, fields in (("walk", walk), ("back", back))
+        }
+        return
     plan.fields = {
         "walk": [{k: int(v) for k, v in f.items()} for f in walk],
         "drain": [{k: int(v) for k, v in f.items()} for f in drain],
@@ -1107,19 +1251,21 @@ def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
     """
     from hw.attention import SpatialAttention
     from hw.classifier import Classifier
+    from hw.compact_classifier import CompactClassifier
 
+    classifier = CompactClassifier if engine.compact else Classifier
     geometry = Geometry(model, engine)
     ops, maps = build_operations(model, geometry)
     bank_words = allocate(maps)
     unit = None
     if model.spatial_attention != "none":
         unit = SpatialAttention.timing(columns=model.n)
-    schedule = _Schedule(
+    schedule = (_CompactSchedule if engine.compact else _Schedule)(
         model,
         geometry,
         ops,
         maps,
-        Classifier.run_cycles(channels=model.state_channels, hidden=model.classifier_hidden),
+        classifier.run_cycles(channels=model.state_channels, hidden=model.classifier_hidden),
         unit,
     )
     plan = Plan(

@@ -107,17 +107,65 @@ class RowEngine(wiring.Component):
 
     def __init__(self, plan: Plan, weights: NetworkWeights):
         self.plan = plan
-        model = plan.model
         self.sections = image.sections(plan)
         self.words = image.memory_words(plan, weights)
+        # what the memories hold at power-up
+        full = plan.engine.weight_memory == "initialised"
+        self._blocks(weights, self.words if full else dict.fromkeys(self.words))
+        self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
+        self.loader = Loader(sections=self.sections, digest=self.digest if full else None)
+        super().__init__(
+            {
+                "pixel_valid": In(1),
+                "pixel_red": In(8),
+                "pixel_green": In(8),
+                "pixel_blue": In(8),
+                "pixel_sof": In(1),
+                "pixel_eol": In(1),
+                "frame_end": In(1),
+                "stop_enable": In(1),
+                "stop_threshold": In(signed(32)),
+                "skip_enable": In(1),
+                "skip_threshold": In(signed(32)),
+                "row_valid": Out(1),
+                "row_group": Out(16),
+                "row_logit0": Out(signed(32)),
+                "row_logit1": Out(signed(32)),
+                "decision_valid": Out(1),
+                "decision_person": Out(1),
+                "decision_logit0": Out(signed(32)),
+                "decision_logit1": Out(signed(32)),
+                "decision_rows_used": Out(16),
+                "decision_status": Out(Status),
+                "count_overrun": Out(16),
+                "count_truncated": Out(16),
+                "count_line": Out(16),
+                "count_restart": Out(16),
+                "count_dropped": Out(16),
+                "busy": Out(1),
+                "state_read": In(1),
+                "state_channel": In(16),
+                "state_word": In(16),
+                "state_valid": Out(1),
+                "state_data": Out(8 * plan.engine.pixels),
+                "load_valid": In(1),
+                "load_data": In(8),
+                "load_last": In(1),
+                "load_ready": Out(1),
+                "load_error": Out(1),
+                "weights_digest": Out(32),
+                "frame_start": Out(1),
+            }
+        )
+
+    def _blocks(self, weights: NetworkWeights, first: dict) -> None:
+        """Makes the blocks; `first`: what their memories hold at power-up."""
+        plan, model = self.plan, self.plan.model
         spatial = model.spatial_attention != "none"
         self.lines = LineBuffer(plan)
         self.sequencer = WalkSequencer(plan)
         self.windows = Windows(plan)
         self.maps = StateSram(plan)
-        # what the memories hold at power-up
-        full = plan.engine.weight_memory == "initialised"
-        first = self.words if full else dict.fromkeys(self.words)
         self.drain = Drain(plan, first["constants"] or ())
         self.operands = Operands(plan)
         self.store = Store(plan)
@@ -167,51 +215,6 @@ class RowEngine(wiring.Component):
             bits=8 * plan.engine.units,
             init=first["weights"] or (),
             cells=plan.engine.cells,
-        )
-        self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
-        self.loader = Loader(sections=self.sections, digest=self.digest if full else None)
-        super().__init__(
-            {
-                "pixel_valid": In(1),
-                "pixel_red": In(8),
-                "pixel_green": In(8),
-                "pixel_blue": In(8),
-                "pixel_sof": In(1),
-                "pixel_eol": In(1),
-                "frame_end": In(1),
-                "stop_enable": In(1),
-                "stop_threshold": In(signed(32)),
-                "skip_enable": In(1),
-                "skip_threshold": In(signed(32)),
-                "row_valid": Out(1),
-                "row_group": Out(16),
-                "row_logit0": Out(signed(32)),
-                "row_logit1": Out(signed(32)),
-                "decision_valid": Out(1),
-                "decision_person": Out(1),
-                "decision_logit0": Out(signed(32)),
-                "decision_logit1": Out(signed(32)),
-                "decision_rows_used": Out(16),
-                "decision_status": Out(Status),
-                "count_overrun": Out(16),
-                "count_truncated": Out(16),
-                "count_line": Out(16),
-                "count_restart": Out(16),
-                "count_dropped": Out(16),
-                "busy": Out(1),
-                "state_read": In(1),
-                "state_channel": In(16),
-                "state_word": In(16),
-                "state_valid": Out(1),
-                "state_data": Out(8 * plan.engine.pixels),
-                "load_valid": In(1),
-                "load_data": In(8),
-                "load_last": In(1),
-                "load_ready": Out(1),
-                "load_error": Out(1),
-                "weights_digest": Out(32),
-                "frame_start": Out(1),
-            }
         )
 
     def elaborate(self, platform):
@@ -676,8 +679,12 @@ class RowEngine(wiring.Component):
             maps.host_bank.eq(remaining),
             maps.host_address.eq(row),
         ]
-        word = 0
-        for b in range(lanes):
+        self._answer(m)
+
+    def _answer(self, m):
+        """The word that a host asked for."""
+        maps, word = self.maps, 0
+        for b in range(self.plan.engine.lanes):
             word = word | Mux(maps.host_valid[b], maps.words[b], 0)
         m.d.sync += [self.state_valid.eq(maps.host_valid.any()), self.state_data.eq(word)]
 

@@ -128,7 +128,8 @@ class WalkSequencer(wiring.Component):
         now, now_is = Signal.like(following, reset_less=True), Signal.like(following_is)
         # The loop from the counters to the counters sets the clock. So all that is known of a word
         # or of a counter's next value is worked out beforehand, one bit each.
-        m.d.sync += [following_is[name].eq(fact) for name, fact in _facts(fetch.ahead).items()]
+        facts = [following_is[name].eq(fact) for name, fact in _facts(fetch.ahead).items()]
+        m.d["comb" if plan.engine.compact else "sync"] += facts
 
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk

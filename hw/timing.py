@@ -5,6 +5,9 @@ numbers count cycles from there, or from the *transfer* in which a walk's sums m
 registers.
 """
 
+import sys
+from types import SimpleNamespace
+
 # Step -> address registers of the activation memories: which banks, then who gets them. A one-tap
 # step reads a cycle later, because a three-tap row needs its second word before its first product.
 ADDRESS_THREE_TAP = 2
@@ -55,3 +58,32 @@ FRAME_TURN = 2
 # each further colour takes: pixel register, word register, write port, count, distance, flag,
 # sequencer.
 ROW = 7
+
+# The compact engine (hw.config): slow clocks, so that there is little between two registers. The
+# memories' addresses have no register of their own. What is not named here is as above.
+COMPACT = SimpleNamespace(
+    ADDRESS_THREE_TAP=0,
+    ADDRESS_ONE_TAP=1,
+    MEMORY=1,
+    # memory output -> window; its DSP cell's two registers, accumulator
+    TRANSFER=1 + 1 + 1 + 3,
+    WEIGHT_ADDRESS=2,
+    # First `low` of a value -> operand bytes; byte of the functions without and with a gate.
+    GATE_AT=15,
+    UNIT_PLAIN=16,
+    UNIT_GATED=20,
+    # First `low` -> the two cycles in which its operand byte is read (two operands: both pairs).
+    OPERAND=12,
+    OPERANDS=10,
+    # Last value's first `low` -> first transfer of another operation.
+    SWITCH=20 + 5,
+    FETCH=FETCH,
+    GROUP_TURN=GROUP_TURN,
+    FRAME_TURN=FRAME_TURN,
+    ROW=ROW,
+)
+
+
+def of(engine):
+    """The numbers of an engine: this module, or COMPACT."""
+    return COMPACT if engine.compact else sys.modules[__name__]

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 
 from golden.config import ModelConfig
 from golden.weights import Weights
+from hw.compact_engine import CompactEngine
 from hw.config import EngineConfig, config_digest
 from hw.program import Plan, compile_program
 from hw.row_engine import RowEngine
@@ -44,7 +45,7 @@ class Rasca(wiring.Component):
 
     def __init__(self, model: ModelConfig, engine: EngineConfig, weights: Weights):
         self.plan: Plan = compile_program(model, engine)
-        self.engine = RowEngine(self.plan, weights)
+        self.engine = (CompactEngine if engine.compact else RowEngine)(self.plan, weights)
         self.plan.memories = self.engine.memories()
         self.plan.multipliers_beside_array = self.engine.multipliers_beside_array()
         self.config_digest = config_digest(model, engine)

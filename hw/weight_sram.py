@@ -1,6 +1,6 @@
 """Weight SRAM: the words of all walks, in pieces that an FPGA's memory blocks can hold."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -10,12 +10,18 @@ from hw.common import NO_COLLISION, delay
 
 PIECE = {"generic": None, "ecp5": 2048, "ice40": 16384}
 """Words of a piece by kind of cells: the depth of a DP16KD that is 9 bits wide, of an SPRAM."""
+SPRAM_BITS = 16
 
 
 class WeightSram(wiring.Component):
     """One write and one read port over pieces with a register behind each.
 
     A block RAM's output is so slow that a choice between blocks has to wait for the next cycle.
+
+    On iCE40, memories that begin empty are SPRAM. It has one port: a write goes before a read, and
+    leaves `word` undefined until the next read. (The loader writes while the engine rests.) SPRAM
+    cannot be initialised but Amaranth's memories always are, so that synthesis would not take it
+    for them: it is instantiated.
 
     Parameters
     ----------
@@ -25,6 +31,8 @@ class WeightSram(wiring.Component):
         First contents, may be empty.
     cells : str
         Kind of FPGA cells, see hw.multiplier.
+    compact : bool
+        No registers behind the memories: `word` comes one cycle after `address`.
 
     Ports
     -----
@@ -35,9 +43,11 @@ class WeightSram(wiring.Component):
 
     latency = timing.WEIGHT_MEMORY
 
-    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic"):
+    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", compact=False):
         self.depth, self.bits, self.init, self.cells = depth, bits, list(init), cells
+        self.compact = compact
         self.piece = PIECE[cells] or depth
+        self.spram = cells == "ice40" and not self.init
         super().__init__(
             {
                 "write_en": In(1),
@@ -53,31 +63,62 @@ class WeightSram(wiring.Component):
         m = Module()
         count = -(-self.depth // self.piece)
         low = (self.piece - 1).bit_length()
-        attrs = dict(NO_COLLISION)
-        if self.cells == "ice40" and not self.init:
-            attrs["ram_style"] = "huge"  # SPRAM
-        which = delay(m, self.address[low:], 2, "which", reset_less=True) if count > 1 else None
+        late = 1 if self.compact else 2
+        domain = "comb" if self.compact else "sync"
+        which = delay(m, self.address[low:], late, "which", reset_less=True) if count > 1 else None
         chosen = 0
         for i in range(count):
-            depth = min(self.piece, self.depth - i * self.piece)
-            memory = m.submodules[f"piece{i}"] = Memory(
-                shape=self.bits,
-                depth=depth,
-                init=self.init[i * self.piece : i * self.piece + depth],
-                attrs=attrs,
-            )
-            write, read = memory.write_port(), memory.read_port()
             here = self.write_address[low:] == i if count > 1 else 1
-            m.d.comb += [
-                write.en.eq(self.write_en & here),
-                write.addr.eq(self.write_address),
-                write.data.eq(self.write_data),
-                read.addr.eq(self.address),
-                read.en.eq(self.read_en),
-            ]
+            data = (self._spram if self.spram else self._memory)(m, i, self.write_en & here)
             # Stage 1: memory; Stage 2: its register; Stage 3: the piece's word
             register = Signal(self.bits, name=f"output{i}", reset_less=True)
-            m.d.sync += register.eq(read.data)
+            m.d[domain] += register.eq(data)
             chosen = chosen | (Mux(which == i, register, 0) if count > 1 else register)
-        m.d.sync += self.word.eq(chosen)
+        m.d[domain] += self.word.eq(chosen)
         return m
+
+    def _memory(self, m: Module, index: int, write_en):
+        """A piece as a memory of two ports; returns what it has read."""
+        first = index * self.piece
+        memory = m.submodules[f"piece{index}"] = Memory(
+            shape=self.bits,
+            depth=min(self.piece, self.depth - first),
+            init=self.init[first : first + self.piece],
+            attrs=NO_COLLISION,
+        )
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            write.en.eq(write_en),
+            write.addr.eq(self.write_address),
+            write.data.eq(self.write_data),
+            read.addr.eq(self.address),
+            read.en.eq(self.read_en),
+        ]
+        return read.data
+
+    def _spram(self, m: Module, index: int, write_en):
+        """A piece as SPRAMs side by side; returns what they have read."""
+        count = -(-self.bits // SPRAM_BITS)
+        address = Signal(range(self.piece), name=f"address{index}")
+        data = Signal(count * SPRAM_BITS, name=f"data{index}")
+        read = Signal.like(data, name=f"read{index}")
+        m.d.comb += [
+            address.eq(Mux(self.write_en, self.write_address, self.address)),
+            data.eq(self.write_data),
+        ]
+        for i in range(count):
+            part = slice(i * SPRAM_BITS, (i + 1) * SPRAM_BITS)
+            m.submodules[f"spram{index}_{i}"] = Instance(
+                "SB_SPRAM256KA",
+                i_CLOCK=ClockSignal(),
+                i_ADDRESS=address,
+                i_DATAIN=data[part],
+                i_MASKWREN=Const(0b1111, 4),
+                i_WREN=write_en,
+                i_CHIPSELECT=write_en | self.read_en,
+                i_STANDBY=Const(0, 1),
+                i_SLEEP=Const(0, 1),
+                i_POWEROFF=Const(1, 1),  # low turns it off
+                o_DATAOUT=read[part],
+            )
+        return read[: self.bits]

@@ -167,7 +167,9 @@ class MapLog:
             elif kind == "r" and until_row:
                 return
 
-    def _write(self, operation: int, banks: int, address: int, data: int) -> None:
+    def _write(
+        self, operation: int, banks: int, address: int, data: int, mask: int | None = None
+    ) -> None:
         if operation < self.operation or (self.fresh and operation == 0):
             self.passes.append(Maps())
             self.fresh = False
@@ -191,7 +193,11 @@ class MapLog:
                     word = (data >> (bank * width * 8)) & ((1 << width * 8) - 1)
                     kind = np.uint8 if stage in UNSIGNED else np.int8
                     values = np.frombuffer(word.to_bytes(width, "little"), dtype=kind)
-                    stages[stage][channel, first : first + valid] = values[:valid]
+                    if mask is None:
+                        stages[stage][channel, first : first + valid] = values[:valid]
+                    for i in range(valid if mask is not None else 0):
+                        if mask >> i & 1:
+                            stages[stage][channel, first + i] = values[i]
             banks >>= 1
             bank += 1
 

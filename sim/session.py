@@ -76,7 +76,7 @@ def prepare(
             "CHANNELS": model.state_channels,
             "WORDS": -(-model.n // shape.pixels),
         },
-        defines={"SPATIAL": 1} if model.spatial else {},
+        defines={n: 1 for n, on in (("SPATIAL", model.spatial), ("COMPACT", shape.compact)) if on},
         optimise=optimise,
         public=False,
         trace=trace,

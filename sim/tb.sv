@@ -4,7 +4,7 @@
 // of `play`, in the schedule, in the events and in the log alike.
 
 // SPATIAL is defined where there is a spatial attention; PORTS_ONLY where the engine is a netlist,
-// which has no names but those of its ports: then nothing is logged.
+// which has no names but those of its ports: then nothing is logged; COMPACT for hw.compact_engine.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word
     parameter int LANES = 2,        // L: banks
@@ -150,7 +150,8 @@ module tb #(
     end
 
     // ---- log: +log=FILE ----
-    //   w CYCLE OPERATION BANKS ADDRESS DATA   words written to the maps and the state (hex)
+    //   w CYCLE OPERATION BANKS ADDRESS DATA   words written to the maps and the state (hex);
+    //                                          compact: then a mask of their bytes
     //   f CYCLE                                first walk step of a frame (decimal)
     //   g CYCLE                                first walk step of a row group
     //   k CYCLE HEAD ROW DATA                  row of attention scores, written (hex)
@@ -169,9 +170,17 @@ module tb #(
     end
     always @(posedge clk) begin
         if (play && dut.engine.store.write_en != 0)
+`ifdef COMPACT
+            $fwrite(log_file, "w %0h %0h %0h %0h %h %0h\n", cycle, dut.engine.store.write_op,
+                    dut.engine.store.write_en, dut.engine.store.write_address,
+                    {LANES{{PIXELS / 2{dut.engine.store.write_high}},
+                           {PIXELS / 2{dut.engine.store.write_low}}}},
+                    dut.engine.store.write_mask);
+`else
             $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.store.write_op,
                     dut.engine.store.write_en, dut.engine.store.write_address,
                     dut.engine.store.write_data);
+`endif
         if (play && frame_start) begin
             for (int i = 0; i < OPERATIONS; i++) begin
                 $fwrite(log_file, "s %0d %0d\n", i, steps[i]);

@@ -1,0 +1,1 @@
+"""Studies of an engine before it is built: energy, silicon, sweeps."""

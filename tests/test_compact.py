@@ -1,0 +1,221 @@
+# amaranth: UnusedElaboratable=no
+"""The compact engine: its unit, its array on the cells' model, whole frames, cycles, errors."""
+
+import random
+from pathlib import Path
+
+import pyosys
+import pytest
+import torch
+
+import golden.activation as activation
+from golden.config import ModelConfig, preset
+from golden.random_weights import random_weights
+from hw import timing
+from hw.compact_array import CompactArray
+from hw.compact_unit import FIRST_SHIFT, CompactUnit
+from hw.config import EngineConfig, Geometry
+from hw.program import Function, compile_program
+from hw.top import Rasca
+from sim import fuzz
+from tests.bench_blocks import on_amaranth, on_verilator
+
+SHARE = Path(pyosys.__file__).parent / "share"
+T = timing.COMPACT
+
+
+def small(**changes) -> ModelConfig:
+    sizes = {
+        "name": "compact",
+        "image_height": 15,
+        "image_width": 80,
+        "heads": 2,
+        "head_channels": (3, 4, 5, 6),
+        "state_channels": 8,
+        "attention_hidden": 4,
+        "classifier_hidden": 2,
+    }
+    return ModelConfig(**(sizes | changes))
+
+
+def shape(text: str, **more) -> EngineConfig:
+    return EngineConfig.parse(text, compact=True, **more)
+
+
+# ---- channel unit ----
+
+
+def byte_of(function, total, multiplier, shift, a, b) -> int:
+    """golden.requant, .activation, .conv_gru, for one value."""
+    value = (total * multiplier + (1 << shift - 1)) >> shift
+    if function == Function.RELU:
+        return min(max(value, 0), 255) - 128
+    v = torch.tensor([min(max(value, -511), 511)])
+    unit = int(activation.sigmoid(v))
+    if function == Function.UPDATE:
+        return unit - (unit >= 128)
+    if function == Function.RESET:
+        return (a * unit + 128) >> 8
+    if function == Function.CHANNEL:
+        return (((a + 128) * unit + 128) >> 8) - 128
+    new = int(activation.tanh(v))
+    return new + (((a - new) * (b + (b >= 128)) + 128) >> 8)
+
+
+def unit_scenario(function, count=150):
+    rng, period = random.Random(int(function)), 4 if function == Function.BLEND else 2
+    edge = (-(1 << 19), (1 << 19) - 1, 0, -1)
+    values = [
+        {
+            "sum": rng.choice(edge) if i < 20 else rng.randint(-(1 << 17), 1 << 17),
+            "bias": rng.randint(-(1 << 17), 1 << 17),
+            "multiplier": rng.choice((0, 1, 255)) if i < 30 else rng.randint(128, 255),
+            "shift": rng.randint(FIRST_SHIFT, FIRST_SHIFT + 15),
+            "a": rng.randint(-128, 127),
+            "b": rng.randint(0, 255),
+        }
+        for i in range(count)
+    ]
+    found = []
+    for cycle in range(count * period + T.UNIT_GATED + 2):
+
+        def then(late, now=cycle):
+            return values[min(max(now - late, 0) // period, count - 1)]
+
+        at = sum(
+            1 << late
+            for late in range(T.UNIT_GATED + 1)
+            if (cycle - late) % period == 0 and 0 <= (cycle - late) // period < count
+        )
+        out = yield {
+            "at": at,
+            "function": int(function),
+            "low": then(0)["sum"] & 0xFFFF,
+            "high": then(1)["sum"] >> 16 & 0xF,
+            "bias": then(1)["bias"] & 0xFFFFF,
+            "multiplier": then(1)["multiplier"],
+            "shift": then(1)["shift"] - FIRST_SHIFT,
+            "a": then(T.GATE_AT)["a"] & 0xFF,
+            "b": then(T.GATE_AT)["b"],
+        }
+        if out["written"]:
+            found.append(out["byte"])
+    wanted = [
+        byte_of(function, v["sum"] + v["bias"], v["multiplier"], v["shift"], v["a"], v["b"]) & 0xFF
+        for v in values
+    ]
+    assert found == wanted
+
+
+@pytest.mark.parametrize("function", [f for f in Function if f.name not in ("SIGNED", "MIX")])
+def test_unit(function):
+    unit = CompactUnit(acc_bits=20, high_bits=4, knots=activation.KNOTS.tolist())
+    on_amaranth(unit, unit_scenario(function))
+
+
+# ---- array ----
+
+
+def array_scenario(pixels, lanes, high_bits, walks=6):
+    """Walks of products at their ends; what comes out is their sum."""
+    rng, late = random.Random(1), 2
+    for walk in range(walks):
+        steps = rng.randint(3, 300)
+        ends = (-128, 127) if walk < 3 else range(-128, 128)
+        words = [[rng.choice(ends) for _ in range(pixels * lanes)] for _ in range(steps)]
+        weights = [[rng.choice((-127, 127)) for _ in range(lanes)] for _ in range(steps)]
+        yield {"clear": 1, "shift": 0, "transfer": 0}
+        for i in range(steps + late):
+            inputs = {"clear": 0, "add": int(i >= late)}
+            if i < steps:
+                inputs["operands"] = sum((v & 255) << 8 * k for k, v in enumerate(words[i]))
+                inputs["weights"] = sum((v & 255) << 8 * k for k, v in enumerate(weights[i]))
+            yield inputs
+        yield {"add": 0, "transfer": 1, "clear": 1}
+        low = []
+        high = []
+        for i in range(pixels * lanes + 1):
+            out = yield {"transfer": 0, "clear": 0, "shift": int(i < pixels * lanes)}
+            low.append(out["low"])
+            high.append(out["high"])
+        for i in range(pixels * lanes):
+            right = sum(x[i] * w[i // pixels] for x, w in zip(words, weights, strict=True))
+            mask = (1 << 16 + high_bits) - 1
+            value = low[i] + (high[i + 1] << 16)
+            assert value & mask == right & mask, f"walk {walk}, sum {i}"
+
+
+def test_array():
+    on_verilator(
+        {
+            kind: CompactArray(pixels=4, lanes=2, acc_bits=23, cells=kind)
+            for kind in ("generic", "ice40")
+        },
+        [
+            (kind, array_scenario, {"pixels": 4, "lanes": 2, "high_bits": 7})
+            for kind in ("generic", "ice40")
+        ],
+        sources=[SHARE / "ice40" / "cells_sim.v"],
+    )
+
+
+# ---- whole frames ----
+
+CASES = {
+    "two words a state channel": (small(), "4,1,2"),
+    "one word": (
+        small(image_width=120, head_channels=(2, 3, 4, 6), state_channels=10, attention_hidden=3),
+        "8,1,2",
+    ),
+    "four lanes": (small(image_width=70, heads=4, head_channels=(2, 3, 2, 4)), "6,1,4"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_frames(name):
+    """Every map, state and logit as the golden model has it; cycles as predicted."""
+    model, text = CASES[name]
+    case = fuzz.Case(seed=3, model=model, shape=shape(text), cameras="paced", extreme=False)
+    assert fuzz.check(case) is None
+
+
+@pytest.mark.parametrize("name, cycles", [("vww_105x120", 32059), ("vww_210x240", 89646)])
+def test_cycles(name, cycles):
+    assert compile_program(preset(name), shape("8,1,2")).cycles_per_row_group == cycles
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    "text, rule",
+    [
+        ("8,2,2", "even pixels, 1 channel and at least 2 lanes, for example 8,1,2, not 8,2,2"),
+        ("7,1,2", "not 7,1,2"),
+        ("8,1,1", "not 8,1,1"),
+    ],
+)
+def test_shapes(text, rule):
+    with pytest.raises(ValueError, match=rule):
+        shape(text)
+
+
+@pytest.mark.parametrize(
+    "changes, rule",
+    [
+        ({"spatial_attention": "full"}, "no spatial attention"),
+        ({"heads": 1}, "lanes must divide the 1 heads, 2 do not"),
+        ({"state_channels": 9}, "state_channels to be a multiple of 2, not 9"),
+        ({"head_channels": (3, 4, 5, 7)}, r"head_channels\[3\] to be a multiple of 2, not 7"),
+    ],
+)
+def test_networks(changes, rule):
+    with pytest.raises(ValueError, match=rule):
+        Geometry(small(**changes), shape("8,1,2"))
+
+
+def test_shift():
+    weights = random_weights(small(), 1)
+    weights.layers["gru.reset"].shift[0] = 8
+    with pytest.raises(ValueError, match="shifts are 9..24, but gru.reset has 8"):
+        Rasca(small(), shape("8,1,2"), weights)
