@@ -497,7 +497,6 @@ class _Schedule:
     def __init__(self, model, geometry, ops, maps, classifier_cycles, attention_unit):
         self.model, self.g, self.ops, self.maps = model, geometry, ops, maps
         self.classifier_cycles, self.attention_unit = classifier_cycles, attention_unit
-        self.t = timing.of(geometry.engine)
         self.head_wait = self.t.GROUP_TURN
         self.made = {}  # see `kept`
         self.spacings = {}
@@ -505,6 +504,11 @@ class _Schedule:
         self.checked = {}  # operation -> what `operands_in_time` found good
 
     rest = 0  # fewest idle cycles between walks
+
+    @property
+    def t(self):
+        """Latencies of the engine; no attribute, since a module cannot be pickled."""
+        return timing.of(self.g.engine)
 
     # -- rules that hold for any two neighbouring transfers
     def drain_length(self, op) -> int:
