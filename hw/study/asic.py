@@ -63,7 +63,7 @@ opt_clean -purge
 setundef -zero
 opt_clean -purge
 write_json mapped.json"""
-_GENERIC = """abc -g cmos2
+_GENERIC = """opt -full
 opt_clean -purge
 setundef -zero
 opt_clean -purge

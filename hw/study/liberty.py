@@ -126,7 +126,7 @@ class Library:
 
 
 def value(function: str, of: dict[str, int]) -> int:
-    """A Liberty function's value: ! and ' invert, & * and blanks are AND, then ^, then + and |.
+    """A Liberty function's value: ! and ' bind most, then ^, then AND (& * or a blank), then OR.
 
     Raises
     ------
@@ -161,29 +161,29 @@ def value(function: str, of: dict[str, int]) -> int:
             found = 1 - found
         return found
 
-    def both() -> int:
-        nonlocal at
-        found = atom()
-        while peek() and peek() not in "^+|)":
-            if peek() in "&*":
-                at += 1
-            found &= atom()
-        return found
-
     def odd() -> int:
         nonlocal at
-        found = both()
+        found = atom()
         while peek() == "^":
             at += 1
-            found ^= both()
+            found ^= atom()
+        return found
+
+    def both() -> int:
+        nonlocal at
+        found = odd()
+        while peek() and peek() not in "+|)":
+            if peek() in "&*":
+                at += 1
+            found &= odd()
         return found
 
     def either() -> int:
         nonlocal at
-        found = odd()
+        found = both()
         while peek() and peek() in "+|":
             at += 1
-            found |= odd()
+            found |= both()
         return found
 
     found = either()
