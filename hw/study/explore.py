@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -110,7 +111,7 @@ def _check(block: Any, where: str) -> None:
                 raise ValueError(f"{where}: {key} must be texts, not {item!r}")
             if KEYS[key] == "numbers" and not number:
                 raise ValueError(f"{where}: {key} must be numbers, not {item!r}")
-            column = key == "pixels" and isinstance(item, str) and item.startswith("n")
+            column = key == "pixels" and re.fullmatch(r"n(\+\d+)?", str(item))
             if KEYS[key] == "counts" and not (number and isinstance(item, int) or column):
                 raise ValueError(f"{where}: {key} must be whole numbers, not {item!r}")
     if "shapes" not in block and not {"pixels", "channels", "lanes"} <= set(block):
