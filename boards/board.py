@@ -85,6 +85,8 @@ class Camera:
         Its set-up; `device`, `register_bytes`, `acknowledge` as in boards.camera.sccb.SccbMaster.
     clock_hz : float
         What the board feeds it.
+    fixed : dict of str to int
+        Pins that are held at a level.
     """
 
     sensor: Sensor
@@ -93,6 +95,7 @@ class Camera:
     register_bytes: int = 1
     acknowledge: bool = False
     clock_hz: float = 24e6
+    fixed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,10 @@ class Board:
         Resource name to the level it is held at.
     lamps : dict of str to tuple
         "heartbeat", "person", "fault": resource name, and its number or its part ("r", "g", "b").
+    compact : bool
+        The compact engine, see hw.config.
+    events_only : bool
+        The small system (boards.event_system): nothing comes from the host.
     program : str
         Command that programs the board; {file} is the bitstream.
     """
@@ -144,4 +151,6 @@ class Board:
     camera: Camera | None = None
     outputs: dict[str, int] = field(default_factory=dict)
     lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
+    compact: bool = False
+    events_only: bool = False
     program: str = ""

@@ -31,7 +31,7 @@ from hw.config import EngineConfig
 from hw.program import Plan
 from hw.top import Rasca
 
-MODULES = ("ulx3s", "orangecrab")
+MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino")
 TOP = "rasca"
 _PIP = {
     "yosys": "pyosys",
@@ -192,7 +192,7 @@ def summary_of(
     }
     clocks = frequencies(report)
     # the engine's clock is the one that is wanted at its frequency
-    engine = min(clocks, key=lambda clock: abs(clock[2] * 1e6 - clock_hz))
+    engine = min(clocks, key=lambda clock: (abs(clock[2] * 1e6 - clock_hz), clock[1]))
     cycles = plan.cycles_per_frame
     return {
         "board": board.name,
@@ -259,6 +259,8 @@ def build(
         place += ["--speed", device.speed, "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"]
         pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
     else:
+        # of all clocks: nets have other names after synthesis, constraints do not reach them
+        place += ["--freq", f"{system.pll.output_hz / 1e6:g}"]
         place += ["--pcf", f"{TOP}.pcf", "--asc", f"{TOP}.asc"]
         pack = [*commands[packer], f"{TOP}.asc", f"{TOP}.bin"]
     run(place, folder, "nextpnr.log", console, "place and route")

@@ -1,4 +1,4 @@
-"""Clocks: PLL settings and the ECP5's PLL cell."""
+"""Clocks: PLL settings, and the PLL cells of ECP5 and iCE40."""
 
 from dataclasses import dataclass
 
@@ -116,4 +116,85 @@ class Ecp5Pll:
             o_CLKOP=outputs[0],
             o_CLKOS=outputs[1],
             o_LOCK=locked,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ice40Pll:
+    """Dividers of a SB_PLL40: output = input / (divr + 1) * (divf + 1) / 2**divq.
+
+    Attributes
+    ----------
+    input_hz : float
+    divr, divf, divq : int
+        0..15, 0..127, 1..6.
+    second_div : int
+        Cycles of the output in one of the second clock, which registers divide: 1 or even.
+    """
+
+    input_hz: float
+    divr: int
+    divf: int
+    divq: int
+    second_div: int = 1
+
+    @property
+    def output_hz(self) -> float:
+        return self.input_hz / (self.divr + 1) * (self.divf + 1) / 2**self.divq
+
+    @property
+    def second_hz(self) -> float:
+        return self.output_hz / self.second_div
+
+    @classmethod
+    def find(cls, *, input_hz: float, output_hz: float, second_hz: float) -> "Ice40Pll":
+        """The highest output that is not above `output_hz`, the second not above `second_hz`.
+
+        Raises
+        ------
+        ValueError
+            If no setting gives at least 9/10 of it.
+        """
+        best = None
+        for divr in range(16):
+            if not 10e6 <= input_hz / (divr + 1) <= 133e6:
+                continue
+            for divf in range(128):
+                vco = input_hz / (divr + 1) * (divf + 1)
+                if not 533e6 <= vco <= 1066e6:
+                    continue
+                for divq in range(1, 7):
+                    output = vco / 2**divq
+                    if output <= output_hz * (1 + 1e-9) and (best is None or output > best[0]):
+                        best = output, divr, divf, divq
+        if best is None or best[0] < 0.9 * output_hz:
+            raise ValueError(
+                f"no PLL setting makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
+            )
+        ratio = -(-int(best[0]) // int(second_hz))
+        return cls(
+            input_hz=input_hz,
+            divr=best[1],
+            divf=best[2],
+            divq=best[3],
+            second_div=ratio if ratio == 1 else ratio + ratio % 2,
+        )
+
+    def add_to(self, m: Module, source, clock: Signal, locked: Signal, *, pad: bool) -> None:
+        """Instantiate the PLL. `pad`: `source` is the pin itself, else a signal in the FPGA."""
+        reference = self.input_hz / (self.divr + 1)
+        # data sheet of the PLL: upper ends of the ranges of the phase detector
+        limits = (17e6, 26e6, 44e6, 66e6, 101e6)
+        m.submodules.pll = Instance(
+            "SB_PLL40_PAD" if pad else "SB_PLL40_CORE",
+            p_FEEDBACK_PATH="SIMPLE",
+            p_DIVR=Const(self.divr, 4),
+            p_DIVF=Const(self.divf, 7),
+            p_DIVQ=Const(self.divq, 3),
+            p_FILTER_RANGE=Const(1 + sum(reference > limit for limit in limits), 3),
+            i_RESETB=Const(1),
+            i_BYPASS=Const(0),
+            o_PLLOUTGLOBAL=clock,
+            o_LOCK=locked,
+            **{"i_PACKAGEPIN" if pad else "i_REFERENCECLK": source},
         )

@@ -23,6 +23,7 @@ _BLOCK_RAM = {
 _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
+COMPACT_LUT = 5200  # logic cells of a compact engine at 8,1,2 with its small system
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Need:
     def short(self, device: Device) -> dict[str, tuple[int, int]]:
         """(wanted, there) of everything that is short."""
         there = {
-            "LUT": (self.lut, int(device.lut * LUT_LIMIT)),
+            "LUT": (self.lut, int(device.lut * (1 if device.family == "ice40" else LUT_LIMIT))),
             "DSP blocks": (self.dsp, device.dsp),
             "block RAMs": (self.bram, device.bram),
             "SPRAMs": (self.spram, device.spram),
@@ -66,17 +67,23 @@ def need(plan: Plan, device: Device) -> Need:
             memory = replace(memory, words=memory.words + state.words)
         elif memory.name == "state":
             continue
+        if device.family == "ice40" and memory.name in ("walk program", "fault queue"):
+            continue  # in logic
         if memory.name == "weights" and engine.weight_memory == "loaded" and device.spram:
             deep, wide = ceil(memory.words / _SPRAM_WORDS), ceil(memory.bits / _SPRAM_BITS)
             spram += deep * wide * memory.count
         else:
             bram += memory.count * blocks(memory.words, memory.bits, device.family)
     total = (
-        SYSTEM_LUT
-        + lut["rest"]
-        + lut["unit"] * engine.units
-        + lut["dsp"] * (engine.multipliers - in_luts)
-        + lut["luts"] * in_luts
+        COMPACT_LUT
+        if engine.compact
+        else (
+            SYSTEM_LUT
+            + lut["rest"]
+            + lut["unit"] * engine.units
+            + lut["dsp"] * (engine.multipliers - in_luts)
+            + lut["luts"] * in_luts
+        )
     )
     return Need(lut=total, dsp=dsps, bram=bram, spram=spram)
 
@@ -93,7 +100,7 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
     if shape is None:
         shape = f"{max(3, model.n)},1,1"
     device = board.device
-    engine = EngineConfig.parse(shape, board.weights, cells=device.family)
+    engine = EngineConfig.parse(shape, board.weights, cells=device.family, compact=board.compact)
     if device.family == "ecp5" and engine.multipliers > device.dsp:
         engine = EngineConfig.parse(shape, board.weights, cells="ecp5", dsps=device.dsp)
     Geometry(model, engine)

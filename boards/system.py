@@ -1,6 +1,6 @@
 """A board's whole design: clocks, camera, engine, host link, lamps."""
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 
@@ -8,7 +8,9 @@ from boards.board import Board
 from boards.camera.crossing import pixel_spacing
 from boards.camera.front import CameraFront
 from boards.camera.sccb import SccbMaster
-from boards.clocks import Ecp5Pll
+from boards.clocks import Ecp5Pll, Ice40Pll
+from boards.event_system import EventSystem
+from boards.flash import WAKE_SECONDS, FlashLoader, spi_divisor
 from boards.host_system import CAMERA_COUNTERS, HostSystem
 from boards.uart import baud_divisor
 from hw.top import Rasca
@@ -32,11 +34,23 @@ class System(wiring.Component):
     def __init__(self, *, board: Board, rasca: Rasca):
         self.board, self.rasca = board, rasca
         second = board.camera.clock_hz if board.camera else board.oscillator_hz
-        self.pll = Ecp5Pll.find(
+        self.ice40 = board.device.family == "ice40"
+        self.pll = (Ice40Pll if self.ice40 else Ecp5Pll).find(
             input_hz=board.oscillator_hz, output_hz=board.clock_hz, second_hz=second
         )
-        self.host = HostSystem(
-            rasca=rasca, divisor=baud_divisor(clock_hz=self.pll.output_hz, baud=board.baud)
+        flash = None
+        if board.weights == "loaded":
+            flash = FlashLoader(
+                length=rasca.engine.loader.load_bytes,
+                config=rasca.config_digest,
+                divisor=spi_divisor(self.pll.output_hz),
+                wake_cycles=int(self.pll.output_hz * WAKE_SECONDS),
+            )
+        self.flash = flash
+        self.host = (EventSystem if board.events_only else HostSystem)(
+            rasca=rasca,
+            divisor=baud_divisor(clock_hz=self.pll.output_hz, baud=board.baud),
+            flash=flash,
         )
         super().__init__({})
 
@@ -47,8 +61,17 @@ class System(wiring.Component):
         m.submodules.host = host
         if board.camera is not None:
             self._camera(m, platform, camera_clock)
+        if self.flash is not None:
+            spi = platform.request("spi_flash_1x", 0, dir="-")
+            m.d.comb += host.flash_miso.eq(self._input(m, "flash_miso", spi.cipo))
+            self._output(m, "flash_clock", spi.clk, host.flash_clock)
+            self._output(m, "flash_select", spi.cs, ~host.flash_select)
+            self._output(m, "flash_mosi", spi.copi, host.flash_mosi)
+            for name in ("wp", "hold"):
+                self._output(m, f"flash_{name}", getattr(spi, name), 0)
         uart = platform.request(*board.uart, dir="-")
-        m.d.comb += host.rx.eq(self._input(m, "rx", uart.rx))
+        if not board.events_only:
+            m.d.comb += host.rx.eq(self._input(m, "rx", uart.rx))
         self._output(m, "tx", uart.tx, host.tx)
         # lamps: a heartbeat, the last decision, no weights or no camera
         beat = Signal(range(int(self.pll.output_hz)))
@@ -93,11 +116,40 @@ class System(wiring.Component):
 
     def _clocks(self, m, platform):
         m.domains.sync = ClockDomain()
+        if self.ice40:
+            return self._ice40_clocks(m, platform)
         source = self._input(m, "clk", platform.request(self.board.oscillator, dir="-"))
         clock, second, locked = (Signal(name=n) for n in ("clock", "second_clock", "locked"))
         self.pll.add_to(m, source, (clock, second), locked)
         m.d.comb += ClockSignal().eq(clock)
         m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+        return clock, second
+
+    def _ice40_clocks(self, m, platform):
+        clock, second, locked = (Signal(name=n) for n in ("clock", "second_clock", "locked"))
+        pad = self.board.oscillator != "SB_HFOSC"
+        if pad:
+            source = platform.request(self.board.oscillator, dir="-").io
+        else:
+            source = Signal(name="oscillator")
+            m.submodules.oscillator = Instance(
+                "SB_HFOSC",
+                p_CLKHF_DIV={48e6: "0b00", 24e6: "0b01", 12e6: "0b10"}[self.board.oscillator_hz],
+                i_CLKHFEN=1,
+                i_CLKHFPU=1,
+                o_CLKHF=source,
+            )
+        self.pll.add_to(m, source, clock, locked, pad=pad)
+        m.d.comb += ClockSignal().eq(clock)
+        m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
+        if self.pll.second_div > 1:
+            half = self.pll.second_div // 2
+            count = Signal(range(max(2, half)))
+            m.d.sync += count.eq(count + 1)
+            with m.If(count == half - 1):
+                m.d.sync += [count.eq(0), second.eq(~second)]
+        else:
+            m.d.comb += second.eq(clock)
         return clock, second
 
     def _camera(self, m, platform, clock):
@@ -117,7 +169,9 @@ class System(wiring.Component):
             binning=binning,
             channels=model.in_channels,
             timeout=int(clock_hz * CLOCK_TIMEOUT_US / 1e6),
-            spacing=pixel_spacing(
+            spacing=max(2, model.in_channels)
+            if engine.compact
+            else pixel_spacing(
                 width=model.image_width, pixels=engine.pixels, channels=model.in_channels
             ),
         )
@@ -151,4 +205,6 @@ class System(wiring.Component):
             host.camera_ready.eq(master.done & ~master.error),
             host.camera_failed.eq(master.error),
         ]
+        for name, level in camera.fixed.items():
+            self._output(m, name, getattr(pins, name), level)
         platform.add_clock_constraint(pclk, camera.sensor.clock_hz)

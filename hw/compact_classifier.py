@@ -54,7 +54,9 @@ class CompactClassifier(wiring.Component):
     Ports
     -----
     load_en, load_address, load_data : in, writes weights and constants (`words`) while idle
-    and those of hw.classifier.Classifier, less its memories'.
+    person : out, logit1 > logit0
+    and those of hw.classifier.Classifier, less its memories'. The outputs count in the cycle with
+    `o_valid` only.
     """
 
     def __init__(self, *, channels: int, hidden: int, columns: int, words: Sequence[int] = ()):
@@ -80,6 +82,7 @@ class CompactClassifier(wiring.Component):
                 "logit1": Out(signed(32)),
                 "stop": Out(1),
                 "skip": Out(1),
+                "person": Out(1),
                 "load_en": In(1),
                 "load_address": In(range(self.count)),
                 "load_data": In(16),
@@ -123,9 +126,11 @@ class CompactClassifier(wiring.Component):
         total = Signal(signed(32), reset_less=True)
         clear, add, minus, double = (Signal(name=n) for n in ("clear", "add", "minus", "double"))
         addend = Signal(32)
-        m.d.comb += addend.eq(Mux(double, total, Mux(add, Mux(minus, ~value, value), 0)))
-        with m.If(clear | add | double):
-            m.d.sync += total.eq(Mux(clear, 0, total + addend + minus))
+        m.d.comb += addend.eq(Mux(double, total, Mux(minus, ~value, value)))
+        with m.If(clear):
+            m.d.sync += total.eq(0)
+        with m.Elif(add | double):
+            m.d.sync += total.eq(total + addend + minus)
         m.d.sync += [value.eq(value << 1), factor.eq(factor >> 1)]
 
         # hard-swish: clip(x + 768, 0, 1536)
@@ -156,6 +161,9 @@ class CompactClassifier(wiring.Component):
         ]
         m.d.sync += left.eq(left - 1)
         done, compared = Signal(), Signal()
+        # inverted, because a sum takes fewer LUTs than a difference
+        logit0_not = Signal(signed(32), reset_less=True)
+        difference = Signal(signed(33), reset_less=True)  # less one
 
         with m.FSM():
             with m.State("IDLE"):
@@ -252,21 +260,23 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += output.eq(1)
                 m.next = "BIAS_LOW"
                 with m.If(~output[0]):
-                    m.d.sync += self.logit0.eq(total)
+                    m.d.sync += logit0_not.eq(~total)
                 with m.Else():
                     m.d.comb += done.eq(1)
-                    m.d.sync += [self.logit1.eq(total), self.busy.eq(0)]
+                    m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
         with m.If(clear & rounding):
-            m.d.sync += total.eq(128)
-        difference = Signal(signed(33), reset_less=True)
+            m.d.sync += total[7].eq(1)
         m.d.sync += [
             compared.eq(done),
-            difference.eq(self.logit1 - self.logit0),
+            difference.eq(total + logit0_not),
             self.o_valid.eq(compared),
         ]
         m.d.comb += [
-            self.stop.eq(self.stop_enable & (difference >= self.stop_threshold)),
-            self.skip.eq(self.skip_enable & (difference <= self.skip_threshold)),
+            self.logit0.eq(~logit0_not),
+            self.logit1.eq(total),
+            self.person.eq(~difference[-1]),
+            self.stop.eq(self.stop_enable & (difference + 1 >= self.stop_threshold)),
+            self.skip.eq(self.skip_enable & (difference < self.skip_threshold)),
         ]
         return m

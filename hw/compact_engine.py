@@ -34,6 +34,9 @@ class CompactEngine(RowEngine):
         If the weights have a shift that the unit cannot do.
     """
 
+    readback = True
+    """Whether a host can read the state; set to False before elaboration to leave that out."""
+
     def _blocks(self, weights: NetworkWeights, first: dict) -> None:
         plan, engine, model = self.plan, self.plan.engine, self.plan.model
         last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
@@ -82,7 +85,8 @@ class CompactEngine(RowEngine):
         m.submodules.classifier = ResetInserter({"sync": self.classifier.abort})(self.classifier)
         self._frames(m, abort, first_group)
         self._array(m, abort, first_group, idle_reset)
-        self._host(m)
+        if self.readback:
+            self._host(m)
         return m
 
     def _array(self, m, abort, first_group, idle_reset):
@@ -156,6 +160,9 @@ class CompactEngine(RowEngine):
             self.classifier.load_address.eq(words.addr),
             self.classifier.load_data.eq(words.data),
         ]
+
+    def _person(self):
+        return self.classifier.person
 
     def multipliers_beside_array(self) -> list[dict]:
         return [

@@ -94,7 +94,9 @@ class CompactStore(wiring.Component):
         # the operation's word: the memory's own output
         fields = plan.fields["back"]
         layout = word_layout(plan, "back")
-        rom = m.submodules.back_program = Memory(shape=layout, depth=len(fields), init=fields)
+        rom = m.submodules.back_program = Memory(
+            shape=layout, depth=len(fields), init=fields, attrs={"ram_style": "block"}
+        )
         port = rom.read_port()
         word, index = port.data, self.write_op
         take, moved, settled = Signal(), Signal(init=1), Signal()

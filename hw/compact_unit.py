@@ -90,9 +90,12 @@ class CompactUnit(wiring.Component):
         total = Signal(signed(n), reset_less=True)
         m.d.sync += total.eq(Cat(low, self.high).as_signed() + self.bias)
         # Stage 2: the larger of two
-        hold, value = Signal.like(total), Signal.like(total)
+        # the first is kept inverted, so that comparing them is a sum
+        hold_not, value = Signal.like(total), Signal.like(total)
+        smaller = Signal()
+        m.d.comb += smaller.eq((total + hold_not)[-1])
         with m.If(at[2]):
-            m.d.sync += hold.eq(total)
+            m.d.sync += hold_not.eq(~total)
         multiplier1 = delay(m, self.multiplier, 1, "multiplier1", reset_less=True)
         shift1 = delay(m, self.shift, 1, "shift1", reset_less=True)
         multiplier, shifts = Signal(8, reset_less=True), [shift1]
@@ -103,7 +106,7 @@ class CompactUnit(wiring.Component):
             shifts.append(later)
         with m.If(at[3]):
             m.d.sync += [
-                value.eq(Mux(self.pool & (hold > total), hold, total)),
+                value.eq(Mux(self.pool & smaller, ~hold_not, total)),
                 multiplier.eq(multiplier1),
             ]
 

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
@@ -249,7 +249,15 @@ class Loader(wiring.Component):
 
         # Stage 3: digest, unless the next load has begun
         with m.If(complete & ~loading):
-            m.d.sync += [self.loaded.eq(1), self.weights_digest.eq(crc.crc)]
+            m.d.sync += self.loaded.eq(1)
         with m.If(taken & ~swallowing):
-            m.d.sync += [self.loaded.eq(0), self.weights_digest.eq(0)]
+            m.d.sync += self.loaded.eq(0)
+        if self.digest is None:
+            # the CRC register keeps it
+            m.d.comb += self.weights_digest.eq(Mux(self.loaded, crc.crc, 0))
+            return m
+        with m.If(complete & ~loading):
+            m.d.sync += self.weights_digest.eq(crc.crc)
+        with m.If(taken & ~swallowing):
+            m.d.sync += self.weights_digest.eq(0)
         return m

@@ -380,7 +380,7 @@ class RowEngine(wiring.Component):
             m.d.sync += [
                 self.decision_valid.eq(1),
                 self.decision_status.eq(Status.OK),
-                self.decision_person.eq(stop | (classifier.logit1 > classifier.logit0)),
+                self.decision_person.eq(stop | self._person()),
                 self.decision_logit0.eq(classifier.logit0),
                 self.decision_logit1.eq(classifier.logit1),
                 self.decision_rows_used.eq(ended_used),
@@ -413,6 +413,9 @@ class RowEngine(wiring.Component):
             self.load_error.eq(self.loader.load_error),
             self.weights_digest.eq(self.loader.weights_digest),
         ]
+
+    def _person(self):
+        return self.classifier.logit1 > self.classifier.logit0
 
     # ---- the array: addresses, weights, sums, bytes ----
 

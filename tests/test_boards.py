@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from boards import build, fit, program
 from boards.board import ecp5
-from boards.clocks import Ecp5Pll
+from boards.clocks import Ecp5Pll, Ice40Pll
 from boards.system import System
 from golden.config import preset
+from golden.quantise import default_weights
 from golden.random_weights import random_weights
 from hw.config import EngineConfig
 from hw.top import Rasca
@@ -113,6 +114,34 @@ def test_constraints(small):
         assert f'LOCATE COMP "{pin}' in lpf
     assert 'FREQUENCY NET "clock" 75000000.0 HZ' in lpf
     assert "12000000.0 HZ" in lpf  # the camera's PCLK
+
+
+@pytest.mark.parametrize("name", ["icebreaker", "upduino"])
+def test_small_boards(name):
+    """The compact engine with the small system: pins, a PLL of the right kind, no host."""
+    board = build.find_board(name)
+    model = preset(board.preset)
+    engine = fit.configure(board, model, None)
+    assert engine.compact and engine.weight_memory == "loaded" and str(engine) == "8,1,2"
+    platform = board.platform()
+    platform.add_resources(board.resources)
+    system = System(board=board, rasca=Rasca(model, engine, default_weights(model)))
+    assert system.pll.output_hz == board.clock_hz == 27e6
+    assert system.pll.second_hz <= board.camera.clock_hz
+    files = platform.prepare(system, name="rasca", debug_verilog=False).files
+    pcf, il = (files[n] for n in ("rasca.pcf", "rasca.il"))
+    pcf = pcf if isinstance(pcf, str) else pcf.decode()
+    for pin in ("camera_0__pclk", "camera_0__trig", "spi_flash_1x_0__cipo", "uart_0__tx"):
+        assert f"set_io {pin}" in pcf
+    il = il if isinstance(il, str) else il.decode()
+    cell = {"icebreaker": "SB_PLL40_PAD", "upduino": "SB_PLL40_CORE"}[name]
+    assert f"cell \\{cell} " in il and ("SB_HFOSC" in il) == (name == "upduino")
+    assert "SB_SPRAM256KA" in il and il.count("cell \\SB_MAC16 ") == 8
+
+
+def test_no_ice40_pll():
+    with pytest.raises(ValueError, match="no PLL setting makes 1 MHz of 12 MHz"):
+        Ice40Pll.find(input_hz=12e6, output_hz=1e6, second_hz=1e6)
 
 
 REPORT = {

@@ -135,7 +135,9 @@ class SccbMaster(wiring.Component):
         most = max(w.wait_ms for w in self.table)
         wait_bits = max(most, self.power_up_ms, 1).bit_length()
         words = [w.register << 8 | w.value | w.wait_ms << size + 8 for w in self.table]
-        rom = m.submodules.table = Memory(shape=size + 8 + wait_bits, depth=len(words), init=words)
+        rom = m.submodules.table = Memory(
+            shape=size + 8 + wait_bits, depth=len(words), init=words, attrs={"ram_style": "block"}
+        )
         port = rom.read_port()
         value, register, wait = port.data[:8], port.data[8 : 8 + size], port.data[8 + size :]
         m.d.comb += port.addr.eq(self.index)

@@ -1,0 +1,67 @@
+"""iCEBreaker: iCE40 UP5K, an HM01B0 on PMODs 1A and 1B."""
+
+from amaranth.build import Attrs, Pins, Resource, Subsignal
+from amaranth_boards.icebreaker import ICEBreakerPlatform
+
+from boards.board import UP5K, Board, Camera
+from boards.camera import hm01b0
+from boards.camera.wiring import ICEBREAKER_HM01B0, Wiring, site
+
+MCLK_HZ = 12e6
+
+
+def camera_resource(wiring: Wiring, platform) -> Resource:
+    """An HM01B0's pins on a board."""
+    connectors = {(c.name, c.number): c for c in platform.connectors}
+
+    def pins(*names: str, way: str) -> Pins:
+        return Pins(" ".join(site(wiring, name, connectors) for name in names), dir=way)
+
+    return Resource(
+        "camera",
+        0,
+        Subsignal("pclk", pins("pclk", way="i")),
+        Subsignal("vsync", pins("fvld", way="i")),
+        Subsignal("href", pins("lvld", way="i")),
+        Subsignal("data", pins(*(f"d{i}" for i in range(wiring.data_bits)), way="i")),
+        Subsignal("clock", pins("mclk", way="o")),
+        Subsignal("scl", pins("scl", way="io")),
+        Subsignal("sda", pins("sda", way="io")),
+        Subsignal("trig", pins("trig", way="o")),
+        Attrs(IO_STANDARD="SB_LVCMOS"),
+    )
+
+
+def camera(data_bits: int) -> Camera:
+    """An HM01B0 as it is set up on these boards."""
+    return Camera(
+        sensor=hm01b0.sensor(mclk_hz=int(MCLK_HZ), data_bits=data_bits),
+        table=hm01b0.table(data_bits=data_bits),
+        device=hm01b0.DEVICE,
+        register_bytes=2,
+        acknowledge=True,
+        clock_hz=MCLK_HZ,
+        fixed={"trig": 0},
+    )
+
+
+BOARDS = [
+    Board(
+        name="icebreaker",
+        title="iCEBreaker",
+        device=UP5K,
+        platform=ICEBreakerPlatform,
+        preset="vww_105x120",
+        shape="8,1,2",
+        clock_hz=27e6,
+        oscillator_hz=12e6,
+        oscillator="clk12",
+        weights="loaded",
+        compact=True,
+        events_only=True,
+        resources=[camera_resource(ICEBREAKER_HM01B0, ICEBreakerPlatform)],
+        camera=camera(ICEBREAKER_HM01B0.data_bits),
+        lamps={"person": ("led_g", 0), "fault": ("led_r", 0)},
+        program="iceprog {file}",
+    )
+]
