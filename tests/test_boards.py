@@ -47,7 +47,7 @@ def test_no_pll():
 
 
 def test_unknown_board():
-    with pytest.raises(ValueError, match="board must be one of ulx3s, .*orangecrab, not 'ulx4s'"):
+    with pytest.raises(ValueError, match="board must be one of ulx3s, .*orangecrab, .*not 'ulx4s'"):
         build.find_board("ulx4s")
     result = CliRunner().invoke(_command(build.main), ["--board", "ulx4s"])
     assert result.exit_code == 2 and "board must be one of" in result.output
