@@ -12,12 +12,14 @@ import itertools
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -245,19 +247,20 @@ def _source(
     dask.config.set({"distributed.admin.tick.limit": "1h"})  # no advice about slow machines
     with tempfile.TemporaryDirectory(prefix="rasca-") as scratch:
         local = None
-        if cluster is None:
-            with console.status(f"starting {count} workers"):
-                local = LocalCluster(
-                    n_workers=count,
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    local_directory=scratch,
-                    silence_logs="ERROR",
-                )
         try:
+            if cluster is None:
+                with console.status(f"starting {count} workers"), _workers_keep_calm():
+                    local = LocalCluster(
+                        n_workers=count,
+                        threads_per_worker=1,
+                        dashboard_address=None,
+                        local_directory=scratch,
+                        silence_logs="ERROR",
+                    )
             client = Client(local or cluster, timeout=CONNECT)
-        except (OSError, TimeoutError, ValueError) as error:
-            raise ValueError(f"cluster {cluster} cannot be reached: {error}") from None
+        except (OSError, RuntimeError, ValueError) as error:  # a time-out is an OSError
+            what = "workers cannot be started" if cluster is None else f"no cluster at {cluster}"
+            raise ValueError(f"{what}: {' '.join(str(error).split())}") from None
         try:
             futures = {
                 client.submit(evaluate, design, uses, pure=False): (design, uses)
@@ -282,6 +285,18 @@ def _source(
             client.close()
             if local is not None:
                 local.close()
+
+
+@contextmanager
+def _workers_keep_calm() -> Iterator[None]:
+    """What is started within never sees the interrupt that a terminal sends to all: this process
+    ends its workers itself. One that comes meanwhile is seen afterwards."""
+    resource_tracker.ensure_running()  # when it starts, it lets the interrupt through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # ---- what comes out ----
@@ -337,7 +352,7 @@ def best(found: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 COLUMNS = {
     "multi-\npliers": lambda p: f"{p['multipliers']:,}",
-    "cycles\na frame": lambda p: f"{p['cycles_frame']:,}",
+    "kcycles\na frame": lambda p: f"{p['cycles_frame'] / 1e3:,.0f}",
     "utili-\nsation": lambda p: f"{p['mac_utilisation']:.1%}",
     "bytes": lambda p: f"{p['on_chip_bytes']:,}",
     "mm2": lambda p: f"{p['area_mm2']:.1f}",
@@ -351,7 +366,7 @@ def print_best(found: Mapping[str, Any], console: Console) -> None:
     if not rows:
         return
     first = rows[0][1]
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=0)
     table.add_column("shape", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
