@@ -285,6 +285,10 @@ def test_a_failure_does_not_lose_the_others(tmp_path, monkeypatch):
     found = json.loads((tmp_path / "small" / "explore.json").read_text())
     assert (len(found["points"]), len(found["failed"])) == (16, 4)
     assert not any(entry["impossible"] for entry in found["failed"])
+    monkeypatch.setattr(point, "cost", true)  # mended: only these are worked out again
+    result = run("--space", tmp_path / "small.json", "--folder", tmp_path)
+    assert result.exit_code == 0
+    assert "16 of 20 points were done before" in result.output and "4 points in" in result.output
 
 
 def files(folder):

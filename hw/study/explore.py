@@ -164,7 +164,7 @@ def digest(wanted: list[Point]) -> str:
 
 
 def done_before(path: Path, key: str) -> list[dict[str, Any]]:
-    """Results of a run of the same space by the same code that did not come to its end."""
+    """Results of an earlier run of the same space by the same code."""
     found: list[dict[str, Any]] = []
     if not path.exists():
         return found
@@ -177,7 +177,8 @@ def done_before(path: Path, key: str) -> list[dict[str, Any]]:
             if entry != {"digest": key}:
                 return []
             continue
-        found.append(entry)
+        if entry.get("impossible", True):  # what failed by mistake is tried again
+            found.append(entry)
     return found
 
 
@@ -242,9 +243,17 @@ def _source(
         yield (evaluate(design, uses) for design, uses in tasks.items())
         return
     import dask
-    from dask.distributed import Client, LocalCluster, as_completed
+    from dask.distributed import Client, KilledWorker, LocalCluster, as_completed
 
-    dask.config.set({"distributed.admin.tick.limit": "1h"})  # no advice about slow machines
+    dask.config.set(
+        {
+            "distributed.admin.tick.limit": "1h",  # no advice about slow machines
+            # a task that ends its worker twice has failed, and none that only waited there
+            "distributed.scheduler.allowed-failures": 1,
+            "distributed.scheduler.worker-saturation": 1.0,
+            "distributed.deploy.lost-worker-timeout": "1h",  # its nanny starts another one
+        }
+    )
     with tempfile.TemporaryDirectory(prefix="rasca-") as scratch:
         local = None
         try:
@@ -255,7 +264,7 @@ def _source(
                         threads_per_worker=1,
                         dashboard_address=None,
                         local_directory=scratch,
-                        silence_logs="ERROR",
+                        silence_logs="CRITICAL",
                     )
             client = Client(local or cluster, timeout=CONNECT)
         except (OSError, RuntimeError, ValueError) as error:  # a time-out is an OSError
@@ -270,21 +279,24 @@ def _source(
             def results() -> Iterator[list[dict[str, Any]]]:
                 for future in as_completed(futures):
                     design, uses = futures[future]
-                    if future.status == "finished":
-                        yield future.result()
-                        continue
-                    error = future.exception()  # the worker itself died
-                    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                    yield [
-                        {**Point(design, use).key(), "error": text, "impossible": False}
-                        for use in uses
-                    ]
+                    try:
+                        batch = future.result()
+                    except KilledWorker:
+                        batch = _lost(design, uses, "its worker died, twice")
+                    except Exception as error:  # `evaluate` itself raises none
+                        text = " ".join(str(error).split())
+                        batch = _lost(design, uses, f"{type(error).__name__}: {text}")
+                    yield batch
 
             yield results()
         finally:
             client.close()
             if local is not None:
                 local.close()
+
+
+def _lost(design: Design, uses: Iterable[Use], text: str) -> list[dict[str, Any]]:
+    return [{**Point(design, use).key(), "error": text, "impossible": False} for use in uses]
 
 
 @contextmanager
