@@ -698,6 +698,9 @@ def test_all_of_it(app, made, library_file, place, monkeypatch, tmp_path):
     text = (folder / "summary.json").read_text()
     found = json.loads(text)
     assert list(found) == KEYS.split()
+    page = (ROOT / "docs" / "asic.md").read_text()
+    for key in [*found, *found["power_mw"], *found["sram"][0]]:
+        assert f"`{key}`" in page, key
     assert str(ROOT) not in text
     area = found["area_um2"]
     blocks = [name for name in area if name not in ("cells", "sram", "total")]

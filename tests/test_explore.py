@@ -93,6 +93,21 @@ def test_formats(name, tmp_path):
     assert explore.points(explore.read_space(path)) == explore.points([SMALL])
 
 
+def test_the_example_of_the_docs_is_possible(tmp_path):
+    page = (ROOT / "docs" / "explore.md").read_text()
+    path = tmp_path / "example.yaml"
+    path.write_text(page.split("```yaml")[1].split("```")[0])
+    wanted = explore.points(explore.read_space(path))
+    assert len(wanted) == 2 * 18 * 2 + 2 * 3
+    tasks = {}
+    for one in wanted:
+        tasks.setdefault(one.design, []).append(one.use)
+    for design, uses in tasks.items():
+        assert not [result for result in point.evaluate(design, uses) if "error" in result]
+    for key in [*explore.KEYS, *KEYS]:
+        assert f"`{key}`" in page, key
+
+
 def test_points_are_in_order_and_each_once():
     wanted = explore.points([SMALL, SMALL])
     assert len(wanted) == 2 * 5 * 2
