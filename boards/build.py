@@ -8,6 +8,7 @@ installed. See docs/boards.md for the keys of summary.json.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -143,6 +144,15 @@ def run(
 # ---- the build ----
 
 
+def plain_names(rtlil: str) -> str:
+    r"""RTLIL whose names hold no brackets: `\sums[0]` is `\sums.0`.
+
+    Amaranth calls an array's first element so, and Yosys' abc9 takes that for bit 0 of `\sums`: it
+    ends with "Assert `count_id(wire->name) == 0' failed" or makes one net of two.
+    """
+    return re.sub(r"\\\S+", lambda name: name[0].replace("[", ".").replace("]", ""), rtlil)
+
+
 def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
     """A compiled plan that knows the design's memories."""
     return Rasca(model, engine, weights or default_weights(model)).plan
@@ -248,7 +258,8 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         if name.endswith((".il", ".lpf", ".pcf")):
-            (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+            content = content.decode() if isinstance(content, bytes) else content
+            (folder / name).write_text(plain_names(content) if name.endswith(".il") else content)
     script = f"read_rtlil {TOP}.il\n" + _SYNTH[device.family].format(top=TOP, json=f"{TOP}.json")
     (folder / f"{TOP}.ys").write_text(script + "\n")
     run([*commands["yosys"], f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")

@@ -1,6 +1,6 @@
 """Sigmoid and tanh by interpolation between seventeen knots, one value a cycle."""
 
-from amaranth.hdl import Array, Module, Mux, Signal, signed
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,12 +66,13 @@ class Activation(wiring.Component):
         base_later = delay(m, base, 1, "base", reset_less=True)
         # Stage 4: h
         h = Signal(9, reset_less=True)
-        m.d.sync += h.eq(base_later + ((product + 16) >> 5))
+        half = product[4]  # rounds: twice it is a carry into the lowest bit
+        m.d.sync += h.eq((Cat(half, base_later) + Cat(half, product[5:])) >> 1)
         # Stage 5: both functions
-        half, size = Signal(8), Signal(7)
-        m.d.comb += [half.eq((h + 1) >> 1), size.eq(((h << 7) - h + 128) >> 8)]
+        unit, size = Signal(8), Signal(7)
+        m.d.comb += [unit.eq((h + 1) >> 1), size.eq(((h << 7) - h + 128) >> 8)]
         m.d.sync += [
-            self.unit.eq(Mux(negative, 128 - half, 128 + half)),
+            self.unit.eq(Mux(negative, 128 - unit, 128 + unit)),
             self.tanh.eq(Mux(negative, -size, size)),
         ]
         return m

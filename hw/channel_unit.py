@@ -1,6 +1,6 @@
 """Channel unit: what happens to a channel's sums between the array and the memory."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,6 +30,8 @@ class ChannelUnit(wiring.Component):
         See Activation.
     signed_features, spatial : bool
         See Gate.
+    cells : str
+        Kind of adders, see hw.carry.
 
     Ports
     -----
@@ -43,11 +45,19 @@ class ChannelUnit(wiring.Component):
     latency = timing.UNIT
     operand_delay = timing.REQUANTISE + timing.ACTIVATE
 
-    def __init__(self, *, acc_bits: int, knots, signed_features: bool, spatial: bool):
+    def __init__(
+        self,
+        *,
+        acc_bits: int,
+        knots,
+        signed_features: bool,
+        spatial: bool,
+        cells: str = "generic",
+    ):
         self.acc_bits = acc_bits
-        self.requantiser = Requantiser(acc_bits=acc_bits)
+        self.requantiser = Requantiser(acc_bits=acc_bits, cells=cells)
         self.activation = Activation(knots=knots)
-        self.gate = Gate(signed_features=signed_features, spatial=spatial)
+        self.gate = Gate(signed_features=signed_features, spatial=spatial, cells=cells)
         assert self.latency == (
             self.requantiser.latency + 1 + self.activation.latency + self.gate.latency
         )
@@ -81,18 +91,21 @@ class ChannelUnit(wiring.Component):
         # Stage 9: saturate as the function wants it
         function = delay(m, self.function, requantiser.latency, "function", reset_less=True)
         value = Signal(signed(10), reset_less=True)
-
-        def clamp(low, high):
-            v = requantiser.value
-            return Mux(v > high, high, Mux(v < low, low, v))
-
+        v = requantiser.value
+        sign, above, below = v[-1], Signal(), Signal()
+        filled = Signal(9)
+        m.d.comb += filled.eq(Mux(above, 0x1FF, Mux(below, 0, v[:9])))
         with m.Switch(function):
-            with m.Case(Function.RELU):
-                m.d.sync += value.eq(clamp(0, 255))
-            with m.Case(Function.SIGNED):
-                m.d.sync += value.eq(clamp(-128, 127))
-            with m.Default():
-                m.d.sync += value.eq(clamp(-511, 511))
+            with m.Case(Function.RELU):  # 0..255
+                m.d.comb += [above.eq(~sign & v[8:].any()), below.eq(sign)]
+                m.d.sync += value.eq(filled[:8])
+            with m.Case(Function.SIGNED):  # -128..127
+                m.d.comb += [above.eq(~sign & v[7:].any()), below.eq(sign & ~v[7:].all())]
+                m.d.sync += value.eq(Cat(filled[:7], sign).as_signed())
+            with m.Default():  # -511..511
+                m.d.comb += [above.eq(~sign & v[9:].any()), below.eq(sign & ~v[9:].all())]
+                least = below | (sign & ~v[:9].any())
+                m.d.sync += value.eq(Cat(filled[0] | least, filled[1:], sign).as_signed())
         m.d.comb += activation.value.eq(value)
         later = activation.latency
         m.d.comb += [

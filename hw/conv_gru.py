@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
+from hw.carry import rows, with_either
 from hw.common import delay
 from hw.program import Function
 
@@ -32,6 +33,8 @@ class Gate(wiring.Component):
         C has zero point 0 (spatial attention), not -128.
     spatial : bool
         MIX exists.
+    cells : str
+        Kind of adders, see hw.carry.
 
     Ports
     -----
@@ -45,8 +48,8 @@ class Gate(wiring.Component):
 
     latency = timing.GATE
 
-    def __init__(self, *, signed_features: bool, spatial: bool):
-        self.signed_features, self.spatial = signed_features, spatial
+    def __init__(self, *, signed_features: bool, spatial: bool, cells: str = "generic"):
+        self.signed_features, self.spatial, self.cells = signed_features, spatial, cells
         super().__init__(
             {
                 "function": In(Function),
@@ -82,19 +85,28 @@ class Gate(wiring.Component):
             if self.spatial:
                 with m.Case(Function.MIX):
                     m.d.sync += [x.eq(Cat(self.b[:7], ~self.b[7])), y.eq(self.gain)]
-        # Stages 2, 3: x * y
-        thirds = [Signal(signed(14), name=f"third{i}", reset_less=True) for i in range(3)]
-        for i, third in enumerate(thirds):
-            bits = y[3 * i : 3 * i + 3]
-            m.d.sync += third.eq(
-                Mux(bits[0], x, 0) + (Mux(bits[1], x, 0) << 1) + (Mux(bits[2], x, 0) << 2)
+        # Stages 2, 3: x * y; y is 256 at most, so that its highest bit stands alone
+        quads = [Signal(signed(14), name=f"quad{i}", reset_less=True) for i in range(2)]
+        for i, quad in enumerate(quads):
+            low, high = (
+                rows(m, x, y[k], y[k + 1], 12, self.cells, f"rows{k}") for k in (4 * i, 4 * i + 2)
             )
-        product = Signal(signed(20), reset_less=True)
-        m.d.sync += product.eq(thirds[0] + (thirds[1] << 3) + (thirds[2] << 6))
+            m.d.sync += quad.eq(low + (high << 2))
+        whole = Signal(signed(10), reset_less=True)
+        m.d.sync += whole.eq(Mux(y[8], x, 0))
+        product = Signal(signed(19), reset_less=True)
+        m.d.sync += product.eq(
+            with_either(
+                m, quads[0], quads[1].shift_left(4), whole.shift_left(8), 19, self.cells, "product"
+            )
+        )
         base = delay(m, base, 2, "base", reset_less=True)
-        # Stage 4: round half up, add
+        # Stage 4: round half up, add: twice the half is a carry into the lowest bit
         total = Signal(signed(12), reset_less=True)
-        m.d.sync += total.eq(base + ((product + 128) >> 8))
+        half = product[7]
+        m.d.sync += total.eq(
+            (Cat(half, base).as_signed() + Cat(half, product[8:]).as_signed()) >> 1
+        )
         # Stage 5: to the byte that is stored
         function = delay(m, self.function, 4, "function", reset_less=True)
         m.d.sync += self.byte.eq(total)

@@ -19,7 +19,7 @@ class Drain(wiring.Component):
     """Follows the array's transfers through the drain words of the row program.
 
     Between two transfers it fetches the constants of the next walk's channels from the constant
-    memory, one a cycle, into staging registers; they become active with the walk's transfer.
+    memory, one a cycle, into staging registers; they become active with its first drained sum.
 
     Ports
     -----
@@ -72,8 +72,11 @@ class Drain(wiring.Component):
         with m.If(~settled):
             m.d.sync += wait.eq(wait - 1)
         constant_group = Signal(range(plan.constant_words))
+        moved = delay(m, self.transfer, timing.DRAIN - 1, "moved")
+        with m.If(moved):
+            m.d.sync += self.function.eq(word.function)
         with m.If(self.transfer):
-            m.d.sync += [self.function.eq(word.function), chunk.eq(chunk + 1)]
+            m.d.sync += chunk.eq(chunk + 1)
             with m.If(last_chunk):
                 m.d.sync += [
                     chunk.eq(0),
@@ -130,7 +133,7 @@ class Drain(wiring.Component):
             )
             with m.If(arriving & mine):
                 m.d.sync += staging.eq(constant)
-            with m.If(self.transfer):
+            with m.If(moved):
                 m.d.sync += active.eq(staging)
             m.d.comb += self.active[u].eq(active)
 

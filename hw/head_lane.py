@@ -2,11 +2,12 @@
 
 from math import ceil
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
+from hw.carry import choose, cleared
 from hw.common import fan_out
 from hw.multiplier import Multipliers
 
@@ -19,8 +20,8 @@ class HeadLane(wiring.Component):
     """P x C multipliers and accumulators, and the drain registers behind them.
 
     Each cycle one word of P activations meets C weights (convolution, Table 1; equations 1-13).
-    After a walk the sums move to the drain registers (`transfer`) and leave as C serial streams of
-    P sums while the next walk runs.
+    After a walk the sums move to the drain registers (`transfer`), of which C multiplexers make
+    serial streams of P sums while the next walk runs.
 
     Bit-exact model: the sums inside golden.head_lane.conv.
 
@@ -45,7 +46,7 @@ class HeadLane(wiring.Component):
         after it): it counts; it begins a sum
     transfer : in, `lead` before the sums are complete (`timing.MULTIPLY` after the last operand)
     extra : in, C sums: position P of the drain, the pixel that pairs with position P - 1
-    head : out, C sums, the first one in the cycle after they move, then one a cycle
+    head : out, C sums, the first one `timing.DRAIN` after the transfer, then one a cycle
     lowest : out, C sums of pixel 0 (the neighbour's `extra`)
     """
 
@@ -89,9 +90,20 @@ class HeadLane(wiring.Component):
             fan_out(m, getattr(self, name), count, self.cells, name)
             for name in ("valid", "first", "transfer")
         )
+        # which sum leaves: copies for each channel, for the same reason
+        positions = self.pixels + self.shares_pair
+        position, following = Signal(range(positions)), Signal(range(positions))
+        m.d.comb += following.eq(
+            Mux(transfers[0], 0, Mux(position == positions - 1, position, position + 1))
+        )
+        m.d.sync += position.eq(following)
+        bits = [
+            fan_out(m, bit, self.channels, self.cells, f"position{i}")
+            for i, bit in enumerate(following)
+        ]
         for c in range(self.channels):
-            previous = self.extra[c] if self.shares_pair else None
-            for p in reversed(range(self.pixels)):
+            drains = []
+            for p in range(self.pixels):
                 part = c * ceil(self.pixels / together) + p // together
                 valid, first, transfer = valids[part], firsts[part], transfers[part]
                 # Stages 1, 2: product; Stage 3: sum
@@ -104,18 +116,21 @@ class HeadLane(wiring.Component):
                 total = Signal(signed(self.acc_bits), name=f"sum{c}_{p}", reset_less=True)
                 drain = Signal(signed(self.acc_bits), name=f"drain{c}_{p}", reset_less=True)
                 with m.If(valid):
-                    m.d.sync += total.eq(Mux(first, 0, total) + product)
-                if p == self.pixels - 1 and self.shares_pair:
-                    beyond = Signal(signed(self.acc_bits), name=f"drain{c}_extra", reset_less=True)
-                    with m.If(transfer):
-                        m.d.sync += beyond.eq(previous)
-                    previous = beyond
+                    m.d.sync += total.eq(
+                        cleared(m, product, total, first, self.acc_bits, self.cells, f"next{c}_{p}")
+                    )
                 with m.If(transfer):
                     m.d.sync += drain.eq(total)
-                if previous is not None:
-                    with m.Else():
-                        m.d.sync += drain.eq(previous)
-                previous = drain
+                drains.append(drain)
                 if p == 0:
-                    m.d.comb += [self.head[c].eq(drain), self.lowest[c].eq(total)]
+                    m.d.comb += self.lowest[c].eq(total)
+            if self.shares_pair:
+                beyond = Signal(signed(self.acc_bits), name=f"drain{c}_extra", reset_less=True)
+                with m.If(transfer):
+                    m.d.sync += beyond.eq(self.extra[c])
+                drains.append(beyond)
+            head = Signal(signed(self.acc_bits), name=f"head{c}", reset_less=True)
+            place = Cat(bit[c] for bit in bits)
+            m.d.sync += head.eq(choose(m, drains, place, self.cells, f"chosen{c}"))
+            m.d.comb += self.head[c].eq(head)
         return m

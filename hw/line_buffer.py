@@ -43,7 +43,8 @@ class LineBuffer(wiring.Component):
     frame_end : in, the camera says that the frame is over
     enable : in, frames may be accepted
     busy : in, the engine works on a frame; released : in, rows of it that it no longer needs
-    take : in, the engine begins the waiting frame
+    take : in, the engine begins the waiting frame; what goes wrong in the same cycle is its own: so
+        the choice does not hang on the pixel that comes
     stop : in, the engine needs no more rows of the frame that it works on
     done : in, the engine has finished its frame
     waiting : out, a frame waits for the engine
@@ -183,7 +184,7 @@ class LineBuffer(wiring.Component):
         # in a frame's first pixel `current` still speaks of the frame before
         m.d.comb += [
             self.fault.eq(restart | bad),
-            self.fault_current.eq(self.current & (restart | ~starting)),
+            self.fault_current.eq((self.current | self.take) & (restart | ~starting)),
         ]
         with m.If(restart):
             m.d.comb += self.status.eq(Status.RESTART)
@@ -218,6 +219,10 @@ class LineBuffer(wiring.Component):
                 m.d.sync += [slot.eq(slot + 1), slot_base.eq(slot_base + channels * row_words)]
             with m.If(received == frame_rows - 1):
                 m.d.sync += opened.eq(0)
+        with m.If(self.done):
+            m.d.sync += self.current.eq(0)
+        with m.If(self.take):
+            m.d.sync += [self.waiting.eq(0), self.current.eq(1)]
         with m.If(starting):
             m.d.sync += opened.eq(accept)
             with m.If(accept):
@@ -238,10 +243,6 @@ class LineBuffer(wiring.Component):
                 m.d.sync += self.waiting.eq(0)
         with m.If(restart & ~accept):
             m.d.sync += self.waiting.eq(0)
-        with m.If(self.done):
-            m.d.sync += self.current.eq(0)
-        with m.If(self.take):
-            m.d.sync += [self.waiting.eq(0), self.current.eq(1)]
         with m.If(self.stop & self.current & ~starting):
             m.d.sync += opened.eq(0)
 

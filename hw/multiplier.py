@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, sign
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.carry import rows
+
 KINDS = ("generic", "ecp5", "ice40")
 
 
@@ -127,35 +129,12 @@ def _mult18x18d(m, index, a, b, product):
 def _lut_multiplier(m, index, a, b, product):
     """One product in carry chains: rows of partial products two by two, then two sums.
 
-    A CCU2C adds (A & B) + (C & D) with one LUT a bit; the sign row of b counts negatively, so that
-    its complement and a carry enter the last pair.
+    The sign row of b counts negatively.
     """
-    a1 = Cat(0, a, a[7], a[7])  # bit i + 1 is bit i of a, sign-extended; bit 0 is nothing
-    pairs = []
-    for i in range(4):
-        pair = Signal(signed(10), name=f"pair{index}_{i}")
-        carry = Const(1 if i == 3 else 0, 1)
-        low, high = b[2 * i], b[2 * i + 1]
-        for k in range(0, 10, 2):
-            following = Signal(name=f"carry{index}_{i}_{k}")
-            # LUT input A counts from bit 0; the row that is complemented comes first.
-            bits = {}
-            for j in (0, 1):
-                bits |= {f"i_A{j}": a1[k + j], f"i_B{j}": high, f"i_C{j}": a1[k + j + 1]}
-                bits |= {f"i_D{j}": low, f"o_S{j}": pair[k + j]}
-            table = Const(0x8777 if i == 3 else 0x7888, 16)
-            m.submodules[f"row{index}_{i}_{k}"] = Instance(
-                "CCU2C",
-                p_INIT0=table,
-                p_INIT1=table,
-                p_INJECT1_0="NO",
-                p_INJECT1_1="NO",
-                i_CIN=carry,
-                o_COUT=following,
-                **bits,
-            )
-            carry = following
-        pairs.append(pair)
+    pairs = [
+        rows(m, a, b[2 * i], b[2 * i + 1], 10, "ecp5", f"pair{index}_{i}", less=i == 3)
+        for i in range(4)
+    ]
     # Stage 1: four rows of partial products at a time; Stage 2: product
     quads = [Signal(signed(12), name=f"quad{index}_{i}", reset_less=True) for i in range(2)]
     result = Signal(signed(16), name=f"result{index}", reset_less=True)

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
+from hw.carry import choose
 from hw.common import WordFetch, delay
 from hw.program import Plan
 
@@ -136,6 +137,7 @@ class Operands(wiring.Component):
                 use_b.eq(single & use_turn),
                 use_turn.eq(use_turn ^ single),
             ]
+        from_b = delay(m, use_b, 1, "from_b", reset_less=True)
         for u in range(engine.units):
             this_k, lane = divmod(u, lanes)
             registers = []
@@ -145,12 +147,13 @@ class Operands(wiring.Component):
                     m.d.sync += register.eq(Mux(state & first_group, 0, self.words[lane]))
                 registers.append(register)
             byte_a, byte_b = (Signal(8, name=f"byte_{n}{u}", reset_less=True) for n in "ab")
-            m.d.sync += [
-                byte_a.eq(Mux(use_b, registers[1], registers[0]).word_select(position, 8)),
-                byte_b.eq(registers[1].word_select(position, 8)),
-            ]
+            for byte, register in zip((byte_a, byte_b), registers, strict=True):
+                places = [register.word_select(i, 8) for i in range(pixels)]
+                m.d.sync += byte.eq(
+                    choose(m, places, position, engine.cells, f"chosen_{byte.name}")
+                )
             m.d.comb += [
-                self.a[u].eq(byte_a),
+                self.a[u].eq(Mux(from_b, byte_b, byte_a)),
                 self.b[u].eq(byte_b),
                 self.values[u].eq(registers[0]),
             ]

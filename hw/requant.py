@@ -1,10 +1,11 @@
 """Requantiser: exact sum to a small number, one a cycle."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
+from hw.carry import rows
 from hw.common import delay
 
 
@@ -18,6 +19,8 @@ class Requantiser(wiring.Component):
     ----------
     acc_bits : int
         Width of `sum` and of `bias`, signed.
+    cells : str
+        Kind of adders, see hw.carry.
 
     Ports
     -----
@@ -29,10 +32,10 @@ class Requantiser(wiring.Component):
 
     latency = timing.REQUANTISE - 1
 
-    def __init__(self, *, acc_bits: int):
+    def __init__(self, *, acc_bits: int, cells: str = "generic"):
         if not 9 <= acc_bits <= 40:
             raise ValueError(f"acc_bits must be 9..40, not {acc_bits}")
-        self.acc_bits = acc_bits
+        self.acc_bits, self.cells = acc_bits, cells
         super().__init__(
             {
                 "sum": In(signed(acc_bits)),
@@ -54,23 +57,34 @@ class Requantiser(wiring.Component):
         # Stages 2 to 4: multiply, a tree of adders
         pairs = [Signal(signed(n + 2), name=f"pair{i}", reset_less=True) for i in range(4)]
         for i, pair in enumerate(pairs):
-            m.d.sync += pair.eq(
-                Mux(multiplier[2 * i], total, 0) + (Mux(multiplier[2 * i + 1], total, 0) << 1)
-            )
+            low, high = multiplier[2 * i], multiplier[2 * i + 1]
+            m.d.sync += pair.eq(rows(m, total, low, high, n + 2, self.cells, f"rows{i}"))
         quads = [Signal(signed(n + 4), name=f"quad{i}", reset_less=True) for i in range(2)]
         for i, quad in enumerate(quads):
             m.d.sync += quad.eq(pairs[2 * i] + (pairs[2 * i + 1] << 2))
         product = Signal(signed(n + 8), reset_less=True)
         m.d.sync += product.eq(quads[0] + (quads[1] << 4))
-        # Stages 5, 6: shift by one less, so that the last bit rounds
-        coarse, fine = Signal.like(product), Signal.like(product)
+        # Stage 5: shift by whole bytes, of which 21 bits count: more of them saturate anyway
+        coarse, over = Signal(signed(21), reset_less=True), Signal(reset_less=True)
+        sign = delay(m, product[-1], 2, "sign", reset_less=True)
+        with m.Switch(shift[3:]):
+            for i in range(4):
+                with m.Case(i):
+                    rest = product >> (8 * i)
+                    above = Cat(bit != product[-1] for bit in rest[20:])
+                    m.d.sync += [coarse.eq(rest), over.eq(above.any())]
+        # Stage 6: shift by one less than the rest, so that the last bit rounds
         low = delay(m, shift[:3], 1, "shift_low", reset_less=True)
-        m.d.sync += [coarse.eq(product >> (shift[3:] << 3)), fine.eq(coarse >> low)]
-        # Stage 7: saturate early, so that the rounding adder is short
+        fine = Signal.like(coarse)
+        m.d.sync += fine.eq(coarse >> low)
+        beyond = delay(m, over, 1, "over", reset_less=True)
+        # Stage 7: saturate to -4096..4094, so that rounding does not leave the 12 bits
         short = Signal(signed(13), reset_less=True)
-        m.d.sync += short.eq(Mux(fine > 4095, 4095, Mux(fine < -4096, -4096, fine)))
+        least = Cat(bit != sign for bit in fine[12:]).any()
+        most = ~sign & fine[:12].all()
+        m.d.sync += short.eq(
+            Mux(beyond | least | most, Mux(sign, -4096, 4094), fine[:13].as_signed())
+        )
         # Stage 8: round half up
-        rounded = Signal(signed(13))
-        m.d.comb += rounded.eq((short >> 1) + short[0])
-        m.d.sync += self.value.eq(Mux(rounded > 2047, 2047, rounded))
+        m.d.sync += self.value.eq((short >> 1) + short[0])
         return m

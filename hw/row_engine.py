@@ -175,6 +175,7 @@ class RowEngine(wiring.Component):
                 knots=weights.knots.tolist(),
                 signed_features=spatial,
                 spatial=spatial,
+                cells=plan.engine.cells,
             )
             for _ in range(plan.engine.units)
         ]
@@ -263,11 +264,11 @@ class RowEngine(wiring.Component):
         # a frame that went wrong is dropped once the one before it is through
         dropping = Signal()
         m.d.comb += drop.eq(dropping & ~tail)
-        with m.If(lines.fault & lines.fault_current & walking):
+        with m.If(lines.fault & lines.fault_current & (walking | take)):
             m.d.sync += dropping.eq(1)
 
         # the sequencer stops between frames, so that it does not hang on what the camera does
-        m.d.comb += take.eq(lines.waiting & ~lines.fault & ~walking)
+        m.d.comb += take.eq(lines.waiting & ~walking)
         m.d.comb += [
             # an abort resets the sequencer, whatever it is told
             sequencer.more.eq(walking & ~dropping),

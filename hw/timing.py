@@ -26,17 +26,19 @@ WEIGHT_CHOSEN = TRANSFER - MULTIPLY - 2
 WEIGHT_MEMORY = 3
 WEIGHT_ADDRESS = WEIGHT_CHOSEN - WEIGHT_MEMORY
 
+# Transfer -> first sum at the drain's head: drain register, head register.
+DRAIN = 2
 # Channel unit, drain head -> output byte.
 REQUANTISE = 9
 ACTIVATE = 5
 GATE = 5
 UNIT = REQUANTISE + ACTIVATE + GATE
 # First drained byte at the pack stage, counted from the transfer.
-PACK = 1 + UNIT
+PACK = DRAIN + UNIT
 # Last byte at the pack stage -> write port of the memory, without the unit's own lateness.
 WRITE = 3
 # Operand register's byte is selected this long after the transfer (first byte).
-OPERAND = 1 + REQUANTISE + ACTIVATE - 1
+OPERAND = DRAIN + REQUANTISE + ACTIVATE - 1
 # Address register of an operand read -> its word in the operand register.
 OPERAND_READ = MEMORY + 1
 # Transfer -> first operand address of the next walk: the register that it goes to is free then.

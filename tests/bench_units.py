@@ -10,6 +10,8 @@ from tests import test_activation, test_channel_unit, test_conv_gru, test_requan
 def rack():
     """Fresh blocks, the same each time."""
     blocks = {f"requant_{n}": Requantiser(acc_bits=w) for n, w in test_requant.WIDTHS.items()}
+    blocks["requant_ecp5"] = Requantiser(acc_bits=test_requant.WIDTHS["preset"], cells="ecp5")
+    blocks["gate_ecp5"] = Gate(signed_features=False, spatial=True, cells="ecp5")
     blocks |= {f"activation_{n}": Activation(knots=k) for n, k in test_activation.KNOTS.items()}
     blocks |= {f"gate_{name}": Gate(signed_features=signed_features, spatial=spatial)
                for name, (signed_features, spatial) in test_conv_gru.KINDS.items()}

@@ -9,7 +9,7 @@ import torch
 
 from golden import activation as golden
 from hw.activation import Activation
-from tests.bench_blocks import on_amaranth, on_verilator, stream
+from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 KNOTS = {
     "default": golden.KNOTS.tolist(),
@@ -41,7 +41,8 @@ def every_input(knots, latency: int = Activation.latency, order: int = 0):
 def test_verilator():
     from tests.bench_units import rack
 
-    on_verilator(rack(), [(f"activation_{n}", every_input, {"knots": k}) for n, k in KNOTS.items()])
+    on_verilator(rack(), [(f"activation_{n}", every_input, {"knots": k}) for n, k in KNOTS.items()],
+                 **CELLS)
 
 
 def test_differences_are_seen():

@@ -13,7 +13,7 @@ from hw.conv_gru import Gate
 from hw.program import Function
 from hw.requant import Requantiser
 from tests import test_activation
-from tests.bench_blocks import on_amaranth, on_verilator
+from tests.bench_blocks import CELLS, on_amaranth, on_verilator
 
 KINDS = {  # acc_bits, knots, signed_features, spatial
     "plain": (23, "default", False, False),
@@ -117,7 +117,8 @@ def bytes_of(kind: str, seed: int, late: int = 0, operands_late: int = 0, change
 def test_verilator():
     from tests.bench_units import rack
 
-    on_verilator(rack(), [(f"unit_{kind}", bytes_of, {"kind": kind, "seed": 4}) for kind in KINDS])
+    on_verilator(rack(), [(f"unit_{kind}", bytes_of, {"kind": kind, "seed": 4}) for kind in KINDS],
+                 **CELLS)
 
 
 def test_cases():

@@ -10,7 +10,7 @@ import torch
 from golden import activation, attention, conv_gru, requant
 from hw.conv_gru import Gate
 from hw.program import Function
-from tests.bench_blocks import on_amaranth, on_verilator, stream
+from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 KINDS = {  # signed_features, spatial
     "plain": (False, False),
@@ -96,9 +96,10 @@ def gated(signed_features: bool, spatial: bool, seed: int, latency: int = Gate.l
 def test_verilator():
     from tests.bench_units import rack
 
-    on_verilator(rack(), [
-        (f"gate_{name}", gated, {"signed_features": s, "spatial": m, "seed": i})
-        for i, (name, (s, m)) in enumerate(KINDS.items())])
+    jobs = [(f"gate_{name}", gated, {"signed_features": s, "spatial": m, "seed": i})
+            for i, (name, (s, m)) in enumerate(KINDS.items())]
+    jobs.append(("gate_ecp5", gated, {"signed_features": False, "spatial": True, "seed": 7}))
+    on_verilator(rack(), jobs, **CELLS)
 
 
 def test_ends_are_exact():

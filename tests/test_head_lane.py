@@ -11,18 +11,20 @@ from golden.array import exact_matmul
 from hw import timing
 from hw.head_lane import HeadLane
 from hw.multiplier import Multipliers
-from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
+from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
-SHAPES = {  # pixels, channels, acc_bits, shares_pair
-    "smallest": (3, 1, 20, False),
-    "odd": (5, 3, 23, True),
-    "even": (8, 2, 23, False),
-    "wide": (15, 4, 26, True),
+SHAPES = {  # pixels, channels, acc_bits, shares_pair, kind of cells
+    "smallest": (3, 1, 20, False, "generic"),
+    "odd": (5, 3, 23, True, "generic"),
+    "even": (8, 2, 23, False, "generic"),
+    "ecp5": (7, 2, 23, True, "ecp5"),
+    "wide": (15, 4, 26, True, "generic"),
 }
 
 
-def lane(pixels, channels, acc_bits, shares_pair):
-    return HeadLane(pixels=pixels, channels=channels, acc_bits=acc_bits, shares_pair=shares_pair)
+def lane(pixels, channels, acc_bits, shares_pair, cells):
+    return HeadLane(pixels=pixels, channels=channels, acc_bits=acc_bits, shares_pair=shares_pair,
+                    cells=cells, dsps=3 if cells == "ecp5" else None)
 
 
 @dataclass(eq=False)
@@ -45,7 +47,7 @@ class Walk:
 
 def walks(name: str, seed: int, count: int = 120):
     """Random walks: some back to back, some with gaps inside; all -128 and all 127 first."""
-    pixels, channels, acc_bits, shares_pair = SHAPES[name]
+    pixels, channels, acc_bits, shares_pair, _ = SHAPES[name]
     source = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
     longest = ((1 << acc_bits - 1) - 1) // 2**14
@@ -86,7 +88,7 @@ def sums(name: str, seed: int, wrong: str = ""):
 
     wrong: "weight" changes one weight, "valid" adds a step, "late" looks a cycle too late.
     """
-    pixels, channels, acc_bits, shares_pair = SHAPES[name]
+    pixels, channels, acc_bits, shares_pair, _ = SHAPES[name]
     source = random.Random(seed)
     found = walks(name, seed)
     steps = {cycle: (walk, i) for walk in found for i, cycle in enumerate(walk.cycles)}
@@ -94,7 +96,7 @@ def sums(name: str, seed: int, wrong: str = ""):
     due = {}  # cycle -> walk, position
     for walk in found:
         for position in range(pixels + shares_pair):
-            due[walk.transfer + 1 + position + (wrong == "late")] = (walk, position)
+            due[walk.transfer + timing.DRAIN + position + (wrong == "late")] = (walk, position)
     if wrong == "weight":
         steps[found[3].cycles[0]] = (
             Walk(found[3].operands, found[3].weights ^ 1, []), 0)
@@ -135,7 +137,7 @@ def sums(name: str, seed: int, wrong: str = ""):
 
 def test_walks():
     """Walks back to back, gaps inside walks, transfers as near as they may be, the largest sum."""
-    for name, (pixels, _, acc_bits, shares_pair) in SHAPES.items():
+    for name, (pixels, _, acc_bits, shares_pair, _) in SHAPES.items():
         found = walks(name, 3)
         pairs = list(zip(found, found[1:], strict=False))
         assert any(b.cycles[0] == a.cycles[-1] + 1 for a, b in pairs)
@@ -147,7 +149,7 @@ def test_walks():
 
 def test_verilator():
     on_verilator({name: lane(*shape) for name, shape in SHAPES.items()},
-                 [(name, sums, {"name": name, "seed": 3}) for name in SHAPES])
+                 [(name, sums, {"name": name, "seed": 3}) for name in SHAPES], **CELLS)
 
 
 @pytest.mark.parametrize("wrong", ["weight", "valid", "late"])

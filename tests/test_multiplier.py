@@ -1,23 +1,12 @@
 # amaranth: UnusedElaboratable=no
 """hw/multiplier.py: every kind equals a * b for all pairs of operands, on the cells' own models."""
 
-from pathlib import Path
-
-import pyosys
 import pytest
 
 from hw.config import EngineConfig
 from hw.multiplier import Multipliers
-from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
+from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
-ROOT = Path(__file__).resolve().parent.parent
-# Yosys' models of the vendors' cells; there is none of MULT18X18D, so that one is ours.
-SHARE = Path(pyosys.__file__).parent / "share"
-CELLS = [
-    SHARE / "ice40" / "cells_sim.v",
-    SHARE / "ecp5" / "cells_sim.v",
-    ROOT / "sim" / "cells" / "mult18x18d.v",
-]
 PAIRS = [(a, b) for a in range(-128, 128) for b in range(-128, 128)]
 KINDS = {
     "generic": {"count": 2},
@@ -49,8 +38,7 @@ def test_all_operands():
     on_verilator(
         {name: Multipliers(**kind) for name, kind in KINDS.items()},
         [(name, products, {"count": kind["count"]}) for name, kind in KINDS.items()],
-        sources=CELLS,
-        flags=[f"-I{SHARE / family}" for family in ("ecp5", "lattice")],
+        **CELLS,
     )
 
 

@@ -93,9 +93,11 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
         early = times[times.index(hurry) - 1] + 2
         transfers[early] = transfers.pop(hurry)
     present, ends = None, 0
-    for cycle in range(max(transfers) + e.pixels + 2):
-        walk = transfers.get(cycle)
+    for cycle in range(max(transfers) + e.pixels + 2 + timing.DRAIN):
+        walk, began = transfers.get(cycle), transfers.get(cycle - timing.DRAIN)
         out = yield {"transfer": walk is not None}
+        if began is not None:
+            present, ends = began, cycle - 1 + plan.schedule.drain_length(began[0])
         if present is not None and cycle <= ends:
             op, group = present
             assert out["function"] == op.function, f"cycle {cycle}, {op.name}"
@@ -111,8 +113,6 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
         if walk is not None:
             single = len(walk[0].operands) == 1 and not walk[0].operand_value
             assert out["single"] == single, f"cycle {cycle}, {walk[0].name}"
-            present = walk
-            ends = cycle + plan.schedule.drain_length(walk[0])
 
 
 def fetched(kind: str, seed: int, wrong: str = ""):
@@ -149,7 +149,7 @@ def fetched(kind: str, seed: int, wrong: str = ""):
         return values
 
     def walk_operands(turn, op, group, chunk, first, last):
-        at = last + timing.TRANSFER + 1 + ChannelUnit.operand_delay + (wrong == "cycle")
+        at = last + timing.TRANSFER + timing.DRAIN + ChannelUnit.operand_delay + (wrong == "cycle")
         ports = dict(zip("ab", op.operands, strict=False))
         if op.weights == Weights.VALUE:
             ports = {"b": op.operands[0]}

@@ -9,7 +9,7 @@ import torch
 from golden import requant as golden
 from golden.config import preset
 from hw.requant import Requantiser
-from tests.bench_blocks import on_amaranth, on_verilator, stream
+from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 SHIFTS = range(1, 33)  # 32 cannot come from the quantiser, but the port says it
 WIDTHS = {"narrow": 9, "preset": preset("vww_210x240").acc_bits, "wide": 32, "widest": 40}
@@ -101,7 +101,8 @@ def test_verilator():
     from tests.bench_units import rack
 
     jobs = [(f"requant_{n}", requantised, {"acc_bits": w, "seed": w}) for n, w in WIDTHS.items()]
-    on_verilator(rack(), jobs)
+    jobs.append(("requant_ecp5", requantised, {"acc_bits": WIDTHS["preset"], "seed": 7}))
+    on_verilator(rack(), jobs, **CELLS)
 
 
 def test_differences_are_seen():
