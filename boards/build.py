@@ -153,6 +153,27 @@ def plain_names(rtlil: str) -> str:
     return re.sub(r"\\\S+", lambda name: name[0].replace("[", ".").replace("]", ""), rtlil)
 
 
+def open_carries(netlist: dict[str, Any]) -> int:
+    """Takes the nets off carry outputs that nothing reads; returns how many.
+
+    nextpnr-ecp5 adds a cell, two LUTs, to the end of each chain that has such a net (and wants the
+    port to be there).
+    """
+    found = 0
+    for module in netlist["modules"].values():
+        cells = module["cells"].values()
+        read = {bit for port in module["ports"].values() for bit in port["bits"]}
+        for cell in cells:
+            for port, bits in cell["connections"].items():
+                if cell["port_directions"][port] != "output":
+                    read.update(bits)
+        for cell in cells:
+            if cell["type"] == "CCU2C" and not read.intersection(cell["connections"]["COUT"]):
+                cell["connections"]["COUT"] = ["x"]
+                found += 1
+    return found
+
+
 def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
     """A compiled plan that knows the design's memories."""
     return Rasca(model, engine, weights or default_weights(model)).plan
@@ -263,6 +284,10 @@ def build(
     script = f"read_rtlil {TOP}.il\n" + _SYNTH[device.family].format(top=TOP, json=f"{TOP}.json")
     (folder / f"{TOP}.ys").write_text(script + "\n")
     run([*commands["yosys"], f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")
+    if device.family == "ecp5":
+        netlist = json.loads((folder / f"{TOP}.json").read_text())
+        open_carries(netlist)
+        (folder / f"{TOP}.json").write_text(json.dumps(netlist))
     place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
     place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
     place += ["--timing-allow-fail"]
