@@ -134,7 +134,7 @@ def sizes(found: Mapping[str, Any]) -> str:
             "all of it",
             {k.replace("_", " "): v for k, v in found["bytes_by_category"].items() if v},
         ),
-        ("the authors'\ncount", {"weights": authors["weights"], "peak": authors["peak"]}),
+        ("authors' count", {"weights": authors["weights"], "peak": authors["peak"]}),
     ]
     names = list(dict.fromkeys(name for _, parts in rows for name in parts))
     colours = dict(zip(names, COLOURS, strict=False)) | {"peak": FAINT}
@@ -143,14 +143,14 @@ def sizes(found: Mapping[str, Any]) -> str:
         for name, size in parts.items():
             axes.barh(place, size / 1e3, left=left, color=colours[name], height=0.6)
             left += size / 1e3
-        axes.text(left + 0.6, place, f"{left:.1f}", va="center", fontsize=SIZE, color=INK)
     limit = found["limit_bytes"] / 1e3
     axes.axvline(limit, color=WARM, lw=1, ls=(0, (4, 2)))
     axes.text(limit, -0.42, f"paper's limit {limit:g} ", color=WARM, fontsize=SIZE, ha="right")
     longest = max(sum(parts.values()) for _, parts in rows) / 1e3
     axes.set_xlim(0, 1.14 * max(limit, longest))
     axes.set_ylim(1.5, -0.7)
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    totals = [f"{name}\n{sum(parts.values()) / 1e3:.1f}" for name, parts in rows]
+    axes.set_yticks(range(len(rows)), totals)
     axes.grid(True, axis="x", color=GRID, lw=0.8)
     _label(axes, "KB (1,000 bytes)")
     _key(figure, [Patch(color=colours[name], label=name) for name in names])
@@ -302,7 +302,7 @@ def energy(found: Mapping[str, Any]) -> str:
 def shapes(found: Mapping[str, Any]) -> str:
     """Power over area of other arrays for the same sensor."""
     figure, axes = _axes(2.6)
-    every = found["shapes"]
+    every, at = found["shapes"], ("area_mm2", "power_mw")
     best = sorted((one for one in every if one["best"]), key=lambda one: one["area_mm2"])
     axes.plot(
         [one["area_mm2"] for one in best],
@@ -321,10 +321,19 @@ def shapes(found: Mapping[str, Any]) -> str:
             linewidth=1.6 if one["shape"] == found["shape"] else 0.8,
             zorder=3,
         )
-        if one["best"] or one["shape"] == found["shape"]:
+    own = [one for one in every if one["shape"] == found["shape"]]
+    spans = [max(one[key] for one in every) - min(one[key] for one in every) for key in at]
+    named: list[dict[str, Any]] = []
+    for one in [*own, *best]:  # as many names as have room
+        apart = [
+            [abs(one[key] - other[key]) / (span or 1) for key, span in zip(at, spans, strict=True)]
+            for other in named
+        ]
+        if all(x > 0.15 or y > 0.09 for x, y in apart):
+            named.append(one)
             axes.annotate(
                 one["shape"],
-                (one["area_mm2"], one["power_mw"]),
+                [one[key] for key in at],
                 xytext=(-3, -3),
                 textcoords="offset points",
                 ha="right",
@@ -332,7 +341,7 @@ def shapes(found: Mapping[str, Any]) -> str:
                 fontsize=SIZE - 1,
                 color=INK,
             )
-    axes.margins(0.12)
+    axes.margins(0.17, 0.12)
     axes.set_ylim(bottom=0)
     axes.grid(True, color=GRID, lw=0.8)
     _label(axes, "mm2 (estimate)", "mW")
