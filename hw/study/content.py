@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Study:
         if self.clock_mhz < need * (1 - 1e-9):
             raise ValueError(
                 f"{self.rate:g} frames/s on {self.cost.shape} need a clock of at least "
-                f"{need:.4g} MHz, not {self.clock_mhz:g}"
+                f"{ceil(100 * need) / 100:g} MHz, not {self.clock_mhz:g}"
             )
 
     @property
