@@ -10,7 +10,7 @@ network = $(if $(CHECKPOINT),$(call option,CHECKPOINT,checkpoint) $(call option,
 weights = '$(or $(WEIGHTS),golden/default_weights/$(preset).safetensors)'
 
 .DEFAULT_GOAL := help
-.PHONY: help sim bench verilog fuzz asic explore bitstream bitstreams program train labels import evaluate fidelity card early-termination visualise ablation accounting flash-image host test lint clean
+.PHONY: help sim bench verilog fuzz asic explore report bitstream bitstreams program train labels import evaluate fidelity card early-termination visualise ablation accounting flash-image host test lint clean
 
 help:  ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ asic: .venv/.stamp  ## an engine in standard cells under build/asic: area, SRAM 
 
 explore: .venv/.stamp  ## networks x arrays x technologies by the cost model, Pareto plots under build/explore: [SPACE=.yaml, .toml or .json] [WORKERS=number | CLUSTER=address of a Dask scheduler] [SYNTHESISE=points to map to cells] [LIBERTY=file] [FRESH=1]
 	@$(PYTHON) -m hw.study.explore $(call option,SPACE,space) $(call option,WORKERS,workers) $(call option,CLUSTER,cluster) $(call option,SYNTHESISE,synthesise) $(call option,LIBERTY,liberty) $(if $(FRESH),--fresh)
+
+report: .venv/.stamp  ## cycles, memories, timing, energy and peers on one page under build/report, in seconds: [PRESET=] [SHAPE=] [CLOCK_MHZ=100] [TECH=ihp130|45nm|22nm] [FPS=30] [LIBERTY=file, maps the engine to cells] [IMAGES=folder] [WEIGHTS=file]
+	@$(PYTHON) -m hw.study.report $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,CLOCK_MHZ,clock-mhz) $(call option,TECH,tech) $(call option,FPS,fps) $(call option,LIBERTY,liberty) $(call option,IMAGES,images) $(call option,WEIGHTS,weights)
 
 train: .venv/.stamp  ## trains a network, then its integers; all of it under build/train: DATA=folder, COCO .json or .csv [IMAGES=folder] [PRESET=] [EPOCHS=60] [RESUME=last.pt] [OUTPUT=folder] [BATCH=64] [SEED=0] [CONFIDENCE=proposed|trivial|none] [HELD_OUT=0.1] [HELD_OUT_OF='origin=part ...'] [CELLS=file] [QUANTISED=1 epochs, 0 for none] [SKIP_BAD=1]
 	@$(PYTHON) -m golden.train $(data) $(call option,PRESET,preset) $(call option,EPOCHS,epochs) $(call option,RESUME,resume) $(call option,OUTPUT,output) $(call option,BATCH,batch) $(call option,SEED,seed) $(call option,CONFIDENCE,confidence) $(held_out) $(call option,CELLS,cells) --quantised-epochs '$(or $(QUANTISED),1)' $(skip_bad)

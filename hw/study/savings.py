@@ -1,0 +1,130 @@
+"""What early termination saves on photographs, by the integer model, for `make report`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from golden import images
+from golden.classifier import threshold
+from golden.command_line import in_parallel
+from golden.config import ModelConfig
+from golden.early_termination import PAPER_SAVED, Scan, scans
+from golden.evaluate import BATCH
+from golden.model import IntegerModel
+from golden.weights import Weights
+from hw.study.content import ALWAYS
+
+RELEASE = (0.99, 0.005)  # thresholds of the authors' release
+DRAWN = 40  # photographs whose person probability is kept
+OTHERS = ((0.9, None), (0.9, 0.2), (0.8, 0.1))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pictures:
+    """Photographs by name: of a folder, or None for those that `make sim` takes."""
+
+    names: tuple[str, ...]
+    paths: tuple[Path, ...] | None
+
+    @classmethod
+    def of(cls, folder: Path | None) -> "Pictures":
+        """ValueError for a folder that is not there or has no picture in it."""
+        if folder is None:
+            names = (Path(name).stem for name in images.DEFAULT_PHOTOGRAPHS)
+            return cls(names=tuple(names), paths=None)
+        paths = images.list_images(folder)
+        return cls(names=tuple(path.name for path in paths), paths=tuple(paths))
+
+    def batches(self, config: ModelConfig):
+        """Functions that load a batch each, and how many pictures are in it."""
+        if self.paths is None:
+            yield lambda: images.default_images(config), len(self.names)
+            return
+        for start in range(0, len(self.paths), BATCH):
+            part = self.paths[start : start + BATCH]
+            yield (lambda part=part: torch.stack([images.load_image(path, config) for path in part])
+                   ), len(part)  # fmt: skip
+
+
+def scan(
+    pictures: Pictures, config: ModelConfig, weights: Weights, skips: Sequence[float | None]
+) -> dict[float | None, Scan]:
+    """Every picture's logit differences, for each skip threshold."""
+    model = IntegerModel(config, weights)
+    loads, sizes = zip(*pictures.batches(config), strict=True)
+    parts = in_parallel(
+        lambda load: scans(model, load(), skips), loads, sizes, "early termination", "photographs"
+    )
+    return {
+        skip: Scan(
+            np.concatenate([part[skip].difference for part in parts]),
+            np.concatenate([part[skip].computed for part in parts]),
+        )
+        for skip in skips
+    }
+
+
+def savings(
+    pictures: Pictures,
+    config: ModelConfig,
+    weights: Weights,
+    chosen: tuple[float | None, float | None],
+    energy_uj: dict[str, float],
+) -> dict[str, Any]:
+    """MACs and energy saved for several pairs of thresholds, `chosen` first; picture by picture
+    for that one.
+
+    energy_uj: of a whole frame by part; those in `ALWAYS` are not saved.
+    """
+    pairs = list(dict.fromkeys([chosen, RELEASE, *OTHERS]))
+    skips = list(dict.fromkeys([None, *(skip for _, skip in pairs)]))
+    found, scale = scan(pictures, config, weights, skips), weights.scales["logit"]
+    whole, _ = found[None].outcome(None)
+    work = sum(uj for name, uj in energy_uj.items() if name not in (*ALWAYS, "total"))
+    lines = []
+    for stop, skip in pairs:
+        level = None if stop is None else threshold(stop, scale, up=True)
+        decision, used = found[skip].outcome(level)
+        saved = 1 - float(used.mean()) / config.row_groups
+        lines.append(
+            {
+                "stop": stop,
+                "skip": skip,
+                "mean_rows_used": round(float(used.mean()), 4),
+                "macs_saved": round(saved, 6),
+                "energy_saved_uj": round(saved * work, 4),
+                "persons": int(decision.sum()),
+                "changed": int((decision != whole).sum()),
+            }
+        )
+    stop, skip = chosen
+    level = None if stop is None else threshold(stop, scale, up=True)
+    decision, used = found[skip].outcome(level)
+    ends = found[skip].stopped_at(level)
+    sure = 1 / (1 + np.exp(-found[None].difference * scale))
+    return {
+        "weights_digest": weights.digest,
+        "photographs": len(pictures.names),
+        "paper_macs_saved": PAPER_SAVED,
+        "thresholds": lines,
+        "pictures": [
+            {
+                "name": name,
+                "whole": _word(whole[i]),
+                "decision": _word(decision[i]),
+                "last_row_group": int(ends[i]),
+                "rows_used": int(used[i]),
+                "macs_saved": round(1 - int(used[i]) / config.row_groups, 6),
+                "person": [round(float(value), 6) for value in sure[i]] if i < DRAWN else [],
+            }
+            for i, name in enumerate(pictures.names)
+        ],
+    }
+
+
+def _word(person: int) -> str:
+    return "person" if person else "no_person"
