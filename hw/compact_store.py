@@ -110,17 +110,24 @@ class CompactStore(wiring.Component):
         blend = word.function == Function.BLEND
         m.d.comb += [self.pool.eq(word.pool), self.function.eq(word.function)]
 
+        home = Signal(range(pixels))  # of a lane's first value
+        m.d.comb += home.eq(Mux(word.turned, pixels - 1, 0))
+
         def places(name, go):
             """Counters of a value's place: lane, position; when the walk's last value goes."""
             position = Signal(range(pixels), name=f"{name}_position")
             lane = Signal(range(lanes), name=f"{name}_lane")
             lane_end, walk_end = Signal(name=f"{name}_lane_end"), Signal(name=f"{name}_walk_end")
+            end = Mux(word.turned, pixels - 2, Mux(word.pool, half - 1, pixels - 1))
             m.d.comb += [
-                lane_end.eq(go & (position == Mux(word.pool, half - 1, pixels - 1))),
+                lane_end.eq(go & (position == end)),
                 walk_end.eq(lane_end & (lane == lanes - 1)),
             ]
             with m.If(go):
-                m.d.sync += position.eq(Mux(lane_end, 0, position + 1))
+                following = Mux(position == pixels - 1, 0, position + 1)
+                m.d.sync += position.eq(Mux(lane_end, home, following))
+            with m.If(settled):
+                m.d.sync += position.eq(home)
             with m.If(lane_end):
                 m.d.sync += lane.eq(Mux(walk_end, 0, lane + 1))
             return position, lane, lane_end, walk_end
@@ -263,12 +270,12 @@ class CompactStore(wiring.Component):
             )
             for i in range(sums)
         ]
-        begin = (chunk == 0) & (place == 0)
+        begin = (chunk == 0) & (place == home)  # which may be padding
         for i, (total, largest) in enumerate(totals):
-            with m.If(self.written & blend & ~pad & (bank == i if sums > 1 else 1)):
-                m.d.sync += total.eq(Mux(begin, 0, total) + byte)
-                with m.If(begin | (byte > largest)):
-                    m.d.sync += largest.eq(byte)
+            with m.If(self.written & blend & (bank == i if sums > 1 else 1)):
+                m.d.sync += total.eq(Mux(begin, 0, total) + Mux(pad, 0, byte))
+                with m.If(begin | (~pad & (byte > largest))):
+                    m.d.sync += largest.eq(Mux(pad, -128, byte))
         pooled = Signal.like(bank)
         channel = Signal(range(model.state_channels + 1))
         m.d.sync += [self.pool_en.eq(lane_end & last_chunk & blend), pooled.eq(bank)]

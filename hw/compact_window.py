@@ -18,6 +18,10 @@ class CompactWindow(wiring.Component):
 
         left byte | word i (without its last byte)   ►   word i   ►   word i + 1's first byte ...
 
+    A word of a one-tap row is loaded in the same way, its last byte before the first: a bit of the
+    window has one source to load from, and multiplier p has pixel p - 1 (`turned` in the row
+    program's back word).
+
     Lane l reads bank l, or the line buffer, or (shared mode) the bank of the input channel. What a
     lane does not take in this cycle is zero: the line buffer then reads a word that is always 0.
     A bank that the array leaves alone is there for an operand, then for the host.
@@ -155,7 +159,9 @@ class CompactWindow(wiring.Component):
             with m.If(is_left):
                 m.d.sync += left.eq(arrived[word - 8 :] | (left_pad << 7))
             m.d.sync += right.eq(Mux(is_right, arrived[:8] | (left_pad << 7), arrived[word - 8 :]))
-            loaded = Mux(one_load, from_bank, Cat(left, arrived[: word - 8]))
+            # beside a one-tap word the line buffer reads zeros
+            first = Mux(one_load, from_bank[word - 8 :], left)
+            loaded = Cat(first, arrived[: word - 8])
             m.d.sync += window.eq(Mux(one_load | row_load, loaded, Cat(window[8:], right)))
             m.d.comb += self.operands[lane].eq(window)
         return m

@@ -1215,6 +1215,7 @@ def _encode(plan: Plan):
                 "groups": op.out_groups - 1,
                 "chunks": op.chunks - 1,
                 "pool": op.head_mode,
+                "turned": op.taps == 1,
                 "function": op.function,
                 "target": op.target,
                 "constant": op.constant_base // e.lanes,
