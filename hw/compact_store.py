@@ -98,27 +98,35 @@ class CompactStore(wiring.Component):
             shape=layout, depth=len(fields), init=fields, attrs={"ram_style": "block"}
         )
         port = rom.read_port()
-        word, index = port.data, self.write_op
+        word, index = port.data, Signal(range(len(fields)))
         take, moved, settled = Signal(), Signal(init=1), Signal()
         m.d.comb += [port.addr.eq(index), port.en.eq(moved)]
         m.d.sync += [moved.eq(take), settled.eq(moved)]
         with m.If(take):
             m.d.sync += index.eq(Mux(index == len(fields) - 1, 0, index + 1))
-        first = Signal()
+        first, known = Signal(), Signal()
+        m.d.sync += known.eq(settled)
         with m.If(settled):
             m.d.sync += first.eq(self.first_group)
-        blend = word.function == Function.BLEND
-        m.d.comb += [self.pool.eq(word.pool), self.function.eq(word.function)]
+        # what is asked of the word everywhere, a cycle later: long before the first transfer
+        blend, plain, turned = (Signal(name=n) for n in ("blend", "plain", "turned"))
+        m.d.sync += [
+            blend.eq(word.function == Function.BLEND),
+            plain.eq((word.function == Function.RELU) | (word.function == Function.UPDATE)),
+            turned.eq(word.turned),
+            self.pool.eq(word.pool),
+            self.function.eq(word.function),
+        ]
 
         home = Signal(range(pixels))  # of a lane's first value
-        m.d.comb += home.eq(Mux(word.turned, pixels - 1, 0))
+        m.d.comb += home.eq(Mux(turned, pixels - 1, 0))
 
         def places(name, go):
             """Counters of a value's place: lane, position; when the walk's last value goes."""
             position = Signal(range(pixels), name=f"{name}_position")
             lane = Signal(range(lanes), name=f"{name}_lane")
             lane_end, walk_end = Signal(name=f"{name}_lane_end"), Signal(name=f"{name}_walk_end")
-            end = Mux(word.turned, pixels - 2, Mux(word.pool, half - 1, pixels - 1))
+            end = Mux(turned, pixels - 2, Mux(self.pool, half - 1, pixels - 1))
             m.d.comb += [
                 lane_end.eq(go & (position == end)),
                 walk_end.eq(lane_end & (lane == lanes - 1)),
@@ -126,7 +134,7 @@ class CompactStore(wiring.Component):
             with m.If(go):
                 following = Mux(position == pixels - 1, 0, position + 1)
                 m.d.sync += position.eq(Mux(lane_end, home, following))
-            with m.If(settled):
+            with m.If(known):
                 m.d.sync += position.eq(home)
             with m.If(lane_end):
                 m.d.sync += lane.eq(Mux(walk_end, 0, lane + 1))
@@ -150,7 +158,6 @@ class CompactStore(wiring.Component):
         with m.If(settled):
             m.d.sync += block.eq(word.constant)
         # a byte without a gate is written earlier, and then forgotten
-        plain = (word.function == Function.RELU) | (word.function == Function.UPDATE)
         at = [running & (beat == 0)]
         for i in range(t.UNIT_GATED):
             goes_on = at[-1] & ~plain if i == t.UNIT_PLAIN else at[-1]
@@ -158,7 +165,7 @@ class CompactStore(wiring.Component):
         m.submodules.constants = memory = self.constants
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
-            self.shift.eq(running & (word.pool | last_beat)),
+            self.shift.eq(running & (self.pool | last_beat)),
             self.at.eq(Cat(*at)),
             read.addr.eq(block * lanes + lane),
             write.en.eq(self.load_en),
@@ -170,25 +177,33 @@ class CompactStore(wiring.Component):
         ]
 
         # ---- operands: a byte in two cycles, in one of which the array leaves the bank alone ----
+        # places and addresses are worked out a cycle before they are asked for
         start, pending, second = Signal(), Signal(), Signal()
-        moves = Signal()
+        second_next, moves = Signal(), Signal()
         m.d.comb += [
-            second.eq(blend & (at[t.OPERAND] | at[t.OPERAND + 1])),
-            start.eq(word.fetch & (at[t.OPERAND] | (blend & at[t.OPERANDS]))),
-            moves.eq(at[t.OPERAND + 1]),
+            second_next.eq(blend & (at[t.OPERAND - 1] | at[t.OPERAND])),
+            moves.eq(at[t.OPERAND]),
             self.ask.eq(start | pending),
         ]
-        m.d.sync += pending.eq(start & ~self.granted)
-        place, bank, _, operand_end = places("operand", moves)
+        m.d.sync += [
+            start.eq(word.fetch & (at[t.OPERAND - 1] | (blend & at[t.OPERANDS - 1]))),
+            second.eq(second_next),
+            pending.eq(start & ~self.granted),
+        ]
+        position, lane, _, operand_end = places("operand", moves)
+        place, bank = Signal.like(position, reset_less=True), Signal.like(lane, reset_less=True)
+        address = Signal(range(plan.bank_words), reset_less=True)
         offset = Signal(range(plan.bank_words))
         with m.If(operand_end):
             m.d.sync += offset.eq(offset + 1)
         with m.If(settled):
             m.d.sync += offset.eq(0)
-        m.d.comb += [
-            self.ask_bank.eq(bank),
-            self.ask_address.eq(Mux(second, word.b, word.a) + offset),
+        m.d.sync += [
+            place.eq(position),
+            bank.eq(lane),
+            address.eq(Mux(second_next, word.b, word.a) + offset),
         ]
+        m.d.comb += [self.ask_bank.eq(bank), self.ask_address.eq(address)]
         got, got_second = Signal(), Signal(reset_less=True)
         got_place = Signal.like(place, reset_less=True)
         got_bank = Signal.like(bank, reset_less=True)
@@ -221,28 +236,29 @@ class CompactStore(wiring.Component):
         m.d.comb += [
             last_chunk.eq(chunk == word.chunks),
             last_group.eq(group == word.groups),
-            whole.eq(~word.pool | chunk[0] | last_chunk),
+            whole.eq(~self.pool | chunk[0] | last_chunk),
             concat.eq(word.target == Target.CONCAT),
             # the row's last word
-            row_end.eq((chunk[1:] == word.chunks[1:]) & (word.pool | last_chunk)),
-            here.eq(place + Mux(word.pool & chunk[0], half, 0)),
+            row_end.eq((chunk[1:] == word.chunks[1:]) & (self.pool | last_chunk)),
+            here.eq(place + Mux(self.pool & chunk[0], half, 0)),
             pad.eq(row_end & (here >= word.tail)),
-            upper_pad.eq(word.pool & last_chunk & ~chunk[0]),
+            upper_pad.eq(self.pool & last_chunk & ~chunk[0]),
             take.eq(done & last_chunk & last_group),
         ]
         base = word.base0
         for b in range(1, lanes):
             base = Mux(bank == b, word[f"base{b}"], base)
         padding = Cat(C(0, 7), word.pad)
-        m.d.comb += [
+        m.d.sync += [
             self.write_low.eq(Mux(pad, padding, self.byte)),
             self.write_high.eq(Mux(pad | upper_pad, padding, self.byte)),
             self.write_address.eq(base + offset),
             self.write_mask.eq((1 << here) | Mux(upper_pad, 1 << (here + half), 0)),
+            self.write_op.eq(index),
         ]
         valid = ~(last_group & (bank > word.last_lane) & (word.target == Target.SHARED))
         for b in range(lanes):
-            m.d.comb += self.write_en[b].eq(
+            m.d.sync += self.write_en[b].eq(
                 self.written & valid & (Mux(concat, channel_bank, bank) == b)
             )
         with m.If(done):
