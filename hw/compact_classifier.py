@@ -138,7 +138,8 @@ class CompactClassifier(wiring.Component):
         m.d.comb += raised.eq(found[:13].as_signed() + 768)
         clipped = Mux(raised[-1], 0, Mux(raised[11:].any() | raised[9:11].all(), 1536, raised[:11]))
 
-        left = Signal(5)  # cycles of a state
+        left = Signal(6)  # cycles of a state, less one; negative in the last one
+        ending, doubling = Signal(), Signal()
         inputs = Signal(range(max(d, hidden)))  # products of a sum that are still to come
         output = Signal(range(max(2, hidden)))
         values, weights = Signal(range(lowest)), Signal(range(lowest + self.count))
@@ -160,6 +161,7 @@ class CompactClassifier(wiring.Component):
             write.data.eq(Mux(self.load_en, self.load_data, p)),
         ]
         m.d.sync += left.eq(left - 1)
+        m.d.comb += ending.eq(left[-1])
         done, compared = Signal(), Signal()
         # inverted, because a sum takes fewer LUTs than a difference
         logit0_not = Signal(signed(32), reset_less=True)
@@ -170,13 +172,13 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += [
                     *[s.eq(0) for s in (values, output, second)],
                     weights.eq(lowest),
-                    left.eq(_WAIT - 1),
+                    left.eq(_WAIT - 2),
                 ]
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
                     m.next = "WAIT"
             with m.State("WAIT"):
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "BIAS_LOW"
             with m.State("BIAS_LOW"):  # ask for the bias' low half
                 m.d.comb += [use_weights.eq(1), clear.eq(1)]
@@ -188,12 +190,12 @@ class CompactClassifier(wiring.Component):
                 m.next = "SHIFT"
             with m.State("SHIFT"):
                 m.d.comb += [use_weights.eq(1), add.eq(1)]
-                m.d.sync += [value.eq(found), left.eq(15), shift.eq(0)]
+                m.d.sync += [value.eq(found), left.eq(14), shift.eq(0)]
                 m.next = "RAISE"
             with m.State("RAISE"):  # the high half goes up by 16
-                with m.If(left == 15):
+                with m.If(left == 14):
                     m.d.sync += shift.eq(found)
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "BIAS"
             with m.State("BIAS"):
                 m.d.comb += add.eq(1)
@@ -206,27 +208,29 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += value.eq(found.as_signed())
                 m.next = "READY"
             with m.State("READY"):
-                m.d.sync += [factor.eq(found[:8]), value.eq(value), left.eq(7)]
+                m.d.sync += [factor.eq(found[:8]), value.eq(value), left.eq(6)]
                 m.next = "PRODUCT"
             with m.State("PRODUCT"):
-                m.d.comb += [add.eq(factor[0]), minus.eq(factor[0] & (left == 0))]
-                with m.If(left == 0):
+                m.d.comb += [add.eq(factor[0]), minus.eq(factor[0] & (ending))]
+                with m.If(ending):
                     m.d.sync += inputs.eq(inputs - 1)
                     m.next = "VALUE"
                     with m.If(inputs == 0):
-                        m.d.sync += [values.eq(Mux(second, d, 0)), left.eq(TOP - 1)]
+                        m.d.sync += [values.eq(Mux(second, d, 0)), left.eq(TOP - 2)]
                         with m.If(second):
                             m.next = "LOGIT"
                         with m.Else():
                             m.next = "ALIGN"
-                            m.d.sync += beyond.eq(0)
+                            m.d.sync += [beyond.eq(0), doubling.eq(shift != TOP)]
             with m.State("ALIGN"):  # x to the upper bits, unless it is too large for them
-                with m.If(left == TOP - 1):
+                with m.If(left == TOP - 2):
                     m.d.sync += sign.eq(total[31])
-                m.d.comb += double.eq(left >= shift)
+                m.d.comb += double.eq(doubling)
+                # TOP - shift times
+                m.d.sync += doubling.eq(doubling & (left + 1 != shift))
                 with m.If(double & (total[31] != total[30])):
                     m.d.sync += beyond.eq(1)
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "X"
             with m.State("X"):
                 m.d.comb += [write.en.eq(1), write.addr.eq(d + output), write.data.eq(x)]
@@ -242,12 +246,12 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += [
                     value.eq(found.as_signed()),
                     factor.eq(clipped),
-                    left.eq(_FACTOR_BITS - 1),
+                    left.eq(_FACTOR_BITS - 2),
                 ]
                 m.next = "SWISH"
             with m.State("SWISH"):
                 m.d.comb += add.eq(factor[0])
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "Y"
             with m.State("Y"):
                 m.d.comb += [write.en.eq(1), write.addr.eq(values), write.data.eq(total[8:])]

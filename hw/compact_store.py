@@ -278,7 +278,6 @@ class CompactStore(wiring.Component):
 
         # ---- the state's columns, summed on the way ----
         sums = lanes if state_words > 1 else 1
-        byte = self.byte.as_signed()
         totals = [
             (
                 Signal(signed(self.sum_bits), name=f"total{i}", reset_less=True),
@@ -286,15 +285,24 @@ class CompactStore(wiring.Component):
             )
             for i in range(sums)
         ]
-        begin = (chunk == 0) & (place == home)  # which may be padding
+        counted, begin, padded = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        counted_bank, counted_last = Signal.like(bank), Signal()
+        m.d.sync += [
+            counted.eq(self.written & blend),
+            begin.eq((chunk == 0) & (place == home)),  # which may be padding
+            padded.eq(pad),
+            counted_bank.eq(bank),
+            counted_last.eq(lane_end & last_chunk & blend),
+        ]
+        byte = self.write_low.as_signed()
         for i, (total, largest) in enumerate(totals):
-            with m.If(self.written & blend & (bank == i if sums > 1 else 1)):
-                m.d.sync += total.eq(Mux(begin, 0, total) + Mux(pad, 0, byte))
-                with m.If(begin | (~pad & (byte > largest))):
-                    m.d.sync += largest.eq(Mux(pad, -128, byte))
+            with m.If(counted & (counted_bank == i if sums > 1 else 1)):
+                m.d.sync += total.eq(Mux(begin, 0, total) + Mux(padded, 0, byte))
+                with m.If(begin | (~padded & (byte > largest))):
+                    m.d.sync += largest.eq(Mux(padded, -128, byte))
         pooled = Signal.like(bank)
         channel = Signal(range(model.state_channels + 1))
-        m.d.sync += [self.pool_en.eq(lane_end & last_chunk & blend), pooled.eq(bank)]
+        m.d.sync += [self.pool_en.eq(counted_last), pooled.eq(counted_bank)]
         with m.If(self.pool_en):
             m.d.sync += channel.eq(channel + 1)
         with m.If(settled):

@@ -151,7 +151,10 @@ class SccbMaster(wiring.Component):
         bits = len(sent)
         shift, left, in_byte = Signal(bits), Signal(range(bits + 1)), Signal(range(9))
         state, phase = Signal(_State), Signal(2)
-        timer, held = Signal(range(self.quarter)), Signal(range(self.stretch_cycles + 1))
+        # cycles that are left, less one: negative when they are over
+        timer = Signal(range(-1, self.quarter - 1))
+        patience = Signal(range(-1, self.stretch_cycles))
+        held = Signal()  # ... some of the patience is gone
         pause, prescale = Signal(wait_bits), Signal(range(self.ms_cycles))
         tries = Signal(range(self.retries + 1))
         failed, freeing, last = Signal(), Signal(), Signal()
@@ -160,23 +163,24 @@ class SccbMaster(wiring.Component):
 
         running = (state == _State.START) | (state == _State.BITS) | (state == _State.STOP)
         # a released SCL that is still low: the slave holds it
-        tired = held == self.stretch_cycles
+        tired, timed = patience[-1], timer[-1]
         m.d.comb += [
             released.eq(low_scl | scl),
-            step.eq(running & (timer == 0) & (released & (held == 0) | tired)),
+            step.eq(running & timed & (released & ~held | tired)),
         ]
+        fresh = [held.eq(0), patience.eq(self.stretch_cycles - 1)]
         m.d.comb += self.busy.eq(state != _State.IDLE)
         with m.If(running):
-            with m.If(timer != 0):
+            with m.If(~timed):
                 m.d.sync += timer.eq(timer - 1)
             with m.Elif(step):
-                m.d.sync += [timer.eq(self.quarter - 1), phase.eq(phase + 1), held.eq(0)]
+                m.d.sync += [timer.eq(self.quarter - 2), phase.eq(phase + 1), *fresh]
                 with m.If(tired):
                     m.d.sync += failed.eq(1)
             with m.Elif(released):  # it was held: now it is high for its whole time
-                m.d.sync += [timer.eq(self.quarter - 1), held.eq(0)]
+                m.d.sync += [timer.eq(self.quarter - 2), *fresh]
             with m.Else():
-                m.d.sync += held.eq(held + 1)
+                m.d.sync += [held.eq(1), patience.eq(patience - 1)]
 
         with m.Switch(state):
             with m.Case(_State.IDLE):
@@ -209,8 +213,8 @@ class SccbMaster(wiring.Component):
                     failed.eq(~sda),
                     in_byte.eq(0),
                     phase.eq(0),
-                    timer.eq(self.quarter - 1),
-                    held.eq(0),
+                    timer.eq(self.quarter - 2),
+                    *fresh,
                     state.eq(_State.START),
                 ]
             with m.Case(_State.START):
