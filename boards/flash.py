@@ -138,11 +138,12 @@ class FlashLoader(wiring.Component):
         m = Module()
         half = self.divisor // 2
         # ---- a byte out and in at once: mode 0, changes while the clock is low ----
-        shift, bits = Signal(8), Signal(range(9))
-        timer = Signal(range(max(2, half)))
-        start, next_byte, byte_done = Signal(), Signal(8), Signal()
+        shift, bits = Signal(8, reset_less=True), Signal(range(9))
+        timer = Signal(range(max(2, half)), reset_less=True)
+        # a byte is there with `last_bit`, and is looked at a cycle later
+        start, next_byte, last_bit, byte_done = Signal(), Signal(8), Signal(), Signal()
         m.d.comb += self.mosi.eq(shift[7])
-        m.d.sync += byte_done.eq(0)
+        m.d.sync += [byte_done.eq(last_bit), last_bit.eq(0)]
         with m.If(start):
             m.d.sync += [shift.eq(next_byte), bits.eq(8), timer.eq(half - 1)]
         with m.Elif(bits != 0):
@@ -152,22 +153,30 @@ class FlashLoader(wiring.Component):
                 with m.If(self.clock):
                     m.d.sync += [shift.eq(Cat(self.miso, shift[:7])), bits.eq(bits - 1)]
                     with m.If(bits == 1):
-                        m.d.sync += byte_done.eq(1)
+                        m.d.sync += last_bit.eq(1)
 
         # ---- what the bytes are ----
         # bytes or cycles that are left, less one: negative with the last one
-        count = Signal(range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)))
+        count = Signal(
+            range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)), reset_less=True
+        )
         tries = Signal(range(self.tries), init=self.tries - 1)
         zero = Signal()
         expected = Signal(8)
         head = header(bytes(self.length), self.config)
         command = bytes([READ]) + self.offset.to_bytes(3, "big")
         m.d.comb += zero.eq(count[-1])
-        wrong = Signal()
+        checking, wrong = Signal(), Signal()  # the checksum; the byte is not what is expected
         with m.Switch(count[:4]):
             for place, byte in enumerate(head):
                 with m.Case(HEADER_BYTES - 2 - place & 15):
                     m.d.comb += expected.eq(byte)
+        with m.If(checking):
+            with m.Switch(count[:2]):
+                for i in range(CRC_BYTES):
+                    with m.Case(CRC_BYTES - 2 - i & 3):
+                        m.d.comb += expected.eq(self.weights_digest[8 * i : 8 * i + 8])
+        m.d.sync += wrong.eq(shift != expected)
         problem = Signal(Problem)
         place = Signal(4)  # of the header
         m.d.comb += place.eq(HEADER_BYTES - 2 - count[:4])
@@ -228,7 +237,6 @@ class FlashLoader(wiring.Component):
                         begin(HEADER_BYTES - 2)
                         m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += wrong.eq(shift != expected)
                 with m.If(byte_done):
                     with m.If(wrong):
                         fail(problem)
@@ -249,13 +257,9 @@ class FlashLoader(wiring.Component):
                         begin(CRC_BYTES - 2)
                         m.next = "CRC"
             with m.State("CRC"):
-                digest = Signal(8)
-                with m.Switch(count[:2]):
-                    for i in range(CRC_BYTES):
-                        with m.Case(CRC_BYTES - 2 - i & 3):
-                            m.d.comb += digest.eq(self.weights_digest[8 * i : 8 * i + 8])
+                m.d.comb += checking.eq(1)
                 with m.If(byte_done):
-                    with m.If(shift != digest):
+                    with m.If(wrong):
                         m.next = "SPOIL"
                     with m.Else():
                         begin(count - 1)

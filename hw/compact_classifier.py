@@ -138,14 +138,18 @@ class CompactClassifier(wiring.Component):
         m.d.comb += raised.eq(found[:13].as_signed() + 768)
         clipped = Mux(raised[-1], 0, Mux(raised[11:].any() | raised[9:11].all(), 1536, raised[:11]))
 
-        left = Signal(6)  # cycles of a state, less one; negative in the last one
+        # counters are set before they are used: without a reset, their bits share their controls
+        left = Signal(6, reset_less=True)  # cycles of a state, less one; negative in the last one
         ending, doubling = Signal(), Signal()
-        inputs = Signal(range(max(d, hidden)))  # products of a sum that are still to come
-        output = Signal(range(max(2, hidden)))
-        values, weights = Signal(range(lowest)), Signal(range(lowest + self.count))
-        second = Signal()  # FC2
+        # products of a sum that are still to come
+        inputs = Signal(range(max(d, hidden)), reset_less=True)
+        output = Signal(range(max(2, hidden)), reset_less=True)
+        values = Signal(range(lowest), reset_less=True)
+        weights = Signal(range(lowest + self.count), reset_less=True)
+        second = Signal(reset_less=True)  # FC2
         rounding = Signal()  # of the hard-swish
-        shift, beyond, sign = Signal(5, reset_less=True), Signal(), Signal(reset_less=True)
+        shift = Signal(5, reset_less=True)
+        beyond, sign = Signal(reset_less=True), Signal(reset_less=True)
         x = Signal(signed(13))
         m.d.comb += [
             x.eq(Mux(beyond, Cat(~sign.replicate(12), sign).as_signed(), total[TOP:])),

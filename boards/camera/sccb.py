@@ -149,13 +149,18 @@ class SccbMaster(wiring.Component):
         # what goes out, first bit at the top: a released ninth bit after each byte
         sent = Cat(*(Cat(1, b) for b in self._bytes(value, register)))
         bits = len(sent)
-        shift, left, in_byte = Signal(bits), Signal(range(bits + 1)), Signal(range(9))
+        # what is set before it is used has no reset: a counter's bits then share their controls
+        shift, left, in_byte = (
+            Signal(shape, name=name, reset_less=True)
+            for name, shape in (("shift", bits), ("left", range(bits + 1)), ("in_byte", range(9)))
+        )
         state, phase = Signal(_State), Signal(2)
         # cycles that are left, less one: negative when they are over
-        timer = Signal(range(-1, self.quarter - 1))
-        patience = Signal(range(-1, self.stretch_cycles))
+        timer = Signal(range(-1, self.quarter - 1), reset_less=True)
+        patience = Signal(range(-1, self.stretch_cycles), reset_less=True)
         held = Signal()  # ... some of the patience is gone
-        pause, prescale = Signal(wait_bits), Signal(range(self.ms_cycles))
+        pause = Signal(wait_bits, reset_less=True)
+        prescale = Signal(range(self.ms_cycles), reset_less=True)
         tries = Signal(range(self.retries + 1))
         failed, freeing, last = Signal(), Signal(), Signal()
         step, released = Signal(), Signal()  # a quarter of a bit is over
