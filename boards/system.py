@@ -207,4 +207,5 @@ class System(wiring.Component):
         ]
         for name, level in camera.fixed.items():
             self._output(m, name, getattr(pins, name), level)
+        pclk.attrs["keep"] = 1
         platform.add_clock_constraint(pclk, camera.sensor.clock_hz)
