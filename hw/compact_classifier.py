@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import LayerWeights
 from hw.classifier import _times
-from hw.common import NO_COLLISION, delay
+from hw.common import delay
+from hw.weight_sram import WeightSram
 
 TOP = 19  # where x stands in the accumulator at last: its upper 13 bits
 CONSTANTS = 3  # words before an output's weights: bias, low and high half, and shift
@@ -59,9 +59,17 @@ class CompactClassifier(wiring.Component):
     `o_valid` only.
     """
 
-    def __init__(self, *, channels: int, hidden: int, columns: int, words: Sequence[int] = ()):
+    def __init__(
+        self,
+        *,
+        channels: int,
+        hidden: int,
+        columns: int,
+        words: Sequence[int] = (),
+        cells: str = "generic",
+    ):
         self.channels, self.hidden, self.columns = channels, hidden, columns
-        self.words = list(words)
+        self.words, self.cells = list(words), cells
         self.count = word_count(channels, hidden)
         self.sum_bits = (128 * columns - 1).bit_length() + 1
         super().__init__(
@@ -106,14 +114,15 @@ class CompactClassifier(wiring.Component):
         m = Module()
         d, hidden = self.channels, self.hidden
         lowest = d + hidden  # first word of the weights
-        memory = m.submodules.memory = Memory(
-            shape=16,
+        # never read and written at once: one port would do
+        memory = m.submodules.memory = WeightSram(
             depth=lowest + self.count,
-            init=[0] * lowest + self.words if self.words else [],
-            attrs=NO_COLLISION,
+            bits=16,
+            init=[0] * lowest + self.words if self.words else (),
+            cells=self.cells,
+            compact=True,
         )
-        write, read = memory.write_port(), memory.read_port()
-        found = read.data
+        found = memory.word
 
         # p = sum + n * max, one register
         p_en = delay(m, self.p_en, 1, "p_en")
@@ -153,16 +162,16 @@ class CompactClassifier(wiring.Component):
         x = Signal(signed(13))
         m.d.comb += [
             x.eq(Mux(beyond, Cat(~sign.replicate(12), sign).as_signed(), total[TOP:])),
-            read.addr.eq(values),
+            memory.address.eq(values),
         ]
         use_weights = Signal()
         with m.If(use_weights):
-            m.d.comb += read.addr.eq(weights)
+            m.d.comb += memory.address.eq(weights)
             m.d.sync += weights.eq(weights + 1)
         m.d.comb += [
-            write.en.eq(p_en | self.load_en),
-            write.addr.eq(Mux(self.load_en, self.load_address + lowest, p_channel)),
-            write.data.eq(Mux(self.load_en, self.load_data, p)),
+            memory.write_en.eq(p_en | self.load_en),
+            memory.write_address.eq(Mux(self.load_en, self.load_address + lowest, p_channel)),
+            memory.write_data.eq(Mux(self.load_en, self.load_data, p)),
         ]
         m.d.sync += left.eq(left - 1)
         m.d.comb += ending.eq(left[-1])
@@ -237,7 +246,11 @@ class CompactClassifier(wiring.Component):
                 with m.If(ending):
                     m.next = "X"
             with m.State("X"):
-                m.d.comb += [write.en.eq(1), write.addr.eq(d + output), write.data.eq(x)]
+                m.d.comb += [
+                    memory.write_en.eq(1),
+                    memory.write_address.eq(d + output),
+                    memory.write_data.eq(x),
+                ]
                 m.d.sync += output.eq(output + 1)
                 m.next = "BIAS_LOW"
                 with m.If(output == hidden - 1):
@@ -258,7 +271,11 @@ class CompactClassifier(wiring.Component):
                 with m.If(ending):
                     m.next = "Y"
             with m.State("Y"):
-                m.d.comb += [write.en.eq(1), write.addr.eq(values), write.data.eq(total[8:])]
+                m.d.comb += [
+                    memory.write_en.eq(1),
+                    memory.write_address.eq(values),
+                    memory.write_data.eq(total[8:]),
+                ]
                 m.d.sync += [values.eq(values + 1), output.eq(output + 1)]
                 m.next = "SWISH_READ"
                 with m.If(output == hidden - 1):

@@ -53,7 +53,8 @@ class CompactUnit(wiring.Component):
     Ports
     -----
     low, high : in, the sum (high a cycle later), as CompactArray gives it
-    bias, multiplier, shift : in, of the sum whose `high` is there (shift - FIRST_SHIFT)
+    bias : in, its lower 16 bits with the sum's `low`, those above with `high`
+    multiplier, shift : in, with bit 3 of `at` (shift - FIRST_SHIFT)
     pool : in, sums go in pairs
     function : in, Function, the same from the first `low` to the byte
     at : in, bit i is set i cycles after the first `low` of a value
@@ -86,11 +87,15 @@ class CompactUnit(wiring.Component):
         t = timing.COMPACT
         at = self.at
 
-        # Stage 1: bias
+        # Stage 1: bias, the lower half first
         n = max(self.acc_bits, 16 + self.high_bits) + 1
-        low = delay(m, self.low, 1, "low", reset_less=True)
+        below = Signal(17, reset_less=True)
         total = Signal(signed(n), reset_less=True)
-        m.d.sync += total.eq(Cat(low, self.high).as_signed() + self.bias)
+        upper = self.high + self.bias[16:].as_signed() + below[16]
+        m.d.sync += [
+            below.eq(self.low + self.bias[:16]),
+            total.eq(Cat(below[:16], upper).as_signed()),
+        ]
         # Stage 2: the larger of two
         # the first is kept inverted, so that comparing them is a sum
         hold_not, value = Signal.like(total), Signal.like(total)
@@ -98,9 +103,7 @@ class CompactUnit(wiring.Component):
         m.d.comb += smaller.eq((total + hold_not)[-1])
         with m.If(at[2]):
             m.d.sync += hold_not.eq(~total)
-        multiplier1 = delay(m, self.multiplier, 1, "multiplier1", reset_less=True)
-        shift1 = delay(m, self.shift, 1, "shift1", reset_less=True)
-        multiplier, shifts = Signal(8, reset_less=True), [shift1]
+        multiplier, shifts = Signal(8, reset_less=True), [self.shift]
         for i, strobe in enumerate((3, 5, 7, 9)):
             later = Signal(SHIFT_BITS, name=f"shift_at{i}", reset_less=True)
             with m.If(at[strobe]):
@@ -109,7 +112,7 @@ class CompactUnit(wiring.Component):
         with m.If(at[3]):
             m.d.sync += [
                 value.eq(Mux(self.pool & smaller, ~hold_not, total)),
-                multiplier.eq(multiplier1),
+                multiplier.eq(self.multiplier),
             ]
 
         # Stages 3 to 5: four rows a cycle, the lower digit first; the last 8 bits are never used
