@@ -44,7 +44,8 @@ _PIP = {
 }
 _SYNTH = {
     "ecp5": "synth_ecp5 -nodsp -top {top} -json {json}",
-    "ice40": "synth_ice40 -device u -spram -top {top} -json {json}",
+    # a clock enable of one or two registers costs more than the LUT that it saves
+    "ice40": "synth_ice40 -device u -dffe_min_ce_use 3 -top {top} -json {json}",
 }
 _USED = {
     "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},

@@ -133,9 +133,11 @@ class CompactClassifier(wiring.Component):
         # value << i, its weight's bits, the sum
         value, factor = Signal(32, reset_less=True), Signal(_FACTOR_BITS, reset_less=True)
         total = Signal(signed(32), reset_less=True)
+        # `minus`: the last bit of a weight counts downwards; `double`: the sum goes up by a place
         clear, add, minus, double = (Signal(name=n) for n in ("clear", "add", "minus", "double"))
         addend = Signal(32)
         m.d.comb += addend.eq(Mux(double, total, Mux(minus, ~value, value)))
+        m.d.sync += minus.eq(0)
         with m.If(clear):
             m.d.sync += total.eq(0)
         with m.Elif(add | double):
@@ -149,10 +151,10 @@ class CompactClassifier(wiring.Component):
 
         # counters are set before they are used: without a reset, their bits share their controls
         left = Signal(6, reset_less=True)  # cycles of a state, less one; negative in the last one
-        ending, doubling = Signal(), Signal()
+        ending = Signal()
         # products of a sum that are still to come
         inputs = Signal(range(max(d, hidden)), reset_less=True)
-        output = Signal(range(max(2, hidden)), reset_less=True)
+        output = Signal(range(lowest), reset_less=True)  # d + its number: where x is written
         values = Signal(range(lowest), reset_less=True)
         weights = Signal(range(lowest + self.count), reset_less=True)
         second = Signal(reset_less=True)  # FC2
@@ -183,7 +185,9 @@ class CompactClassifier(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
-                    *[s.eq(0) for s in (values, output, second)],
+                    values.eq(0),
+                    output.eq(d),
+                    second.eq(0),
                     weights.eq(lowest),
                     left.eq(_WAIT - 2),
                 ]
@@ -224,7 +228,8 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += [factor.eq(found[:8]), value.eq(value), left.eq(6)]
                 m.next = "PRODUCT"
             with m.State("PRODUCT"):
-                m.d.comb += [add.eq(factor[0]), minus.eq(factor[0] & (ending))]
+                m.d.comb += add.eq(factor[0])
+                m.d.sync += minus.eq(left == 0)
                 with m.If(ending):
                     m.d.sync += inputs.eq(inputs - 1)
                     m.next = "VALUE"
@@ -234,13 +239,12 @@ class CompactClassifier(wiring.Component):
                             m.next = "LOGIT"
                         with m.Else():
                             m.next = "ALIGN"
-                            m.d.sync += [beyond.eq(0), doubling.eq(shift != TOP)]
+                            m.d.sync += [beyond.eq(0), double.eq(shift != TOP)]
             with m.State("ALIGN"):  # x to the upper bits, unless it is too large for them
                 with m.If(left == TOP - 2):
                     m.d.sync += sign.eq(total[31])
-                m.d.comb += double.eq(doubling)
                 # TOP - shift times
-                m.d.sync += doubling.eq(doubling & (left + 1 != shift))
+                m.d.sync += double.eq(double & (left + 1 != shift))
                 with m.If(double & (total[31] != total[30])):
                     m.d.sync += beyond.eq(1)
                 with m.If(ending):
@@ -248,13 +252,13 @@ class CompactClassifier(wiring.Component):
             with m.State("X"):
                 m.d.comb += [
                     memory.write_en.eq(1),
-                    memory.write_address.eq(d + output),
+                    memory.write_address.eq(output),
                     memory.write_data.eq(x),
                 ]
                 m.d.sync += output.eq(output + 1)
                 m.next = "BIAS_LOW"
-                with m.If(output == hidden - 1):
-                    m.d.sync += [values.eq(d), output.eq(0)]
+                with m.If(output == lowest - 1):
+                    m.d.sync += [values.eq(d), output.eq(d)]
                     m.next = "SWISH_READ"
             with m.State("SWISH_READ"):
                 m.d.comb += [clear.eq(1), rounding.eq(1)]
@@ -278,13 +282,13 @@ class CompactClassifier(wiring.Component):
                 ]
                 m.d.sync += [values.eq(values + 1), output.eq(output + 1)]
                 m.next = "SWISH_READ"
-                with m.If(output == hidden - 1):
-                    m.d.sync += [values.eq(d), output.eq(0), second.eq(1)]
+                with m.If(output == lowest - 1):
+                    m.d.sync += [values.eq(d), output.eq(d), second.eq(1)]
                     m.next = "BIAS_LOW"
             with m.State("LOGIT"):
-                m.d.sync += output.eq(1)
+                m.d.sync += output.eq(d + 1)
                 m.next = "BIAS_LOW"
-                with m.If(~output[0]):
+                with m.If(output[0] == (d & 1)):
                     m.d.sync += logit0_not.eq(~total)
                 with m.Else():
                     m.d.comb += done.eq(1)

@@ -173,11 +173,13 @@ class CompactStore(wiring.Component):
         lanes, pixels, half = engine.lanes, engine.pixels, engine.pixels // 2
         state_words = plan.geometry.state_words
 
-        # the operation's word: so few that LUTs hold them
+        # the operation's word: so few that LUTs hold them, before the register that they need
         fields = plan.fields["back"]
         layout = word_layout(plan, "back")
-        rom = m.submodules.back_program = Memory(shape=layout, depth=len(fields), init=fields)
-        port = rom.read_port(domain="comb")
+        rom = m.submodules.back_program = Memory(
+            shape=layout, depth=len(fields), init=fields, attrs={"ram_style": "logic"}
+        )
+        port = rom.read_port()
         word, index = port.data, Signal(range(len(fields)))
         take, moved, settled = Signal(), Signal(init=1), Signal()
         m.d.comb += port.addr.eq(index)

@@ -126,7 +126,7 @@ def test_small_boards(name):
     platform = board.platform()
     platform.add_resources(board.resources)
     system = System(board=board, rasca=Rasca(model, engine, default_weights(model)))
-    assert system.pll.output_hz == board.clock_hz == 27e6
+    assert system.pll.output_hz == board.clock_hz == 33e6
     assert system.pll.second_hz <= board.camera.clock_hz
     files = platform.prepare(system, name="rasca", debug_verilog=False).files
     pcf, il = (files[n] for n in ("rasca.pcf", "rasca.il"))

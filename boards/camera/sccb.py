@@ -163,7 +163,8 @@ class SccbMaster(wiring.Component):
         prescale = Signal(range(self.ms_cycles), reset_less=True)
         tries = Signal(range(self.retries + 1))
         failed, freeing, last = Signal(), Signal(), Signal()
-        step, released = Signal(), Signal()  # a quarter of a bit is over
+        released = Signal()
+        over, step, was_tired = Signal(), Signal(), Signal()  # a quarter of a bit; a cycle later
         low_scl, low_sda = self.scl_oe, self.sda_oe
 
         running = (state == _State.START) | (state == _State.BITS) | (state == _State.STOP)
@@ -171,22 +172,25 @@ class SccbMaster(wiring.Component):
         tired, timed = patience[-1], timer[-1]
         m.d.comb += [
             released.eq(low_scl | scl),
-            step.eq(running & timed & (released & ~held | tired)),
+            over.eq(running & timed & (released & ~held | tired)),
         ]
+        m.d.sync += [step.eq(over), was_tired.eq(tired)]
         fresh = [held.eq(0), patience.eq(self.stretch_cycles - 1)]
         m.d.comb += self.busy.eq(state != _State.IDLE)
         with m.If(running):
             with m.If(~timed):
                 m.d.sync += timer.eq(timer - 1)
-            with m.Elif(step):
-                m.d.sync += [timer.eq(self.quarter - 2), phase.eq(phase + 1), *fresh]
-                with m.If(tired):
-                    m.d.sync += failed.eq(1)
+            with m.Elif(over):
+                m.d.sync += [timer.eq(self.quarter - 2), *fresh]
             with m.Elif(released):  # it was held: now it is high for its whole time
                 m.d.sync += [timer.eq(self.quarter - 2), *fresh]
             with m.Else():
                 m.d.sync += [held.eq(1), patience.eq(patience - 1)]
 
+        with m.If(step):
+            m.d.sync += phase.eq(phase + 1)
+            with m.If(was_tired):
+                m.d.sync += failed.eq(1)
         with m.Switch(state):
             with m.Case(_State.IDLE):
                 with m.If(self.start):
@@ -286,4 +290,4 @@ class SccbMaster(wiring.Component):
         quarters = 3 + 4 * 9 * (2 + self.register_bytes) + 4
         pauses = self.power_up_ms + sum(write.wait_ms for write in self.table)
         writes = len(self.table)
-        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 2) + 2
+        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 3) + 2
