@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from boards import build, fit, program
 from boards.board import ecp5
 from boards.clocks import Ecp5Pll, Ice40Pll
-from boards.system import System
+from boards.system import CLOCK_TIMEOUT_MS, System
 from golden.config import preset
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
@@ -137,6 +137,28 @@ def test_small_boards(name):
     cell = {"icebreaker": "SB_PLL40_PAD", "upduino": "SB_PLL40_CORE"}[name]
     assert f"cell \\{cell} " in il and ("SB_HFOSC" in il) == (name == "upduino")
     assert "SB_SPRAM256KA" in il and il.count("cell \\SB_MAC16 ") == 8
+
+
+@pytest.mark.parametrize(
+    "name, divider, binning",
+    [("vww_105x120", 2, 2), ("vww_210x240", 8, 1)],
+)
+def test_paced_camera(name, divider, binning):
+    """The camera's lines are as long as the engine wants, its pauses shorter than time-outs."""
+    board = build.find_board("icebreaker")
+    model = preset(name)
+    rasca = Rasca(model, fit.configure(board, model, None), default_weights(model))
+    system = System(board=board, rasca=rasca)
+    sensor, engine_hz = system.camera.sensor, system.pll.output_hz
+    assert system.binning == binning and sensor.clock_hz == 2 * system.pll.second_hz / divider
+    needed = rasca.plan.camera_period / engine_hz / 5  # seconds of a row
+    line = sensor.line_clocks / sensor.clock_hz
+    assert needed <= binning * line < 1.01 * needed
+    # from the last row that is used to the frame's end, and to the next frame's first pixel
+    unused = (sensor.height - binning * model.image_height) // 2 + 1
+    quiet = unused * line + sensor.front_clocks / sensor.clock_hz
+    assert quiet < 2 * CLOCK_TIMEOUT_MS / 1000 and not sensor.gated
+    assert all(w.value >> 5 & 1 == 0 for w in system.camera.table if w.name == "OSC_CLK_DIV")
 
 
 def test_no_ice40_pll():
