@@ -87,6 +87,9 @@ class Camera:
         What the board feeds it.
     fixed : dict of str to int
         Pins that are held at a level.
+    paced : callable or None
+        paced(mclk_hz=, line_seconds=) gives the camera at that clock whose lines take at least so
+        long, where it can be set up so.
     """
 
     sensor: Sensor
@@ -96,6 +99,7 @@ class Camera:
     acknowledge: bool = False
     clock_hz: float = 24e6
     fixed: dict[str, int] = field(default_factory=dict)
+    paced: Callable[..., "Camera"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from boards import fit
 from boards.board import Board
+from boards.rtlil import allow_collisions
 from golden.config import preset
 from golden.quantise import default_weights
 from golden.weights import Weights
@@ -43,7 +44,8 @@ _PIP = {
 }
 _SYNTH = {
     "ecp5": "synth_ecp5 -nodsp -top {top} -json {json}",
-    "ice40": "synth_ice40 -device u -spram -top {top} -json {json}",
+    # a clock enable of one or two registers costs more than the LUT that it saves
+    "ice40": "synth_ice40 -device u -dffe_min_ce_use 3 -top {top} -json {json}",
 }
 _USED = {
     "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
@@ -222,8 +224,9 @@ def summary_of(
         for key, cell in _USED[device.family].items()
     }
     clocks = frequencies(report)
-    # the engine's clock is the one that is wanted at its frequency
-    engine = min(clocks, key=lambda clock: (abs(clock[2] * 1e6 - clock_hz), clock[1]))
+    # the engine's clock is wanted at its frequency; where others are too, the slowest counts
+    near = min(abs(wanted * 1e6 - clock_hz) for _, _, wanted in clocks) + clock_hz / 1000
+    engine = min((c for c in clocks if abs(c[2] * 1e6 - clock_hz) <= near), key=lambda c: c[1])
     cycles = plan.cycles_per_frame
     return {
         "board": board.name,
@@ -279,8 +282,10 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         if name.endswith((".il", ".lpf", ".pcf")):
-            content = content.decode() if isinstance(content, bytes) else content
-            (folder / name).write_text(plain_names(content) if name.endswith(".il") else content)
+            text = content.decode() if isinstance(content, bytes) else content
+            if name.endswith(".il"):
+                text = allow_collisions(plain_names(text))
+            (folder / name).write_text(text)
     script = f"read_rtlil {TOP}.il\n" + _SYNTH[device.family].format(top=TOP, json=f"{TOP}.json")
     (folder / f"{TOP}.ys").write_text(script + "\n")
     run([*commands["yosys"], f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")

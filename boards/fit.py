@@ -23,7 +23,9 @@ _BLOCK_RAM = {
 _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
-COMPACT_LUT = 5200  # logic cells of a compact engine at 8,1,2 with its small system
+COMPACT_LUT = 4700  # logic cells of a compact engine at 8,1,2 with its small system
+_IN_LOGIC = ("walk program", "back program", "fault queue")
+_IN_SPRAM = ("weights", "constants", "classifier")  # the first one; the others if compact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +69,10 @@ def need(plan: Plan, device: Device) -> Need:
             memory = replace(memory, words=memory.words + state.words)
         elif memory.name == "state":
             continue
-        if device.family == "ice40" and memory.name in ("walk program", "fault queue"):
-            continue  # in logic
-        if memory.name == "weights" and engine.weight_memory == "loaded" and device.spram:
+        if device.family == "ice40" and memory.name in _IN_LOGIC:
+            continue
+        loaded = engine.weight_memory == "loaded" and device.spram
+        if loaded and memory.name in (_IN_SPRAM if engine.compact else _IN_SPRAM[:1]):
             deep, wide = ceil(memory.words / _SPRAM_WORDS), ceil(memory.bits / _SPRAM_BITS)
             spram += deep * wide * memory.count
         else:

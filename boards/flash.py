@@ -138,11 +138,12 @@ class FlashLoader(wiring.Component):
         m = Module()
         half = self.divisor // 2
         # ---- a byte out and in at once: mode 0, changes while the clock is low ----
-        shift, bits = Signal(8), Signal(range(9))
-        timer = Signal(range(max(2, half)))
-        start, next_byte, byte_done = Signal(), Signal(8), Signal()
+        shift, bits = Signal(8, reset_less=True), Signal(range(9))
+        timer = Signal(range(max(2, half)), reset_less=True)
+        # a byte is there with `last_bit`, and is looked at a cycle later
+        start, next_byte, last_bit, byte_done = Signal(), Signal(8), Signal(), Signal()
         m.d.comb += self.mosi.eq(shift[7])
-        m.d.sync += byte_done.eq(0)
+        m.d.sync += [byte_done.eq(last_bit), last_bit.eq(0)]
         with m.If(start):
             m.d.sync += [shift.eq(next_byte), bits.eq(8), timer.eq(half - 1)]
         with m.Elif(bits != 0):
@@ -152,25 +153,33 @@ class FlashLoader(wiring.Component):
                 with m.If(self.clock):
                     m.d.sync += [shift.eq(Cat(self.miso, shift[:7])), bits.eq(bits - 1)]
                     with m.If(bits == 1):
-                        m.d.sync += byte_done.eq(1)
+                        m.d.sync += last_bit.eq(1)
 
         # ---- what the bytes are ----
-        count = Signal(range(max(self.length, self.wake_cycles, HEADER_BYTES)))
+        # bytes or cycles that are left, less one: negative with the last one
+        count = Signal(
+            range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)), reset_less=True
+        )
         tries = Signal(range(self.tries), init=self.tries - 1)
         zero = Signal()
         expected = Signal(8)
         head = header(bytes(self.length), self.config)
         command = bytes([READ]) + self.offset.to_bytes(3, "big")
-        m.d.comb += zero.eq(count == 0)
-        wrong = Signal()
-        # counts go down to 0
-        with m.Switch(count[: (HEADER_BYTES - 1).bit_length()]):
+        m.d.comb += zero.eq(count[-1])
+        checking, wrong = Signal(), Signal()  # the checksum; the byte is not what is expected
+        with m.Switch(count[:4]):
             for place, byte in enumerate(head):
-                with m.Case(HEADER_BYTES - 1 - place):
+                with m.Case(HEADER_BYTES - 2 - place & 15):
                     m.d.comb += expected.eq(byte)
+        with m.If(checking):
+            with m.Switch(count[:2]):
+                for i in range(CRC_BYTES):
+                    with m.Case(CRC_BYTES - 2 - i & 3):
+                        m.d.comb += expected.eq(self.weights_digest[8 * i : 8 * i + 8])
+        m.d.sync += wrong.eq(shift != expected)
         problem = Signal(Problem)
         place = Signal(4)  # of the header
-        m.d.comb += place.eq(HEADER_BYTES - 1 - count[:4])
+        m.d.comb += place.eq(HEADER_BYTES - 2 - count[:4])
         with m.If(place >= 8):
             m.d.comb += problem.eq(Problem.CONFIG)
         with m.Elif(place >= 4):
@@ -186,9 +195,9 @@ class FlashLoader(wiring.Component):
         m.d.sync += self.done.eq(0)
         assert HEADER_BYTES == 16 and len(command) == COMMAND_BYTES
 
-        def begin(count_to):
-            """Asks for the next byte and counts it."""
-            m.d.sync += count.eq(count_to)
+        def begin(left):
+            """Asks for the next byte; `left` are still to come."""
+            m.d.sync += count.eq(left)
             m.d.comb += start.eq(1)
 
         def fail(reason):
@@ -209,33 +218,32 @@ class FlashLoader(wiring.Component):
                     m.next = "RELEASE"
             with m.State("RELEASE"):
                 with m.If(byte_done):
-                    m.d.sync += [self.select.eq(1), count.eq(self.wake_cycles - 1)]
+                    m.d.sync += [self.select.eq(1), count.eq(self.wake_cycles - 2)]
                     m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.sync += count.eq(count - 1)
                 with m.If(zero):
-                    m.d.sync += [self.select.eq(0), count.eq(COMMAND_BYTES)]
+                    m.d.sync += [self.select.eq(0), count.eq(COMMAND_BYTES - 1)]
                     m.d.sync += byte_done.eq(1)
                     m.next = "COMMAND"
             with m.State("COMMAND"):
                 with m.Switch(count[:2]):
                     for sent, byte in enumerate(command):
-                        with m.Case((COMMAND_BYTES - sent) & 3):
+                        with m.Case(COMMAND_BYTES - 1 - sent & 3):
                             m.d.comb += next_byte.eq(byte)
                 with m.If(byte_done):
                     begin(count - 1)
                     with m.If(zero):
-                        begin(HEADER_BYTES - 1)
+                        begin(HEADER_BYTES - 2)
                         m.next = "HEADER"
             with m.State("HEADER"):
-                m.d.comb += wrong.eq(shift != expected)
                 with m.If(byte_done):
                     with m.If(wrong):
                         fail(problem)
                     with m.Else():
                         begin(count - 1)
                         with m.If(zero):
-                            begin(self.length - 1)
+                            begin(self.length - 2)
                             m.next = "IMAGE"
             with m.State("IMAGE"):
                 with m.If(byte_done):
@@ -246,16 +254,12 @@ class FlashLoader(wiring.Component):
                     begin(count - 1)
                     m.next = "IMAGE"
                     with m.If(zero):
-                        begin(CRC_BYTES - 1)
+                        begin(CRC_BYTES - 2)
                         m.next = "CRC"
             with m.State("CRC"):
-                digest = Signal(8)
-                with m.Switch(count[:2]):
-                    for i in range(CRC_BYTES):
-                        with m.Case(CRC_BYTES - 1 - i):
-                            m.d.comb += digest.eq(self.weights_digest[8 * i : 8 * i + 8])
+                m.d.comb += checking.eq(1)
                 with m.If(byte_done):
-                    with m.If(shift != digest):
+                    with m.If(wrong):
                         m.next = "SPOIL"
                     with m.Else():
                         begin(count - 1)

@@ -1,5 +1,7 @@
 """iCEBreaker: iCE40 UP5K, an HM01B0 on PMODs 1A and 1B."""
 
+from functools import partial
+
 from amaranth.build import Attrs, Pins, Resource, Subsignal
 from amaranth_boards.icebreaker import ICEBreakerPlatform
 
@@ -32,16 +34,18 @@ def camera_resource(wiring: Wiring, platform) -> Resource:
     )
 
 
-def camera(data_bits: int) -> Camera:
-    """An HM01B0 as it is set up on these boards."""
+def camera(data_bits: int, *, mclk_hz: float = MCLK_HZ, line_seconds: float = 0) -> Camera:
+    """An HM01B0 as it is set up on these boards; see Camera.paced."""
+    settings = hm01b0.pace(mclk_hz=mclk_hz, data_bits=data_bits, line_seconds=line_seconds)
     return Camera(
-        sensor=hm01b0.sensor(mclk_hz=int(MCLK_HZ), data_bits=data_bits),
-        table=hm01b0.table(data_bits=data_bits),
+        sensor=hm01b0.sensor(mclk_hz=int(mclk_hz), data_bits=data_bits, **settings),
+        table=hm01b0.table(data_bits=data_bits, **settings),
         device=hm01b0.DEVICE,
         register_bytes=2,
         acknowledge=True,
         clock_hz=MCLK_HZ,
         fixed={"trig": 0},
+        paced=partial(camera, data_bits),
     )
 
 
@@ -53,7 +57,8 @@ BOARDS = [
         platform=ICEBreakerPlatform,
         preset="vww_105x120",
         shape="8,1,2",
-        clock_hz=27e6,
+        shapes={"vww_210x240": "8,1,2"},
+        clock_hz=33e6,
         oscillator_hz=12e6,
         oscillator="clk12",
         weights="loaded",

@@ -15,8 +15,9 @@ from boards.host_system import CAMERA_COUNTERS, HostSystem
 from boards.uart import baud_divisor
 from hw.top import Rasca
 
-CLOCK_TIMEOUT_US = 20
-"""A camera's clock that stops for so long has stopped; its slowest PCLK is far quicker."""
+CLOCK_TIMEOUT_MS = 20
+"""A camera whose clock stops for so long has stopped. Its pixels may pause for twice as long, which
+they do between lines and at both ends of a frame (docs/cameras.md)."""
 
 
 class System(wiring.Component):
@@ -52,7 +53,28 @@ class System(wiring.Component):
             divisor=baud_divisor(clock_hz=self.pll.output_hz, baud=board.baud),
             flash=flash,
         )
+        self.camera = self._paced()
         super().__init__({})
+
+    @property
+    def binning(self) -> int:
+        """Sensor pixels that make one, each way."""
+        sensor, model = self.board.camera.sensor, self.rasca.plan.model
+        return max(
+            b
+            for b in (1, 2)
+            if b * model.image_height <= sensor.height and b * model.image_width <= sensor.width
+        )
+
+    def _paced(self):
+        """The board's camera, so slow that the engine keeps up with it."""
+        camera = self.board.camera
+        if camera is None or camera.paced is None:
+            return camera
+        lines = 5 * self.binning * self.pll.output_hz
+        return camera.paced(
+            mclk_hz=self.pll.second_hz, line_seconds=self.rasca.plan.camera_period / lines
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -153,22 +175,16 @@ class System(wiring.Component):
         return clock, second
 
     def _camera(self, m, platform, clock):
-        host, camera = self.host, self.board.camera
+        host, camera = self.host, self.camera
         model, engine = self.rasca.plan.model, self.rasca.plan.engine
         clock_hz = self.pll.output_hz
-        binning = max(
-            b
-            for b in (1, 2)
-            if b * model.image_height <= camera.sensor.height
-            and b * model.image_width <= camera.sensor.width
-        )
         front = m.submodules.camera = CameraFront(
             sensor=camera.sensor,
             height=model.image_height,
             width=model.image_width,
-            binning=binning,
+            binning=self.binning,
             channels=model.in_channels,
-            timeout=int(clock_hz * CLOCK_TIMEOUT_US / 1e6),
+            timeout=int(clock_hz * CLOCK_TIMEOUT_MS / 1000),
             spacing=max(2, model.in_channels)
             if engine.compact
             else pixel_spacing(
@@ -207,4 +223,5 @@ class System(wiring.Component):
         ]
         for name, level in camera.fixed.items():
             self._output(m, name, getattr(pins, name), level)
+        pclk.attrs["keep"] = 1
         platform.add_clock_constraint(pclk, camera.sensor.clock_hz)

@@ -18,8 +18,9 @@ class CompactArray(wiring.Component):
 
     A sum's low 16 bits are accumulated modulo 2**16, in the DSP cell where there is one (two 8 x 8
     products and two accumulators a SB_MAC16). A product is less than 2**14 in size (weights are
-    -127..127), so that the two upper bits of those 16 move by one quarter at most: they tell when
-    the sum passed a multiple of 2**16, and a small counter keeps the bits above.
+    -127..127), so that a sum moves by less than a quarter of those 16 bits' range: from the upper
+    half into the lowest quarter it passed a multiple of 2**16 upwards, from the lower half into the
+    highest quarter downwards. A small counter keeps the bits above.
 
     Bit-exact model: the sums inside golden.head_lane.conv.
 
@@ -53,14 +54,11 @@ class CompactArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count = self.pixels * self.lanes
-        added, cleared, transferred, shifted = (
+        cleared = Signal(init=1)  # also the sums that are there at power-up
+        m.d.sync += cleared.eq(self.clear)
+        transferred, shifted = (
             delay(m, value, 1, name)
-            for value, name in (
-                (self.add, "added"),
-                (self.clear, "cleared"),
-                (self.transfer, "transferred"),
-                (self.shift, "shifted"),
-            )
+            for value, name in ((self.transfer, "transferred"), (self.shift, "shifted"))
         )
         lows = []
         for i in range(0, count, 2):
@@ -71,16 +69,16 @@ class CompactArray(wiring.Component):
         low_next, high_next = Const(0, LOW), Const(0, self.high_bits)
         for i in reversed(range(count)):
             low = lows[i]
-            before = Signal(2, name=f"quarter{i}", reset_less=True)
+            lower = Signal(name=f"lower{i}", reset_less=True)  # it was in the lower half
             high = Signal(signed(self.high_bits), name=f"high{i}", reset_less=True)
-            now = low[14:]
-            up, down = Signal(name=f"up{i}"), Signal(name=f"down{i}")
-            m.d.comb += [up.eq((before == 3) & (now == 0)), down.eq((before == 0) & (now == 3))]
-            m.d.sync += before.eq(now)
+            passed = Signal(name=f"passed{i}")
+            m.d.comb += passed.eq(Mux(lower, low[14:] == 3, low[14:] == 0))
+            m.d.sync += lower.eq(~low[-1])
             with m.If(cleared):
                 m.d.sync += high.eq(0)
-            with m.Elif(added & (up | down)):
-                m.d.sync += high.eq(high + Cat(1, down.replicate(self.high_bits - 1)).as_signed())
+            with m.Elif(passed):
+                step = Cat(1, lower.replicate(self.high_bits - 1)).as_signed()
+                m.d.sync += high.eq(high + step)
             low_drain = Signal(LOW, name=f"low_drain{i}", reset_less=True)
             high_drain = Signal(self.high_bits, name=f"high_drain{i}", reset_less=True)
             with m.If(self.transfer | self.shift):

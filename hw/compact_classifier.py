@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import LayerWeights
 from hw.classifier import _times
-from hw.common import NO_COLLISION, delay
+from hw.common import delay
+from hw.weight_sram import WeightSram
 
 TOP = 19  # where x stands in the accumulator at last: its upper 13 bits
 CONSTANTS = 3  # words before an output's weights: bias, low and high half, and shift
@@ -59,9 +59,17 @@ class CompactClassifier(wiring.Component):
     `o_valid` only.
     """
 
-    def __init__(self, *, channels: int, hidden: int, columns: int, words: Sequence[int] = ()):
+    def __init__(
+        self,
+        *,
+        channels: int,
+        hidden: int,
+        columns: int,
+        words: Sequence[int] = (),
+        cells: str = "generic",
+    ):
         self.channels, self.hidden, self.columns = channels, hidden, columns
-        self.words = list(words)
+        self.words, self.cells = list(words), cells
         self.count = word_count(channels, hidden)
         self.sum_bits = (128 * columns - 1).bit_length() + 1
         super().__init__(
@@ -106,14 +114,15 @@ class CompactClassifier(wiring.Component):
         m = Module()
         d, hidden = self.channels, self.hidden
         lowest = d + hidden  # first word of the weights
-        memory = m.submodules.memory = Memory(
-            shape=16,
+        # never read and written at once: one port would do
+        memory = m.submodules.memory = WeightSram(
             depth=lowest + self.count,
-            init=[0] * lowest + self.words if self.words else [],
-            attrs=NO_COLLISION,
+            bits=16,
+            init=[0] * lowest + self.words if self.words else (),
+            cells=self.cells,
+            compact=True,
         )
-        write, read = memory.write_port(), memory.read_port()
-        found = read.data
+        found = memory.word
 
         # p = sum + n * max, one register
         p_en = delay(m, self.p_en, 1, "p_en")
@@ -124,9 +133,11 @@ class CompactClassifier(wiring.Component):
         # value << i, its weight's bits, the sum
         value, factor = Signal(32, reset_less=True), Signal(_FACTOR_BITS, reset_less=True)
         total = Signal(signed(32), reset_less=True)
+        # `minus`: the last bit of a weight counts downwards; `double`: the sum goes up by a place
         clear, add, minus, double = (Signal(name=n) for n in ("clear", "add", "minus", "double"))
         addend = Signal(32)
         m.d.comb += addend.eq(Mux(double, total, Mux(minus, ~value, value)))
+        m.d.sync += minus.eq(0)
         with m.If(clear):
             m.d.sync += total.eq(0)
         with m.Elif(add | double):
@@ -138,28 +149,34 @@ class CompactClassifier(wiring.Component):
         m.d.comb += raised.eq(found[:13].as_signed() + 768)
         clipped = Mux(raised[-1], 0, Mux(raised[11:].any() | raised[9:11].all(), 1536, raised[:11]))
 
-        left = Signal(5)  # cycles of a state
-        inputs = Signal(range(max(d, hidden)))  # products of a sum that are still to come
-        output = Signal(range(max(2, hidden)))
-        values, weights = Signal(range(lowest)), Signal(range(lowest + self.count))
-        second = Signal()  # FC2
+        # counters are set before they are used: without a reset, their bits share their controls
+        left = Signal(6, reset_less=True)  # cycles of a state, less one; negative in the last one
+        ending = Signal()
+        # products of a sum that are still to come
+        inputs = Signal(range(max(d, hidden)), reset_less=True)
+        output = Signal(range(lowest), reset_less=True)  # d + its number: where x is written
+        values = Signal(range(lowest), reset_less=True)
+        weights = Signal(range(lowest + self.count), reset_less=True)
+        second = Signal(reset_less=True)  # FC2
         rounding = Signal()  # of the hard-swish
-        shift, beyond, sign = Signal(5, reset_less=True), Signal(), Signal(reset_less=True)
+        shift = Signal(5, reset_less=True)
+        beyond, sign = Signal(reset_less=True), Signal(reset_less=True)
         x = Signal(signed(13))
         m.d.comb += [
             x.eq(Mux(beyond, Cat(~sign.replicate(12), sign).as_signed(), total[TOP:])),
-            read.addr.eq(values),
+            memory.address.eq(values),
         ]
         use_weights = Signal()
         with m.If(use_weights):
-            m.d.comb += read.addr.eq(weights)
+            m.d.comb += memory.address.eq(weights)
             m.d.sync += weights.eq(weights + 1)
         m.d.comb += [
-            write.en.eq(p_en | self.load_en),
-            write.addr.eq(Mux(self.load_en, self.load_address + lowest, p_channel)),
-            write.data.eq(Mux(self.load_en, self.load_data, p)),
+            memory.write_en.eq(p_en | self.load_en),
+            memory.write_address.eq(Mux(self.load_en, self.load_address + lowest, p_channel)),
+            memory.write_data.eq(Mux(self.load_en, self.load_data, p)),
         ]
         m.d.sync += left.eq(left - 1)
+        m.d.comb += ending.eq(left[-1])
         done, compared = Signal(), Signal()
         # inverted, because a sum takes fewer LUTs than a difference
         logit0_not = Signal(signed(32), reset_less=True)
@@ -168,15 +185,17 @@ class CompactClassifier(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
-                    *[s.eq(0) for s in (values, output, second)],
+                    values.eq(0),
+                    output.eq(d),
+                    second.eq(0),
                     weights.eq(lowest),
-                    left.eq(_WAIT - 1),
+                    left.eq(_WAIT - 2),
                 ]
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
                     m.next = "WAIT"
             with m.State("WAIT"):
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "BIAS_LOW"
             with m.State("BIAS_LOW"):  # ask for the bias' low half
                 m.d.comb += [use_weights.eq(1), clear.eq(1)]
@@ -188,12 +207,12 @@ class CompactClassifier(wiring.Component):
                 m.next = "SHIFT"
             with m.State("SHIFT"):
                 m.d.comb += [use_weights.eq(1), add.eq(1)]
-                m.d.sync += [value.eq(found), left.eq(15), shift.eq(0)]
+                m.d.sync += [value.eq(found), left.eq(14), shift.eq(0)]
                 m.next = "RAISE"
             with m.State("RAISE"):  # the high half goes up by 16
-                with m.If(left == 15):
+                with m.If(left == 14):
                     m.d.sync += shift.eq(found)
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "BIAS"
             with m.State("BIAS"):
                 m.d.comb += add.eq(1)
@@ -206,34 +225,40 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += value.eq(found.as_signed())
                 m.next = "READY"
             with m.State("READY"):
-                m.d.sync += [factor.eq(found[:8]), value.eq(value), left.eq(7)]
+                m.d.sync += [factor.eq(found[:8]), value.eq(value), left.eq(6)]
                 m.next = "PRODUCT"
             with m.State("PRODUCT"):
-                m.d.comb += [add.eq(factor[0]), minus.eq(factor[0] & (left == 0))]
-                with m.If(left == 0):
+                m.d.comb += add.eq(factor[0])
+                m.d.sync += minus.eq(left == 0)
+                with m.If(ending):
                     m.d.sync += inputs.eq(inputs - 1)
                     m.next = "VALUE"
                     with m.If(inputs == 0):
-                        m.d.sync += [values.eq(Mux(second, d, 0)), left.eq(TOP - 1)]
+                        m.d.sync += [values.eq(Mux(second, d, 0)), left.eq(TOP - 2)]
                         with m.If(second):
                             m.next = "LOGIT"
                         with m.Else():
                             m.next = "ALIGN"
-                            m.d.sync += beyond.eq(0)
+                            m.d.sync += [beyond.eq(0), double.eq(shift != TOP)]
             with m.State("ALIGN"):  # x to the upper bits, unless it is too large for them
-                with m.If(left == TOP - 1):
+                with m.If(left == TOP - 2):
                     m.d.sync += sign.eq(total[31])
-                m.d.comb += double.eq(left >= shift)
+                # TOP - shift times
+                m.d.sync += double.eq(double & (left + 1 != shift))
                 with m.If(double & (total[31] != total[30])):
                     m.d.sync += beyond.eq(1)
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "X"
             with m.State("X"):
-                m.d.comb += [write.en.eq(1), write.addr.eq(d + output), write.data.eq(x)]
+                m.d.comb += [
+                    memory.write_en.eq(1),
+                    memory.write_address.eq(output),
+                    memory.write_data.eq(x),
+                ]
                 m.d.sync += output.eq(output + 1)
                 m.next = "BIAS_LOW"
-                with m.If(output == hidden - 1):
-                    m.d.sync += [values.eq(d), output.eq(0)]
+                with m.If(output == lowest - 1):
+                    m.d.sync += [values.eq(d), output.eq(d)]
                     m.next = "SWISH_READ"
             with m.State("SWISH_READ"):
                 m.d.comb += [clear.eq(1), rounding.eq(1)]
@@ -242,24 +267,28 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += [
                     value.eq(found.as_signed()),
                     factor.eq(clipped),
-                    left.eq(_FACTOR_BITS - 1),
+                    left.eq(_FACTOR_BITS - 2),
                 ]
                 m.next = "SWISH"
             with m.State("SWISH"):
                 m.d.comb += add.eq(factor[0])
-                with m.If(left == 0):
+                with m.If(ending):
                     m.next = "Y"
             with m.State("Y"):
-                m.d.comb += [write.en.eq(1), write.addr.eq(values), write.data.eq(total[8:])]
+                m.d.comb += [
+                    memory.write_en.eq(1),
+                    memory.write_address.eq(values),
+                    memory.write_data.eq(total[8:]),
+                ]
                 m.d.sync += [values.eq(values + 1), output.eq(output + 1)]
                 m.next = "SWISH_READ"
-                with m.If(output == hidden - 1):
-                    m.d.sync += [values.eq(d), output.eq(0), second.eq(1)]
+                with m.If(output == lowest - 1):
+                    m.d.sync += [values.eq(d), output.eq(d), second.eq(1)]
                     m.next = "BIAS_LOW"
             with m.State("LOGIT"):
-                m.d.sync += output.eq(1)
+                m.d.sync += output.eq(d + 1)
                 m.next = "BIAS_LOW"
-                with m.If(~output[0]):
+                with m.If(output[0] == (d & 1)):
                     m.d.sync += logit0_not.eq(~total)
                 with m.Else():
                     m.d.comb += done.eq(1)

@@ -65,6 +65,7 @@ class CompactEngine(RowEngine):
             hidden=model.classifier_hidden,
             columns=model.n,
             words=first["classifier"] or (),
+            cells=engine.cells,
         )
         self.weights = WeightSram(
             depth=plan.weight_words,
@@ -126,6 +127,7 @@ class CompactEngine(RowEngine):
         ]
         # sums to bytes
         m.d.comb += [
+            store.ending.eq(steps[t.TRANSFER - 1].valid & steps[t.TRANSFER - 1].last),
             store.transfer.eq(array.transfer),
             store.first_group.eq(first_group),
             unit.low.eq(array.low),

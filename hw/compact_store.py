@@ -1,17 +1,101 @@
 """The compact engine's way back: drain, constants, operands and writes, one value at a time."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw import timing
-from hw.common import NO_COLLISION, delay, word_layout
+from hw.common import delay, word_layout
 from hw.compact_unit import FIRST_SHIFT, SHIFT_BITS
 from hw.program import Function, Plan, Target
+from hw.weight_sram import WeightSram
 
 BYTES = 2  # cycles of a value
 BLEND = 4  # ... of one that needs two operands
+WORDS = 4
+"""Words of 16 bits from one sum's constants to the next; the last one is not used."""
+
+
+def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
+    """Words of a sum's constants: the bias' lower and upper half; multiplier, shift."""
+    factor = multiplier | (shift - FIRST_SHIFT) % (1 << SHIFT_BITS) << 8
+    return [bias & 0xFFFF, bias >> 16 & 0xFFFF, factor, 0]
+
+
+class CompactConstants(wiring.Component):
+    """Constants of the sums, lane after lane, from a memory of 16 bits with one port.
+
+    A lane's are read two cycles before its first sum, a word a cycle: each is there when the sum
+    is, and not before the lane's before is through with it.
+
+    Ports
+    -----
+    settled : in, the operation is a new one: base, in, is its first block of constants
+    chunks : in, of a row, less one: walks that have the same constants
+    go : in, two cycles before a lane's first sum
+    bias, multiplier, scale : out, see CompactUnit
+    load_en, load_address, load_data : in, writes the memory (`constant_words`)
+    """
+
+    def __init__(self, plan: Plan, constants=()):
+        self.plan = plan
+        widths = plan.field_widths("back")
+        depth = WORDS * plan.constant_words
+        self.memory = WeightSram(
+            depth=depth, bits=16, init=constants, cells=plan.engine.cells, compact=True
+        )
+        super().__init__(
+            {
+                "settled": In(1),
+                "base": In(widths["constant"]),
+                "chunks": In(widths["chunks"]),
+                "go": In(1),
+                "bias": Out(signed(plan.model.acc_bits)),
+                "multiplier": Out(8),
+                "scale": Out(SHIFT_BITS),
+                "load_en": In(1),
+                "load_address": In(range(depth)),
+                "load_data": In(16),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = self.memory
+        lanes = self.plan.engine.lanes
+        reading = Signal(2)
+        with m.If(self.go | (reading != 0)):
+            m.d.sync += reading.eq(reading + 1)
+        lane, chunk = Signal(range(lanes)), Signal.like(self.chunks)
+        block = Signal(range(-(-self.plan.constant_words // lanes)))
+        with m.If(reading == WORDS - 1):
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(lane == lanes - 1):
+                m.d.sync += [lane.eq(0), chunk.eq(chunk + 1)]
+                with m.If(chunk == self.chunks):
+                    m.d.sync += [chunk.eq(0), block.eq(block + 1)]
+        with m.If(self.settled):
+            m.d.sync += block.eq(self.base)
+        low = Signal(16, reset_less=True)
+        high = Signal(len(self.bias) - 16, reset_less=True)
+        multiplier, scale = Signal(8, reset_less=True), Signal(SHIFT_BITS, reset_less=True)
+        for number, target in enumerate((low, high, Cat(multiplier, scale)), 1):
+            with m.If(reading == number):
+                m.d.sync += target.eq(memory.word)
+        m.d.comb += [
+            self.bias.eq(Cat(low, high)),
+            self.multiplier.eq(multiplier),
+            self.scale.eq(scale),
+            memory.read_en.eq(self.go | (reading != 0)),
+            memory.address.eq(Cat(reading, block * lanes + lane)),
+            memory.write_en.eq(self.load_en),
+            memory.write_address.eq(self.load_address),
+            memory.write_data.eq(self.load_data),
+        ]
+        return m
 
 
 class CompactStore(wiring.Component):
@@ -27,34 +111,32 @@ class CompactStore(wiring.Component):
 
     Ports
     -----
-    transfer : in; shift, at, pool, function : out, bias, multiplier, scale : out; see CompactUnit
+    ending : in, a cycle before transfer : in
+    shift, at, pool, function : out, bias, multiplier, scale : out; see CompactUnit
     first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
     ask, ask_bank, ask_address : out, granted : in, words : in, see CompactWindow; a, b : out
     byte, written : in, see CompactUnit
     write_en, write_address, write_mask, write_low, write_high : out, see CompactWindow
     write_op : out, the operation, for monitors
     pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.store
-    load_en, load_address, load_data : in, writes the constant memory
+    load_en, load_address, load_data : in, writes the constant memory (`constant_words`)
     """
 
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
         engine, model = plan.engine, plan.model
-        acc = model.acc_bits
-        self.layout = data.StructLayout({"bias": signed(acc), "multiplier": 8, "shift": 5})
-        self.constants = Memory(
-            shape=self.layout, depth=plan.constant_words, init=constants, attrs=NO_COLLISION
-        )
+        self.constants = CompactConstants(plan, constants)
         self.sum_bits = (128 * model.n).bit_length() + 1
         address = range(plan.bank_words)
         super().__init__(
             {
+                "ending": In(1),
                 "transfer": In(1),
                 "shift": Out(1),
                 "at": Out(timing.COMPACT.UNIT_GATED + 1),
                 "pool": Out(1),
                 "function": Out(Function),
-                "bias": Out(signed(acc)),
+                "bias": Out(signed(model.acc_bits)),
                 "multiplier": Out(8),
                 "scale": Out(SHIFT_BITS),
                 "first_group": In(1),
@@ -79,8 +161,8 @@ class CompactStore(wiring.Component):
                 "pool_max": Out(signed(8)),
                 "state_done": Out(1),
                 "load_en": In(1),
-                "load_address": In(range(plan.constant_words)),
-                "load_data": In(self.layout.size),
+                "load_address": In(range(WORDS * plan.constant_words)),
+                "load_data": In(16),
             }
         )
 
@@ -91,97 +173,121 @@ class CompactStore(wiring.Component):
         lanes, pixels, half = engine.lanes, engine.pixels, engine.pixels // 2
         state_words = plan.geometry.state_words
 
-        # the operation's word: the memory's own output
+        # the operation's word: so few that LUTs hold them, before the register that they need
         fields = plan.fields["back"]
         layout = word_layout(plan, "back")
         rom = m.submodules.back_program = Memory(
-            shape=layout, depth=len(fields), init=fields, attrs={"ram_style": "block"}
+            shape=layout, depth=len(fields), init=fields, attrs={"ram_style": "logic"}
         )
         port = rom.read_port()
-        word, index = port.data, self.write_op
+        word, index = port.data, Signal(range(len(fields)))
         take, moved, settled = Signal(), Signal(init=1), Signal()
-        m.d.comb += [port.addr.eq(index), port.en.eq(moved)]
+        m.d.comb += port.addr.eq(index)
         m.d.sync += [moved.eq(take), settled.eq(moved)]
         with m.If(take):
             m.d.sync += index.eq(Mux(index == len(fields) - 1, 0, index + 1))
-        first = Signal()
+        first, known = Signal(), Signal()
+        m.d.sync += known.eq(settled)
         with m.If(settled):
             m.d.sync += first.eq(self.first_group)
-        blend = word.function == Function.BLEND
-        m.d.comb += [self.pool.eq(word.pool), self.function.eq(word.function)]
+        # what is asked of the word everywhere, a cycle later: long before the first transfer
+        blend, plain, turned = (Signal(name=n) for n in ("blend", "plain", "turned"))
+        m.d.sync += [
+            blend.eq(word.function == Function.BLEND),
+            plain.eq((word.function == Function.RELU) | (word.function == Function.UPDATE)),
+            turned.eq(word.turned),
+            self.pool.eq(word.pool),
+            self.function.eq(word.function),
+        ]
+
+        home = Signal(range(pixels))  # of a lane's first value
+        m.d.comb += home.eq(Mux(turned, pixels - 1, 0))
 
         def places(name, go):
-            """Counters of a value's place: lane, position; when the walk's last value goes."""
+            """Counters of a value's place: position in its lane, lane, when these end."""
             position = Signal(range(pixels), name=f"{name}_position")
             lane = Signal(range(lanes), name=f"{name}_lane")
-            lane_end, walk_end = Signal(name=f"{name}_lane_end"), Signal(name=f"{name}_walk_end")
+            last, lane_end, walk_end = (
+                Signal(name=f"{name}_{n}") for n in ("last", "lane_end", "walk_end")
+            )
             m.d.comb += [
-                lane_end.eq(go & (position == Mux(word.pool, half - 1, pixels - 1))),
+                last.eq(position == Mux(turned, pixels - 2, Mux(self.pool, half, pixels) - 1)),
+                lane_end.eq(go & last),
                 walk_end.eq(lane_end & (lane == lanes - 1)),
             ]
             with m.If(go):
-                m.d.sync += position.eq(Mux(lane_end, 0, position + 1))
+                following = Mux(position == pixels - 1, 0, position + 1)
+                m.d.sync += position.eq(Mux(last, home, following))
+            with m.If(known):
+                m.d.sync += position.eq(home)
             with m.If(lane_end):
                 m.d.sync += lane.eq(Mux(walk_end, 0, lane + 1))
-            return position, lane, lane_end, walk_end
+            return SimpleNamespace(
+                position=position, lane=lane, last=last, lane_end=lane_end, walk_end=walk_end
+            )
 
         # ---- drain: the sums, and their constants ----
         running, beat = Signal(), Signal(2)
         last_beat = Signal()
         m.d.comb += last_beat.eq(running & (beat == Mux(blend, BLEND - 1, BYTES - 1)))
-        _, lane, _, walk_end = places("drain", last_beat)
+        drain = places("drain", last_beat)
         m.d.sync += beat.eq(Mux(last_beat | self.transfer, 0, beat + 1))
-        with m.If(walk_end):
+        with m.If(drain.walk_end):
             m.d.sync += running.eq(0)
         with m.If(self.transfer):
             m.d.sync += running.eq(1)
-        chunk, block = Signal.like(word.chunks), Signal(range(-(-plan.constant_words // lanes)))
-        with m.If(walk_end):
-            m.d.sync += chunk.eq(chunk + 1)
-            with m.If(chunk == word.chunks):
-                m.d.sync += [chunk.eq(0), block.eq(block + 1)]
-        with m.If(settled):
-            m.d.sync += block.eq(word.constant)
         # a byte without a gate is written earlier, and then forgotten
-        plain = (word.function == Function.RELU) | (word.function == Function.UPDATE)
         at = [running & (beat == 0)]
         for i in range(t.UNIT_GATED):
             goes_on = at[-1] & ~plain if i == t.UNIT_PLAIN else at[-1]
             at.append(delay(m, goes_on, 1, f"at{i}"))
-        m.submodules.constants = memory = self.constants
-        write, read = memory.write_port(), memory.read_port()
+        m.submodules.constants = constants = self.constants
+        lane_ends = running & drain.last & (beat == Mux(blend, BLEND - BYTES, 0))
         m.d.comb += [
-            self.shift.eq(running & (word.pool | last_beat)),
+            self.shift.eq(running & (self.pool | last_beat)),
             self.at.eq(Cat(*at)),
-            read.addr.eq(block * lanes + lane),
-            write.en.eq(self.load_en),
-            write.addr.eq(self.load_address),
-            write.data.eq(self.load_data),
-            self.bias.eq(read.data.bias),
-            self.multiplier.eq(read.data.multiplier),
-            self.scale.eq(read.data.shift - (FIRST_SHIFT - 1)),
+            constants.settled.eq(settled),
+            constants.base.eq(word.constant),
+            constants.chunks.eq(word.chunks),
+            constants.go.eq(self.ending | (lane_ends & (drain.lane != lanes - 1))),
+            *[
+                getattr(constants, name).eq(getattr(self, name))
+                for name in ("load_en", "load_address", "load_data")
+            ],
+            self.bias.eq(constants.bias),
+            self.multiplier.eq(constants.multiplier),
+            self.scale.eq(constants.scale),
         ]
 
         # ---- operands: a byte in two cycles, in one of which the array leaves the bank alone ----
+        # places and addresses are worked out a cycle before they are asked for
         start, pending, second = Signal(), Signal(), Signal()
-        moves = Signal()
+        second_next, moves = Signal(), Signal()
         m.d.comb += [
-            second.eq(blend & (at[t.OPERAND] | at[t.OPERAND + 1])),
-            start.eq(word.fetch & (at[t.OPERAND] | (blend & at[t.OPERANDS]))),
-            moves.eq(at[t.OPERAND + 1]),
+            second_next.eq(blend & (at[t.OPERAND - 1] | at[t.OPERAND])),
+            moves.eq(at[t.OPERAND]),
             self.ask.eq(start | pending),
         ]
-        m.d.sync += pending.eq(start & ~self.granted)
-        place, bank, _, operand_end = places("operand", moves)
+        m.d.sync += [
+            start.eq(word.fetch & (at[t.OPERAND - 1] | (blend & at[t.OPERANDS - 1]))),
+            second.eq(second_next),
+            pending.eq(start & ~self.granted),
+        ]
+        operand = places("operand", moves)
+        place = Signal.like(operand.position, reset_less=True)
+        bank = Signal.like(operand.lane, reset_less=True)
+        address = Signal(range(plan.bank_words), reset_less=True)
         offset = Signal(range(plan.bank_words))
-        with m.If(operand_end):
+        with m.If(operand.walk_end):
             m.d.sync += offset.eq(offset + 1)
         with m.If(settled):
             m.d.sync += offset.eq(0)
-        m.d.comb += [
-            self.ask_bank.eq(bank),
-            self.ask_address.eq(Mux(second, word.b, word.a) + offset),
+        m.d.sync += [
+            place.eq(operand.position),
+            bank.eq(operand.lane),
+            address.eq(Mux(second_next, word.b, word.a) + offset),
         ]
+        m.d.comb += [self.ask_bank.eq(bank), self.ask_address.eq(address)]
         got, got_second = Signal(), Signal(reset_less=True)
         got_place = Signal.like(place, reset_less=True)
         got_bank = Signal.like(bank, reset_less=True)
@@ -202,7 +308,8 @@ class CompactStore(wiring.Component):
             m.d.sync += self.a.eq(Mux(word.state & first, 0, byte))
 
         # ---- bytes to their places ----
-        place, bank, lane_end, done = places("write", self.written)
+        put = places("write", self.written)
+        place, bank, done = put.position, put.lane, put.walk_end
         chunk, group = Signal.like(word.chunks), Signal.like(word.groups)
         channel_bank = Signal(range(lanes))  # CONCAT: of the present channel
         offset = Signal(range(plan.bank_words))
@@ -214,28 +321,29 @@ class CompactStore(wiring.Component):
         m.d.comb += [
             last_chunk.eq(chunk == word.chunks),
             last_group.eq(group == word.groups),
-            whole.eq(~word.pool | chunk[0] | last_chunk),
+            whole.eq(~self.pool | chunk[0] | last_chunk),
             concat.eq(word.target == Target.CONCAT),
             # the row's last word
-            row_end.eq((chunk[1:] == word.chunks[1:]) & (word.pool | last_chunk)),
-            here.eq(place + Mux(word.pool & chunk[0], half, 0)),
+            row_end.eq((chunk[1:] == word.chunks[1:]) & (self.pool | last_chunk)),
+            here.eq(place + Mux(self.pool & chunk[0], half, 0)),
             pad.eq(row_end & (here >= word.tail)),
-            upper_pad.eq(word.pool & last_chunk & ~chunk[0]),
+            upper_pad.eq(self.pool & last_chunk & ~chunk[0]),
             take.eq(done & last_chunk & last_group),
         ]
         base = word.base0
         for b in range(1, lanes):
             base = Mux(bank == b, word[f"base{b}"], base)
         padding = Cat(C(0, 7), word.pad)
-        m.d.comb += [
+        m.d.sync += [
             self.write_low.eq(Mux(pad, padding, self.byte)),
             self.write_high.eq(Mux(pad | upper_pad, padding, self.byte)),
             self.write_address.eq(base + offset),
             self.write_mask.eq((1 << here) | Mux(upper_pad, 1 << (here + half), 0)),
+            self.write_op.eq(index),
         ]
         valid = ~(last_group & (bank > word.last_lane) & (word.target == Target.SHARED))
         for b in range(lanes):
-            m.d.comb += self.write_en[b].eq(
+            m.d.sync += self.write_en[b].eq(
                 self.written & valid & (Mux(concat, channel_bank, bank) == b)
             )
         with m.If(done):
@@ -255,7 +363,6 @@ class CompactStore(wiring.Component):
 
         # ---- the state's columns, summed on the way ----
         sums = lanes if state_words > 1 else 1
-        byte = self.byte.as_signed()
         totals = [
             (
                 Signal(signed(self.sum_bits), name=f"total{i}", reset_less=True),
@@ -263,15 +370,24 @@ class CompactStore(wiring.Component):
             )
             for i in range(sums)
         ]
-        begin = (chunk == 0) & (place == 0)
+        counted, begin, padded = Signal(), Signal(reset_less=True), Signal(reset_less=True)
+        counted_bank, counted_last = Signal.like(bank), Signal()
+        m.d.sync += [
+            counted.eq(self.written & blend),
+            begin.eq((chunk == 0) & (place == home)),  # which may be padding
+            padded.eq(pad),
+            counted_bank.eq(bank),
+            counted_last.eq(put.lane_end & last_chunk & blend),
+        ]
+        byte = self.write_low.as_signed()
         for i, (total, largest) in enumerate(totals):
-            with m.If(self.written & blend & ~pad & (bank == i if sums > 1 else 1)):
-                m.d.sync += total.eq(Mux(begin, 0, total) + byte)
-                with m.If(begin | (byte > largest)):
-                    m.d.sync += largest.eq(byte)
+            with m.If(counted & (counted_bank == i if sums > 1 else 1)):
+                m.d.sync += total.eq(Mux(begin, 0, total) + Mux(padded, 0, byte))
+                with m.If(begin | (~padded & (byte > largest))):
+                    m.d.sync += largest.eq(Mux(padded, -128, byte))
         pooled = Signal.like(bank)
         channel = Signal(range(model.state_channels + 1))
-        m.d.sync += [self.pool_en.eq(lane_end & last_chunk & blend), pooled.eq(bank)]
+        m.d.sync += [self.pool_en.eq(counted_last), pooled.eq(counted_bank)]
         with m.If(self.pool_en):
             m.d.sync += channel.eq(channel + 1)
         with m.If(settled):

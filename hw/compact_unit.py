@@ -12,6 +12,8 @@ from hw.program import Function
 
 FIRST_SHIFT, SHIFT_BITS = 9, 4
 """Shifts that the unit can do: FIRST_SHIFT .. FIRST_SHIFT + 15."""
+KEPT = 12
+"""Bits of a shifted sum: what -512..511 takes, a bit to round, and one for the rounded value."""
 
 
 def table(knots) -> list[int]:
@@ -51,7 +53,8 @@ class CompactUnit(wiring.Component):
     Ports
     -----
     low, high : in, the sum (high a cycle later), as CompactArray gives it
-    bias, multiplier, shift : in, of the sum whose `high` is there (shift - FIRST_SHIFT)
+    bias : in, its lower 16 bits with the sum's `low`, those above with `high`
+    multiplier, shift : in, with bit 3 of `at` (shift - FIRST_SHIFT)
     pool : in, sums go in pairs
     function : in, Function, the same from the first `low` to the byte
     at : in, bit i is set i cycles after the first `low` of a value
@@ -84,11 +87,15 @@ class CompactUnit(wiring.Component):
         t = timing.COMPACT
         at = self.at
 
-        # Stage 1: bias
+        # Stage 1: bias, the lower half first
         n = max(self.acc_bits, 16 + self.high_bits) + 1
-        low = delay(m, self.low, 1, "low", reset_less=True)
+        below = Signal(17, reset_less=True)
         total = Signal(signed(n), reset_less=True)
-        m.d.sync += total.eq(Cat(low, self.high).as_signed() + self.bias)
+        upper = self.high + self.bias[16:].as_signed() + below[16]
+        m.d.sync += [
+            below.eq(self.low + self.bias[:16]),
+            total.eq(Cat(below[:16], upper).as_signed()),
+        ]
         # Stage 2: the larger of two
         # the first is kept inverted, so that comparing them is a sum
         hold_not, value = Signal.like(total), Signal.like(total)
@@ -96,9 +103,7 @@ class CompactUnit(wiring.Component):
         m.d.comb += smaller.eq((total + hold_not)[-1])
         with m.If(at[2]):
             m.d.sync += hold_not.eq(~total)
-        multiplier1 = delay(m, self.multiplier, 1, "multiplier1", reset_less=True)
-        shift1 = delay(m, self.shift, 1, "shift1", reset_less=True)
-        multiplier, shifts = Signal(8, reset_less=True), [shift1]
+        multiplier, shifts = Signal(8, reset_less=True), [self.shift]
         for i, strobe in enumerate((3, 5, 7, 9)):
             later = Signal(SHIFT_BITS, name=f"shift_at{i}", reset_less=True)
             with m.If(at[strobe]):
@@ -107,7 +112,7 @@ class CompactUnit(wiring.Component):
         with m.If(at[3]):
             m.d.sync += [
                 value.eq(Mux(self.pool & smaller, ~hold_not, total)),
-                multiplier.eq(multiplier1),
+                multiplier.eq(self.multiplier),
             ]
 
         # Stages 3 to 5: four rows a cycle, the lower digit first; the last 8 bits are never used
@@ -135,20 +140,32 @@ class CompactUnit(wiring.Component):
         s0 = 4
         product = digits("scale", multiplier, value, n, at[s0])
         # Stages 6 to 9: the shift, less one, that rounds
+        # large ones first: bits that no later shift brings into the result only say that it is
+        # beyond what is kept
         dropped = Signal(signed(n + 8 - (FIRST_SHIFT - 1)), reset_less=True)
         m.d.sync += dropped.eq(product >> (FIRST_SHIFT - 1 - 4))
-        for i in range(SHIFT_BITS):
-            later = Signal.like(dropped, name=f"shifted{i}")
-            m.d.sync += later.eq(Mux(shifts[3 + i // 2][i], dropped >> (1 << i), dropped))
-            dropped = later
+        beyond = 0
+        for stage, i in enumerate(reversed(range(SHIFT_BITS))):
+            width = min(len(dropped), KEPT + (1 << i) - 1)
+            shift = shifts[1 + (stage + 4) // 2][i]
+            moved = Signal.like(dropped, name=f"moved{i}")
+            m.d.comb += moved.eq(Mux(shift, dropped >> (1 << i), dropped))
+            top = moved[width - 1 :]
+            later = Signal(signed(width), name=f"shifted{i}", reset_less=True)
+            outside = Signal(name=f"beyond{i}", reset_less=True)
+            m.d.sync += [
+                later.eq(Cat(moved[: width - 1], moved[-1])),
+                outside.eq(beyond | (top.any() & ~top.all())),
+            ]
+            dropped, beyond = later, outside
         # Stage 10: round half up; Stage 11: saturate as the function wants it
-        short, beyond, negative = Signal(signed(12)), Signal(), Signal()
-        rounded = Signal(signed(12), reset_less=True)
-        m.d.comb += short.eq(dropped[:12])
+        short, outside, negative = Signal(signed(KEPT)), Signal(), Signal()
+        rounded = Signal(signed(KEPT), reset_less=True)
+        m.d.comb += short.eq(dropped)
         m.d.sync += [
             rounded.eq((short >> 1) + short[0]),
             negative.eq(dropped[-1]),
-            beyond.eq((dropped[11:] != 0) & ~dropped[11:].all()),
+            outside.eq(beyond),
         ]
         relu = Signal()
         m.d.comb += relu.eq(self.function == Function.RELU)
@@ -156,9 +173,9 @@ class CompactUnit(wiring.Component):
         low_out = Mux(relu, negative, rounded < -511)
         high_out = Mux(relu, rounded > 255, rounded > 511)
         m.d.sync += clamped.eq(rounded)
-        with m.If(Mux(beyond, negative, low_out)):
+        with m.If(Mux(outside, negative, low_out)):
             m.d.sync += clamped.eq(Mux(relu, 0, -511))
-        with m.Elif(Mux(beyond, ~negative, high_out)):
+        with m.Elif(Mux(outside, ~negative, high_out)):
             m.d.sync += clamped.eq(Mux(relu, 255, 511))
 
         # Stage 12: activation memory

@@ -18,6 +18,10 @@ class CompactWindow(wiring.Component):
 
         left byte | word i (without its last byte)   ►   word i   ►   word i + 1's first byte ...
 
+    A word of a one-tap row is loaded in the same way, its last byte before the first: a bit of the
+    window has one source to load from, and multiplier p has pixel p - 1 (`turned` in the row
+    program's back word).
+
     Lane l reads bank l, or the line buffer, or (shared mode) the bank of the input channel. What a
     lane does not take in this cycle is zero: the line buffer then reads a word that is always 0.
     A bank that the array leaves alone is there for an operand, then for the host.
@@ -134,13 +138,12 @@ class CompactWindow(wiring.Component):
         m.d.comb += self.host_done.eq(host_done)
 
         # Stage 1: windows
-        left_pad = delay(m, step.pad & beside, 1, "left_pad", reset_less=True)
-        row_load, one_load, is_left, is_right = (
-            Signal(name=n) for n in ("row_load", "one_load", "is_left", "is_right")
+        edge_pad = delay(m, step.pad & beside, 1, "edge_pad", reset_less=True)
+        row_load, one_load, is_right = (
+            Signal(name=n) for n in ("row_load", "one_load", "is_right")
         )
         m.d.comb += [
             row_load.eq(later1.valid & ~later1.one_tap & (later1.phase == 1)),
-            is_left.eq(later1.phase == 0),
             is_right.eq(later1.phase == 2),
             one_load.eq(later2.valid & later2.one_tap),
         ]
@@ -150,12 +153,13 @@ class CompactWindow(wiring.Component):
             for b in range(lanes):
                 chosen = chosen | Mux(taking[lane][b], words[b], 0)
             m.d.comb += [from_bank.eq(chosen), arrived.eq(from_bank | self.camera_word)]
-            left, right = (Signal(8, name=f"{n}{lane}", reset_less=True) for n in ("left", "right"))
+            # the byte left of a row's word, then the word's last byte, then the one right of it
+            beside = Signal(8, name=f"beside{lane}", reset_less=True)
             window = Signal(word, name=f"window{lane}", reset_less=True)
-            with m.If(is_left):
-                m.d.sync += left.eq(arrived[word - 8 :] | (left_pad << 7))
-            m.d.sync += right.eq(Mux(is_right, arrived[:8] | (left_pad << 7), arrived[word - 8 :]))
-            loaded = Mux(one_load, from_bank, Cat(left, arrived[: word - 8]))
-            m.d.sync += window.eq(Mux(one_load | row_load, loaded, Cat(window[8:], right)))
+            last = arrived[word - 8 :]
+            m.d.sync += beside.eq(Mux(is_right, arrived[:8], last) | (edge_pad << 7))
+            # when a one-tap word arrives the line buffer reads zeros
+            loaded = Cat(Mux(one_load, from_bank[word - 8 :], beside), arrived[: word - 8])
+            m.d.sync += window.eq(Mux(one_load | row_load, loaded, Cat(window[8:], beside)))
             m.d.comb += self.operands[lane].eq(window)
         return m

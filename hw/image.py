@@ -5,6 +5,8 @@ from golden.weights import Weights as NetworkWeights
 from hw.classifier import constant_words
 from hw.compact_classifier import word_count
 from hw.compact_classifier import words as compact_words
+from hw.compact_store import WORDS
+from hw.compact_store import constant_words as compact_constants
 from hw.loader import Section
 from hw.program import Operation, Plan, Weights
 
@@ -93,7 +95,8 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     dict
         `weights`: words of C * L bytes; `constants`: dicts of bias, multiplier, shift;
         `classifier_weights`: signed bytes; `classifier_constants`: words; `exp_table` (spatial
-        attention only): bytes. Compact: `classifier`, words of hw.compact_classifier.
+        attention only): bytes. Compact: `constants`, words of hw.compact_store; `classifier`, words
+        of hw.compact_classifier.
 
     Raises
     ------
@@ -115,7 +118,14 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     assert len(words["constants"]) == plan.constant_words
     first, second = weights.layers["classifier.0"], weights.layers["classifier.1"]
     if plan.engine.compact:
-        return words | {"classifier": compact_words(first, second)}
+        constants = [
+            compact_constants(c["bias"], c["multiplier"], c["shift"] + 1)
+            for c in words["constants"]
+        ]
+        return words | {
+            "constants": [word for found in constants for word in found],
+            "classifier": compact_words(first, second),
+        }
     words["classifier_weights"] = [
         *first.weight.flatten().tolist(),
         *second.weight.flatten().tolist(),
@@ -133,14 +143,16 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
 def sections(plan: Plan) -> list[Section]:
     """The loader's sections: the memories that a weights image fills, in its order."""
     model = plan.model
-    found = [
-        Section("weights", plan.weight_words, 8 * plan.engine.units),
-        Section("constants", plan.constant_words, model.acc_bits + 13),
-    ]
+    found = [Section("weights", plan.weight_words, 8 * plan.engine.units)]
     if plan.engine.compact:
         count = word_count(model.state_channels, model.classifier_hidden)
-        return [*found, Section("classifier", count, 16)]
+        return [
+            *found,
+            Section("constants", WORDS * plan.constant_words, 16),
+            Section("classifier", count, 16),
+        ]
     found += [
+        Section("constants", plan.constant_words, model.acc_bits + 13),
         Section("classifier_weights", model.classifier_hidden * (model.state_channels + 2), 8),
         Section("classifier_constants", model.classifier_hidden + 2, CLASSIFIER_BIAS_BITS + 5),
     ]
@@ -151,6 +163,8 @@ def sections(plan: Plan) -> list[Section]:
 
 def flat_words(plan: Plan, words: dict[str, list]) -> dict[str, list[int]]:
     """The same words as plain numbers, as the loader's stream carries them."""
+    if plan.engine.compact:
+        return words
     bits = plan.model.acc_bits
     flat = dict(words)
     flat["constants"] = [

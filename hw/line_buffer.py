@@ -132,6 +132,9 @@ class LineBuffer(wiring.Component):
         here, last_column, word_done, row_done = (
             Signal(name=n) for n in ("here", "last_column", "word_done", "row_done")
         )
+        going, wrong_end, late, row_ends = (
+            Signal(name=n) for n in ("going", "wrong_end", "late", "row_ends")
+        )
         restart, accept, line_fault, overrun, truncated = (
             Signal(name=n) for n in ("restart", "accept", "line_fault", "overrun", "truncated")
         )
@@ -141,13 +144,18 @@ class LineBuffer(wiring.Component):
             starting.eq(valid & sof),
             restart.eq(starting & opened),
             accept.eq(starting & self.enable & (~self.waiting | opened)),
-            here.eq(valid & Mux(sof, accept, opened)),
+            # a fault is many gates behind `accept`: what does not hang on it is worked out beside
+            going.eq(valid & ~sof & opened),
+            here.eq(going | accept),
             last_column.eq(at_end & ~sof if width > 1 else 1),
-            line_fault.eq(here & (eol != last_column)),
-            word_done.eq(here & ~line_fault & (last_column | (position[-1] & ~sof))),
-            overrun.eq((here if self.compact else word_done) & (~allowed | writing)),
-            row_done.eq(word_done & last_column & ~overrun),
-            whole.eq(row_done & (received == frame_rows - 1)),
+            wrong_end.eq(eol != last_column),
+            late.eq(~allowed | writing),
+            line_fault.eq(here & wrong_end),
+            word_done.eq(here & ~wrong_end & (last_column | (position[-1] & ~sof))),
+            overrun.eq((here if self.compact else word_done) & late),
+            row_ends.eq(~wrong_end & last_column & ~late),
+            row_done.eq(here & row_ends),
+            whole.eq(going & row_ends & (received == frame_rows - 1)),
             truncated.eq(end & opened & ~starting & ~whole),
         ]
         # A row's last word may have fewer pixels than there are colours: at a pixel a cycle its

@@ -4,6 +4,7 @@ from golden.config import ModelConfig
 from hw.attention import SpatialAttention
 from hw.classifier import Classifier
 from hw.compact_classifier import word_count
+from hw.compact_store import WORDS
 from hw.image import CLASSIFIER_BIAS_BITS
 from hw.program import Memory, Plan
 
@@ -65,7 +66,7 @@ def _compact(plan: Plan) -> list[Memory]:
     values = model.state_channels + model.classifier_hidden
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
-        Memory("constants", "constants", plan.constant_words, model.acc_bits + 13),
+        Memory("constants", "constants", WORDS * plan.constant_words, 16),
         Memory("classifier", "weights", classifier + values, 16),
         Memory("line buffer", "line_buffer", plan.line_buffer_words, word),
         Memory("maps", "maps", plan.bank_words - state, word, engine.lanes),

@@ -859,7 +859,7 @@ class _CompactSchedule(_Schedule):
         c = np.arange(op.out_channels)
         group, lane = (c, e.lanes - 1) if op.head_mode else np.divmod(c, e.lanes)
         gated = op.function in (Function.CHANNEL, Function.RESET, Function.BLEND)
-        late = 1 + (self.t.UNIT_GATED if gated else self.t.UNIT_PLAIN)
+        late = 1 + self.t.WRITE + (self.t.UNIT_GATED if gated else self.t.UNIT_PLAIN)
         late = late + self.value(op) * ((lane + 1) * self.values(op) - 1)
         for j in range(op.chunks):
             last = (group * op.chunks + j) * op.period + op.period - op.idle - 1
@@ -1215,6 +1215,7 @@ def _encode(plan: Plan):
                 "groups": op.out_groups - 1,
                 "chunks": op.chunks - 1,
                 "pool": op.head_mode,
+                "turned": op.taps == 1,
                 "function": op.function,
                 "target": op.target,
                 "constant": op.constant_base // e.lanes,

@@ -366,7 +366,7 @@ class RowEngine(wiring.Component):
         m.submodules.faults = faults = SyncFIFO(width=STATUS_BITS, depth=FAULT_QUEUE)
         before = Signal()
         # a frame that is decided in the cycle of its fault has its one decision
-        m.d.comb += [
+        m.d.sync += [
             faults.w_en.eq(lines.fault & ~(lines.stop & lines.fault_current)),
             faults.w_data.eq(lines.status),
         ]

@@ -1,6 +1,6 @@
 """Walk sequencer: turns the row program into one multiply-accumulate step a cycle."""
 
-from amaranth.hdl import C, Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -134,9 +134,11 @@ class WalkSequencer(wiring.Component):
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk
         changing = Signal()  # the pause is before an operation's first walk
-        count = Signal(
+        # cycles until the next step, less two: negative in the last one
+        waits = Signal(
             max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
         )
+        count, counts = Signal(signed(len(waits) + 1)), Signal()
         warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
         m.d.comb += self.running.eq(busy)
 
@@ -269,13 +271,15 @@ class WalkSequencer(wiring.Component):
                     step.bank.eq(C(1, lanes) << now.bank1),
                 ]
                 with m.If(now_is.pauses):
-                    m.d.sync += [step.valid.eq(0), inside.eq(1), count.eq(now.pause)]
+                    m.d.comb += [counts.eq(1), waits.eq(now.pause)]
+                    m.d.sync += [step.valid.eq(0), inside.eq(1)]
             with m.If(walk_end):
                 m.d.sync += step.weight.eq(Mux(chunk_end, step.weight + 1, group_weight))
                 with m.If(chunk_end):
                     m.d.sync += group_weight.eq(step.weight + 1)
                 with m.If(now_is.idles):
-                    m.d.sync += [step.valid.eq(0), count.eq(now.idle)]
+                    m.d.comb += [counts.eq(1), waits.eq(now.idle)]
+                    m.d.sync += step.valid.eq(0)
 
         # the next walk of the operation
         begin_op, resume = Signal(), Signal()
@@ -300,7 +304,7 @@ class WalkSequencer(wiring.Component):
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
         with m.If(begin_op):
-            m.d.comb += fetch.take.eq(1)
+            m.d.comb += [fetch.take.eq(1), counts.eq(1), waits.eq(following.wait)]
             m.d.sync += [
                 now.eq(following),
                 now_is.eq(following_is),
@@ -319,18 +323,19 @@ class WalkSequencer(wiring.Component):
                 step.weight.eq(following.weight),
                 group_weight.eq(following.weight),
                 changing.eq(1),
-                count.eq(following.wait),
                 step.valid.eq(~following_is.waits & ~(following_is.need & ~self.rows).any()),
             ]
         with m.Elif(self.group_done):
             m.d.sync += [busy.eq(0), step.valid.eq(0)]
 
         with m.If(busy & ~run):
-            with m.If(count > 1):
+            with m.If(~count[-1]):
                 m.d.sync += count.eq(count - 1)
             with m.Elif(inside | ~changing | ~(now_is.need & ~self.rows).any()):
                 m.d.comb += resume.eq(1)
                 m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
+        with m.If(counts):
+            m.d.sync += count.eq(waits - 2)
         with m.If(run & ~begin_op):
             m.d.sync += changing.eq(0)
         return m

@@ -74,6 +74,8 @@ COMPACT = SimpleNamespace(
     GATE_AT=15,
     UNIT_PLAIN=16,
     UNIT_GATED=20,
+    # Byte -> write port of the memory.
+    WRITE=1,
     # First `low` -> the two cycles in which its operand byte is read (two operands: both pairs).
     OPERAND=12,
     OPERANDS=10,

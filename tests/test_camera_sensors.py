@@ -29,6 +29,24 @@ def test_sensor():
     assert (bits.pixel_clocks, bits.active_clocks) == (8, 32)
 
 
+@pytest.mark.parametrize(
+    "data_bits, line_us, found",
+    [
+        (4, 0, (2, 376)),  # as quick as may be
+        (4, 100, (2, 500)),
+        (8, 100, (2, 500)),
+        (8, 37.6, (1, 376)),
+        (4, 376, (8, 470)),
+        (1, 10, (8, 376)),
+        (4, 1000, (8, 1250)),
+    ],
+)
+def test_hm01b0_pace(data_bits, line_us, found):
+    """Lines at 10 MHz: long enough, with the slowest pixels that do it."""
+    settings = hm01b0.pace(mclk_hz=10e6, data_bits=data_bits, line_seconds=line_us / 1e6)
+    assert (settings["divider"], settings["line_pixels"]) == found
+
+
 def test_ov7670_timing():
     """The data sheet's figures: 784 pixel times of two PCLKs, 510 lines, 30 frames/s at 24 MHz."""
     vga, qvga = ov7670.sensor(size="vga"), ov7670.sensor(size="qvga")

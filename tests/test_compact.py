@@ -92,9 +92,9 @@ def unit_scenario(function, count=150):
             "function": int(function),
             "low": then(0)["sum"] & 0xFFFF,
             "high": then(1)["sum"] >> 16 & 0xF,
-            "bias": then(1)["bias"] & 0xFFFFF,
-            "multiplier": then(1)["multiplier"],
-            "shift": then(1)["shift"] - FIRST_SHIFT,
+            "bias": then(0)["bias"] & 0xFFFF | (then(1)["bias"] & 0xF0000),
+            "multiplier": then(3)["multiplier"],
+            "shift": then(3)["shift"] - FIRST_SHIFT,
             "a": then(T.GATE_AT)["a"] & 0xFF,
             "b": then(T.GATE_AT)["b"],
         }

@@ -8,6 +8,8 @@ Register names and meanings: Himax' data sheet and the comments of its reference
 analogue values are those of that set-up.
 """
 
+from math import ceil
+
 from boards.camera.sccb import Write
 from boards.camera.sensor import Sensor
 
@@ -32,6 +34,19 @@ def _check(data_bits: int, divider: int, line_pixels: int) -> None:
             f"data_bits * divider must be at least 8 (PCLK cannot be above MCLK), "
             f"not {data_bits * divider}"
         )
+
+
+def pace(*, mclk_hz: float, data_bits: int, line_seconds: float) -> dict[str, int]:
+    """`divider` and `line_pixels` of lines that take at least so long, and hardly longer.
+
+    The slowest pixels that do it: they are kind to the wires.
+    """
+    usable = [divider for divider in DIVIDERS if data_bits * divider >= 8]
+    fit = [d for d in usable if LINE_PIXELS * d <= line_seconds * mclk_hz]
+    divider = max(fit, default=min(usable))
+    line_pixels = max(LINE_PIXELS, ceil(line_seconds * mclk_hz / divider))
+    _check(data_bits, divider, line_pixels)
+    return {"divider": divider, "line_pixels": line_pixels}
 
 
 def sensor(

@@ -149,35 +149,48 @@ class SccbMaster(wiring.Component):
         # what goes out, first bit at the top: a released ninth bit after each byte
         sent = Cat(*(Cat(1, b) for b in self._bytes(value, register)))
         bits = len(sent)
-        shift, left, in_byte = Signal(bits), Signal(range(bits + 1)), Signal(range(9))
+        # what is set before it is used has no reset: a counter's bits then share their controls
+        shift, left, in_byte = (
+            Signal(shape, name=name, reset_less=True)
+            for name, shape in (("shift", bits), ("left", range(bits + 1)), ("in_byte", range(9)))
+        )
         state, phase = Signal(_State), Signal(2)
-        timer, held = Signal(range(self.quarter)), Signal(range(self.stretch_cycles + 1))
-        pause, prescale = Signal(wait_bits), Signal(range(self.ms_cycles))
+        # cycles that are left, less one: negative when they are over
+        timer = Signal(range(-1, self.quarter - 1), reset_less=True)
+        patience = Signal(range(-1, self.stretch_cycles), reset_less=True)
+        held = Signal()  # ... some of the patience is gone
+        pause = Signal(wait_bits, reset_less=True)
+        prescale = Signal(range(self.ms_cycles), reset_less=True)
         tries = Signal(range(self.retries + 1))
         failed, freeing, last = Signal(), Signal(), Signal()
-        step, released = Signal(), Signal()  # a quarter of a bit is over
+        released = Signal()
+        over, step, was_tired = Signal(), Signal(), Signal()  # a quarter of a bit; a cycle later
         low_scl, low_sda = self.scl_oe, self.sda_oe
 
         running = (state == _State.START) | (state == _State.BITS) | (state == _State.STOP)
         # a released SCL that is still low: the slave holds it
-        tired = held == self.stretch_cycles
+        tired, timed = patience[-1], timer[-1]
         m.d.comb += [
             released.eq(low_scl | scl),
-            step.eq(running & (timer == 0) & (released & (held == 0) | tired)),
+            over.eq(running & timed & (released & ~held | tired)),
         ]
+        m.d.sync += [step.eq(over), was_tired.eq(tired)]
+        fresh = [held.eq(0), patience.eq(self.stretch_cycles - 1)]
         m.d.comb += self.busy.eq(state != _State.IDLE)
         with m.If(running):
-            with m.If(timer != 0):
+            with m.If(~timed):
                 m.d.sync += timer.eq(timer - 1)
-            with m.Elif(step):
-                m.d.sync += [timer.eq(self.quarter - 1), phase.eq(phase + 1), held.eq(0)]
-                with m.If(tired):
-                    m.d.sync += failed.eq(1)
+            with m.Elif(over):
+                m.d.sync += [timer.eq(self.quarter - 2), *fresh]
             with m.Elif(released):  # it was held: now it is high for its whole time
-                m.d.sync += [timer.eq(self.quarter - 1), held.eq(0)]
+                m.d.sync += [timer.eq(self.quarter - 2), *fresh]
             with m.Else():
-                m.d.sync += held.eq(held + 1)
+                m.d.sync += [held.eq(1), patience.eq(patience - 1)]
 
+        with m.If(step):
+            m.d.sync += phase.eq(phase + 1)
+            with m.If(was_tired):
+                m.d.sync += failed.eq(1)
         with m.Switch(state):
             with m.Case(_State.IDLE):
                 with m.If(self.start):
@@ -209,8 +222,8 @@ class SccbMaster(wiring.Component):
                     failed.eq(~sda),
                     in_byte.eq(0),
                     phase.eq(0),
-                    timer.eq(self.quarter - 1),
-                    held.eq(0),
+                    timer.eq(self.quarter - 2),
+                    *fresh,
                     state.eq(_State.START),
                 ]
             with m.Case(_State.START):
@@ -277,4 +290,4 @@ class SccbMaster(wiring.Component):
         quarters = 3 + 4 * 9 * (2 + self.register_bytes) + 4
         pauses = self.power_up_ms + sum(write.wait_ms for write in self.table)
         writes = len(self.table)
-        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 2) + 2
+        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 3) + 2
