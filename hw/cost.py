@@ -21,9 +21,10 @@ from hw.memories import memories
 from hw.program import Memory, Operation, Plan, Source, Target, Weights
 
 STALLS = ("turn", "wait", "gap", "pause")
-"""Causes of cycles without a multiply-accumulate step: the turn of the row group (with what it
-waits for the classifier), waits for words that are still draining or being fetched, gaps between
-walks that are shorter than their drain, pauses that let go of the only bank."""
+"""Causes of cycles without a multiply-accumulate step: the turn of the row group (all that its
+first operation waits, for the classifier too), waits for words that are still draining or being
+fetched, gaps between walks that are shorter than their drain, pauses that let go of the only
+bank."""
 
 _LAYERS = {
     "c1": "block1",
@@ -102,6 +103,8 @@ class MemoryCost:
     bytes : int
     reads, writes : int
         In a frame.
+    always_read : bool
+        Its read ports have no enable: they read in every cycle.
     """
 
     name: str
@@ -114,6 +117,7 @@ class MemoryCost:
     bytes: int
     reads: int
     writes: int
+    always_read: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +236,7 @@ def cost(plan: Plan) -> Cost:
                 bytes=ceil(memory.bytes),
                 reads=groups * reads.get(memory.name, 0),
                 writes=groups * writes.get(memory.name, 0),
+                always_read=memory.always_read,
             )
             for memory in listed
         ),
@@ -271,7 +276,7 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
     """One operation of the row program."""
     multipliers = plan.engine.multipliers
     steps = op.walks * op.k
-    turn = plan.schedule.head_wait if op is plan.operations[0] else 0
+    turn = op.wait if op is plan.operations[0] else 0
     stalls = {
         "turn": turn,
         "wait": op.wait - turn,

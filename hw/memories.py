@@ -11,6 +11,31 @@ FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being f
 STATUS_BITS = 3
 
 
+_PLACES = {
+    "lines": "line buffer",
+    "maps": "maps",
+    "weights": "weights",
+    "state_copy": "state copy",
+    "faults": "fault queue",
+    "drain constants": "constants",
+    "store constants": "constants",
+    "attention table": "exp table",
+    "unit table": "activation",
+    "classifier memory": "classifier",
+}
+
+
+def memory_name(block: str, name: str) -> str:
+    """Name in `memories` of the memory `name` of a block of the engine; numbers do not matter.
+
+    The banks of maps and state are "maps".
+    """
+    name = name.rstrip("0123456789")
+    if name.endswith("_program"):
+        return name.replace("_", " ")
+    return _PLACES.get(block) or _PLACES.get(f"{block} {name}") or f"{block} {name}"
+
+
 def classifier_shapes(model: ModelConfig) -> dict[str, tuple[int, int]]:
     """Words and bits of the classifier's memories."""
     return Classifier.shapes(

@@ -165,13 +165,14 @@ class Operation:
 
 @dataclass(frozen=True)
 class Memory:
-    """An addressable memory of the design."""
+    """An addressable memory of the design; `always_read`: its read ports have no enable."""
 
     name: str
     category: str
     words: int
     bits: int
     count: int = 1
+    always_read: bool = False
 
     @property
     def bytes(self) -> float:

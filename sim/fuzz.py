@@ -23,7 +23,8 @@ from golden.config import SPATIAL_VARIANTS, ModelConfig
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from hw.config import EngineConfig
-from sim import camera, runner, session
+from hw.cost import cost
+from sim import camera, counters, runner, session
 
 FRAMES = 2
 MOST_UNITS = 8  # channel units: they are most of what is compiled
@@ -115,7 +116,9 @@ def check(wanted: Case, folder: Path | None = None) -> str | None:
         simulated = result.group_starts(frame)
         if simulated != predicted:
             return f"frame {frame}: row groups begin at {simulated}, predicted {predicted}"
-    return None
+    if len(result.row_groups) != FRAMES * wanted.model.row_groups:
+        return f"counters of {len(result.row_groups)} row groups"
+    return counters.difference(result.row_groups, cost(engine.plan))
 
 
 def timing_of(wanted: Case, cycles: int) -> camera.Timing:

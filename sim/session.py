@@ -23,7 +23,7 @@ import torch
 
 from golden.config import ModelConfig
 from golden.weights import Weights
-from sim import camera, runner
+from sim import camera, counters, runner
 from sim.compare import Difference, Expected, Frame, Judge, MapLog, Row
 
 BENCH = Path(__file__).with_name("tb.sv")
@@ -66,7 +66,7 @@ def prepare(
         made, text = design.plan, to_verilog(design)
     plan = made if plan is None else plan
     build = runner.build(
-        text,
+        text + counters.monitor(plan, text),
         top="tb",
         sources=[BENCH],
         parameters={
@@ -118,12 +118,16 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What happened: frames and rows in `judge`, step counts and first steps in `judge.maps`."""
+    """What happened: frames and rows in `judge`, step counts and first steps in `judge.maps`.
+
+    row_groups: what the counters saw, up to the first row group that was aborted.
+    """
 
     engine: Engine
     schedule: camera.Schedule
     judge: Judge
     seconds: float
+    row_groups: list[counters.RowGroup]
 
     @property
     def difference(self) -> Difference | None:
@@ -203,8 +207,8 @@ def play(
     with TemporaryDirectory(prefix="rasca-") as temporary:
         work = (Path(temporary) if folder is None else folder).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        names = ("schedule.txt", "records.jsonl", "writes.log", "weights.bin")
-        pixels, records, log, image = (work / name for name in names)
+        names = ("schedule.txt", "records.jsonl", "writes.log", "weights.bin", "counters.log")
+        pixels, records, log, image, counts = (work / name for name in names)
         schedule.write(pixels)
         for path in (records, log):
             path.write_text("")
@@ -237,7 +241,7 @@ def play(
                     engine.build,
                     "sim.bench",
                     arguments=arguments,
-                    plusargs=[f"+schedule={pixels}", f"+log={log}"],
+                    plusargs=[f"+schedule={pixels}", f"+log={log}", f"+counters={counts}"],
                     waves=waves,
                     folder=work / "run",
                 )
@@ -265,7 +269,14 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
-    return Session(engine=engine, schedule=schedule, judge=judge, seconds=outcome[0])
+        row_groups = counters.read(counts, plan)
+    return Session(
+        engine=engine,
+        schedule=schedule,
+        judge=judge,
+        seconds=outcome[0],
+        row_groups=row_groups,
+    )
 
 
 def golden_frames(result: Any) -> list[Expected]:
