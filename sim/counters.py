@@ -20,7 +20,6 @@ from hw.common import word_layout
 from hw.cost import STALLS, Cost, LayerCost
 from hw.memories import memories, memory_name
 from hw.program import Plan, Source
-from hw.sequencer import step_layout
 
 CAMERA = "camera"
 """Cycles that wait for rows of the picture: a cause that no row program knows."""
@@ -342,7 +341,8 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
         yield "            end"
 
     late = "tb.dut.engine.\\step_3"
-    tap = f"{late}.valid & {late}.one_tap & {late}.source == {int(Source.SHARED)} & {late}.bank {one}"
+    tap = f"{late}.valid & {late}.one_tap & {late}.bank {one}"
+    tap += f" & {late}.source == {int(Source.SHARED)}"
     operand = f"{place}.granted_1{one}"
     yield f"            if ({ram.read_enable} & ~{place}.host_1{one}) begin"
     yield f"                automatic tag_t by = {operand} ? operand_1 : {tap} ? walk_3 : walk_2;"

@@ -184,6 +184,7 @@ def play(
     skip: int | None = None,
     free_frames: int = 0,
     frame_starts: int = 0,
+    row_groups: int = 0,
     load: bytes | None = None,
     on_record: Callable[[Row | Frame | None, Judge], None] | None = None,
     folder: Path | None = None,
@@ -197,6 +198,7 @@ def play(
     free_frames: so many frames are decided before the thresholds come into force.
     frame_starts: end as soon as so many frames have begun and all but the last are decided;
         0 plays everything.
+    row_groups: end as soon as so many row groups are answered; 0 does not.
     load: weights image sent through the loader port first.
     on_record: called with each compared row and each decided frame, as they come.
     folder: where logs are kept; a temporary one when not given.
@@ -230,6 +232,7 @@ def play(
             "skip_threshold": skip,
             "free_frames": free_frames,
             "frame_starts": frame_starts,
+            "row_groups": row_groups,
             "limit": int(schedule.cycle[-1]) + (slow if patience is None else patience),
             "quiet_polls": 2 + plan.cycles_per_row_group // 2000,
         }
@@ -269,13 +272,13 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
-        row_groups = counters.read(counts, plan)
+        counted = counters.read(counts, plan)
     return Session(
         engine=engine,
         schedule=schedule,
         judge=judge,
         seconds=outcome[0],
-        row_groups=row_groups,
+        row_groups=counted,
     )
 
 
