@@ -15,7 +15,6 @@ from math import ceil
 
 from hw import timing
 from hw.attention import AttentionTiming
-from hw.classifier import Classifier
 from hw.config import EngineConfig
 from hw.memories import memories
 from hw.program import Memory, Operation, Plan, Source, Target, Weights
@@ -313,6 +312,9 @@ def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     g, engine = plan.geometry, plan.engine
     for program in plan.fields:
         yield f"{program} program", 1
+    if engine.compact:
+        yield from _compact_reads(plan, op)
+        return
     yield "constants", op.walks * plan.schedule.constant_words(op)
     lanes = g.head_lanes if op.head_mode else 1
     if op.weights == Weights.MEMORY:
@@ -352,6 +354,19 @@ def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
         yield "maps", (op.walks * engine.channels - inside) * engine.lanes
 
 
+def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
+    """Likewise, of the compact engine; most of its memories are read in every cycle."""
+    engine = plan.engine
+    yield "weights", op.walks * op.k
+    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.map == "H")
+    # an operand is read for each byte of a lane, one lane after the other
+    state = op.walks * (state + op.operands.count("H") * engine.lanes * engine.pixels)
+    yield "state", state
+    for memory in memories(plan):
+        if memory.always_read:
+            yield memory.name, op.cycles * memory.count - (state if memory.name == "maps" else 0)
+
+
 def _offsets(op: Operation, engine: EngineConfig, state_words: int) -> Iterator[int]:
     """Offsets of the operand words of all walks."""
     for group in range(op.out_groups):
@@ -361,12 +376,14 @@ def _offsets(op: Operation, engine: EngineConfig, state_words: int) -> Iterator[
 
 
 def _writes(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
-    """(memory, words) that an operation writes."""
+    """(memory, words) that an operation writes; of a compact engine: bytes, one at a time."""
     words = plan.geometry.words(op.out_columns)
     if op.target == Target.SCORES:
         yield "attention scores", op.out_channels
         return
     count = op.out_channels * words * len(op.stages)
+    if plan.engine.compact:
+        count = op.out_channels * op.chunks * plan.schedule.values(op) * len(op.stages)
     yield "state" if op.out == "H" else "maps", count
     if op.out == "H" and plan.model.spatial_attention != "none":
         yield "state copy", count
@@ -409,6 +426,8 @@ def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost
 def _beside(plan: Plan) -> Iterator[LayerCost]:
     model, g = plan.model, plan.geometry
     words = 5 * model.in_channels * g.words(model.image_width)
+    if plan.engine.compact:  # byte by byte
+        words = 5 * model.in_channels * model.image_width
     yield LayerCost(
         name="camera",
         macs=0,
@@ -428,18 +447,25 @@ def _beside(plan: Plan) -> Iterator[LayerCost]:
         )
     d, hidden = model.state_channels, model.classifier_hidden
     products = hidden * d + 2 * hidden
+    written = d + 2 * hidden
+    if plan.engine.compact:
+        access = {"writes": {"classifier": written}}
+    else:
+        access = {
+            "reads": {
+                # a hard-swish is two products
+                "classifier values": products + 2 * hidden,
+                "classifier weights": products,
+                "classifier constants": hidden + 2,
+            },
+            "writes": {"classifier values": written},
+        }
     yield LayerCost(
         name="classifier",
         macs=products,
-        cycles=Classifier.run_cycles(channels=d, hidden=hidden),
-        reads={
-            # a hard-swish is two products
-            "classifier values": products + 2 * hidden,
-            "classifier weights": products,
-            "classifier constants": hidden + 2,
-        },
-        writes={"classifier values": d + 2 * hidden},
+        cycles=plan.schedule.classifier_cycles,
         weights=products,
+        **access,
     )
 
 
@@ -481,15 +507,14 @@ def latency_at(plan: Plan, period: int) -> tuple[int, int]:
 def _answer(plan: Plan) -> int:
     """Cycle of the steady row group in which the classifier answers."""
     model, engine, last = plan.model, plan.engine, plan.operations[-1]
-    last_byte = last.last_step + timing.TRANSFER + timing.PACK + engine.pixels - 1
-    # sums and maxima leave unit by unit, the last channel's with `state_done`; then `start`
-    units_before = (last.out_groups - 1) * engine.units
-    state_done = last_byte + 2 + (model.state_channels - 1 - units_before)
-    return (
-        state_done
-        + 1
-        + Classifier.run_cycles(channels=model.state_channels, hidden=model.classifier_hidden)
-    )
+    if engine.compact:  # the last byte's sum leaves in the next cycle
+        state_done = int(plan.schedule.write_times(last).max()) + 1
+    else:
+        last_byte = last.last_step + timing.TRANSFER + timing.PACK + engine.pixels - 1
+        # sums and maxima leave unit by unit, the last channel's with `state_done`
+        units_before = (last.out_groups - 1) * engine.units
+        state_done = last_byte + 2 + (model.state_channels - 1 - units_before)
+    return state_done + 1 + plan.schedule.classifier_cycles  # `start`
 
 
 # ---- registers ----

@@ -83,19 +83,23 @@ def memories(plan: Plan) -> list[Memory]:
 
 
 def _compact(plan: Plan) -> list[Memory]:
-    """The compact engine's: one memory of the classifier, a table of the activations."""
+    """The compact engine's: one memory of the classifier, a table of the activations.
+
+    Weights and programs have a read enable, the others have none: they read in every cycle. Reads
+    of the banks of maps and state that nobody asked for count as the maps'.
+    """
     engine, model = plan.engine, plan.model
     word, state = 8 * engine.pixels, plan.maps["H"].words
     classifier = word_count(model.state_channels, model.classifier_hidden)
     values = model.state_channels + model.classifier_hidden
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
-        Memory("constants", "constants", plan.constant_words, model.acc_bits + 13),
-        Memory("classifier", "weights", classifier + values, 16),
-        Memory("line buffer", "line_buffer", plan.line_buffer_words, word),
-        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes),
+        Memory("constants", "constants", plan.constant_words, model.acc_bits + 13, 1, True),
+        Memory("classifier", "weights", classifier + values, 16, 1, True),
+        Memory("line buffer", "line_buffer", plan.line_buffer_words, word, 1, True),
+        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes, True),
         Memory("state", "state", state, word, engine.lanes),
-        Memory("activation", "tables", 1024, 8),
+        Memory("activation", "tables", 1024, 8, 1, True),
     ]
     for name in plan.fields:
         bits = sum(plan.field_widths(name).values())

@@ -333,21 +333,39 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
     one = f"[{bank}]" if lanes > 1 else ""
     place = "tb.dut.engine.maps"
     state = plan.maps["H"]
+    low = state.base
 
     def each(kind: str, address: str, tag: str) -> Iterator[str]:
-        inside = f"{address} >= {state.base} && {address} < {state.base + state.words}"
+        inside = f"{address} >= {low} && {address} < {low + state.words}"
         yield f"                if ({inside}) {count(kind, 'state', tag)}"
         yield f"                else {count(kind, 'maps', tag)}"
         yield "            end"
 
+    def begin(condition: str) -> str:
+        return f"            if ({condition}) begin"
+
+    if plan.engine.compact:
+        # read in every cycle: the maps have what the state has not
+        yield f"            if (waiting | {_WALK}.step[0]) {count('reads', 'maps', 'walk')}"
+        inside = f"{ram.read_address} >= {low} && {ram.read_address} < {low + state.words}"
+        asked = f"{place}.asked{bank}"
+        yield begin(f"({place}.reading{bank} | {asked}) && {inside}")
+        yield f"                automatic tag_t by = {asked} ? back_program :"
+        yield f"                    {place}.by_one{bank} ? walk_1 : walk;"
+        yield f"                {count('reads', 'state', 'by')}"
+        yield f"                {count('reads', 'maps', 'by').replace('+=', '-=')}"
+        yield "            end"
+        yield begin(ram.write_enable)
+        yield from each("writes", ram.write_address, "store")
+        return
     late = "tb.dut.engine.\\step_3"
     tap = f"{late}.valid & {late}.one_tap & {late}.bank {one}"
     tap += f" & {late}.source == {int(Source.SHARED)}"
     operand = f"{place}.granted_1{one}"
-    yield f"            if ({ram.read_enable} & ~{place}.host_1{one}) begin"
+    yield begin(f"{ram.read_enable} & ~{place}.host_1{one}")
     yield f"                automatic tag_t by = {operand} ? operand_1 : {tap} ? walk_3 : walk_2;"
     yield from each("reads", ram.read_address, "by")
-    yield f"            if ({ram.write_enable}) begin"
+    yield begin(ram.write_enable)
     yield from each("writes", ram.write_address, "store")
 
 
