@@ -134,7 +134,8 @@ class Cost:
     beside : tuple of LayerCost
         What works beside the array in the same cycles: camera, softmax, classifier.
     row_groups, cycles_row_group, cycles_frame, camera_period : int
-        `camera_period`: fewest cycles of a row group at which an even camera never overruns.
+        `camera_period`: fewest cycles of a row group at which an even camera never overruns that
+        pauses `Plan.frame_turn` cycles between frames.
     mac_utilisation : float
         Array MACs over multipliers x cycles of a row group.
     memories : tuple of MemoryCost
