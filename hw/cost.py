@@ -1,10 +1,12 @@
 """What a row group costs: cycles, stalls, reads and writes of each memory, from the row program.
 
 Nothing is elaborated or simulated here: all numbers follow from `compile_program`'s plan, the one
-that the hardware is made of. `tests/test_cost.py` counts the same things in the running RTL, and
-they must be equal.
+that the hardware is made of. sim/counters.py counts the same things in the running RTL, and they
+must be equal, operation by operation: `tests/test_cost.py` for every preset, `make fuzz` for random
+networks, `make sim` for whatever a user runs.
 
 A *read* is a cycle with the read enable of one bank asserted, a *write* one with its write enable.
+Most memories of the compact engine have no read enable: they read in every cycle.
 """
 
 from collections import Counter
@@ -15,6 +17,7 @@ from math import ceil
 
 from hw import timing
 from hw.attention import AttentionTiming
+from hw.compact_array import LOW
 from hw.config import EngineConfig
 from hw.memories import memories
 from hw.program import Memory, Operation, Plan, Source, Target, Weights
@@ -522,13 +525,17 @@ def _answer(plan: Plan) -> int:
 
 
 def registers(plan: Plan) -> int:
-    """Flip-flops of the engine, estimated within 3 % (tests/test_cost.py compares the Verilog's).
+    """Flip-flops of the engine, estimated: within 3 % for the presets (tests/test_cost.py).
 
     A multiplier has its operands, product, sum and drain register; the rest was fitted to the
-    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention.
+    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention, and
+    of six compact ones, 4,1,2 to 16,1,2. Small networks have up to a tenth less.
     """
     engine, spatial = plan.engine, plan.model.spatial_attention != "none"
     pixels, units = engine.pixels, engine.units
+    if engine.compact:
+        high = max(2, plan.model.acc_bits - LOW)
+        return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
     bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
     bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
     return round(3530 + bits + spatial * (151 + 320 * units))

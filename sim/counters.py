@@ -11,13 +11,15 @@ What is counted ends with the first row group that is aborted (early termination
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hw import timing
 from hw.common import word_layout
-from hw.cost import STALLS, Cost, LayerCost
+from hw.cost import STALLS, Cost, LayerCost, layer_of
 from hw.memories import memories, memory_name
 from hw.program import Plan, Source
 
@@ -402,42 +404,111 @@ def _row_group(names: list[str], spent: list[list[int]], accesses: list[list[int
 
 
 def difference(groups: Sequence[RowGroup], cost: Cost) -> str | None:
-    """The first count that is not as predicted, in words; None where all are.
+    """The first count that is not as predicted, in words; None where all are."""
+    return next(differences(groups, cost), None)
+
+
+def differences(groups: Sequence[RowGroup], cost: Cost) -> Iterator[str]:
+    """All counts that are not as predicted.
 
     Waiting for the camera is nobody's prediction: its cycles count neither as cycles nor as reads
     of memories that are read in every cycle.
     """
-    predicted = [_flat(part) for part in cost.operations]
-    beside: dict[str, int] = {}
+    beside: Counter[str] = Counter()
     for part in cost.beside:
-        for key, value in _flat(part).items():
-            if key.startswith(("reads", "writes")):
-                beside[key] = beside.get(key, 0) + value
+        beside.update(_accesses(part))
+    wanted = [_flat(part) for part in cost.operations]
     names = [*(part.name for part in cost.operations), "beside the array"]
     always = {memory.name: memory.count for memory in cost.memories if memory.always_read}
     for number, group in enumerate(groups):
-        parts = [*group.operations, group.beside]
-        for name, part, wanted in zip(names, parts, [*predicted, beside], strict=True):
-            camera = part.stalls[CAMERA]
-            counted = _flat(part)
-            counted["cycles"] -= camera
-            for memory in always if camera else ():
-                counted[f"reads of {memory}"] -= camera * always[memory]
-            for key in sorted(counted.keys() | wanted.keys()):
-                if counted.get(key, 0) != wanted.get(key, 0) and key != f"{CAMERA} cycles":
-                    return (
-                        f"row group {number} of the run, {name}: {counted.get(key, 0)} {key}, "
-                        f"predicted {wanted.get(key, 0)}"
+        counted = []
+        for part in group.operations:
+            camera, found = part.stalls[CAMERA], _flat(part)
+            del found[f"{CAMERA} cycles"]
+            found["cycles"] -= camera
+            for memory, banks in always.items():
+                found[f"reads of {memory}"] -= camera * banks
+            counted.append(found)
+        pairs = zip(
+            names,
+            [*counted, Counter(_accesses(group.beside))],
+            [*wanted, beside],
+            strict=True,
+        )
+        for name, found, predicted in pairs:
+            for key in sorted(found.keys() | predicted.keys()):
+                if found[key] != predicted[key]:
+                    yield (
+                        f"row group {number} of the run, {name}: {found[key]} {key}, "
+                        f"predicted {predicted[key]}"
                     )
-    return None
 
 
-def _flat(part: Counted | LayerCost) -> dict[str, int]:
-    """All counts of an operation under names of one word or more."""
+def frame(groups: Sequence[RowGroup], cost: Cost) -> dict[str, Any]:
+    """What row groups cost together beside what was predicted, as summary.json has it.
+
+    Cycles are those that the engine did not wait for the camera.
+    """
+    layers: dict[str, Counter[str]] = {}
+    totals: dict[str, Counter[str]] = {"reads": Counter(), "writes": Counter()}
+    for group in groups:
+        for part, predicted in zip(group.operations, cost.operations, strict=True):
+            layer = layers.setdefault(layer_of(predicted.name), Counter())
+            layer.update(cycles=part.cycles - part.stalls[CAMERA], steps=part.steps, **part.stalls)
+        for part in (*group.operations, group.beside):
+            totals["reads"].update(part.reads)
+            totals["writes"].update(part.writes)
+    count = len(groups)
+    found_layers = {}
+    for part in cost.layers:
+        counted = layers.get(part.name, Counter())
+        found_layers[part.name] = {
+            **_cycles(counted, (*STALLS, CAMERA)),
+            "predicted": _cycles(
+                {
+                    "cycles": count * part.cycles,
+                    "steps": count * part.steps,
+                    **{cause: count * part.stalls[cause] for cause in STALLS},
+                },
+                STALLS,
+            ),
+        }
+    wanted = {"reads": cost.reads_row_group, "writes": cost.writes_row_group}
     return {
-        "cycles": part.cycles,
-        "steps": part.steps,
-        **{f"{cause} cycles": cycles for cause, cycles in part.stalls.items()},
+        "row_groups": count,
+        "difference": difference(groups, cost),
+        "layers": found_layers,
+        "memories": {
+            memory.name: {
+                **{kind: totals[kind][memory.name] for kind in wanted},
+                "predicted": {
+                    kind: count * each.get(memory.name, 0) for kind, each in wanted.items()
+                },
+            }
+            for memory in cost.memories
+        },
+    }
+
+
+def _cycles(counts: Mapping[str, int], causes: Sequence[str]) -> dict[str, Any]:
+    stalls = {cause: counts[cause] for cause in causes}
+    return {"cycles": counts["cycles"], "steps": counts["steps"], "stalls": stalls}
+
+
+def _flat(part: Counted | LayerCost) -> Counter[str]:
+    """All counts of an operation, each under its name."""
+    return Counter(
+        {
+            "cycles": part.cycles,
+            "steps": part.steps,
+            **{f"{cause} cycles": cycles for cause, cycles in part.stalls.items()},
+            **_accesses(part),
+        }
+    )
+
+
+def _accesses(part: Counted | LayerCost) -> dict[str, int]:
+    return {
         **{f"reads of {name}": count for name, count in part.reads.items()},
         **{f"writes of {name}": count for name, count in part.writes.items()},
     }

@@ -154,6 +154,11 @@ class Session:
         assert self.judge.maps is not None
         return self.judge.maps.steps[frame + 1]
 
+    def row_groups_of(self, frame: int) -> list[counters.RowGroup]:
+        """The counters of a frame before which all were whole."""
+        count = self.engine.model.row_groups
+        return self.row_groups[frame * count : (frame + 1) * count]
+
     def predicted(self, shots: Sequence[int] | None = None) -> list[list[int]]:
         """Per frame: the predicted cycle of the first step of each row group.
 
