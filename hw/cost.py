@@ -1,10 +1,12 @@
 """What a row group costs: cycles, stalls, reads and writes of each memory, from the row program.
 
 Nothing is elaborated or simulated here: all numbers follow from `compile_program`'s plan, the one
-that the hardware is made of. `tests/test_cost.py` counts the same things in the running RTL, and
-they must be equal.
+that the hardware is made of. sim/counters.py counts the same things in the running RTL, and they
+must be equal, operation by operation: `tests/test_cost.py` for every preset, `make fuzz` for random
+networks, `make sim` for whatever a user runs.
 
 A *read* is a cycle with the read enable of one bank asserted, a *write* one with its write enable.
+Most memories of the compact engine have no read enable: they read in every cycle.
 """
 
 from collections import Counter
@@ -15,15 +17,16 @@ from math import ceil
 
 from hw import timing
 from hw.attention import AttentionTiming
-from hw.classifier import Classifier
+from hw.compact_array import LOW
 from hw.config import EngineConfig
 from hw.memories import memories
 from hw.program import Memory, Operation, Plan, Source, Target, Weights
 
 STALLS = ("turn", "wait", "gap", "pause")
-"""Causes of cycles without a multiply-accumulate step: the turn of the row group (with what it
-waits for the classifier), waits for words that are still draining or being fetched, gaps between
-walks that are shorter than their drain, pauses that let go of the only bank."""
+"""Causes of cycles without a multiply-accumulate step: the turn of the row group (all that its
+first operation waits, for the classifier too), waits for words that are still draining or being
+fetched, gaps between walks that are shorter than their drain, pauses that let go of the only
+bank."""
 
 _LAYERS = {
     "c1": "block1",
@@ -102,6 +105,8 @@ class MemoryCost:
     bytes : int
     reads, writes : int
         In a frame.
+    always_read : bool
+        Its read ports have no enable: they read in every cycle.
     """
 
     name: str
@@ -114,6 +119,7 @@ class MemoryCost:
     bytes: int
     reads: int
     writes: int
+    always_read: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +137,8 @@ class Cost:
     beside : tuple of LayerCost
         What works beside the array in the same cycles: camera, softmax, classifier.
     row_groups, cycles_row_group, cycles_frame, camera_period : int
-        `camera_period`: fewest cycles of a row group at which an even camera never overruns.
+        `camera_period`: fewest cycles of a row group at which an even camera never overruns that
+        pauses `Plan.frame_turn` cycles between frames.
     mac_utilisation : float
         Array MACs over multipliers x cycles of a row group.
     memories : tuple of MemoryCost
@@ -232,6 +239,7 @@ def cost(plan: Plan) -> Cost:
                 bytes=ceil(memory.bytes),
                 reads=groups * reads.get(memory.name, 0),
                 writes=groups * writes.get(memory.name, 0),
+                always_read=memory.always_read,
             )
             for memory in listed
         ),
@@ -271,7 +279,7 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
     """One operation of the row program."""
     multipliers = plan.engine.multipliers
     steps = op.walks * op.k
-    turn = plan.schedule.head_wait if op is plan.operations[0] else 0
+    turn = op.wait if op is plan.operations[0] else 0
     stalls = {
         "turn": turn,
         "wait": op.wait - turn,
@@ -306,8 +314,13 @@ def _weights(op: Operation) -> int:
 def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     """(memory, words) that an operation reads."""
     g, engine = plan.geometry, plan.engine
+    always = {memory.name for memory in memories(plan) if memory.always_read}
     for program in plan.fields:
-        yield f"{program} program", 1
+        if f"{program} program" not in always:
+            yield f"{program} program", 1
+    if engine.compact:
+        yield from _compact_reads(plan, op)
+        return
     yield "constants", op.walks * plan.schedule.constant_words(op)
     lanes = g.head_lanes if op.head_mode else 1
     if op.weights == Weights.MEMORY:
@@ -347,6 +360,20 @@ def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
         yield "maps", (op.walks * engine.channels - inside) * engine.lanes
 
 
+def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
+    """Likewise, of the compact engine; most of its memories are read in every cycle."""
+    engine = plan.engine
+    yield "weights", op.walks * op.k
+    yield "constants", op.walks * engine.lanes * WORDS
+    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.map == "H")
+    # an operand is read for each byte of a lane, one lane after the other
+    state = op.walks * (state + op.operands.count("H") * engine.lanes * engine.pixels)
+    yield "state", state
+    for memory in memories(plan):
+        if memory.always_read:
+            yield memory.name, op.cycles * memory.count - (state if memory.name == "maps" else 0)
+
+
 def _offsets(op: Operation, engine: EngineConfig, state_words: int) -> Iterator[int]:
     """Offsets of the operand words of all walks."""
     for group in range(op.out_groups):
@@ -356,12 +383,14 @@ def _offsets(op: Operation, engine: EngineConfig, state_words: int) -> Iterator[
 
 
 def _writes(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
-    """(memory, words) that an operation writes."""
+    """(memory, words) that an operation writes; of a compact engine: bytes, one at a time."""
     words = plan.geometry.words(op.out_columns)
     if op.target == Target.SCORES:
         yield "attention scores", op.out_channels
         return
     count = op.out_channels * words * len(op.stages)
+    if plan.engine.compact:
+        count = op.out_channels * op.chunks * plan.schedule.values(op) * len(op.stages)
     yield "state" if op.out == "H" else "maps", count
     if op.out == "H" and plan.model.spatial_attention != "none":
         yield "state copy", count
@@ -404,6 +433,8 @@ def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost
 def _beside(plan: Plan) -> Iterator[LayerCost]:
     model, g = plan.model, plan.geometry
     words = 5 * model.in_channels * g.words(model.image_width)
+    if plan.engine.compact:  # byte by byte
+        words = 5 * model.in_channels * model.image_width
     yield LayerCost(
         name="camera",
         macs=0,
@@ -423,18 +454,25 @@ def _beside(plan: Plan) -> Iterator[LayerCost]:
         )
     d, hidden = model.state_channels, model.classifier_hidden
     products = hidden * d + 2 * hidden
+    written = d + 2 * hidden
+    if plan.engine.compact:
+        access = {"writes": {"classifier": written}}
+    else:
+        access = {
+            "reads": {
+                # a hard-swish is two products
+                "classifier values": products + 2 * hidden,
+                "classifier weights": products,
+                "classifier constants": hidden + 2,
+            },
+            "writes": {"classifier values": written},
+        }
     yield LayerCost(
         name="classifier",
         macs=products,
-        cycles=Classifier.run_cycles(channels=d, hidden=hidden),
-        reads={
-            # a hard-swish is two products
-            "classifier values": products + 2 * hidden,
-            "classifier weights": products,
-            "classifier constants": hidden + 2,
-        },
-        writes={"classifier values": d + 2 * hidden},
+        cycles=plan.schedule.classifier_cycles,
         weights=products,
+        **access,
     )
 
 
@@ -476,28 +514,31 @@ def latency_at(plan: Plan, period: int) -> tuple[int, int]:
 def _answer(plan: Plan) -> int:
     """Cycle of the steady row group in which the classifier answers."""
     model, engine, last = plan.model, plan.engine, plan.operations[-1]
-    last_byte = last.last_step + timing.TRANSFER + timing.PACK + engine.pixels - 1
-    # sums and maxima leave unit by unit, the last channel's with `state_done`; then `start`
-    units_before = (last.out_groups - 1) * engine.units
-    state_done = last_byte + 2 + (model.state_channels - 1 - units_before)
-    return (
-        state_done
-        + 1
-        + Classifier.run_cycles(channels=model.state_channels, hidden=model.classifier_hidden)
-    )
+    if engine.compact:  # the last byte's sum leaves in the next cycle
+        state_done = int(plan.schedule.write_times(last).max()) + 1
+    else:
+        last_byte = last.last_step + timing.TRANSFER + timing.PACK + engine.pixels - 1
+        # sums and maxima leave unit by unit, the last channel's with `state_done`
+        units_before = (last.out_groups - 1) * engine.units
+        state_done = last_byte + 2 + (model.state_channels - 1 - units_before)
+    return state_done + 1 + plan.schedule.classifier_cycles  # `start`
 
 
 # ---- registers ----
 
 
 def registers(plan: Plan) -> int:
-    """Flip-flops of the engine, estimated within 3 % (tests/test_cost.py compares the Verilog's).
+    """Flip-flops of the engine, estimated: within 3 % for the presets (tests/test_cost.py).
 
     A multiplier has its operands, product, sum and drain register; the rest was fitted to the
-    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention.
+    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention, and
+    of six compact ones, 4,1,2 to 16,1,2. Small networks have up to a tenth less.
     """
     engine, spatial = plan.engine, plan.model.spatial_attention != "none"
     pixels, units = engine.pixels, engine.units
+    if engine.compact:
+        high = max(2, plan.model.acc_bits - LOW)
+        return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
     bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
     bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
     return round(3530 + bits + spatial * (151 + 320 * units))

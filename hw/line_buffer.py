@@ -186,6 +186,13 @@ class LineBuffer(wiring.Component):
             m.d.sync += allowed.eq(received + (frame_rows - 5) < self.released)
         with m.Else():
             m.d.sync += allowed.eq(received < 5)
+        if self.compact:
+            # a frame's first pixel is written at once, before `received` speaks of its frame: row 0
+            # goes where the engine has left row 0 of its last group, or is leaving the frame
+            with m.If(self.sof):
+                m.d.sync += allowed.eq(
+                    ~self.busy | (self.current & opened) | (self.released > frame_rows - 5)
+                )
 
         bad = Signal()
         m.d.comb += bad.eq(line_fault | overrun | truncated)

@@ -12,6 +12,31 @@ FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being f
 STATUS_BITS = 3
 
 
+_PLACES = {
+    "lines": "line buffer",
+    "maps": "maps",
+    "weights": "weights",
+    "state_copy": "state copy",
+    "faults": "fault queue",
+    "drain constants": "constants",
+    "store constants": "constants",
+    "attention table": "exp table",
+    "unit table": "activation",
+    "classifier memory": "classifier",
+}
+
+
+def memory_name(block: str, name: str) -> str:
+    """Name in `memories` of the memory `name` of a block of the engine; numbers do not matter.
+
+    The banks of maps and state are "maps".
+    """
+    name = name.rstrip("0123456789")
+    if name.endswith("_program"):
+        return name.replace("_", " ")
+    return _PLACES.get(block) or _PLACES.get(f"{block} {name}") or f"{block} {name}"
+
+
 def classifier_shapes(model: ModelConfig) -> dict[str, tuple[int, int]]:
     """Words and bits of the classifier's memories."""
     return Classifier.shapes(
@@ -59,7 +84,11 @@ def memories(plan: Plan) -> list[Memory]:
 
 
 def _compact(plan: Plan) -> list[Memory]:
-    """The compact engine's: one memory of the classifier, a table of the activations."""
+    """The compact engine's: one memory of the classifier, a table of the activations.
+
+    Weights, constants and programs have a read enable, the others have none: they read in every cycle. Reads
+    of the banks of maps and state that nobody asked for count as the maps'.
+    """
     engine, model = plan.engine, plan.model
     word, state = 8 * engine.pixels, plan.maps["H"].words
     classifier = word_count(model.state_channels, model.classifier_hidden)
@@ -67,11 +96,11 @@ def _compact(plan: Plan) -> list[Memory]:
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
         Memory("constants", "constants", WORDS * plan.constant_words, 16),
-        Memory("classifier", "weights", classifier + values, 16),
-        Memory("line buffer", "line_buffer", plan.line_buffer_words, word),
-        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes),
+        Memory("classifier", "weights", classifier + values, 16, 1, True),
+        Memory("line buffer", "line_buffer", plan.line_buffer_words, word, 1, True),
+        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes, True),
         Memory("state", "state", state, word, engine.lanes),
-        Memory("activation", "tables", 1024, 8),
+        Memory("activation", "tables", 1024, 8, 1, True),
     ]
     for name in plan.fields:
         bits = sum(plan.field_widths(name).values())

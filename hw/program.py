@@ -165,13 +165,14 @@ class Operation:
 
 @dataclass(frozen=True)
 class Memory:
-    """An addressable memory of the design."""
+    """An addressable memory of the design; `always_read`: its read ports have no enable."""
 
     name: str
     category: str
     words: int
     bits: int
     count: int = 1
+    always_read: bool = False
 
     @property
     def bytes(self) -> float:
@@ -1025,8 +1026,9 @@ class Plan:
     def camera_period(self) -> int:
         """Fewest cycles of a row group at which a camera with even pixels never overruns.
 
-        It is `cycles_per_row_group` but for networks that spend most of a row group in blocks 1
-        and 2: these need rows longer than five rows can be kept.
+        The camera pauses `frame_turn` cycles between frames, as the engine does. The period is
+        `cycles_per_row_group` but for networks that spend most of a row group in blocks 1 and 2:
+        these need rows longer than five rows can be kept.
         """
         low, high = self.cycles_per_row_group, 4 * self.cycles_per_row_group
         if self._keeps_up(low):
@@ -1038,18 +1040,18 @@ class Plan:
 
     def _keeps_up(self, period: int, groups: int = 12) -> bool:
         """Whether each row is released before the camera's next word for its place."""
-        width = self.model.image_width
+        width, frame = self.model.image_width, self.model.row_groups
 
         def cycle(row, column):
-            return (row * width + column) * period // (5 * width)
+            turns = row // (5 * frame) * self.frame_turn
+            return (row * width + column) * period // (5 * width) + turns
 
         ready = [cycle(row, width - 1) + self.row_delay for row in range(5 * groups)]
-        # the first write: of a whole word, or (compact) of a byte, `late` after the release
-        first_word, late = min(self.engine.pixels, width) - 1, 0
-        if self.engine.compact:
-            first_word, late = 0, 3
+        # the first write is that of a whole word, or (compact) of a pixel
+        first = 0 if self.engine.compact else min(self.engine.pixels, width) - 1
         released, now = 0, 0
         for t in range(groups):
+            now += self.frame_turn if t and t % frame == 0 else 0
             for op in self.operations:
                 now += op.wait + op.idle
                 if op.need_rows:
@@ -1057,7 +1059,7 @@ class Plan:
                 now += op.walks * op.period - op.idle
                 if op.release_rows:
                     rows = range(released, 5 * t + op.release_rows)
-                    if any(now + late > cycle(row + 5, first_word) for row in rows):
+                    if any(now > cycle(row + 5, first) for row in rows):
                         return False
                     released = 5 * t + op.release_rows
         return True

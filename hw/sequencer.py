@@ -125,7 +125,7 @@ class WalkSequencer(wiring.Component):
         step, run = self.step, self.step.valid
         fetch = WordFetch(m, plan, "walk")
         following, following_is = fetch.word, Signal(_FACTS, reset_less=True)
-        now, now_is = Signal.like(following, reset_less=True), Signal.like(following_is)
+        now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
         # The loop from the counters to the counters sets the clock. So all that is known of a word
         # or of a counter's next value is worked out beforehand, one bit each.
         facts = [following_is[name].eq(fact) for name, fact in _facts(fetch.ahead).items()]

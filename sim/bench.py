@@ -27,7 +27,7 @@ COUNTERS = ("overrun", "truncated", "line", "restart", "dropped")
 
 @cocotb.test()
 async def bench_frames(dut: Any) -> None:
-    """Plays the schedule to its end (or to the n-th frame start) and records the events."""
+    """Plays the schedule to its end (or as far as is asked) and records the events."""
     given = runner.arguments()
     with Path(given["records"]).open("w") as file:
 
@@ -60,8 +60,9 @@ async def bench_frames(dut: Any) -> None:
 
 
 async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) -> None:
-    """Records each event; returns once enough frames have begun and all before them are decided."""
-    seen, frames, decisions = 0, 0, 0
+    """Records each event; returns once enough frames have begun and all before them are decided,
+    or enough row groups are answered."""
+    seen, frames, groups, decisions = 0, 0, 0, 0
     while True:
         while seen == int(dut.event_count.value):
             await ValueChange(dut.event_count)
@@ -76,6 +77,7 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
             group = int(dut.event_row[at].value)
             state = await read_state(dut)
             record(kind="row", cycle=cycle, row_group=group, logits=logits, state=state)
+            groups += 1
         if kind & DECISION:
             decisions += 1
             record(
@@ -89,6 +91,8 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
             if decisions == given["free_frames"]:
                 set_thresholds(dut, given)
         if 0 < given["frame_starts"] <= min(frames, decisions + 1):
+            return
+        if 0 < given["row_groups"] <= groups:
             return
 
 

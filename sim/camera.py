@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.config import ROWS_PER_GROUP, ModelConfig
+from hw.timing import FRAME_TURN
 
 VALID, START, LINE_END, FRAME_END = 1, 2, 4, 8
 """Flags of a schedule entry: a pixel, first of a frame, last of a line, the frame is over."""
@@ -89,11 +90,13 @@ class Timing:
 def paced(cycles_per_row_group: int, config: ModelConfig, speed: float = 1) -> Timing:
     """Evenly at the engine's own pace: pixel i of a row group at floor(i * cycles / (5 * width)).
 
+    Between frames it pauses as long as the engine does.
+
     speed: 1.1 is a camera a tenth too fast (an overrun), 0.9 one that lets the engine wait.
     """
     pixels = ROWS_PER_GROUP * config.image_width
     pixel = Fraction(cycles_per_row_group, pixels) / Fraction(speed).limit_denominator(10000)
-    return Timing(pixel=max(Fraction(1), pixel))
+    return Timing(pixel=max(Fraction(1), pixel), frame_blank=Fraction(FRAME_TURN))
 
 
 def blanking(cycles_per_row_group: int, config: ModelConfig) -> Timing:

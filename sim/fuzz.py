@@ -1,4 +1,5 @@
-"""Random small networks on random arrays: each bit-exact, and its cycles exactly as predicted.
+"""Random small networks on random arrays: each bit-exact, and its cycles, stalls, reads and writes
+exactly as predicted (sim/counters.py, hw/cost.py). Every fourth one is on the compact engine.
 
     python -m sim.fuzz --count 20 --seed 0
 
@@ -12,7 +13,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from math import gcd
+from math import ceil, gcd
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +23,11 @@ import typer
 from golden.config import SPATIAL_VARIANTS, ModelConfig
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
+from golden.weights import Weights
+from hw.compact_unit import FIRST_SHIFT, SHIFT_BITS
 from hw.config import EngineConfig
-from sim import camera, runner, session
+from hw.cost import cost
+from sim import camera, counters, runner, session
 
 FRAMES = 2
 MOST_UNITS = 8  # channel units: they are most of what is compiled
@@ -45,28 +49,36 @@ class Case:
         heads = f"{model.heads} x {','.join(map(str, model.head_channels))}"
         parts = [size, heads, f"d {model.state_channels}", model.spatial_attention]
         parts += [] if model.channel_attention else ["no channel attention"]
-        parts += [f"shape {self.shape}", self.cameras] + (["extreme"] if self.extreme else [])
+        shape = f"{'compact' if self.shape.compact else 'shape'} {self.shape}"
+        parts += [shape, self.cameras] + (["extreme"] if self.extreme else [])
         return " | ".join(parts)
 
 
 def case(seed: int) -> Case:
     """A valid case: sizes that nothing divides, every variant, small enough to build in seconds."""
     rng = random.Random(seed)
-    spatial = rng.choice(SPATIAL_VARIANTS)
-    heads = rng.randint(1, 4)
+    compact = seed % 4 == 3
+    spatial = "none" if compact else rng.choice(SPATIAL_VARIANTS)
+    heads = rng.randint(2 if compact else 1, 4)
     width = rng.choice((rng.randint(16, 75), rng.randint(64, 120)))
     n = width // 16
-    smallest = max(3, n) if spatial != "none" else 3  # a row of S is one word
-    pixels = rng.randint(smallest, smallest + rng.choice((1, 5)))
-    lanes = rng.choice([count for count in range(1, 9) if _usable(count, heads)])
-    channels = rng.randint(1, min(pixels, 4, max(1, MOST_UNITS // lanes)))
-    d = rng.randint(2, 13)
+    if compact:  # operands come from a bank of their own in each lane: channels by whole lanes
+        pixels, channels = 2 * rng.randint(2, 5), 1
+        lanes = rng.choice([count for count in range(2, heads + 1) if heads % count == 0])
+        each = lanes
+    else:
+        smallest = max(3, n) if spatial != "none" else 3  # a row of S is one word
+        pixels = rng.randint(smallest, smallest + rng.choice((1, 5)))
+        lanes = rng.choice([count for count in range(1, 9) if _usable(count, heads)])
+        channels = rng.randint(1, min(pixels, 4, max(1, MOST_UNITS // lanes)))
+        each = 1
+    d = each * rng.randint(ceil(2 / each), 13 // each)
     model = ModelConfig(
         name=f"fuzz{seed}",
         image_height=rng.choice((5, 10, 13, 15, 17)),
         image_width=width,
         heads=heads,
-        head_channels=tuple(rng.randint(1, 9) for _ in range(4)),
+        head_channels=(*(rng.randint(1, 9) for _ in range(3)), each * rng.randint(1, 9 // each)),
         state_channels=d,
         attention_hidden=rng.randint(1, 5),
         classifier_hidden=rng.randint(1, 6),
@@ -77,7 +89,7 @@ def case(seed: int) -> Case:
     return Case(
         seed=seed,
         model=model,
-        shape=EngineConfig(pixels=pixels, channels=channels, lanes=lanes),
+        shape=EngineConfig(pixels=pixels, channels=channels, lanes=lanes, compact=compact),
         cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
         extreme=rng.random() < 0.2,
     )
@@ -100,7 +112,7 @@ def pictures(model: ModelConfig, seed: int, count: int) -> torch.Tensor:
 
 def check(wanted: Case, folder: Path | None = None) -> str | None:
     """Runs a case; None if all is equal, else what is not."""
-    weights = random_weights(wanted.model, wanted.seed, extreme=wanted.extreme)
+    weights = weights_of(wanted)
     engine = session.prepare(wanted.model, wanted.shape, weights, optimise="build", folder=folder)
     pixels = pictures(wanted.model, wanted.seed, FRAMES)
     expected = session.golden_frames(IntegerModel(wanted.model, weights).run(pixels, trace=True))
@@ -115,7 +127,20 @@ def check(wanted: Case, folder: Path | None = None) -> str | None:
         simulated = result.group_starts(frame)
         if simulated != predicted:
             return f"frame {frame}: row groups begin at {simulated}, predicted {predicted}"
-    return None
+    if len(result.row_groups) != FRAMES * wanted.model.row_groups:
+        return f"counters of {len(result.row_groups)} row groups"
+    return counters.difference(result.row_groups, cost(engine.plan))
+
+
+def weights_of(wanted: Case) -> Weights:
+    """Random weights; a compact engine's with the shifts that it can do."""
+    weights = random_weights(wanted.model, wanted.seed, extreme=wanted.extreme)
+    if wanted.shape.compact:
+        last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
+        for name, layer in weights.layers.items():
+            if not name.startswith("classifier"):
+                layer.shift.clamp_(FIRST_SHIFT, last)
+    return weights
 
 
 def timing_of(wanted: Case, cycles: int) -> camera.Timing:
@@ -125,8 +150,11 @@ def timing_of(wanted: Case, cycles: int) -> camera.Timing:
     even = camera.paced(cycles, wanted.model)
     if wanted.cameras == "paced":
         return even
+    # a late line's first pixel comes with the next cycle, but for the compact engine's sake
+    closest = max(2, wanted.model.in_channels) if wanted.shape.compact else 0
     return camera.Timing(
         pixel=even.pixel + Fraction(1),
+        line_blank=Fraction(closest),
         gap_pixel=3,
         gap_line=40,
         gap_frame=2 * cycles,

@@ -26,6 +26,7 @@ from golden.config import ModelConfig, preset
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.config import EngineConfig, config_digest, default_shape
+from hw.cost import CATEGORIES
 from sim import camera, pictures, report, runner, session
 from sim.compare import STATUS, Frame, Judge, Row
 
@@ -200,9 +201,17 @@ def sim(
             trace=trace,
         )
     _tell(console, result, figures)
+    if not _equal(result, figures):
+        raise typer.Exit(DIFFERENT)
+
+
+def _equal(result: session.Session, figures: dict[str, Any]) -> bool:
+    """Says what is not as it should be; True if all is."""
     if result.difference is not None:
         typer.echo(f"rasca: first difference: {result.difference}", err=True)
-        raise typer.Exit(DIFFERENT)
+    if not figures["counters_equal"]:
+        typer.echo(f"rasca: counters: {figures['counters']['difference']}", err=True)
+    return result.difference is None and figures["counters_equal"]
 
 
 def _simulate(
@@ -301,11 +310,13 @@ def _tell(console: Console, result: session.Session, figures: dict[str, Any]) ->
         ("row groups", f"{figures['rows_equal']} of {figures['rows_used']} equal, "
                        f"{figures['values_compared']:,} values"),
         ("cycles", f"{cycles:,} a frame, {exact}" + (f"; {idle:,} idle beside" if idle else "")),
+        ("counters", figures["counters"]["difference"]
+                     or f"stalls, reads and writes as predicted in {figures['rows']} row groups"),
         ("utilisation", f"{100 * figures['mac_utilisation']:.2f} % of "
                         f"{figures['shape']['multipliers']} multipliers"),
         ("on-chip", f"{sizes['total']:,} bytes: "
                     + ", ".join(f"{name.replace('_', ' ')} {sizes[name]:,}"
-                                for name in report.BYTES if sizes[name])),
+                                for name in CATEGORIES if sizes[name])),
         ("speed", f"{result.seconds:.1f} s, "
                   f"{result.judge.end['cycle'] / result.seconds:,.0f} cycles/s"),
         ("files", f"build/sim/{figures['preset']}/summary.json, scan.png"),
@@ -374,9 +385,7 @@ def _measure(
             trace=False,
         )
     _tell(console, result, figures)
-    if result.difference is not None:
-        typer.echo(f"rasca: first difference: {result.difference}", err=True)
-    return {**figures, "lost": report.losses(result.engine)}, result.difference is None
+    return {**figures, "lost": report.losses(result.engine)}, _equal(result, figures)
 
 
 if __name__ == "__main__":

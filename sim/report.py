@@ -5,22 +5,13 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from hw.cost import cost, on_chip_bytes
 from hw.generate import register_bits
+from sim import counters
 from sim.session import Engine, Session
-
-BYTES = ("weights", "constants", "line_buffer", "maps", "state", "tables", "program", "buffers")
 
 CAUSES = ("waits", "gaps", "channels", "columns")
 """What multiplier cycles are lost to, see `losses`."""
-
-
-def on_chip_bytes(plan: Any) -> dict[str, int]:
-    """Words x bits of every addressable memory, by category, and their sum."""
-    bits = dict.fromkeys(BYTES, 0)
-    for memory in plan.memories:
-        bits[memory.category] += memory.words * memory.bits * memory.count
-    found = {name: ceil(count / 8) for name, count in bits.items()}
-    return {**found, "total": sum(found.values())}
 
 
 def steps_per_row_group(plan: Any) -> list[int]:
@@ -107,6 +98,7 @@ def summary(
     wall, idle = frame_cycles(session, timed)
     cycles = wall - idle
     decision = last.decision or {}
+    counted = counters.frame(session.row_groups_of(timed), cost(plan))
     return {
         "preset": preset,
         "shape": {
@@ -126,10 +118,12 @@ def summary(
         "cycles_frame": cycles,
         "cycles_frame_predicted": model.row_groups * plan.cycles_per_row_group,
         "cycles_frame_wall": wall,
+        "counters_equal": counted["difference"] is None,
+        "counters": counted,
         "macs_frame": model.array_macs_frame,
         "mac_utilisation": model.array_macs_frame / (shape.multipliers * cycles),
         "multipliers_beside_array": plan.multipliers_beside_array,
-        "on_chip_bytes": on_chip_bytes(plan),
+        "on_chip_bytes": on_chip_bytes(plan.memories),
         "registers_bytes": ceil(register_bits(engine.verilog) / 8),
         "logits": [
             value * engine.weights.scales["logit"] for value in decision.get("logits", [0, 0])

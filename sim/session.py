@@ -23,7 +23,7 @@ import torch
 
 from golden.config import ModelConfig
 from golden.weights import Weights
-from sim import camera, runner
+from sim import camera, counters, runner
 from sim.compare import Difference, Expected, Frame, Judge, MapLog, Row
 
 BENCH = Path(__file__).with_name("tb.sv")
@@ -66,7 +66,7 @@ def prepare(
         made, text = design.plan, to_verilog(design)
     plan = made if plan is None else plan
     build = runner.build(
-        text,
+        text + counters.monitor(plan, text),
         top="tb",
         sources=[BENCH],
         parameters={
@@ -118,12 +118,16 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, 
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """What happened: frames and rows in `judge`, step counts and first steps in `judge.maps`."""
+    """What happened: frames and rows in `judge`, step counts and first steps in `judge.maps`.
+
+    row_groups: what the counters saw, up to the first row group that was aborted.
+    """
 
     engine: Engine
     schedule: camera.Schedule
     judge: Judge
     seconds: float
+    row_groups: list[counters.RowGroup]
 
     @property
     def difference(self) -> Difference | None:
@@ -149,6 +153,11 @@ class Session:
         """MAC steps per operation in a frame that another one followed."""
         assert self.judge.maps is not None
         return self.judge.maps.steps[frame + 1]
+
+    def row_groups_of(self, frame: int) -> list[counters.RowGroup]:
+        """The counters of a frame before which all were whole."""
+        count = self.engine.model.row_groups
+        return self.row_groups[frame * count : (frame + 1) * count]
 
     def predicted(self, shots: Sequence[int] | None = None) -> list[list[int]]:
         """Per frame: the predicted cycle of the first step of each row group.
@@ -180,6 +189,7 @@ def play(
     skip: int | None = None,
     free_frames: int = 0,
     frame_starts: int = 0,
+    row_groups: int = 0,
     load: bytes | None = None,
     on_record: Callable[[Row | Frame | None, Judge], None] | None = None,
     folder: Path | None = None,
@@ -193,6 +203,7 @@ def play(
     free_frames: so many frames are decided before the thresholds come into force.
     frame_starts: end as soon as so many frames have begun and all but the last are decided;
         0 plays everything.
+    row_groups: end as soon as so many row groups are answered; 0 does not.
     load: weights image sent through the loader port first.
     on_record: called with each compared row and each decided frame, as they come.
     folder: where logs are kept; a temporary one when not given.
@@ -203,8 +214,8 @@ def play(
     with TemporaryDirectory(prefix="rasca-") as temporary:
         work = (Path(temporary) if folder is None else folder).resolve()
         work.mkdir(parents=True, exist_ok=True)
-        names = ("schedule.txt", "records.jsonl", "writes.log", "weights.bin")
-        pixels, records, log, image = (work / name for name in names)
+        names = ("schedule.txt", "records.jsonl", "writes.log", "weights.bin", "counters.log")
+        pixels, records, log, image, counts = (work / name for name in names)
         schedule.write(pixels)
         for path in (records, log):
             path.write_text("")
@@ -226,6 +237,7 @@ def play(
             "skip_threshold": skip,
             "free_frames": free_frames,
             "frame_starts": frame_starts,
+            "row_groups": row_groups,
             "limit": int(schedule.cycle[-1]) + (slow if patience is None else patience),
             "quiet_polls": 2 + plan.cycles_per_row_group // 2000,
         }
@@ -237,7 +249,7 @@ def play(
                     engine.build,
                     "sim.bench",
                     arguments=arguments,
-                    plusargs=[f"+schedule={pixels}", f"+log={log}"],
+                    plusargs=[f"+schedule={pixels}", f"+log={log}", f"+counters={counts}"],
                     waves=waves,
                     folder=work / "run",
                 )
@@ -265,7 +277,14 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
-    return Session(engine=engine, schedule=schedule, judge=judge, seconds=outcome[0])
+        counted = counters.read(counts, plan)
+    return Session(
+        engine=engine,
+        schedule=schedule,
+        judge=judge,
+        seconds=outcome[0],
+        row_groups=counted,
+    )
 
 
 def golden_frames(result: Any) -> list[Expected]:

@@ -216,5 +216,6 @@ module tb #(
     end
 `endif
     final $fclose(log_file);
+    counters counters(.clk, .rst);  // made by sim/counters.py for this engine: +counters=FILE
 `endif
 endmodule

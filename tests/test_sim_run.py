@@ -13,13 +13,14 @@ from golden.images import default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
 from hw import timing
+from hw.cost import CATEGORIES
 from sim import main, report, session
 
 KEYS = (
     "preset shape image weights_digest config_digest rows rows_equal values_compared "
     "first_difference cycles_per_row_group cycles_frame cycles_frame_predicted cycles_frame_wall "
-    "macs_frame mac_utilisation multipliers_beside_array on_chip_bytes registers_bytes logits "
-    "decision rows_used macs_wasted seconds"
+    "counters_equal counters macs_frame mac_utilisation multipliers_beside_array on_chip_bytes "
+    "registers_bytes logits decision rows_used macs_wasted seconds"
 ).split()
 
 
@@ -47,13 +48,31 @@ def check_summary(summary, preset):
     assert summary["values_compared"] == values * model.row_groups
     assert summary["first_difference"] is None
     assert summary["cycles_frame"] == summary["cycles_frame_predicted"]
+    check_counters(summary)
     assert summary["macs_frame"] == model.array_macs_frame and summary["macs_wasted"] == 0
     sizes = summary["on_chip_bytes"]
-    assert list(sizes) == [*report.BYTES, "total"]
-    assert sizes["total"] == sum(sizes[name] for name in report.BYTES)
+    assert list(sizes) == [*CATEGORIES, "total"]
+    assert sizes["total"] == sum(sizes[name] for name in CATEGORIES)
     multipliers = summary["shape"]["multipliers"]
     share = summary["macs_frame"] / (multipliers * summary["cycles_frame"])
     assert summary["mac_utilisation"] == pytest.approx(share)
+
+
+def check_counters(summary):
+    """What was counted is what was predicted, in every layer and memory."""
+    counters = summary["counters"]
+    assert summary["counters_equal"] is True and counters["difference"] is None
+    assert counters["row_groups"] == summary["rows"]
+    cycles = 0
+    for layer in counters["layers"].values():
+        predicted = layer["predicted"]
+        assert (layer["cycles"], layer["steps"]) == (predicted["cycles"], predicted["steps"])
+        assert layer["stalls"] == {**predicted["stalls"], "camera": layer["stalls"]["camera"]}
+        cycles += layer["cycles"]
+    assert cycles == summary["cycles_frame"]
+    for memory in counters["memories"].values():
+        assert {kind: memory[kind] for kind in ("reads", "writes")} == memory["predicted"]
+    assert counters["memories"]["state"]["writes"] > 0
 
 
 def test_two_photographs(run, tmp_path):
@@ -93,6 +112,7 @@ def test_early_termination(run):
     status, output, summary = run("--frames", 1, "--skip", skip)
     assert status == 0, output
     assert summary["rows_used"] < summary["rows"]
+    check_counters(summary)
 
 
 def test_blanking_camera(run):
@@ -101,6 +121,8 @@ def test_blanking_camera(run):
     assert summary["rows_equal"] == 21
     assert summary["cycles_frame"] == summary["cycles_frame_predicted"]
     assert summary["cycles_frame_wall"] > 1.1 * summary["cycles_frame"]
+    assert sum(layer["stalls"]["camera"] for layer in summary["counters"]["layers"].values()) > 0
+    check_counters(summary)
     assert "idle beside" in output
 
 
@@ -132,6 +154,25 @@ def test_a_difference_is_status_1(run, monkeypatch):
     assert wrong["expected"] == wrong["simulated"] ^ 1 and summary["rows_equal"] == 20
     line = output.strip().splitlines()[-1]
     assert line.startswith("rasca: first difference: frame 0, row group 2, stage head1.block3")
+
+
+def test_a_count_that_is_not_predicted_is_status_1(run, monkeypatch):
+    true = report.cost
+
+    def wrong(plan):
+        found = true(plan)
+        *parts, last = found.operations
+        last = replace(last, reads={**last.reads, "state": last.reads["state"] + 1})
+        return replace(found, operations=(*parts, last))
+
+    monkeypatch.setattr(report, "cost", wrong)
+    status, output, summary = run("--frames", 1)
+    assert status == 1 and summary["counters_equal"] is False
+    assert summary["first_difference"] is None
+    line = output.strip().splitlines()[-1]
+    assert line == f"rasca: counters: {summary['counters']['difference']}"
+    assert line.startswith("rasca: counters: row group 0 of the run, n: ")
+    assert "reads of state, predicted" in line
 
 
 def test_pictures_of_a_folder(run, tmp_path):

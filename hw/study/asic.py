@@ -29,6 +29,7 @@ from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.config import EngineConfig, Geometry, default_shape
 from hw.cost import cost
+from hw.memories import memory_name
 from hw.program import Plan
 from hw.study import activity, liberty
 from hw.study.energy import Technology, technology
@@ -352,15 +353,10 @@ def _signed(bits: str) -> int:
 
 # ---- memories ----
 
-_MEMORIES = {"lines": "line buffer", "maps": "maps", "weights": "weights", "drain": "constants"}
-
 
 def memory_of(path: Sequence[str]) -> str:
     """The name that reports give a memory, from where it is."""
-    block = block_of(path[:-1])
-    if block == "state_copy":
-        return "state copy"
-    return _MEMORIES.get(block) or f"{block} {path[-1]}"
+    return memory_name(block_of(path[:-1]), path[-1])
 
 
 def srams(mapped: Mapped, plan: Plan, technology: Technology) -> list[dict[str, Any]]:
