@@ -115,7 +115,7 @@ class CompactClassifier(wiring.Component):
         d, hidden = self.channels, self.hidden
         lowest = d + hidden  # first word of the weights
         # never read and written at once: one port would do
-        memory = m.submodules.memory = WeightSram(
+        memory = m.submodules.classifier_memory = WeightSram(
             depth=lowest + self.count,
             bits=16,
             init=[0] * lowest + self.words if self.words else (),

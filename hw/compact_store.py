@@ -64,7 +64,7 @@ class CompactConstants(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = memory = self.memory
+        m.submodules.constant_memory = memory = self.memory
         lanes = self.plan.engine.lanes
         reading = Signal(2)
         with m.If(self.go | (reading != 0)):

@@ -18,6 +18,7 @@ from math import ceil
 from hw import timing
 from hw.attention import AttentionTiming
 from hw.compact_array import LOW
+from hw.compact_store import WORDS
 from hw.config import EngineConfig
 from hw.memories import memories
 from hw.program import Memory, Operation, Plan, Source, Target, Weights

@@ -19,10 +19,10 @@ _PLACES = {
     "state_copy": "state copy",
     "faults": "fault queue",
     "drain constants": "constants",
-    "store constants": "constants",
+    "constant_memory": "constants",
     "attention table": "exp table",
     "unit table": "activation",
-    "classifier memory": "classifier",
+    "classifier_memory": "classifier",
 }
 
 
@@ -86,8 +86,8 @@ def memories(plan: Plan) -> list[Memory]:
 def _compact(plan: Plan) -> list[Memory]:
     """The compact engine's: one memory of the classifier, a table of the activations.
 
-    Weights, constants and programs have a read enable, the others have none: they read in every cycle. Reads
-    of the banks of maps and state that nobody asked for count as the maps'.
+    Weights, constants and the walk program have a read enable, the others have none: they read in
+    every cycle. Reads of the banks of maps and state that nobody asked for count as the maps'.
     """
     engine, model = plan.engine, plan.model
     word, state = 8 * engine.pixels, plan.maps["H"].words
@@ -104,5 +104,6 @@ def _compact(plan: Plan) -> list[Memory]:
     ]
     for name in plan.fields:
         bits = sum(plan.field_widths(name).values())
-        found.append(Memory(f"{name} program", "program", len(plan.operations), bits))
+        always = name == "back"  # in logic on FPGAs
+        found.append(Memory(f"{name} program", "program", len(plan.operations), bits, 1, always))
     return [*found, Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS)]

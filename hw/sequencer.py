@@ -138,7 +138,8 @@ class WalkSequencer(wiring.Component):
         waits = Signal(
             max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
         )
-        count, counts = Signal(signed(len(waits) + 1)), Signal()
+        count = Signal(signed(len(waits) + 1))
+        counts = Signal()
         warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
         m.d.comb += self.running.eq(busy)
 

@@ -166,13 +166,14 @@ module counters (
     // ---- the walk sequencer's cycles ----
     wire waiting = {walk}.busy & ~{walk}.step[0];
     // nothing holds it, or held it, but the camera's rows
-    wire unlit = waiting & ({walk}.count == 0 | {walk}.count == 1 & ~{walk}.resume);
+    wire integer left = integer'($signed({walk}.count)) + 2;
+    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.resume);
     int cause;
     always_comb begin
         if ({walk}.step[0]) cause = 0;
         else if (unlit) cause = {camera};
         else if ({walk}.\\inside ) cause = {pause};
-        else if (~{walk}.changing | {walk}.count <= {idle}) cause = {gap};
+        else if (~{walk}.changing | left <= integer'({idle})) cause = {gap};
         else if ({walk}.op == 0) cause = {turn};
         else cause = {wait};
     end
@@ -301,7 +302,7 @@ def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[
         "line buffer": f"walk_{t.ADDRESS_THREE_TAP}",
         "state copy": f"walk_{t.ADDRESS_ONE_TAP}",
         "attention weights": f"walk_{t.ADDRESS_ONE_TAP}",
-        "constants": "drain_program",
+        "constants": "back_program" if plan.engine.compact else "drain_program",
         **dict.fromkeys(("attention scores", "attention delayed", "exp table"), "softmax"),
     }
     writers = {
