@@ -10,7 +10,7 @@ network = $(if $(CHECKPOINT),$(call option,CHECKPOINT,checkpoint) $(call option,
 weights = '$(or $(WEIGHTS),golden/default_weights/$(preset).safetensors)'
 
 .DEFAULT_GOAL := help
-.PHONY: help sim bench verilog fuzz asic explore report bitstream bitstreams program train labels import evaluate fidelity card early-termination visualise ablation accounting flash-image host test lint clean
+.PHONY: help sim bench verilog fuzz asic explore report bitstream bitstreams netlist program train labels import evaluate fidelity card early-termination visualise ablation accounting flash-image host test lint clean
 
 help:  ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bitstream: .venv/.stamp  ## bitstream of a board under build/bitstream: BOARD=ul
 
 bitstreams: .venv/.stamp  ## builds every board and refreshes docs/results.md (hours): [SEED=1]
 	@$(PYTHON) -m boards.results $(call option,SEED,seed)
+
+netlist: .venv/.stamp  ## the engine as synthesis made it for a board, simulated on models of its cells: [BOARD=icebreaker] [PRESET=] [SHAPE=] [IMAGE=file] [WEIGHTS=file] [ROW_GROUPS=3]
+	@$(PYTHON) -m sim.netlist $(call option,BOARD,board) $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,IMAGE,image) $(call option,WEIGHTS,weights) $(call option,ROW_GROUPS,row-groups)
 
 program: .venv/.stamp  ## puts the bitstream that make bitstream made on the board: BOARD= [PRESET=]
 	@$(PYTHON) -m boards.program --board '$(value BOARD)' $(call option,PRESET,preset)

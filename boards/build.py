@@ -176,6 +176,23 @@ def open_carries(netlist: dict[str, Any]) -> int:
     return found
 
 
+def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> None:
+    """Yosys makes the netlist TOP.json of a design (module TOP) in `folder`.
+
+    Raises
+    ------
+    ValueError
+        There is no Yosys.
+    RuntimeError
+        It failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{TOP}.il").write_text(allow_collisions(plain_names(rtlil)))
+    script = f"read_rtlil {TOP}.il\n" + _SYNTH[family].format(top=TOP, json=f"{TOP}.json")
+    (folder / f"{TOP}.ys").write_text(script + "\n")
+    run([*tool("yosys"), f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")
+
+
 def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
     """A compiled plan that knows the design's memories."""
     return Rasca(model, engine, weights or default_weights(model)).plan
@@ -280,15 +297,11 @@ def build(
     with console.status("Verilog and constraints"):
         files = platform.prepare(system, name=TOP, debug_verilog=False).files
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        if name.endswith((".il", ".lpf", ".pcf")):
-            text = content.decode() if isinstance(content, bytes) else content
-            if name.endswith(".il"):
-                text = allow_collisions(plain_names(text))
-            (folder / name).write_text(text)
-    script = f"read_rtlil {TOP}.il\n" + _SYNTH[device.family].format(top=TOP, json=f"{TOP}.json")
-    (folder / f"{TOP}.ys").write_text(script + "\n")
-    run([*commands["yosys"], f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")
+    texts = {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
+    for name, content in texts.items():
+        if name.endswith((".lpf", ".pcf")):
+            (folder / name).write_text(content)
+    synthesise(texts[f"{TOP}.il"], device.family, folder, console)
     if device.family == "ecp5":
         netlist = json.loads((folder / f"{TOP}.json").read_text())
         open_carries(netlist)

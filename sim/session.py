@@ -49,6 +49,9 @@ def prepare(
     *,
     plan: Any = None,
     design: Any = None,
+    netlist: str | None = None,
+    sources: Sequence[Path] = (),
+    flags: Sequence[str] = (),
     optimise: str = "run",
     trace: bool = False,
     folder: Path | None = None,
@@ -56,19 +59,29 @@ def prepare(
     """Elaborates and compiles the engine (what exists is used).
 
     plan, design: instead of the ones made here (tests that break something on purpose).
+    netlist: Verilog of the engine after synthesis, whose `plan` is given; it has no names but its
+        ports', so that maps are not compared. sources, flags: the cells' models, and what the
+        simulator wants for them.
     """
     from hw.generate import to_verilog
 
     started = time.monotonic()
-    if design is None:
+    if netlist is not None:
+        made, text = plan, netlist
+    elif design is None:
         made, text = _elaborated(model, shape, weights)
     else:
         made, text = design.plan, to_verilog(design)
     plan = made if plan is None else plan
+    defines = {
+        "SPATIAL": model.spatial,
+        "COMPACT": shape.compact,
+        "PORTS_ONLY": netlist is not None,
+    }
     build = runner.build(
-        text + counters.monitor(plan, text),
+        text if netlist else text + counters.monitor(plan, text),
         top="tb",
-        sources=[BENCH],
+        sources=[BENCH, *sources],
         parameters={
             "PIXELS": shape.pixels,
             "LANES": shape.lanes,
@@ -76,7 +89,8 @@ def prepare(
             "CHANNELS": model.state_channels,
             "WORDS": -(-model.n // shape.pixels),
         },
-        defines={n: 1 for n, on in (("SPATIAL", model.spatial), ("COMPACT", shape.compact)) if on},
+        defines={n: 1 for n, on in defines.items() if on},
+        flags=flags,
         optimise=optimise,
         public=False,
         trace=trace,
@@ -195,6 +209,7 @@ def play(
     folder: Path | None = None,
     waves: Path | None = None,
     patience: int | None = None,
+    plusargs: Sequence[str] = (),
 ) -> Session:
     """Plays a schedule to the engine and compares.
 
@@ -208,6 +223,7 @@ def play(
     on_record: called with each compared row and each decided frame, as they come.
     folder: where logs are kept; a temporary one when not given.
     patience: cycles after the last pixel until the bench gives up.
+    plusargs: for the simulator.
     """
     model, plan, shape = engine.model, engine.plan, engine.shape
     slow = 4 * plan.cycles_per_row_group + 20000
@@ -249,7 +265,12 @@ def play(
                     engine.build,
                     "sim.bench",
                     arguments=arguments,
-                    plusargs=[f"+schedule={pixels}", f"+log={log}", f"+counters={counts}"],
+                    plusargs=[
+                        f"+schedule={pixels}",
+                        f"+log={log}",
+                        f"+counters={counts}",
+                        *plusargs,
+                    ],
                     waves=waves,
                     folder=work / "run",
                 )
@@ -277,7 +298,7 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
-        counted = counters.read(counts, plan)
+        counted = counters.read(counts, plan) if counts.exists() else []
     return Session(
         engine=engine,
         schedule=schedule,

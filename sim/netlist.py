@@ -1,0 +1,286 @@
+"""`make netlist`: the engine as Yosys made it for a board, simulated against the golden model.
+
+python -m sim.netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N]
+
+The engine with the board's configuration (hw.top.Rasca) is synthesised by the script of
+`make bitstream`; the netlist runs on models of the family's cells. Pixels, weights, logits,
+decisions and the state pass through the netlist's ports. What is undefined after power-up, or
+read before it was written, is random. See docs/boards.md for the keys of summary.json.
+"""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyosys
+import torch
+import typer
+from amaranth.back import rtlil
+from rich.console import Console
+from rich.table import Table
+
+from boards import build, fit
+from boards.board import Board
+from golden.config import ROWS_PER_GROUP, ModelConfig, preset
+from golden.model import IntegerModel
+from golden.weights import Weights
+from hw.top import Rasca
+from sim import camera, runner, session
+from sim.compare import STATUS, Expected, Frame, Judge, Row
+from sim.main import BROKEN, DIFFERENT, LiveTable, bad_input, load_photographs, load_weights
+
+SHARE = Path(pyosys.__file__).parent / "share"
+OURS = Path(__file__).with_name("cells")
+MODELS = {
+    "ice40": (SHARE / "ice40" / "cells_sim.v",),
+    # Yosys has no model of these two; of modules with one name, the first is taken
+    "ecp5": (OURS / "dp16kd.v", OURS / "mult18x18d.v", SHARE / "ecp5" / "cells_sim.v"),
+}
+"""Models of the cells by family: Yosys' own where it has one."""
+FLAGS = (
+    *("--no-timing", "--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL"),
+    *(f"-I{SHARE / family}" for family in ("ecp5", "lattice")),
+)
+RANDOM = ("+verilator+rand+reset+2", "+verilator+seed+1")
+"""What nothing defines is random, the same in each run."""
+
+
+def netlist_of(design: Any, family: str, folder: Path, console: Console) -> dict[str, Any]:
+    """Yosys' netlist of an Amaranth component, as its JSON has it.
+
+    Raises
+    ------
+    ValueError
+        There is no Yosys.
+    RuntimeError
+        It failed.
+    """
+    text = rtlil.convert(design, name=build.TOP, emit_src=False)
+    build.synthesise(text, family, folder, console)
+    return json.loads((folder / f"{build.TOP}.json").read_text())
+
+
+def cells(netlist: dict[str, Any]) -> dict[str, int]:
+    """How many cells there are of each type."""
+    found = Counter(cell["type"] for cell in netlist["modules"][build.TOP]["cells"].values())
+    return {name: found[name] for name in sorted(found) if not name.startswith("$")}
+
+
+def to_verilog(netlist: dict[str, Any], folder: Path, console: Console) -> str:
+    """The netlist as Verilog, written by Yosys."""
+    (folder / "netlist.json").write_text(json.dumps(netlist))
+    script = "read_json netlist.json\nwrite_verilog -noattr netlist.v\n"
+    (folder / "netlist.ys").write_text(script)
+    command = [*build.tool("yosys"), "netlist.ys"]
+    build.run(command, folder, "netlist.log", console, "netlist")
+    return (folder / "netlist.v").read_text()
+
+
+def prepare(
+    rasca: Rasca,
+    weights: Weights,
+    verilog: str,
+    *,
+    sources: tuple[Path, ...] = (),
+    optimise: str = "run",
+) -> session.Engine:
+    """Compiles the netlist of an engine; `sources`: beside the cells' models."""
+    return session.prepare(
+        rasca.plan.model,
+        rasca.plan.engine,
+        weights,
+        plan=rasca.plan,
+        netlist=verilog,
+        sources=(*MODELS[rasca.plan.engine.cells], *sources),
+        flags=FLAGS,
+        optimise=optimise,
+    )
+
+
+def play(
+    engine: session.Engine,
+    pixels: torch.Tensor,
+    row_groups: int,
+    *,
+    load: bytes | None,
+    on_record: Any = None,
+    plusargs: tuple[str, ...] = (),
+) -> session.Session:
+    """Sends a picture, or as many lines of it as so many row groups need, and compares.
+
+    pixels: (channels, h, w) bytes. load: weights image that is sent first.
+
+    Raises
+    ------
+    ValueError
+        The frame cannot break off after so many row groups.
+    """
+    model = engine.model
+    check_row_groups(model, row_groups)
+    golden = IntegerModel(model, engine.weights).run(pixels[None])
+    expected = session.golden_frames(golden)[0]
+    picture = camera.Picture.of(session.camera_image(pixels))
+    if row_groups < model.row_groups:
+        picture, expected = cut(picture, expected, row_groups)
+    timing = camera.paced(engine.plan.camera_period, model)
+    return session.play(
+        engine,
+        camera.play([camera.Shot(picture, timing)]),
+        [expected],
+        load=load,
+        on_record=on_record,
+        plusargs=(*RANDOM, *plusargs),
+    )
+
+
+def check_row_groups(model: ModelConfig, row_groups: int) -> None:
+    """ValueError if a frame cannot break off after so many row groups, see `cut`."""
+    most = (model.image_height - 1) // ROWS_PER_GROUP - 1
+    if row_groups != model.row_groups and not 1 <= row_groups <= most:
+        raise ValueError(f"row groups must be 1..{most} or {model.row_groups}, not {row_groups}")
+
+
+def cut(
+    picture: camera.Picture, expected: Expected, row_groups: int
+) -> tuple[camera.Picture, Expected]:
+    """A frame that breaks off while the row group after `row_groups` is worked on."""
+    lines = ROWS_PER_GROUP * (row_groups + 1) + 1
+    short = replace(expected, computed=tuple(range(row_groups)), status=STATUS.index("TRUNCATED"))
+    return picture.truncated(lines), short
+
+
+def complaint(result: session.Session, row_groups: int, digest: int) -> str | None:
+    """What is not as the golden model has it, None if all is; `digest`: of the weights."""
+    if result.difference is not None:
+        return f"first difference: {result.difference}"
+    rows = result.frames[0].rows if result.frames else []
+    if len(rows) != row_groups:
+        return f"{len(rows)} row groups came, not {row_groups}"
+    if result.frames[0].decision is None:
+        return "no decision came"
+    found = result.judge.end["weights_digest"]
+    if found != digest:
+        return f"weights_digest is {found:08x}, not {digest:08x}"
+    return None
+
+
+def summary_of(
+    board: Board,
+    rasca: Rasca,
+    result: session.Session,
+    netlist: dict[str, Any],
+    *,
+    image: str,
+    wrong: str | None,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The contents of summary.json; `wrong`: see `complaint`."""
+    rows = [row for frame in result.frames for row in frame.rows]
+    decision = result.frames[0].decision if result.frames else None
+    whole = decision is not None and STATUS[decision["status"]] == "OK"
+    return {
+        "board": board.name,
+        "device": board.device.name,
+        "preset": rasca.plan.model.name,
+        "shape": str(rasca.plan.engine),
+        "image": image,
+        "weights_digest": result.engine.weights.digest,
+        "config_digest": rasca.config_digest,
+        "netlist_digest": hashlib.sha256(result.engine.verilog.encode()).hexdigest(),
+        "cells": cells(netlist),
+        "models": [path.name if path.parent == OURS else f"Yosys {path.parent.name}/{path.name}"
+                   for path in MODELS[board.device.family]],
+        "row_groups": len(rows),
+        "row_groups_equal": sum(row.difference is None for row in rows),
+        "values_compared": sum(row.compared for row in rows),
+        "wrong": wrong,
+        "decision": ("person" if decision["person"] else "no_person") if whole else None,
+        "cycles": result.judge.end["cycle"],
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "tool_versions": {"yosys": build.tool_version("yosys")},
+    }  # fmt: skip
+
+
+def main(
+    board_name: Annotated[str, typer.Option("--board", help="board")] = "icebreaker",
+    preset_name: Annotated[str | None, typer.Option("--preset", help="network")] = None,
+    shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
+    weights: Annotated[str | None, typer.Option(help="safetensors file")] = None,
+    image: Annotated[str | None, typer.Option(help="picture file")] = None,
+    row_groups: Annotated[int, typer.Option(help="how many are simulated")] = 3,
+    folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/netlist"),
+) -> None:
+    """Synthesises a board's engine and simulates the netlist."""
+    console = Console(highlight=False)
+    with bad_input():
+        board = build.find_board(board_name)
+        model = preset(preset_name or board.preset)
+        check_row_groups(model, row_groups)
+        engine = fit.configure(board, model, shape)
+        photograph = load_photographs(image, model, 1)
+        numbers = load_weights(weights, model)
+        rasca = Rasca(model, engine, numbers)
+        build.tool("yosys")
+    place = folder / board.name / model.name
+    console.print(f"{model.name} with shape {engine} on {board.title} ({board.device.name})")
+    try:
+        begun = time.monotonic()
+        netlist = netlist_of(rasca, board.device.family, place, console)
+        verilog = to_verilog(netlist, place, console)
+        synthesised = time.monotonic() - begun
+        with console.status("compiling the netlist"):
+            compiled = prepare(rasca, numbers, verilog)
+        console.print(f"simulation: {compiled.seconds:.0f} s")
+        table = LiveTable(console, numbers, 0)
+
+        def show(found: Row | Frame, judge: Judge) -> None:
+            if isinstance(found, Row) or found.decision["status"] == 0:
+                table.show(found, judge)
+
+        loaded = engine.weight_memory == "loaded"
+        result = play(
+            compiled,
+            photograph.pixels[0],
+            row_groups,
+            load=rasca.engine.weights_image() if loaded else None,
+            on_record=show,
+        )
+    except (RuntimeError, runner.SimulationError) as error:
+        typer.echo(f"rasca: {error}", err=True)
+        raise typer.Exit(BROKEN) from None
+    wrong = complaint(result, row_groups, rasca.engine.digest)
+    summary = summary_of(
+        board,
+        rasca,
+        result,
+        netlist,
+        image=photograph.names[0],
+        wrong=wrong,
+        seconds={
+            "synthesis": synthesised,
+            "build": compiled.seconds,
+            "simulate": result.seconds,
+        },
+    )
+    (place / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    tell = Table(show_header=False)
+    for key, value in summary.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {count:,}" if type(count) is int else f"{name} {count}"
+                              for name, count in value.items())  # fmt: skip
+        elif isinstance(value, list):
+            value = ", ".join(value)
+        tell.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))
+    console.print(tell)
+    if wrong:
+        typer.echo(f"rasca: {wrong}", err=True)
+        raise typer.Exit(DIFFERENT)
+    console.print(f"written to {place}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
