@@ -8,7 +8,6 @@ installed. See docs/boards.md for the keys of summary.json.
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from rich.table import Table
 
 from boards import fit
 from boards.board import Board
-from boards.rtlil import allow_collisions
+from boards.rtlil import allow_collisions, plain_names
 from golden.config import preset
 from golden.quantise import default_weights
 from golden.weights import Weights
@@ -144,15 +143,6 @@ def run(
 
 
 # ---- the build ----
-
-
-def plain_names(rtlil: str) -> str:
-    r"""RTLIL whose names hold no brackets: `\sums[0]` is `\sums.0`.
-
-    Amaranth calls an array's first element so, and Yosys' abc9 takes that for bit 0 of `\sums`: it
-    ends with "Assert `count_id(wire->name) == 0' failed" or makes one net of two.
-    """
-    return re.sub(r"\\\S+", lambda name: name[0].replace("[", ".").replace("]", ""), rtlil)
 
 
 def open_carries(netlist: dict[str, Any]) -> int:

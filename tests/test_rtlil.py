@@ -11,8 +11,9 @@ from amaranth.lib.wiring import In, Out
 from rich.console import Console
 
 from boards import build
-from boards.rtlil import allow_collisions
+from boards.rtlil import allow_collisions, plain_names
 from hw.common import NO_COLLISION
+from hw.head_lane import HeadLane
 
 
 class Two(wiring.Component):
@@ -65,3 +66,19 @@ def test_allow_collisions(attrs, fewer, tmp_path):
     )
     if fewer:  # a multiplexer a bit
         assert luts(marked, tmp_path) <= luts(text, tmp_path) - 8
+
+
+def test_plain_names(tmp_path):
+    """Yosys cannot take a lane as Amaranth names it (if it can one day, this is not needed)."""
+    text = rtlil.convert(HeadLane(pixels=3, channels=1, acc_bits=20), name="top", emit_src=False)
+    assert "\\operand[0] " in text and "\\operand.0 " in plain_names(text)
+    script = "read_rtlil top.il\nsynth_ecp5 -nodsp -top top\n"
+    (tmp_path / "top.ys").write_text(script)
+    command = [*build.tool("yosys"), "top.ys"]
+    for name, version in (("plain.log", plain_names(text)), ("brackets.log", text)):
+        (tmp_path / "top.il").write_text(version)
+        if name == "plain.log":
+            build.run(command, tmp_path, name, Console(quiet=True), "synthesis")
+        else:
+            with pytest.raises(RuntimeError, match="count_id"):
+                build.run(command, tmp_path, name, Console(quiet=True), "synthesis")
