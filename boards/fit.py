@@ -9,11 +9,11 @@ from hw.config import EngineConfig, Geometry
 from hw.multiplier import Multipliers
 from hw.program import Plan
 
-# LUT4s of builds with this repository's engine, fitted by `fit_lut` (docs/results.md has the
-# builds): a constant part, and by channel unit, multiplier in DSP, multiplier in LUTs.
+# LUT4s of builds with this repository's engine, as nextpnr packs them (docs/boards.md): a
+# constant part, and by lane, channel unit, multiplier in DSP, multiplier in LUTs.
 _LUT = {
-    "ecp5": {"rest": 5300, "unit": 1500, "dsp": 95, "luts": 175},
-    "ice40": {"rest": 5200, "unit": 1500, "dsp": 75, "luts": 0},
+    "ecp5": {"rest": 3750, "lane": 1115, "unit": 1400, "dsp": 30, "luts": 113},
+    "ice40": {"rest": 5200, "lane": 0, "unit": 1500, "dsp": 75, "luts": 0},
 }
 LUT_LIMIT = 0.9  # of a device; above it, routing fails or takes hours
 _BLOCK_RAM = {
@@ -83,6 +83,7 @@ def need(plan: Plan, device: Device) -> Need:
         else (
             SYSTEM_LUT
             + lut["rest"]
+            + lut["lane"] * engine.lanes
             + lut["unit"] * engine.units
             + lut["dsp"] * (engine.multipliers - in_luts)
             + lut["luts"] * in_luts
