@@ -135,12 +135,12 @@ def chip_bytes(config: ModelConfig) -> dict[str, int] | None:
     try:
         shape = importlib.import_module("hw.config").default_shape(config)
         top = importlib.import_module("hw.top").Rasca
-        count = importlib.import_module("sim.report").on_chip_bytes
+        count = importlib.import_module("hw.cost").on_chip_bytes
     except ImportError:
         return None
     from golden.random_weights import random_weights
 
-    return count(top(config, shape, random_weights(config, 1)).plan)
+    return count(top(config, shape, random_weights(config, 1)).plan.memories)
 
 
 def _line(found: Account) -> list[str]:

@@ -4,8 +4,7 @@ import random
 
 from hw import weight_sram
 from hw.weight_sram import WeightSram
-from tests.bench_blocks import on_verilator
-from tests.test_multiplier import SHARE
+from tests.bench_blocks import CELLS, on_verilator
 
 KINDS = {
     "generic": {"depth": 37, "bits": 24},
@@ -47,5 +46,5 @@ def test_words_come_back():
     on_verilator(
         {name: WeightSram(**kind) for name, kind in KINDS.items()},
         [(name, words, kind) for name, kind in KINDS.items()],
-        sources=[SHARE / "ice40" / "cells_sim.v"],
+        **CELLS,
     )
