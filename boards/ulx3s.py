@@ -28,7 +28,7 @@ def _camera() -> Resource:
     )
 
 
-def _board(size: str, name: str, shape: str) -> Board:
+def _board(size: str, name: str, shape: str, clock_hz: float = 75e6) -> Board:
     return Board(
         name=name,
         title=f"ULX3S-{size}",
@@ -36,7 +36,7 @@ def _board(size: str, name: str, shape: str) -> Board:
         platform=getattr(ulx3s, f"ULX3S_{size}_Platform"),
         preset="vww_210x240",
         shape=shape,
-        clock_hz=75e6,
+        clock_hz=clock_hz,
         oscillator_hz=25e6,
         oscillator="clk25",
         resources=[_camera()],
@@ -54,6 +54,6 @@ def _board(size: str, name: str, shape: str) -> Board:
 BOARDS = [
     _board("85F", "ulx3s", "15,3,4"),
     _board("12F", "ulx3s-12f", "15,1,1"),
-    _board("25F", "ulx3s-25f", "15,2,2"),
+    _board("25F", "ulx3s-25f", "15,2,2", 66e6),
     _board("45F", "ulx3s-45f", "15,3,2"),
 ]

@@ -542,4 +542,4 @@ def registers(plan: Plan) -> int:
         return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
     bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
     bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
-    return round(3530 + bits + spatial * (151 + 320 * units))
+    return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))
