@@ -315,13 +315,11 @@ def _weights(op: Operation) -> int:
 def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     """(memory, words) that an operation reads."""
     g, engine = plan.geometry, plan.engine
-    always = {memory.name for memory in memories(plan) if memory.always_read}
-    for program in plan.fields:
-        if f"{program} program" not in always:
-            yield f"{program} program", 1
     if engine.compact:
         yield from _compact_reads(plan, op)
         return
+    for program in plan.fields:
+        yield f"{program} program", 1
     yield "constants", op.walks * plan.schedule.constant_words(op)
     lanes = g.head_lanes if op.head_mode else 1
     if op.weights == Weights.MEMORY:
@@ -364,6 +362,7 @@ def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
 def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     """Likewise, of the compact engine; most of its memories are read in every cycle."""
     engine = plan.engine
+    yield "walk program", 1
     yield "weights", op.walks * op.k
     yield "constants", op.walks * engine.lanes * WORDS
     state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.map == "H")

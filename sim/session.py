@@ -31,7 +31,10 @@ BENCH = Path(__file__).with_name("tb.sv")
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """A network on an array, ready to simulate. `seconds`: what preparing it took."""
+    """A network on an array, ready to simulate.
+
+    `seconds`: what preparing it took; `counted`: it has the counters of sim/counters.py.
+    """
 
     model: ModelConfig
     shape: Any
@@ -40,6 +43,7 @@ class Engine:
     verilog: str
     build: runner.Build
     seconds: float
+    counted: bool = True
 
 
 def prepare(
@@ -79,7 +83,7 @@ def prepare(
         "PORTS_ONLY": netlist is not None,
     }
     build = runner.build(
-        text if netlist else text + counters.monitor(plan, text),
+        text if netlist is not None else text + counters.monitor(plan, text),
         top="tb",
         sources=[BENCH, *sources],
         parameters={
@@ -105,6 +109,7 @@ def prepare(
         verilog=text,
         build=build,
         seconds=seconds,
+        counted=netlist is None,
     )
 
 
@@ -298,7 +303,7 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
-        counted = counters.read(counts, plan) if counts.exists() else []
+        counted = counters.read(counts, plan) if engine.counted else []
     return Session(
         engine=engine,
         schedule=schedule,
