@@ -30,10 +30,11 @@ class LineBuffer(wiring.Component):
     (golden.line_buffer.to_signed). Rows below the last whole group are dropped.
 
     A frame begins with a pixel marked `sof`. It is accepted unless one is already waiting for the
-    engine; else it is counted (`dropped`) and ignored. A frame that goes wrong ends at once with
-    one `fault` (its status and a count), and pixels are ignored until the next `sof`. Pixels may
-    come in every cycle; only where a row's last word has fewer pixels than there are colours, the
-    colours of two words need three cycles to leave, and a camera that does not give them overruns.
+    engine; else it is counted (`dropped`) and ignored. A frame that goes wrong ends at once, with
+    one `fault` (its status and a count) in the next cycle, and pixels are ignored until the next
+    `sof`. Pixels may come in every cycle; only where a row's last word has fewer pixels than there
+    are colours, the colours of two words need three cycles to leave, and a camera that does not
+    give them overruns.
 
     Bit-exact model: golden.line_buffer.
 
@@ -43,8 +44,7 @@ class LineBuffer(wiring.Component):
     frame_end : in, the camera says that the frame is over
     enable : in, frames may be accepted
     busy : in, the engine works on a frame; released : in, rows of it that it no longer needs
-    take : in, the engine begins the waiting frame; what goes wrong in the same cycle is its own: so
-        the choice does not hang on the pixel that comes
+    take : in, the engine begins the waiting frame; what goes wrong in the same cycle is its own
     stop : in, the engine needs no more rows of the frame that it works on
     done : in, the engine has finished its frame
     waiting : out, a frame waits for the engine
@@ -104,10 +104,12 @@ class LineBuffer(wiring.Component):
         frame_rows = self.frame_rows
 
         # Stage 1: registered pixel
-        valid, sof, eol, end = (Signal(name=f"in_{n}") for n in ("valid", "sof", "eol", "end"))
+        starting, inner, eol, end = (
+            Signal(name=f"in_{n}") for n in ("starting", "inner", "eol", "end")
+        )
         m.d.sync += [
-            valid.eq(self.pixel_valid),
-            sof.eq(self.sof),
+            starting.eq(self.pixel_valid & self.sof),
+            inner.eq(self.pixel_valid & ~self.sof),
             eol.eq(self.eol),
             end.eq(self.frame_end),
         ]
@@ -122,7 +124,11 @@ class LineBuffer(wiring.Component):
             colours.append(byte)
 
         # the frame
+        # A fault is many gates behind the pixel: it is a register, which hides what it ends.
+        open_, held = Signal(), Signal()  # as if nothing had gone wrong in the cycle before
+        failed, lost = Signal(), Signal()
         opened = self.receiving
+        m.d.comb += [opened.eq(open_ & ~failed), self.waiting.eq(held & ~lost)]
         column, at_end = Signal(range(width)), Signal()  # the pixel's, and it is the last one
         position = Signal(pixels, init=1)  # one-hot place in the word
         group = Signal(range(row_words))  # word of the row within its bank
@@ -139,19 +145,16 @@ class LineBuffer(wiring.Component):
             Signal(name=n) for n in ("restart", "accept", "line_fault", "overrun", "truncated")
         )
         allowed, writing, whole = Signal(), Signal(), Signal()
-        starting = Signal()
         m.d.comb += [
-            starting.eq(valid & sof),
             restart.eq(starting & opened),
             accept.eq(starting & self.enable & (~self.waiting | opened)),
-            # a fault is many gates behind `accept`: what does not hang on it is worked out beside
-            going.eq(valid & ~sof & opened),
+            going.eq(inner & opened),
             here.eq(going | accept),
-            last_column.eq(at_end & ~sof if width > 1 else 1),
+            last_column.eq(at_end & ~starting if width > 1 else 1),
             wrong_end.eq(eol != last_column),
             late.eq(~allowed | writing),
             line_fault.eq(here & wrong_end),
-            word_done.eq(here & ~wrong_end & (last_column | (position[-1] & ~sof))),
+            word_done.eq(here & ~wrong_end & (last_column | (position[-1] & ~starting))),
             overrun.eq((here if self.compact else word_done) & late),
             row_ends.eq(~wrong_end & last_column & ~late),
             row_done.eq(here & row_ends),
@@ -172,7 +175,7 @@ class LineBuffer(wiring.Component):
             with m.If(starting & accept):
                 m.d.sync += pointer.eq(0)
             # a pixel's colours are written one after the other, and `allowed` is a cycle late
-            before = [valid]
+            before = [starting | inner]
             for i in range(max(2, channels) - 1):
                 before.append(delay(m, before[-1], 1, f"before{i}"))
             m.d.comb += writing.eq(Cat(*before[1:]).any())
@@ -182,7 +185,7 @@ class LineBuffer(wiring.Component):
         # looked at when a word is complete; a row begins some pixels earlier
         with m.If(self.current):
             m.d.sync += allowed.eq(received < self.released + 5)
-        with m.Elif(self.busy):
+        with m.Elif(self.busy & ~(self.fault & self.fault_current)):
             m.d.sync += allowed.eq(received + (frame_rows - 5) < self.released)
         with m.Else():
             m.d.sync += allowed.eq(received < 5)
@@ -197,24 +200,26 @@ class LineBuffer(wiring.Component):
         bad = Signal()
         m.d.comb += bad.eq(line_fault | overrun | truncated)
         # in a frame's first pixel `current` still speaks of the frame before
-        m.d.comb += [
+        m.d.sync += [
+            failed.eq(bad),
+            lost.eq(bad & (~self.current | starting)),
             self.fault.eq(restart | bad),
             self.fault_current.eq((self.current | self.take) & (restart | ~starting)),
         ]
         with m.If(restart):
-            m.d.comb += self.status.eq(Status.RESTART)
+            m.d.sync += self.status.eq(Status.RESTART)
         with m.Elif(overrun):
-            m.d.comb += self.status.eq(Status.OVERRUN)
+            m.d.sync += self.status.eq(Status.OVERRUN)
         with m.Elif(line_fault):
-            m.d.comb += self.status.eq(Status.LINE)
+            m.d.sync += self.status.eq(Status.LINE)
         with m.Else():
-            m.d.comb += self.status.eq(Status.TRUNCATED)
+            m.d.sync += self.status.eq(Status.TRUNCATED)
 
         with m.If(here):
             m.d.sync += [
-                column.eq(Mux(sof, 1, column + 1)),
-                at_end.eq(Mux(sof, width == 2, column == width - 2)),
-                position.eq(Mux(sof, 2, position.rotate_left(1))),
+                column.eq(Mux(starting, 1, column + 1)),
+                at_end.eq(Mux(starting, width == 2, column == width - 2)),
+                position.eq(Mux(starting, 2, position.rotate_left(1))),
             ]
         with m.If(word_done):
             m.d.sync += [position.eq(1), bank.eq(bank.rotate_left(1))]
@@ -233,16 +238,20 @@ class LineBuffer(wiring.Component):
             with m.Else():
                 m.d.sync += [slot.eq(slot + 1), slot_base.eq(slot_base + channels * row_words)]
             with m.If(received == frame_rows - 1):
-                m.d.sync += opened.eq(0)
+                m.d.sync += open_.eq(0)
+        with m.If(failed):
+            m.d.sync += open_.eq(0)
+        with m.If(lost):
+            m.d.sync += held.eq(0)
         with m.If(self.done):
             m.d.sync += self.current.eq(0)
         with m.If(self.take):
-            m.d.sync += [self.waiting.eq(0), self.current.eq(1)]
+            m.d.sync += [held.eq(0), self.current.eq(1)]
         with m.If(starting):
-            m.d.sync += opened.eq(accept)
+            m.d.sync += open_.eq(accept)
             with m.If(accept):
                 m.d.sync += [
-                    self.waiting.eq(1),
+                    held.eq(1),
                     self.current.eq(0),
                     received.eq(0),
                     group.eq(0),
@@ -252,14 +261,10 @@ class LineBuffer(wiring.Component):
                     column.eq(1),
                     at_end.eq(width == 2),
                 ]
-        with m.If(bad):
-            m.d.sync += opened.eq(0)
-            with m.If(~self.current | starting):
-                m.d.sync += self.waiting.eq(0)
         with m.If(restart & ~accept):
-            m.d.sync += self.waiting.eq(0)
+            m.d.sync += held.eq(0)
         with m.If(self.stop & self.current & ~starting):
-            m.d.sync += opened.eq(0)
+            m.d.sync += open_.eq(0)
 
         for status in Status:
             counted = {
@@ -279,8 +284,8 @@ class LineBuffer(wiring.Component):
                 m,
                 here & ~overrun,
                 colours,
-                Mux(sof, 1, position),
-                Mux(sof, 0, pointer),
+                Mux(starting, 1, position),
+                Mux(starting, 0, pointer),
                 row_words,
             )
         # rows count once their last word is readable
@@ -297,15 +302,15 @@ class LineBuffer(wiring.Component):
         write_address, write_word = Signal(range(self.depth)), Signal(8 * pixels)
         place = Signal(pixels)
         m.d.comb += [
-            place.eq(Mux(sof, 1, position)),
+            place.eq(Mux(starting, 1, position)),
             write_bank.eq(0),
             write_address.eq(0),
             write_word.eq(0),
         ]
         start_bank, start_address = Signal(lanes), Signal.like(write_address)
         m.d.comb += [
-            start_bank.eq(Mux(sof, 1, bank)),
-            start_address.eq(Mux(sof, 0, slot_base + group)),
+            start_bank.eq(Mux(starting, 1, bank)),
+            start_address.eq(Mux(starting, 0, slot_base + group)),
         ]
         load, done = here, word_done & ~overrun
         at_bank, at_address = start_bank, start_address

@@ -264,8 +264,6 @@ class RowEngine(wiring.Component):
         # a frame that went wrong is dropped once the one before it is through
         dropping = Signal()
         m.d.comb += drop.eq(dropping & ~tail)
-        with m.If(lines.fault & lines.fault_current & (walking | take)):
-            m.d.sync += dropping.eq(1)
 
         # the sequencer stops between frames, so that it does not hang on what the camera does
         m.d.comb += take.eq(lines.waiting & ~walking)
@@ -354,6 +352,8 @@ class RowEngine(wiring.Component):
             m.d.sync += answering.eq(0)
         with m.If(abort):
             m.d.sync += [walking.eq(0), dropping.eq(0)]
+        with m.If(lines.fault & lines.fault_current & walking & ~lines.stop):
+            m.d.sync += dropping.eq(1)
         with m.If(skip & ~skip_last):
             m.d.sync += [
                 walking.eq(1),
@@ -365,9 +365,10 @@ class RowEngine(wiring.Component):
         # the one before it.
         m.submodules.faults = faults = SyncFIFO(width=STATUS_BITS, depth=FAULT_QUEUE)
         before = Signal()
-        # a frame that is decided in the cycle of its fault has its one decision
+        # a frame that is decided in the cycle of its fault, or of its pixel, has its one decision
+        stopped = delay(m, lines.stop, 1, "stopped")
         m.d.sync += [
-            faults.w_en.eq(lines.fault & ~(lines.stop & lines.fault_current)),
+            faults.w_en.eq(lines.fault & ~((lines.stop | stopped) & lines.fault_current)),
             faults.w_data.eq(lines.status),
         ]
         with m.If(

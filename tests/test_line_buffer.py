@@ -51,6 +51,7 @@ class Frames:
         self.receiving = self.waiting = self.current = False
         self.received = self.column = self.rows = self.cycle = 0
         self.counts = Counter()
+        self.fault, self.engine_fault = None, False  # of the cycle before; the engine's frame's
         self.visible = []  # cycles at which a complete row counts
         # of row_delay, a cycle passed before the pixel was seen here and one for the next state;
         # the engine's distance and flag and the step itself come after `rows`
@@ -60,7 +61,7 @@ class Frames:
         self.content = []  # rows of the frame being received: width x colours
 
     def look(self, pixel, engine):
-        """Faults of this cycle, by the pixel that came a cycle ago."""
+        """Status of a frame that goes wrong by the pixel that came a cycle ago."""
         valid, sof, eol, end, colours = pixel
         found = Counter()
         self.starting = valid and sof
@@ -97,7 +98,7 @@ class Frames:
         self.shown_counts = self.counts.copy()
         if self.current:
             self.allowed = self.received < engine["released"] + 5
-        elif engine["busy"]:  # the row's slot holds the engine's frame's last rows
+        elif engine["busy"] and not self.engine_fault:  # the row's slot holds the engine's frame's last rows
             self.allowed = self.frame_rows - 5 + self.received < engine["released"]
         else:
             self.allowed = self.received < 5
@@ -251,6 +252,7 @@ def traffic(
         if cycle % 500 == 0 and faults:
             speed = source.choice([0, 0.3, 1, 3, 4, 4])
         shown = (frames.receiving, frames.waiting, frames.current, frames.rows)
+        told, engine_told = frames.fault, frames.engine_fault
         available = total if not frames.current else frames.rows
         # a start of frame that is itself at fault is no fault of the frame before, if that is whole
         of_frame = status == Status.RESTART or not frames.starting
@@ -261,17 +263,19 @@ def traffic(
         elif mode == "drop":
             drop -= 1
             engine["done"] = drop <= 0
+        elif engine_told:
+            pass
         elif released < available:
             if source.random() < 0.05 * speed * speed:
                 release = min(available, released + source.choice([1, 1, 3, 5]))
-        elif released == total and source.random() < (0.3 if status is None else 1):
+        elif released == total and source.random() < (0.03 if status is None else 1):
             engine["done"] = 1
             engine["take"] = frames.waiting and source.random() < 0.5
         if mode == "on" and faults and not engine["done"]:
             # now and then, and often where a fault is
-            engine["stop"] = source.random() < (0.0004 if status is None else 0.3)
-        of_engine = (frames.current or engine["take"]) and of_frame
-        fault_current = status is not None and of_engine
+            quiet = status is None and told is None
+            engine["stop"] = source.random() < (0.0004 if quiet else 0.3)
+        of_engine = bool(frames.current or engine["take"]) and of_frame
         if status is not None:
             for name in ("done", "stop", "take"):
                 together[name] += engine[name]
@@ -279,7 +283,7 @@ def traffic(
 
         # read a row that the engine may read
         address = [source.randrange(plan.line_buffer_words) for _ in range(lanes)]
-        if mode == "on" and released < available:
+        if mode == "on" and released < available and not engine_told:
             row = source.randrange(released, min(available, released + 5))
             colour, group = source.randrange(channels), source.randrange(groups)
             at = (row % 5 * channels + colour) * groups + group
@@ -309,11 +313,12 @@ def traffic(
         )
 
         where = f"cycle {cycle}"
-        assert out["fault"] == (status is not None), f"{where}: fault, not {status}"
         if status is not None:
             status_of[status, "current" if of_engine else mode] += 1
-            assert out["status"] == status, f"{where}: status {out['status']}, not {status!r}"
-            assert out["fault_current"] == of_engine, f"{where}: current, {status!r}"
+        assert out["fault"] == (told is not None), f"{where}: fault, not {told}"
+        if told is not None:
+            assert out["status"] == told, f"{where}: status {out['status']}, not {told!r}"
+            assert out["fault_current"] == engine_told, f"{where}: current, {told!r}"
         receiving, waiting, current, rows = shown
         assert out["receiving"] == receiving, f"{where}: receiving"
         assert out["waiting"] == waiting, f"{where}: waiting"
@@ -337,9 +342,10 @@ def traffic(
                 )
 
         frames.step(before, engine)
+        frames.fault, frames.engine_fault = status, status is not None and of_engine
         before = pixel
         released = release
-        if fault_current and (mode == "on" or engine["take"]):
+        if engine_told and mode == "on":
             mode, drop, released = "drop", source.choice([1, 1, 2, 10]), 0
         elif engine["done"]:
             good += mode == "on"
@@ -356,7 +362,7 @@ def traffic(
 def test_verilator():
     """Every kind with faults, and without."""
     blocks = {kind: LineBuffer(plan_of(kind)) for kind in KINDS}
-    jobs = [(kind, traffic, {"kind": kind, "seed": 3}) for kind in KINDS]
+    jobs = [(kind, traffic, {"kind": kind, "seed": 8}) for kind in KINDS]
     jobs += [
         (kind, traffic, {"kind": kind, "seed": 4, "cycles": 4000, "faults": False})
         for kind in KINDS
@@ -372,7 +378,7 @@ def kept(scenario, box):
 def test_situations():
     """By chance everything has come: each fault in each situation, and together with done, stop."""
     together, met = Counter(), Counter()
-    for kind, seed in (("exact", 5), ("grey", 5), ("grey", 4)):
+    for kind, seed in (("exact", 38), ("grey", 22)):
         box = []
         on_amaranth(LineBuffer(plan_of(kind)), kept(traffic(kind, seed), box))
         together += box[0][0]
