@@ -7,6 +7,7 @@ that few simulations are compiled.
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
@@ -220,6 +221,44 @@ def test_early_termination(engines):
                 result.computed[index]
             ).flatten().tolist()
     assert {(True, False, False), (False, True, False), (False, True, True)} <= seen
+
+
+def cut(schedule, cycle):
+    """A schedule whose first frame ends in a cycle, whatever was to come of it."""
+    second = schedule.starts[1]
+    keep = (schedule.cycle < cycle) | (schedule.cycle >= second)
+    at = int((schedule.cycle < cycle).sum())
+    return replace(
+        schedule,
+        cycle=np.insert(schedule.cycle[keep], at, cycle),
+        rgb=np.insert(schedule.rgb[keep], at, 0),
+        flags=np.insert(schedule.flags[keep], at, camera.FRAME_END),
+        lines=(tuple(c for c in schedule.lines[0] if c < cycle), *schedule.lines[1:]),
+    )
+
+
+@pytest.mark.parametrize("kind", ["skip", "stop"])
+def test_fault_as_a_row_group_is_answered(engines, kind):
+    """The frame ends badly in each cycle around an answer: one decision, and the next is right."""
+    engine = engines("none")
+    images = pictures(engine.model, 2, seed=6)
+    levels = {"skip": 2**31 - 1} if kind == "skip" else {"stop": -(2**31)}
+    good = session.golden_frames(golden(engine, images, **{f"{kind}_threshold": levels[kind]}))
+    schedule = camera.play(shots(images, even(engine)))
+    whole = session.play(engine, schedule, good, **levels)
+    assert whole.difference is None
+    answer = whole.frames[0].rows[0].cycle
+    seen = set()
+    for cycle in range(answer - 6, answer + 3):
+        result = session.play(engine, cut(schedule, cycle), [None, good[1]], **levels)
+        assert result.difference is None, cycle - answer
+        statuses = [frame.decision["status"] for frame in result.frames]
+        assert statuses[1:] == [0] and not result.judge.stray, (cycle - answer, statuses)
+        assert [r.row_group for r in result.frames[1].rows] == list(good[1].computed)
+        assert result.counts["truncated"] + (statuses[0] == 0) >= 1
+        seen.add(statuses[0])
+    # whether a stop or the fault comes first, decides; a skip never ends a frame here
+    assert seen == ({int(Status.TRUNCATED)} if kind == "skip" else {0, int(Status.TRUNCATED)})
 
 
 def load_of(engine, weights):
