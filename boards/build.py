@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from boards import fit
+from boards import carries, fit
 from boards.board import Board
 from boards.rtlil import allow_collisions, plain_names
 from golden.config import preset
@@ -145,29 +145,8 @@ def run(
 # ---- the build ----
 
 
-def open_carries(netlist: dict[str, Any]) -> int:
-    """Takes the nets off carry outputs that nothing reads; returns how many.
-
-    nextpnr-ecp5 adds a cell, two LUTs, to the end of each chain that has such a net (and wants the
-    port to be there).
-    """
-    found = 0
-    for module in netlist["modules"].values():
-        cells = module["cells"].values()
-        read = {bit for port in module["ports"].values() for bit in port["bits"]}
-        for cell in cells:
-            for port, bits in cell["connections"].items():
-                if cell["port_directions"][port] != "output":
-                    read.update(bits)
-        for cell in cells:
-            if cell["type"] == "CCU2C" and not read.intersection(cell["connections"]["COUT"]):
-                cell["connections"]["COUT"] = ["x"]
-                found += 1
-    return found
-
-
 def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> None:
-    """Yosys makes the netlist TOP.json of a design (module TOP) in `folder`.
+    """Yosys makes the netlist TOP.json of a design (module TOP) in `folder`, as it is placed.
 
     Raises
     ------
@@ -181,6 +160,10 @@ def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> None:
     script = f"read_rtlil {TOP}.il\n" + _SYNTH[family].format(top=TOP, json=f"{TOP}.json")
     (folder / f"{TOP}.ys").write_text(script + "\n")
     run([*tool("yosys"), f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")
+    if family == "ecp5":
+        netlist = json.loads((folder / f"{TOP}.json").read_text())
+        carries.tidy(netlist)
+        (folder / f"{TOP}.json").write_text(json.dumps(netlist))
 
 
 def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
@@ -292,10 +275,6 @@ def build(
         if name.endswith((".lpf", ".pcf")):
             (folder / name).write_text(content)
     synthesise(texts[f"{TOP}.il"], device.family, folder, console)
-    if device.family == "ecp5":
-        netlist = json.loads((folder / f"{TOP}.json").read_text())
-        open_carries(netlist)
-        (folder / f"{TOP}.json").write_text(json.dumps(netlist))
     place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
     place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
     place += ["--timing-allow-fail"]

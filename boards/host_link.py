@@ -155,6 +155,8 @@ class HostLink(wiring.Component):
     2      counters        counters
     ====== =============== ===============
 
+    What sender and counters read is in a register two cycles later.
+
     Events: a row or a decision is copied at once (16 rotations); `SLOTS` packets may wait for the
     UART. An event that comes while one of its kind still waits to be copied is lost and counted.
     State: copied channel by channel after a row; lines from the host wait until it is through, so
@@ -289,6 +291,9 @@ class HostLink(wiring.Component):
         m = Module()
         m.submodules.memory = memory = self.memory
         self._read, self._write = memory.read_port(), memory.write_port()
+        # what is read is long on its way: a register before anything is made of it
+        self._read_late = Signal(8, reset_less=True)
+        m.d.sync += self._read_late.eq(self._read.data)
         self._phase = Signal(range(ROTATION))
         m.d.sync += self._phase.eq(self._phase + 1)
         self._own = Signal(packets.LINK_COUNTERS)  # toggles of the link's own counters
@@ -626,14 +631,14 @@ class HostLink(wiring.Component):
         # byte ago, and what has begun is through in four rotations.
         behind, leaving = Signal(), Signal()
         m.d.comb += [
-            behind.eq(self._read.data[0] ^ toggles.bit_select(index, 1)),
+            behind.eq(self._read_late[0] ^ toggles.bit_select(index, 1)),
             leaving.eq(self._counters_leave & (self._address[1:5] == place[1:5])),
         ]
-        with self._in_phase(m, 3):
+        with self._in_phase(m, 0):
             with m.If(~second):
                 m.d.sync += [
                     second.eq(1),
-                    value.eq(Mux(clearing, 0, self._read.data + 1)),
+                    value.eq(Mux(clearing, 0, self._read_late + 1)),
                     hit.eq(high | clearing | (behind & ~leaving)),
                 ]
             with m.Else():
@@ -644,7 +649,7 @@ class HostLink(wiring.Component):
                     m.d.sync += [high.eq(0), index.eq(index + 1)]
                     with m.If(index == count - 1):
                         m.d.sync += [index.eq(0), clearing.eq(0)]
-        with m.If(self._asked | (second & hit & ~clearing)):
+        with m.If(self._asked | ((self._phase == 2) & second & hit & ~clearing)):
             m.d.sync += self._counters_due.eq(1)
 
     def _sender(self, m):
@@ -666,9 +671,9 @@ class HostLink(wiring.Component):
         m.d.comb += [
             tail.eq(left <= packets.CRC_BYTES),
             sending.eq(left != 0),
-            self.tx_valid.eq(sending & (self._phase == 2)),
+            self.tx_valid.eq(sending & (self._phase == 3)),
             # feeding the CRC its own high byte shifts the low one up
-            self.tx_data.eq(Mux(tail, crc[_CRC_SHIFT:], self._read.data)),
+            self.tx_data.eq(Mux(tail, crc[_CRC_SHIFT:], self._read_late)),
         ]
         with self._in_phase(m, 1):
             m.d.comb += self._read.addr.eq(address)

@@ -520,7 +520,7 @@ def _answer(plan: Plan) -> int:
         last_byte = last.last_step + timing.TRANSFER + timing.PACK + engine.pixels - 1
         # sums and maxima leave unit by unit, the last channel's with `state_done`
         units_before = (last.out_groups - 1) * engine.units
-        state_done = last_byte + 2 + (model.state_channels - 1 - units_before)
+        state_done = last_byte + 3 + (model.state_channels - 1 - units_before)
     return state_done + 1 + plan.schedule.classifier_cycles  # `start`
 
 

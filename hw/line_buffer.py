@@ -312,19 +312,18 @@ class LineBuffer(wiring.Component):
             start_bank.eq(Mux(starting, 1, bank)),
             start_address.eq(Mux(starting, 0, slot_base + group)),
         ]
-        load, done = here, word_done & ~overrun
+        done = word_done & ~overrun
         at_bank, at_address = start_bank, start_address
         for c, byte in enumerate(colours):
-            load = delay(m, load, 1 if c else 0, f"load{c}")
             place = delay(m, place, 1 if c else 0, f"place{c}", reset_less=True)
             byte = delay(m, byte, c, f"late{c}", reset_less=True)
             word = Signal(8 * pixels, name=f"packed{c}", reset_less=True)
-            with m.If(load):
-                for i in range(pixels):
-                    with m.If(place[i]):
-                        m.d.sync += word[8 * i : 8 * i + 8].eq(byte)
-                    with m.Elif(place[0]):
-                        m.d.sync += word[8 * i : 8 * i + 8].eq(0)
+            # what is there while no pixel comes is overwritten by the one that comes
+            for i in range(pixels):
+                with m.If(place[i]):
+                    m.d.sync += word[8 * i : 8 * i + 8].eq(byte)
+                with m.Elif(place[0]):
+                    m.d.sync += word[8 * i : 8 * i + 8].eq(0)
             done = delay(m, done, 1, f"done{c}")
             at_bank = delay(m, at_bank, 1, f"bank{c}", reset_less=True)
             at_address = delay(m, at_address, 1, f"address{c}", reset_less=True)

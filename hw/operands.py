@@ -90,15 +90,14 @@ class Operands(wiring.Component):
         k = Signal(range(channels))
         k_offset = Signal(range(plan.bank_words))
         turn = Signal()  # functions with one operand: which register
-        due = Signal()
+        due_a, due_b, due = Signal(), Signal(), Signal()
+        begin = timing.OPERAND_FOLLOW - 2 + Mux(first_walk, fetch.ahead.hold, 0)
+        m.d.sync += [
+            due_a.eq((timer >= begin) & ~advance),
+            due_b.eq((timer >= begin + pixels) & ~advance),
+        ]
         m.d.comb += [
-            due.eq(
-                timer
-                >= timing.OPERAND_FOLLOW
-                - 1
-                + Mux(first_walk, word.hold, 0)
-                + Mux(word.both & (second | ~word.value), pixels, 0)
-            ),
+            due.eq(Mux(word.both & (second | ~word.value), due_b, due_a)),
             self.enable.eq(word.fetch & due & ~finished),
             self.address.eq(Mux(second, word.b, word.a) + offset + k_offset),
         ]

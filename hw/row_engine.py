@@ -299,6 +299,7 @@ class RowEngine(wiring.Component):
         m.d.sync += ahead.eq(Mux(lines.current, lines.rows - base_row, 5))
         for i in range(3):
             m.d.sync += sequencer.rows[i].eq(ahead >= 3 + i)
+        m.d.sync += lines.enable.eq(loaded)
         released = Signal(range(5 * row_groups + 11))
         with m.If(sequencer.release):
             m.d.sync += released.eq(base_row + sequencer.released)
@@ -308,7 +309,6 @@ class RowEngine(wiring.Component):
             lines.busy.eq(walking & ~dropping),
             lines.released.eq(released),
             lines.take.eq(take),
-            lines.enable.eq(loaded),
             lines.pixel_valid.eq(self.pixel_valid),
             lines.red.eq(self.pixel_red),
             lines.green.eq(self.pixel_green),
@@ -405,9 +405,11 @@ class RowEngine(wiring.Component):
             self.count_restart.eq(lines.counts[int(Status.RESTART)]),
         ]
 
-        # weights may be written while nothing runs
+        # weights may be written while nothing runs, nor can begin to
         m.d.comb += [
-            self.loader.idle.eq(~walking & ~answering & ~lines.receiving & ~lines.waiting),
+            self.loader.idle.eq(
+                ~walking & ~answering & ~lines.receiving & ~lines.waiting & ~lines.enable
+            ),
             self.loader.load_valid.eq(self.load_valid),
             self.loader.load_data.eq(self.load_data),
             self.loader.load_last.eq(self.load_last),

@@ -242,6 +242,7 @@ class Store(wiring.Component):
 
         # Stage 1: pool; then k cycles late; then into the word
         words = [[None] * channels for _ in range(lanes)]
+        bytes_ = [None] * units  # a cycle late
         late_begin, late_pad = begins, present.pad
         late_places = list(places)
         for k in range(channels):
@@ -256,6 +257,7 @@ class Store(wiring.Component):
                 with m.If(running & ~emits[i]):
                     m.d.sync += hold.eq(byte)
                 m.d.sync += pooled.eq(Mux(present.pool & (hold > byte), hold, byte))
+                bytes_[k * lanes + lane] = pooled
                 late = delay(m, pooled, k, f"late{lane}_{k}", reset_less=True)
                 register = Signal(8 * pixels, name=f"word{lane}_{k}", reset_less=True)
                 for p in range(pixels):
@@ -432,20 +434,22 @@ class Store(wiring.Component):
         ]
         m.d.comb += last_row.eq(self.score_en & (self.score_row == model.n - 1))
 
-        # the state's columns, summed on the way
-        loads = Signal()
-        m.d.comb += loads.eq(running & present.blend & places[0].any())
-        collect = delay(m, last_position & present.blend & present.last_chunk, 1, "collect")
+        # the state's columns, summed on the way; they are not pooled
+        loads, begin = Signal(), Signal()
+        m.d.sync += [
+            loads.eq(running & present.blend & places[0].any()),
+            begin.eq(present.first_chunk & (position == 0)),
+        ]
+        collect = delay(m, last_position & present.blend & present.last_chunk, 2, "collect")
         collect_row = Signal.like(finished)
         collect_last = Signal()
         with m.If(last_position):
             m.d.sync += [collect_row.eq(row0), collect_last.eq(present.last_group)]
         chain = []
         for u in range(units):
-            byte = self.bytes[u].as_signed()
+            byte = bytes_[u]
             total = Signal(signed(self.sum_bits), name=f"total{u}", reset_less=True)
             largest = Signal(signed(8), name=f"largest{u}", reset_less=True)
-            begin = present.first_chunk & (position == 0)
             with m.If(loads):
                 m.d.sync += [
                     total.eq(Mux(begin, 0, total) + byte),

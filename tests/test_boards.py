@@ -261,15 +261,3 @@ def test_yosys_script(tmp_path):
     )
     cells = json.loads((tmp_path / "a.json").read_text())["modules"]["a"]["cells"]
     assert any(cell["type"] == "LUT4" for cell in cells.values())
-
-
-def test_open_carries():
-    """Only a carry that nothing reads loses its net."""
-    def carry(cin, cout):
-        return {"type": "CCU2C", "port_directions": {"CIN": "input", "COUT": "output"},
-                "connections": {"CIN": [cin], "COUT": [cout]}}
-
-    cells = {"a": carry("0", 2), "b": carry(2, 3), "c": carry(4, 5)}
-    netlist = {"modules": {"top": {"ports": {"out": {"bits": [5]}}, "cells": cells}}}
-    assert build.open_carries(netlist) == 1
-    assert [cell["connections"]["COUT"] for cell in cells.values()] == [[2], ["x"], [5]]

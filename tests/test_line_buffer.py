@@ -98,7 +98,8 @@ class Frames:
         self.shown_counts = self.counts.copy()
         if self.current:
             self.allowed = self.received < engine["released"] + 5
-        elif engine["busy"] and not self.engine_fault:  # the row's slot holds the engine's frame's last rows
+        elif engine["busy"] and not self.engine_fault:
+            # the row's slot holds the engine's frame's last rows
             self.allowed = self.frame_rows - 5 + self.received < engine["released"]
         else:
             self.allowed = self.received < 5
