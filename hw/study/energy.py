@@ -184,7 +184,8 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
     -------
     dict of str to Part
         "mac", "channel units", "classifier", "sram <memory>" for each memory that is used,
-        "registers and clock", "leakage".
+        "sram while waiting" (of memories without a read enable, in the cycles in which the engine
+        waits) where there are such, "registers and clock", "leakage".
 
     Raises
     ------
@@ -222,6 +223,8 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
         ),
     }
     leakage = cost.register_bits * tech["logic_leakage"]
+    cycles = clock_mhz * 1e6 * seconds
+    waits, waiting = max(0.0, cycles - cost.cycles_frame), 0.0
     for memory in cost.memories:
         macro = tech.memory(memory)
         if memory.name != "state":  # its banks are those of the maps
@@ -231,7 +234,12 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
                 energy=(memory.reads * macro.read_pj + memory.writes * macro.write_pj) / 1e6,
                 uncertainty=numbers["sram_read"].uncertainty,
             )
-    cycles = clock_mhz * 1e6 * seconds
+        if memory.always_read:
+            waiting += waits * memory.count * macro.read_pj / 1e6
+    if any(memory.always_read for memory in cost.memories):
+        found["sram while waiting"] = Part(
+            energy=waiting, uncertainty=numbers["sram_read"].uncertainty
+        )
     found["registers and clock"] = Part(
         energy=cycles * cost.register_bits * tech["register"] / 1e6,
         uncertainty=numbers["register"].uncertainty,
