@@ -27,8 +27,8 @@ verilog: .venv/.stamp  ## plain Verilog of an engine and its weights image under
 fuzz: .venv/.stamp  ## random small networks and arrays, each bit-exact with cycles as predicted: [N=20] [SEED=0]
 	@$(PYTHON) -m sim.fuzz $(call option,N,count) $(call option,SEED,seed)
 
-asic: .venv/.stamp  ## an engine in standard cells under build/asic: area, SRAM macros, frequency, power: [PRESET=] [SHAPE=] [LIBERTY=file] [TECHNOLOGY=ihp130] [CLOCK=100 MHz] [ROW_GROUPS=2 for power, 0 for none] [WEIGHTS=file]
-	@$(PYTHON) -m hw.study.asic $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,LIBERTY,liberty) $(call option,TECHNOLOGY,technology) $(call option,CLOCK,clock) $(call option,ROW_GROUPS,row-groups) $(call option,WEIGHTS,weights)
+asic: .venv/.stamp  ## an engine in standard cells under build/asic: area, SRAM macros, frequency, power: [PRESET=] [SHAPE=] [LIBERTY=file] [TECH=ihp130|45nm|22nm] [CLOCK_MHZ=100] [ROW_GROUPS=2 for power, 0 for none] [WEIGHTS=file]
+	@$(PYTHON) -m hw.study.asic $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,LIBERTY,liberty) $(call option,TECH,technology) $(call option,CLOCK_MHZ,clock) $(call option,ROW_GROUPS,row-groups) $(call option,WEIGHTS,weights)
 
 explore: .venv/.stamp  ## networks x arrays x technologies by the cost model, Pareto plots under build/explore: [SPACE=.yaml, .toml or .json] [WORKERS=number | CLUSTER=address of a Dask scheduler] [SYNTHESISE=points to map to cells] [LIBERTY=file] [FRESH=1]
 	@$(PYTHON) -m hw.study.explore $(call option,SPACE,space) $(call option,WORKERS,workers) $(call option,CLUSTER,cluster) $(call option,SYNTHESISE,synthesise) $(call option,LIBERTY,liberty) $(if $(FRESH),--fresh)

@@ -517,7 +517,7 @@ def test_a_result_of_make_asic_is_used(tmp_path):
 def test_another_engines_result_is_not_used(changes, said, tmp_path):
     found, line = synthesised(tmp_path, **changes)
     assert found is None and said in line
-    assert "make asic PRESET=vww_105x120 SHAPE=8,1,2 TECHNOLOGY=ihp130" in line
+    assert "make asic PRESET=vww_105x120 SHAPE=8,1,2 TECH=ihp130" in line
 
 
 def test_no_result_or_half_of_one(tmp_path):
@@ -753,7 +753,7 @@ def test_what_is_missing_is_said(tmp_path):
     for line in found["missing"]:
         assert line in result.output
         assert line[1:] in text
-    assert "make asic PRESET=vww_140x160 SHAPE=10,1,2 TECHNOLOGY=45nm" in found["missing"][1]
+    assert "make asic PRESET=vww_140x160 SHAPE=10,1,2 TECH=45nm" in found["missing"][1]
     assert "no trained weights come with vww_140x160" in found["missing"][0]
     assert found["frames_per_s"] == 5
 

@@ -22,7 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from golden.command_line import bad_input
+from golden.command_line import bad_input, run
 from golden.config import ModelConfig, preset
 from golden.quantise import trained_weights
 from golden.weights import Weights
@@ -76,7 +76,7 @@ def synthesised(
         return None, "the compact engine is for FPGAs (make bitstream); make asic does not map it"
     name, shape, tech = study.model.name, study.cost.shape, study.tech.name
     place = folder / name / shape.replace(",", "_")
-    command = f"make asic PRESET={name} SHAPE={shape} TECHNOLOGY={tech}"
+    command = f"make asic PRESET={name} SHAPE={shape} TECH={tech}"
     wanted = None if library is None else liberty.read(library).name
     try:
         found = json.loads((place / "summary.json").read_text(encoding="utf-8"))
@@ -405,4 +405,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)
