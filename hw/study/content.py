@@ -530,6 +530,7 @@ def accuracies(model: ModelConfig) -> list[dict[str, Any]]:
             "accuracy": own["early_accuracy"],
             "macs_m": round(macs * (1 - own["macs_saved"]), 2),
             **same,
+            "family": "ours, early termination",
         },
     ]
 
