@@ -398,7 +398,7 @@ def area(study: Study) -> dict[str, float]:
 
 
 CHANNELS, LANES = (1, 2, 3, 5), (1, 2, 4)
-COMPACT_PIXELS, COMPACT_LANES = (4, 6, 8, 10, 12, 16), (2, 3, 4)
+COMPACT_LANES = (2, 3, 4)
 
 
 def shapes(study: Study) -> list[dict[str, Any]]:
@@ -409,9 +409,11 @@ def shapes(study: Study) -> list[dict[str, Any]]:
     """
     own = study.plan.engine
     every = {str(own): own}
-    grid = itertools.product((max(3, study.model.n),), CHANNELS, LANES)
-    if own.compact:
-        grid = itertools.product(COMPACT_PIXELS, (1,), COMPACT_LANES)
+    n = max(3, study.model.n)
+    grid = itertools.product((n,), CHANNELS, LANES)
+    if own.compact:  # those that hold the n columns in a word are compiled in no time
+        even = n + n % 2
+        grid = itertools.product((even, even + 4, 2 * even), (1,), COMPACT_LANES)
     for pixels, channels, lanes in grid:
         with contextlib.suppress(ValueError):  # that cannot be
             engine = replace(own, pixels=pixels, channels=channels, lanes=lanes)
