@@ -3,16 +3,18 @@
 python -m boards.build --board ulx3s [--preset P] [--shape P,C,L] [--weights FILE] [--seed N]
 
 Tools on PATH (yosys, nextpnr-*, ecppack, icepack) are taken where they are, else those that pip has
-installed. See docs/boards.md for the keys of summary.json.
+installed; a Yosys on PATH only if it is new enough. docs/boards.md has the keys of summary.json.
 """
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,10 +75,34 @@ def find_board(name: str) -> Board:
 
 # ---- tools ----
 
+OLDEST_YOSYS = (0, 40)
+"""What Amaranth's RTLIL is for (amaranth.back.verilog), and `flatten -noscopeinfo` is in. Debian's
+qflow, which comes with its OSU library, brings 0.23."""
+
+
+@lru_cache
+def _unfit(yosys: str) -> bool:
+    """Whether a Yosys is older than OLDEST_YOSYS; the first time, a line on stderr says so."""
+    done = subprocess.run([yosys, "-V"], capture_output=True, text=True, errors="replace")
+    found = re.match(r"Yosys (\d+)\.(\d+)", done.stdout)
+    if found and tuple(map(int, found.groups())) >= OLDEST_YOSYS:
+        return False
+    said = found[0] if found else "a Yosys of unknown version"
+    oldest = ".".join(map(str, OLDEST_YOSYS))
+    line = f"rasca: {yosys} is {said}; it must be {oldest} or later, so pip's is taken"
+    print(line, file=sys.stderr, flush=True)
+    return True
+
+
+def _native(name: str) -> str | None:
+    """Where a tool is on PATH, if it can be used."""
+    found = shutil.which(name)
+    return None if found and name == "yosys" and _unfit(found) else found
+
 
 def tool(name: str) -> list[str]:
     """Command of a tool: the native one, else pip's; ValueError says which package brings it."""
-    native = shutil.which(name)
+    native = _native(name)
     if native:
         return [native]
     if name == "yosys":
@@ -93,8 +119,8 @@ def tool(name: str) -> list[str]:
 
 def tool_version(name: str) -> str:
     """What a tool says of itself, or the version of pip's package."""
-    if shutil.which(name):
-        flag = {"ecppack": "--version", "icepack": None}.get(name, "--version")
+    if _native(name):
+        flag = {"yosys": "-V", "icepack": None}.get(name, "--version")
         if flag is None:
             return "native"
         found = subprocess.run([name, flag], capture_output=True, text=True)

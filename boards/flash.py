@@ -157,9 +157,7 @@ class FlashLoader(wiring.Component):
 
         # ---- what the bytes are ----
         # bytes or cycles that are left, less one: negative with the last one
-        count = Signal(
-            range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)), reset_less=True
-        )
+        count = Signal(range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)), reset_less=True)
         tries = Signal(range(self.tries), init=self.tries - 1)
         zero = Signal()
         expected = Signal(8)

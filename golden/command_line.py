@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+from typer.exceptions import TyperException
 
 from golden import images as pictures
 from golden.config import ModelConfig
@@ -21,7 +22,7 @@ from golden.float_model import FloatModel, load_checkpoint
 from golden.quantise import quantise
 from golden.weights import Weights
 
-BAD_INPUT = 2  # exit status
+BAD_INPUT, INTERRUPTED = 2, 128 + 2  # exit status, as shells have it
 CALIBRATION_COUNT = 256  # pictures of a larger folder, evenly over its sorted names
 _In, _Out = TypeVar("_In"), TypeVar("_Out")
 
@@ -34,6 +35,20 @@ def bad_input() -> Iterator[None]:
     except (ValueError, OSError) as error:
         typer.echo(f"rasca: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(BAD_INPUT) from None
+
+
+def run(main: Callable[..., None]) -> NoReturn:
+    """As `typer.run`, with options that cannot be read told in one line, too."""
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    try:
+        status = app(standalone_mode=False)
+    except TyperException as error:
+        note(" ".join(error.format_message().split()))
+        status = BAD_INPUT
+    except typer.Abort:
+        status = INTERRUPTED
+    raise SystemExit(status or 0)
 
 
 def note(text: str) -> None:

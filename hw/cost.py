@@ -101,8 +101,9 @@ class MemoryCost:
     macro_words : int
         Words of the memory of which these are a part (maps and state share their banks).
     ports : str
-        "1R1W", "1R" (programs), or "1RW": one port would do, since it is only written while
-        nothing is read from it.
+        "1R1W", "1R" (programs, fixed tables), or "1RW": one port would do, since it is only
+        written in cycles in which nobody looks at what is read. (The compact classifier's memory is
+        such a one on iCE40, an SPRAM.)
     bytes : int
     reads, writes : int
         In a frame.
@@ -255,7 +256,11 @@ CATEGORIES = (
     "weights", "constants", "line_buffer", "maps", "state", "tables", "program", "buffers",
 )  # fmt: skip
 _BANKS = ("maps", "state")
-_LOADED = ("weights", "classifier weights", "constants", "classifier constants", "exp table")
+_ONE_PORT = (
+    *("weights", "classifier weights", "constants", "classifier constants", "exp table"),
+    "classifier",
+)
+_FIXED = ("activation",)
 
 
 def on_chip_bytes(listed: list[Memory]) -> dict[str, int]:
@@ -268,9 +273,9 @@ def on_chip_bytes(listed: list[Memory]) -> dict[str, int]:
 
 
 def _ports(memory: Memory) -> str:
-    if memory.category == "program":
+    if memory.category == "program" or memory.name in _FIXED:
         return "1R"
-    return "1RW" if memory.name in _LOADED else "1R1W"
+    return "1RW" if memory.name in _ONE_PORT else "1R1W"
 
 
 # ---- operations of the array ----
@@ -291,6 +296,10 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
     for name, count in _reads(plan, op):
         if count:
             reads[name] += count
+    if plan.engine.compact:  # it pools first
+        values = plan.schedule.values(op)
+    else:
+        values = plan.schedule.drain_length(op)
     return LayerCost(
         name=op.name,
         macs=op.macs,
@@ -298,7 +307,7 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
         steps=steps,
         stalls=stalls,
         slots=steps * multipliers,
-        values=op.walks * plan.schedule.drain_length(op) * plan.engine.units,
+        values=op.walks * values * plan.engine.units,
         reads=dict(reads),
         writes=dict(_writes(plan, op)),
         weights=_weights(op),

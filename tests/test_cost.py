@@ -17,6 +17,7 @@ from hw import generate
 from hw.config import EngineConfig, default_shape
 from hw.cost import STALLS, cost, latency_at, layer_of, registers
 from hw.generate import register_bits
+from hw.memories import memory_name
 from hw.program import compile_program
 from hw.top import Rasca
 from sim import camera, counters, fuzz, session
@@ -249,6 +250,24 @@ endmodule
         counters.Ram(block="maps", name="bank", read_address=f"{path}row"),
         counters.Ram(block="maps", name="storage"),
     ]
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_ports_are_those_in_verilog(compact):
+    """A memory is read only if and only if the Verilog never writes it."""
+    plan = compile_program(SMALL, EngineConfig.parse("4,1,2", "loaded", compact=compact))
+    text = generate.to_verilog(Rasca(SMALL, plan.engine, random_weights(SMALL, 1)))
+    written = {}
+    for ram in counters.rams(text):
+        name = memory_name(ram.block, ram.name)
+        written[name] = written.get(name, False) or ram.write_enable != ""
+    ports = {memory.name: memory.ports for memory in cost(plan).memories}
+    ports.pop("state")  # in the maps' banks
+    read_only = {name for name, kind in ports.items() if kind == "1R"}
+    assert {name for name in ports if not written[name]} == read_only
+    assert read_only
+    if compact:
+        assert ports["activation"] == "1R" and ports["classifier"] == "1RW"
 
 
 def test_a_memory_that_nobody_knows(monkeypatch):

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,9 @@ SMALL = {
 }
 USE = Use(technology="ihp130", clock_mhz=50.0, frames_per_s=0.0)
 KEYS = (
-    "preset shape weight_memory technology clock_mhz frames_per_s multipliers cycles_row_group "
-    "cycles_frame mac_utilisation on_chip_bytes area_mm2 energy_uj pj_per_mac power_mw "
-    "fastest_frames_per_s"
+    "preset shape weight_memory technology clock_mhz frames_per_s sram_area multipliers "
+    "cycles_row_group cycles_frame mac_utilisation on_chip_bytes area_mm2 energy_uj pj_per_mac "
+    "power_mw fastest_frames_per_s"
 ).split()
 
 app = typer.Typer()
@@ -61,6 +62,7 @@ def test_the_default_space():
     assert len(wanted) == len(set(wanted)) >= 1000
     assert {one.design.preset for one in wanted} == set(PRESETS)
     assert len({one.use.technology for one in wanted}) == 3
+    assert {one.use.sram_area for one in wanted} == {1.1, 2.0}
     for design in {one.design for one in wanted}:
         assert design == point.resolve(design)
 
@@ -120,6 +122,7 @@ def test_points_are_in_order_and_each_once():
     ]  # fmt: skip
     more = {**SMALL, "clocks_mhz": [1, 2.5], "frames_per_s": [0, 30]}
     assert len(explore.points([more])) == 4 * len(wanted)
+    assert len(explore.points([{**SMALL, "sram_areas": [1, 1.1, 3]}])) == 3 * len(wanted)
     wide = explore.points([{**SMALL, "pixels": ["n+2", 9], "shapes": ["n+2,1,1"]}])
     assert {one.design.shape[0] for one in wide} == {"9"}
 
@@ -159,6 +162,14 @@ def test_no_such_space(tmp_path):
     assert result.stderr.endswith("none.yaml: No such file or directory\n")
 
 
+def test_no_such_library(tmp_path):
+    result = run("--space", written(tmp_path), "--folder", tmp_path / "out", "--synthesise", 1,
+                 "--liberty", tmp_path / "none.lib")  # fmt: skip
+    assert result.exit_code == 2
+    assert result.stderr.endswith("none.lib: No such file or directory\n")
+    assert not (tmp_path / "out").exists()
+
+
 # ---- points ----
 
 
@@ -188,6 +199,26 @@ def test_figures_are_the_cost_models():
         assert result["area_mm2"] == pytest.approx(area / 1e6, abs=1e-4)
 
 
+def test_larger_macros_that_save_energy():
+    """More area for less energy, nothing else; with the table's factor it is the table's choice."""
+    design = Design(preset="vww_210x240", shape="15,3,2")
+    uses = [replace(USE, sram_area=factor) for factor in (1.0, point.SRAM_AREA, 2.0, 4.0)]
+    found = point.evaluate(design, uses)
+    for less, more in itertools.pairwise(found):
+        assert less["area_mm2"] <= more["area_mm2"] and less["energy_uj"] >= more["energy_uj"]
+        assert less["cycles_frame"] == more["cycles_frame"]
+        assert less["on_chip_bytes"] == more["on_chip_bytes"]
+    assert found[1]["area_mm2"] < found[2]["area_mm2"]
+    assert found[1]["energy_uj"] > found[2]["energy_uj"]
+    tech = technology(USE.technology)
+    assert tech.area_slack == point.SRAM_AREA
+    macro = replace(tech, area_slack=2.0).sram(4096, 32)
+    least = tech.sram(4096, 32)
+    assert macro.read_pj < least.read_pj and macro.area_um2 <= 2 * least.area_um2 / 1.0
+    # each is judged among its own kind
+    assert point.pareto(found) == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "design, use, said",
     [
@@ -200,6 +231,7 @@ def test_figures_are_the_cost_models():
         ({}, {"clock_mhz": 0.0}, "clocks_mhz must be above 0, not 0"),
         ({}, {"frames_per_s": -1.0}, "frames_per_s must be at least 0, not -1"),
         ({}, {"frames_per_s": 1e6}, "need a clock of at least"),
+        ({}, {"sram_area": 0.9}, "sram_areas must be at least 1, not 0.9"),
     ],
 )
 def test_impossible_points(design, use, said):
@@ -225,6 +257,7 @@ def test_pareto_front():
             "technology": rng.choice("xy"),
             "clock_mhz": 1,
             "frames_per_s": 0,
+            "sram_area": 1.1,
             **{name: rng.randint(0, 4) for name in point.OBJECTIVES},
         }
         for _ in range(300)
@@ -253,7 +286,8 @@ def test_a_run(tmp_path):
     assert len(found["points"]) == 20 and found["failed"] == []
     assert all(list(one) == KEYS for one in found["points"])
     wanted = [one.key() for one in explore.points([SMALL])]
-    assert [{key: one[key] for key in KEYS[:6]} for one in found["points"]] == wanted
+    assert "\N{HORIZONTAL ELLIPSIS}" not in result.output
+    assert [{key: one[key] for key in KEYS[:7]} for one in found["points"]] == wanted
     assert found["pareto"] == point.pareto(found["points"])
     assert (folder / "explore.png").read_bytes()[:4] == b"\x89PNG"
     for word in ("vww_105x120_full", "7,1,2", "20 points", "on a Pareto front", "a second"):

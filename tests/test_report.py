@@ -44,23 +44,26 @@ app = typer.Typer()
 app.command()(report.main)
 
 
-def study(name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None):
-    plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded"))
+def study(name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, compact=False):
+    plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded", compact=compact))
     return Study(plan=plan, cost=cost(plan), tech=technology(tech), clock_mhz=clock, rate=rate)
 
 
 ENGINES = (
-    ("vww_105x120", "8,1,2"),
-    ("vww_210x240", "15,3,2"),
-    ("vww_210x240_full", "15,3,4"),
-    ("vww_210x240_h3", "16,1,1"),
+    ("vww_105x120", "8,1,2", False),
+    ("vww_210x240", "15,3,2", False),
+    ("vww_210x240_full", "15,3,4", False),
+    ("vww_210x240_h3", "16,1,1", False),
+    ("vww_105x120", "8,1,2", True),
+    ("vww_210x240_h3", "8,1,3", True),
 )
 
 
-@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: f"{engine[0]}-{engine[1]}")
+@pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: "-".join(map(str, engine)))
 def made(request):
     """A study and its content."""
-    one = study(*request.param, tech="22nm")
+    name, shape, compact = request.param
+    one = study(name, shape, tech="22nm", compact=compact)
     return one, content.content(one)
 
 
@@ -99,10 +102,35 @@ def test_bandwidth_and_energy_of_layers_add_up_to_the_frames(made):
         for way in ("reads", "writes"):
             moved = sum(part[way].get(memory["name"], 0) for part in parts)
             assert memory[way] == groups * moved
-    sram = sum(uj for name, uj in found["energy_uj"].items() if name.startswith("sram"))
+    uj = found["energy_uj"]
+    sram = sum(part for name, part in uj.items() if name.startswith("sram"))
+    if one.plan.engine.compact:
+        idle = one.clock_mhz * 1e6 / one.frames_per_s - one.cost.cycles_frame
+        each = sum(
+            memory.count * one.tech.memory(memory).read_pj
+            for memory in one.cost.memories
+            if memory.always_read
+        )
+        assert uj["sram while waiting"] == pytest.approx(idle * each / 1e6, abs=1e-4)
+        assert found["back_to_back"]["uj"]["sram while waiting"] == 0
+        sram -= uj["sram while waiting"]
+    else:
+        assert "sram while waiting" not in uj
     assert groups * sum(part["sram_nj"] for part in parts) / 1e3 == pytest.approx(sram, abs=2e-3)
     macs = groups * sum(part["mac_nj"] for part in found["layers"]) / 1e3
     assert macs == pytest.approx(found["energy_uj"]["mac"], abs=2e-3)
+    whole = found["row_group"]
+    for key in ("macs", "cycles", "steps", "products"):
+        assert whole[key] == sum(part[key] for part in found["layers"])
+    assert whole["stalls"] == {
+        cause: sum(part["stalls"][cause] for part in found["layers"]) for cause in STALLS
+    }
+    assert whole["utilisation"] == found["mac_utilisation"]
+    for memory in found["memories"]:
+        for way in ("reads", "writes"):
+            assert groups * whole[way].get(memory["name"], 0) == memory[way]
+    assert whole["weights"] == sum(part["weights"] for part in parts)
+    assert groups * whole["sram_nj"] / 1e3 == pytest.approx(sram, abs=2e-3)
     products = sum(part["products"] for part in found["layers"])
     wanted = groups * products * mac_pj(one.tech, one.cost.acc_bits) / 1e6
     assert found["energy_uj"]["mac"] == pytest.approx(wanted, abs=1e-4)
@@ -267,7 +295,9 @@ def test_other_shapes(made):
     assert own["slowest_clock_mhz"] == found["slowest_clock"]["clock_mhz"]
     assert own["power_mw"] == found["slowest_clock"]["mw"]
     assert own["on_chip_bytes"] == found["on_chip_bytes"]
-    assert len(shapes) > 8 and any(row["best"] for row in shapes.values())
+    assert len(shapes) > (2 if one.plan.engine.compact else 8) and any(
+        row["best"] for row in shapes.values()
+    )
     for row in shapes.values():
         better = [
             other["shape"]
@@ -390,7 +420,9 @@ def test_savings_are_the_integer_models(chosen, photographs, monkeypatch):
     weights = trained_weights(model)
     pictures = savings.Pictures.of(photographs)
     uj = {"mac": 10.0, "sram maps": 5.0, "registers and clock": 100.0, "leakage": 7.0, "total": 1.0}
-    found = savings.savings(pictures, model, weights, chosen, uj)
+    work = content.saved_by_stopping(study().cost, uj)
+    assert work == 15.0
+    found = savings.savings(pictures, model, weights, chosen, work)
     scale = weights.scales["logit"]
     stop, skip = chosen
     wanted = IntegerModel(model, weights).run(
@@ -431,7 +463,7 @@ def test_only_the_first_photographs_keep_their_curves(photographs, monkeypatch):
     monkeypatch.setattr(savings, "DRAWN", 3)
     model = preset("vww_105x120")
     pictures = savings.Pictures.of(photographs)
-    found = savings.savings(pictures, model, trained_weights(model), (0.9, 0.2), {"mac": 1.0})
+    found = savings.savings(pictures, model, trained_weights(model), (0.9, 0.2), 1.0)
     assert [bool(one["person"]) for one in found["pictures"]] == [True] * 3 + [False] * 2
 
 
@@ -485,7 +517,7 @@ def test_a_result_of_make_asic_is_used(tmp_path):
 def test_another_engines_result_is_not_used(changes, said, tmp_path):
     found, line = synthesised(tmp_path, **changes)
     assert found is None and said in line
-    assert "make asic PRESET=vww_105x120 SHAPE=8,1,2 TECHNOLOGY=ihp130" in line
+    assert "make asic PRESET=vww_105x120 SHAPE=8,1,2 TECH=ihp130" in line
 
 
 def test_no_result_or_half_of_one(tmp_path):
@@ -603,6 +635,7 @@ def test_layers_csv(written):
         for kind, parts in (("layer", "layers"), ("beside", "beside"), ("operation", "operations"))
         for part in found[parts]
     ]
+    wanted.append(("row group", found["row_group"]))
     assert len(rows) == len(wanted)
     for row, (kind, part) in zip(rows, wanted, strict=True):
         assert row["kind"] == kind and row["name"] == part["name"]
@@ -691,6 +724,8 @@ def test_what_the_page_says(written):
         "channel_attention.0", "line buffer", "next row group", "Early termination", "astronaut",
         "registers and clock", "MCUNet vww1", "not on Visual Wake Words", "row program",
         "Horowitz", "technology", "CVPR 2021", "no wires", "5 photographs",
+        "105 rows of 120 pixels", "8 neighbouring pixels by 1 output channel in 2 lanes",
+        "gated recurrent unit",
     ):  # fmt: skip
         assert word in said, word
     assert "make report PRESET=vww_105x120 SHAPE=8,1,2 CLOCK_MHZ=100 TECH=ihp130" in said
@@ -718,7 +753,7 @@ def test_what_is_missing_is_said(tmp_path):
     for line in found["missing"]:
         assert line in result.output
         assert line[1:] in text
-    assert "make asic PRESET=vww_140x160 SHAPE=10,1,2 TECHNOLOGY=45nm" in found["missing"][1]
+    assert "make asic PRESET=vww_140x160 SHAPE=10,1,2 TECH=45nm" in found["missing"][1]
     assert "no trained weights come with vww_140x160" in found["missing"][0]
     assert found["frames_per_s"] == 5
 
@@ -749,6 +784,36 @@ def test_weights_of_ones_own(tmp_path):
     assert (first["stop"], first["skip"]) == savings.RELEASE
 
 
+def test_the_compact_engine(tmp_path):
+    """As the UP5K boards have it: its own memories, nothing that reads in every cycle is saved."""
+    words = ["--compact", "--fps", "5", "--folder", tmp_path, "--asic", tmp_path / "none"]
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "vww_105x120" / "report.json").read_text()
+    found = json.loads(text)
+    one = study(rate=5.0, compact=True)
+    assert found["compact"] and found["shape"] == "8,1,2"
+    assert found["cycles_frame"] == one.cost.cycles_frame != study().cost.cycles_frame
+    ports = {memory["name"]: memory["ports"] for memory in found["memories"]}
+    assert ports["classifier"] == "1RW" and ports["activation"] == "1R" and ports["maps"] == "1R1W"
+    assert found["missing"] == [
+        "the compact engine is for FPGAs (make bitstream); make asic does not map it"
+    ]
+    uj = found["energy_uj"]
+    sram = (f"sram {name}" for name in ("weights", "constants", "state", "walk program"))
+    saved = sum(uj[name] for name in ("mac", "channel units", "classifier", *sram))
+    early = found["early_termination"]["thresholds"][0]
+    assert early["macs_saved"] > 0
+    assert early["energy_saved_uj"] == pytest.approx(early["macs_saved"] * saved, abs=1e-3)
+    shapes = {row["shape"]: row for row in found["shapes"]}
+    assert {"8,1,2", "12,1,2", "16,1,2"} == set(shapes)
+    assert shapes["8,1,2"]["cycles_frame"] == found["cycles_frame"]
+    page = (tmp_path / "vww_105x120" / "report.html").read_text()
+    said = " ".join(read(page).text)
+    assert "vww_105x120 on 8,1,2, compact" in said and "It is the compact one" in said
+    assert "COMPACT=1" in said and "sram while waiting" in said
+
+
 def test_the_same_bytes(tmp_path):
     made = []
     for seed in ("1", "2"):
@@ -776,6 +841,12 @@ def test_the_same_bytes(tmp_path):
         (["--shape", "8,9,2"], "channels must be 1..pixels (8), not 9"),
         (["--shape", "8,1,3"], "the nearest usable number is "),
         (["--preset", "vww_105x120_full", "--shape", "5,1,2"], "pixels must be at least 7, not 5"),
+        (["--compact", "--shape", "7,1,2"], "a compact engine has even pixels, 1 channel and"),
+        (["--compact", "--shape", "8,1,4"], "a compact engine's lanes must divide the 2 heads"),
+        (
+            ["--compact", "--preset", "vww_105x120_full"],
+            "a compact engine has no spatial attention",
+        ),
         (["--clock-mhz", "fast"], "clock_mhz must be a number above 0, not 'fast'"),
         (["--clock-mhz", "0"], "clock_mhz must be a number above 0, not '0'"),
         (["--clock-mhz", "inf"], "clock_mhz must be a number above 0, not 'inf'"),
@@ -806,7 +877,7 @@ def test_bad_input_is_one_line(words, said, tmp_path):
 def test_make_passes_everything_on():
     given = dict(
         PRESET="p", SHAPE="1,2,3", CLOCK_MHZ="5", TECH="t", FPS="7", LIBERTY="my lib",
-        IMAGES="my folder", WEIGHTS="w",
+        IMAGES="my folder", WEIGHTS="w", COMPACT="1",
     )  # fmt: skip
     words = [f"{key}={value}" for key, value in given.items()]
     done = subprocess.run(
@@ -817,7 +888,7 @@ def test_make_passes_everything_on():
     assert found[1:3] == ["-m", "hw.study.report"]
     assert found[3:] == [
         "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps", "7",
-        "--liberty", "my lib", "--images", "my folder", "--weights", "w",
+        "--liberty", "my lib", "--images", "my folder", "--weights", "w", "--compact",
     ]  # fmt: skip
     get_command(app).make_context("report", found[3:])
 
@@ -885,7 +956,7 @@ def test_options_of_the_docs_are_make_variables():
     usage = PAGE.splitlines()[2]
     names = set(re.findall(r"\[([A-Z_]+)=", usage))
     assert names == set(re.findall(r"\[([A-Z_]+)=", line)) == {
-        "PRESET", "SHAPE", "CLOCK_MHZ", "TECH", "FPS", "LIBERTY", "IMAGES", "WEIGHTS",
+        "PRESET", "SHAPE", "CLOCK_MHZ", "TECH", "FPS", "LIBERTY", "IMAGES", "WEIGHTS", "COMPACT",
     }  # fmt: skip
     assert "`make report" in (ROOT / "README.md").read_text()
     table = tomllib.loads((ROOT / "hw" / "study" / "technology.toml").read_text())
@@ -1034,9 +1105,22 @@ def test_the_browsers_check_can_fail(written, tmp_path):
 
 
 @browser
-def test_as_a_picture_on_paper(written, tmp_path):
-    """Printed, no table is cut off: nothing is wider than the sheet."""
+def test_on_paper(written, tmp_path):
+    """Printed, nothing is wider than the sheet (A4 landscape), empty or too small to read."""
     folder, _ = written
+    text = (folder / "report.html").read_text()
+    assert text.count("@media print {") == 1
+    paper = text.replace("@media print {", "@media all {")
+    inside = round((297 - 2 * 11) / 25.4 * 96)  # the sheet without its margins, px
+    found, picture = browse(paper, inside, tmp_path)
+    assert len(found["plots"]) == PLOTS and faults(found, picture) == []
+    # spatial attention has the most memories
+    words = ["--preset", "vww_105x120_full", "--folder", tmp_path, "--asic", tmp_path / "none"]
+    assert run(*words).exit_code == 0
+    most = (tmp_path / "vww_105x120_full" / "report.html").read_text()
+    assert faults(*browse(most.replace("@media print {", "@media all {"), inside, tmp_path)) == []
+    wide = paper.replace("table { font-size: 7.2pt }", "table { font-size: 12pt }")
+    assert "a table is cut off" in faults(*browse(wide, inside, tmp_path))
     target = tmp_path / "report.pdf"
     subprocess.run(
         [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--no-pdf-header-footer",

@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from boards import build
+from golden.command_line import run
 from golden.config import ROWS_PER_GROUP, ModelConfig, preset
 from golden.quantise import default_weights
 from golden.weights import Weights
@@ -304,17 +305,12 @@ def measure(
     Raises
     ------
     ValueError
-        The frame has not so many row groups, or a cell cannot be simulated.
+        A cell cannot be simulated.
     RuntimeError
         The simulator failed, or the netlist computes other logits than the golden model, or not in
         the predicted cycles.
     """
     plan = design.plan
-    if groups > plan.model.row_groups - WARM_UP:
-        raise ValueError(
-            f"row groups must be 0..{plan.model.row_groups - WARM_UP} for the power of "
-            f"{plan.model.name}, not {groups}"
-        )
     with console.status("activity: stimulus"):
         program = activity.compile_simulator(folder.parent)
         flat = activity.flatten(mapped.netlist)
@@ -461,6 +457,11 @@ def study(
     """
     if not clock_mhz > 0:
         raise ValueError(f"clock must be above 0 MHz, not {clock_mhz:g}")
+    if groups > model.row_groups - WARM_UP:
+        raise ValueError(
+            f"row groups must be 0..{model.row_groups - WARM_UP} for the power of {model.name}, "
+            f"not {groups}"
+        )
     limits = [
         "after synthesis: no placement, no wires, no clock tree, no test logic",
         f"memories of {SMALLEST_SRAM} bits and more are SRAM macros of {technology.title}; what is "
@@ -607,4 +608,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

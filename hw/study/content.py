@@ -17,7 +17,7 @@ from typing import Any
 from golden.accounting import MOST_BYTES
 from golden.config import ROWS_PER_GROUP, ModelConfig
 from hw.config import config_digest
-from hw.cost import STALLS, Cost, LayerCost, latency_at
+from hw.cost import STALLS, Cost, LayerCost, latency_at, layer_of
 from hw.cost import cost as cost_of
 from hw.program import Plan, compile_program
 from hw.study import energy as energies
@@ -41,7 +41,7 @@ LIVES = {
     "store program": "row program: what is written",
     "back program": "row program: functions, operands, what is written",
     "classifier values": "sums and maxima of H, then the middle layer",
-    "classifier": "weights, sums and middle layer of the classifier",
+    "classifier": "weights, biases, sums and middle layer of the classifier",
     "fault queue": "frames that went wrong, until they are told",
     "exp table": "exponentials of the softmax, loaded once",
     "activation": "table of sigmoid and tanh",
@@ -178,6 +178,24 @@ def layer(study: Study, part: LayerCost, *, array: bool = True) -> dict[str, Any
         found["products"] = part.slots
         found["mac_nj"] = round(part.slots * mac_pj(tech, cost.acc_bits) / 1e3, 6)
     return found
+
+
+def row_group(study: Study) -> dict[str, Any]:
+    """All of a steady row group: the layers, and the words of what works beside them."""
+    cost = study.cost
+    parts = (*cost.layers, *cost.beside)
+    whole = LayerCost(
+        name="row group",
+        macs=cost.macs_row_group,
+        cycles=cost.cycles_row_group,
+        steps=sum(part.steps for part in cost.layers),
+        stalls={cause: sum(part.stalls[cause] for part in cost.layers) for cause in STALLS},
+        slots=cost.slots_row_group,
+        reads=cost.reads_row_group,
+        writes=cost.writes_row_group,
+        weights=sum(part.weights for part in parts),
+    )
+    return layer(study, whole)
 
 
 def row_groups(study: Study) -> list[dict[str, Any]]:
@@ -360,8 +378,12 @@ def energy(study: Study, clock_mhz: float, rate: float | None) -> dict[str, Any]
     }
 
 
-ALWAYS = ("registers and clock", "leakage")
-"""Parts of the energy that go on while no row group is worked on."""
+def saved_by_stopping(cost: Cost, energy_uj: Mapping[str, float]) -> float:
+    """Energy of a frame that ends with its work: not clock, leakage and memories that read in every
+    cycle."""
+    goes_on = {"registers and clock", "leakage", "sram while waiting", "total"}
+    goes_on |= {f"sram {memory.name}" for memory in cost.memories if memory.always_read}
+    return sum(uj for name, uj in energy_uj.items() if name not in goes_on)
 
 
 def area(study: Study) -> dict[str, float]:
@@ -376,16 +398,23 @@ def area(study: Study) -> dict[str, float]:
 
 
 CHANNELS, LANES = (1, 2, 3, 5), (1, 2, 4)
+COMPACT_LANES = (2, 3, 4)
 
 
 def shapes(study: Study) -> list[dict[str, Any]]:
     """Other arrays for the same sensor, each at the slowest clock that keeps up, fewest
     multipliers first. `best`: no other one has both less power and less area.
+
+    Of the same kind: all compact or none.
     """
     own = study.plan.engine
     every = {str(own): own}
-    for channels, lanes in itertools.product(CHANNELS, LANES):
-        pixels = max(3, study.model.n)
+    n = max(3, study.model.n)
+    grid = itertools.product((n,), CHANNELS, LANES)
+    if own.compact:  # those that hold the n columns in a word are compiled in no time
+        even = n + n % 2
+        grid = itertools.product((even, even + 4, 2 * even), (1,), COMPACT_LANES)
+    for pixels, channels, lanes in grid:
         with contextlib.suppress(ValueError):  # that cannot be
             engine = replace(own, pixels=pixels, channels=channels, lanes=lanes)
             every.setdefault(str(engine), engine)
@@ -443,7 +472,8 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
     same = (n for n in peers()["network"] if n.get("preset") == study.model.name)
     network = next(same, {})
     ours = {
-        "name": f"Rasca, {cost.shape}, {study.clock_mhz:g} MHz, {study.tech.name}",
+        "name": f"Rasca, {cost.shape}{', compact' * study.plan.engine.compact}, "
+        f"{study.clock_mhz:g} MHz, {study.tech.name}",
         "task": f"VWW, {study.model.image_height}x{study.model.image_width}",
         "ours": True,
         "macs_m": round(cost.macs_frame / 1e6, 3),
@@ -502,6 +532,7 @@ def accuracies(model: ModelConfig) -> list[dict[str, Any]]:
             "accuracy": own["early_accuracy"],
             "macs_m": round(macs * (1 - own["macs_saved"]), 2),
             **same,
+            "family": "ours, early termination",
         },
     ]
 
@@ -518,7 +549,13 @@ def assumptions(study: Study) -> list[str]:
         f"{study.plan.frame_turn} cycles between frames",
         "utilisation: array MACs, dense, padding included, over multipliers x cycles",
         "a read or write: a cycle with the enable of one bank; ports that are not enabled take no "
-        "energy but leakage",
+        "energy but leakage"
+        + (
+            "; most memories of the compact engine have no read enable: they read in every cycle, "
+            "also while it waits"
+            if study.plan.engine.compact
+            else ""
+        ),
         "bytes: words times bits of every addressable memory; registers are not in it",
         f"sensor: {study.frames_per_s:g} frames/s, pixels evenly over the whole frame, no blanking",
         f"clock: {study.clock_mhz:g} MHz, the engine's, never gated: registers are charged in "
@@ -528,7 +565,8 @@ def assumptions(study: Study) -> list[str]:
         f"multiplier works in every step ({cost.acc_bits}-bit sums)",
         "SRAM: macros of the table's sizes with the least area, scaled to the technology; widths "
         "and words rounded up to whole macros",
-        f"flip-flops: {cost.register_bits:,}, estimated from the shape (within 3 % of the Verilog)",
+        f"flip-flops: {cost.register_bits:,}, estimated from the shape (within "
+        f"{10 if study.plan.engine.compact else 3} % of the Verilog)",
         "left out: wires between blocks, glitches, pads, clock generation, the sensor itself, "
         "its interface, supply losses",
         "bounds: every part times and over its factor, all in the same direction",
@@ -546,6 +584,7 @@ def content(study: Study) -> dict[str, Any]:
         "preset": model.name,
         "shape": cost.shape,
         "multipliers": cost.multipliers,
+        "compact": study.plan.engine.compact,
         "config_digest": config_digest(model, study.plan.engine),
         "technology": study.tech.name,
         "clock_mhz": study.clock_mhz,
@@ -557,7 +596,10 @@ def content(study: Study) -> dict[str, Any]:
         "mac_utilisation": round(cost.mac_utilisation, 6),
         "layers": [layer(study, part) for part in cost.layers],
         "beside": [layer(study, part, array=False) for part in cost.beside],
-        "operations": [layer(study, part) for part in cost.operations],
+        "operations": [
+            {**layer(study, part), "layer": layer_of(part.name)} for part in cost.operations
+        ],
+        "row_group": row_group(study),
         "row_groups": row_groups(study),
         "memories": memories(study),
         "on_chip_bytes": cost.on_chip_bytes["total"],

@@ -54,7 +54,8 @@ class Macro:
 
 @dataclass(frozen=True, kw_only=True)
 class Technology:
-    """A process: see technology.toml."""
+    """A process: see technology.toml. `area_slack`: how much of the least area a memory's macros
+    may take, if they need less energy."""
 
     name: str
     title: str
@@ -70,7 +71,7 @@ class Technology:
 
     def sram(self, words: int, bits: int, ports: str = "1R1W") -> Macro:
         """The macros that a memory is made of, by the rule of technology.toml."""
-        return _sram(self.name, words, bits, ports)
+        return _sram(self.name, self.area_slack, words, bits, ports)
 
     def memory(self, memory: MemoryCost) -> Macro:
         """The macros of one bank."""
@@ -119,7 +120,7 @@ def technology(name: str) -> Technology:
 
 
 @lru_cache(maxsize=4096)
-def _sram(name: str, words: int, bits: int, ports: str) -> Macro:
+def _sram(name: str, area_slack: float, words: int, bits: int, ports: str) -> Macro:
     tech = technology(name)
     found = []
     for macro_words, macro_bits, area, read, write, leakage in tech.macros:
@@ -141,7 +142,7 @@ def _sram(name: str, words: int, bits: int, ports: str) -> Macro:
             )
         )
     least = min(macro.area_um2 for macro in found)
-    near = [macro for macro in found if macro.area_um2 <= tech.area_slack * least]
+    near = [macro for macro in found if macro.area_um2 <= area_slack * least]
     return min(near, key=lambda macro: (macro.read_pj, macro.area_um2))
 
 
@@ -184,7 +185,8 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
     -------
     dict of str to Part
         "mac", "channel units", "classifier", "sram <memory>" for each memory that is used,
-        "registers and clock", "leakage".
+        "sram while waiting" (of memories without a read enable, in the cycles in which the engine
+        waits) where there are such, "registers and clock", "leakage".
 
     Raises
     ------
@@ -222,6 +224,8 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
         ),
     }
     leakage = cost.register_bits * tech["logic_leakage"]
+    cycles = clock_mhz * 1e6 * seconds
+    waits, waiting = max(0.0, cycles - cost.cycles_frame), 0.0
     for memory in cost.memories:
         macro = tech.memory(memory)
         if memory.name != "state":  # its banks are those of the maps
@@ -231,7 +235,12 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
                 energy=(memory.reads * macro.read_pj + memory.writes * macro.write_pj) / 1e6,
                 uncertainty=numbers["sram_read"].uncertainty,
             )
-    cycles = clock_mhz * 1e6 * seconds
+        if memory.always_read:
+            waiting += waits * memory.count * macro.read_pj / 1e6
+    if any(memory.always_read for memory in cost.memories):
+        found["sram while waiting"] = Part(
+            energy=waiting, uncertainty=numbers["sram_read"].uncertainty
+        )
     found["registers and clock"] = Part(
         energy=cycles * cost.register_bits * tech["register"] / 1e6,
         uncertainty=numbers["register"].uncertainty,

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import sys
 import tempfile
 import time
 import tomllib
@@ -29,9 +28,20 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from golden import command_line
 from golden.config import PRESETS, preset
-from hw.study import energy
-from hw.study.point import OBJECTIVES, Design, Point, Use, evaluate, pareto, resolve
+from hw.study import energy, liberty
+from hw.study.point import (
+    OBJECTIVES,
+    SAME,
+    SRAM_AREA,
+    Design,
+    Point,
+    Use,
+    evaluate,
+    pareto,
+    resolve,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {
@@ -44,18 +54,21 @@ KEYS = {
     "technologies": "texts",
     "clocks_mhz": "numbers",
     "frames_per_s": "numbers",
+    "sram_areas": "numbers",
 }
 _WITHOUT_SPATIAL = [name for name, model in PRESETS.items() if not model.spatial]
+_MACROS = {"sram_areas": [SRAM_AREA, 2]}  # small ones, or such that take less energy
 DEFAULT_SPACE = [
     # a word holds the state's n columns, or one pixel more
-    {"presets": "all", "pixels": ["n", "n+1"], "channels": [1, 2, 3, 5], "lanes": [1, 2, 4]},
+    {"presets": "all", "pixels": ["n", "n+1"], "channels": [1, 2, 3, 5], "lanes": [1, 2, 4]}
+    | _MACROS,
     # narrower arrays; spatial attention wants the n columns in a word
-    {"presets": _WITHOUT_SPATIAL, "pixels": [5, 8], "channels": [1, 2, 3], "lanes": [1, 2]},
+    {"presets": _WITHOUT_SPATIAL, "pixels": [5, 8], "channels": [1, 2, 3], "lanes": [1, 2]}
+    | _MACROS,
 ]
 """What is explored where no file is given, in all technologies of the table at 100 MHz."""
 PROGRESS, RESULT = "progress.jsonl", "explore.json"
 CONNECT = 30  # s to wait for a cluster
-INTERRUPTED = 128 + 2  # exit status, as shells have it
 
 
 # ---- the space ----
@@ -131,10 +144,16 @@ def points(blocks: Iterable[Mapping[str, Any]]) -> list[Point]:
             shapes += [",".join(map(str, shape)) for shape in each]
         technologies = block.get("technologies", "all")
         uses = [
-            Use(technology=process, clock_mhz=float(clock), frames_per_s=float(rate))
+            Use(
+                technology=process,
+                clock_mhz=float(clock),
+                frames_per_s=float(rate),
+                sram_area=float(area),
+            )
             for process in (energy.names() if technologies == "all" else technologies)
             for clock in block.get("clocks_mhz", [100])
             for rate in block.get("frames_per_s", [0])
+            for area in block.get("sram_areas", [SRAM_AREA])
         ]
         for name in PRESETS if presets == "all" else presets:
             for shape in shapes:
@@ -338,13 +357,12 @@ def failures(found: Mapping[str, Any]) -> list[str]:
 
 
 def best(found: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """(what it is best at, point) by network, in the first technology at the first clock."""
+    """(what it is best at, point) by network, in the first point's use."""
     if not found["points"]:
         return []
     first = found["points"][0]
-    use = ("technology", "clock_mhz", "frames_per_s")
     front = [found["points"][i] for i in found["pareto"]]
-    front = [point for point in front if all(point[name] == first[name] for name in use)]
+    front = [point for point in front if all(point[name] == first[name] for name in SAME[1:])]
     goals = {
         "cycles": lambda p: p["cycles_frame"],
         "energy": lambda p: p["energy_uj"],
@@ -367,7 +385,7 @@ COLUMNS = {
     "kcycles\na frame": lambda p: f"{p['cycles_frame'] / 1e3:,.0f}",
     "utili-\nsation": lambda p: f"{p['mac_utilisation']:.1%}",
     "bytes": lambda p: f"{p['on_chip_bytes']:,}",
-    "mm2": lambda p: f"{p['area_mm2']:.1f}",
+    "mm2": lambda p: f"{p['area_mm2']:.2f}",
     "uJ a\nframe": lambda p: f"{p['energy_uj']:,.0f}",
 }
 
@@ -382,7 +400,7 @@ def print_best(found: Mapping[str, Any], console: Console) -> None:
     table.add_column("shape", no_wrap=True)
     for name in COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("best in", no_wrap=True)
+    table.add_column("best in", overflow="fold")
     seen = None
     for goal, point in rows:
         if point["preset"] != seen:
@@ -390,7 +408,10 @@ def print_best(found: Mapping[str, Any], console: Console) -> None:
             table.add_row(f"[bold]{seen}[/]")
         table.add_row(f"  {point['shape']}", *(show(point) for show in COLUMNS.values()), goal)
     console.print(table)
-    console.print(f"in {first['technology']} at {first['clock_mhz']:g} MHz")
+    console.print(
+        f"in {first['technology']} at {first['clock_mhz']:g} MHz, macros of at most "
+        f"{first['sram_area']:g} times the least area"
+    )
 
 
 def synthesise(
@@ -447,6 +468,8 @@ def main(
     began = time.monotonic()
     try:
         wanted = points(read_space(space) if space else DEFAULT_SPACE)
+        if library is not None:
+            liberty.read(library)
         if fresh:
             (place / PROGRESS).unlink(missing_ok=True)
         results, now = run(wanted, place, console, workers=workers, cluster=cluster)
@@ -455,7 +478,7 @@ def main(
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("rasca: stopped; the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(command_line.INTERRUPTED) from None
     seconds = time.monotonic() - began
     found = summary(wanted, results)
     for line in failures(found):
@@ -481,5 +504,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
-    sys.exit()
+    command_line.run(main)

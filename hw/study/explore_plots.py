@@ -8,6 +8,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from hw.study.point import SAME
+
 INK, FAINT, GRID = "#1d2433", "#9aa3b2", "#e6e9ef"
 COLOURS = ("#2a6f97", "#d1495b", "#e9a23b", "#3c8d6e", "#7b5ea7", "#5c4a3d", "#4fb0c6", "#8f9aa7")
 MARKS = "o^vsDPX*"
@@ -32,18 +34,17 @@ def _family(name: str) -> tuple[str, str]:
 
 
 def draw(found: Mapping[str, Any], path: Path) -> None:
-    """All points of the first technology, clock and rate; those on a front joined by lines.
+    """All points of the first point's use; those on a front joined by lines.
 
     found: the content of explore.json.
     """
     every = found["points"]
-    use = ("technology", "clock_mhz", "frames_per_s")
-    first = {name: every[0][name] for name in use}
+    first = {name: every[0][name] for name in SAME[1:]}
     front = set(found["pareto"])
     shown = [
         (point, i in front)
         for i, point in enumerate(every)
-        if all(point[name] == first[name] for name in use)
+        if all(point[name] == first[name] for name in first)
     ]
     sizes = list(dict.fromkeys(_family(point["preset"])[0] for point, _ in shown))
     kinds = list(dict.fromkeys(_family(point["preset"])[1] for point, _ in shown))

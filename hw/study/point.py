@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from math import prod
 from typing import Any
 
@@ -17,6 +17,7 @@ from hw.study.energy import Technology, energy, technology
 
 OBJECTIVES = ("cycles_frame", "multipliers", "on_chip_bytes", "energy_uj")
 """What a design is judged by; less is better."""
+SRAM_AREA = 1.1  # technology.toml's `area_slack`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,11 @@ class Use:
     technology: str
     clock_mhz: float
     frames_per_s: float  # 0: as fast as it goes
+    sram_area: float = SRAM_AREA  # of the least, that macros may take if they need less energy
+
+
+SAME = ("preset", *(field.name for field in fields(Use)))
+"""Points that are alike in these are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,9 @@ def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
         raise ValueError(f"clocks_mhz must be above 0, not {use.clock_mhz:g}")
     if use.frames_per_s < 0:
         raise ValueError(f"frames_per_s must be at least 0, not {use.frames_per_s:g}")
-    tech = technology(use.technology)
+    if not use.sram_area >= 1:
+        raise ValueError(f"sram_areas must be at least 1, not {use.sram_area:g}")
+    tech = replace(technology(use.technology), area_slack=use.sram_area)
     joules = energy(found, tech, use.clock_mhz, use.frames_per_s or None)["total"]
     fastest = use.clock_mhz * 1e6 / found.cycles_frame
     rate = use.frames_per_s or fastest
@@ -134,12 +142,11 @@ def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
 
 
 def pareto(results: Sequence[dict[str, Any]]) -> list[int]:
-    """Indices of the points that no other one of the same network, technology, clock and rate
-    betters: in one of `OBJECTIVES`, without being worse in another."""
+    """Indices of the points that no other one of the same network and use betters: in one of
+    `OBJECTIVES`, without being worse in another."""
     groups: dict[tuple, list[int]] = {}
     for i, result in enumerate(results):
-        same = ("preset", "technology", "clock_mhz", "frames_per_s")
-        groups.setdefault(tuple(result[name] for name in same), []).append(i)
+        groups.setdefault(tuple(result[name] for name in SAME), []).append(i)
     kept = []
     for members in groups.values():
         values = {i: tuple(results[i][name] for name in OBJECTIVES) for i in members}

@@ -1,7 +1,7 @@
 """`make report`: an engine's cycles, memories, timing, energy and peers on one page, in seconds.
 
 python -m hw.study.report [--preset P] [--shape P,C,L] [--clock-mhz MHZ] [--tech T] [--fps RATE]
-    [--liberty FILE] [--images FOLDER] [--weights FILE]
+    [--liberty FILE] [--images FOLDER] [--weights FILE] [--compact]
 
 Writes report.html (one file, plots inside), report.json and layers.csv; docs/reports.md says how to
 read them. The same inputs give the same bytes.
@@ -11,7 +11,7 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from golden.command_line import bad_input
+from golden.command_line import bad_input, run
 from golden.config import ModelConfig, preset
 from golden.quantise import trained_weights
 from golden.weights import Weights
@@ -30,7 +30,7 @@ from hw.config import EngineConfig, default_shape
 from hw.cost import STALLS, cost
 from hw.program import compile_program
 from hw.study import report_plots
-from hw.study.content import Study, content, peers, used_sources
+from hw.study.content import Study, content, peers, saved_by_stopping, used_sources
 from hw.study.energy import technology
 from hw.study.savings import RELEASE, Pictures, savings
 
@@ -72,9 +72,11 @@ def synthesised(
     """
     from hw.study import asic, liberty
 
+    if study.plan.engine.compact:
+        return None, "the compact engine is for FPGAs (make bitstream); make asic does not map it"
     name, shape, tech = study.model.name, study.cost.shape, study.tech.name
     place = folder / name / shape.replace(",", "_")
-    command = f"make asic PRESET={name} SHAPE={shape} TECHNOLOGY={tech}"
+    command = f"make asic PRESET={name} SHAPE={shape} TECH={tech}"
     wanted = None if library is None else liberty.read(library).name
     try:
         found = json.loads((place / "summary.json").read_text(encoding="utf-8"))
@@ -124,7 +126,7 @@ def early(
         )
     own = peers()["ours"].get(model.name)
     chosen = (own["stop"], own["skip"]) if own else RELEASE
-    return savings(pictures, model, weights, chosen, energy_uj), ""
+    return savings(pictures, model, weights, chosen, saved_by_stopping(study.cost, energy_uj)), ""
 
 
 def mapped_pj(found: Mapping[str, Any]) -> float | None:
@@ -140,7 +142,7 @@ def mapped_pj(found: Mapping[str, Any]) -> float | None:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """layers.csv: layers, what works beside them, operations; one steady row group each."""
+    """layers.csv: layers, what works beside them, operations, all of it; a steady row group."""
     names = [memory["name"] for memory in found["memories"] if memory["reads"] or memory["writes"]]
     plain = ["macs", "cycles", "steps", "products", "utilisation", "weights", "bytes_read",
              "bytes_written", "bytes_per_cycle", "megabytes_per_s", "mac_nj",
@@ -151,8 +153,11 @@ def table(found: Mapping[str, Any]) -> str:
         ["kind", "name", *plain, *(f"stall {cause}" for cause in STALLS)]
         + [f"{way} {name}" for way in ("reads", "writes") for name in names]
     )
-    for kind, parts in (("layer", "layers"), ("beside", "beside"), ("operation", "operations")):
-        for part in found[parts]:
+    for kind, parts in (
+        *(("layer", found["layers"]), ("beside", found["beside"])),
+        *(("operation", found["operations"]), ("row group", [found["row_group"]])),
+    ):
+        for part in parts:
             writer.writerow(
                 [kind, part["name"], *(part.get(key) for key in plain)]
                 + [part["stalls"].get(cause) for cause in STALLS]
@@ -180,10 +185,6 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}\N{NO-BREAK SPACE}%"
 
 
-def _total(parts: Iterable[Mapping[str, Any]], key: str) -> float:
-    return sum(part[key] for part in parts)
-
-
 def _of(words: Mapping[str, Any], name: str) -> Any:
     """Words of a memory, or of all of the row program's; a key's value; None if there is none."""
     if name == PROGRAM.strip():
@@ -204,7 +205,6 @@ def page(found: Mapping[str, Any], study: Study, lines: Mapping[str, str], comma
         "n": _grouped,
         "g": _short,
         "pct": _percent,
-        "total": _total,
         "of": _of,
         "star": lambda one, key: "*" if key in one.get("derived", ()) else "",
     }
@@ -223,10 +223,6 @@ def page(found: Mapping[str, Any], study: Study, lines: Mapping[str, str], comma
         ends.update(one["last_row_group"] for one in found["early_termination"]["pictures"])
     used = [memory["name"] for memory in found["memories"] if memory["reads"] or memory["writes"]]
     columns = [name for name in used if not name.endswith(PROGRAM)]
-    everything: dict[str, Counter[str]] = {"reads": Counter(), "writes": Counter()}
-    for part in (*found["layers"], *found["beside"]):
-        for way, words in everything.items():
-            words.update(part[way])
     fmax = found["fmax_mhz"]
     notes = []
     if fmax and fmax < found["clock_mhz"]:
@@ -240,7 +236,8 @@ def page(found: Mapping[str, Any], study: Study, lines: Mapping[str, str], comma
         plots={name: _safe(plot) for name, plot in plots.items()},
         stalls=STALLS,
         columns=[*columns, PROGRAM.strip()],
-        moved_in_all=everything,
+        model=study.model,
+        engine=study.plan.engine,
         ends=ends,
         own=peers()["ours"].get(found["preset"]),
         asic_line=lines["asic"],
@@ -279,12 +276,14 @@ def show(found: Mapping[str, Any], lines: Mapping[str, str], console: Console) -
             _short(part["bytes_per_cycle"]),
         )
     shown.add_section()
+    whole = found["row_group"]
     shown.add_row(
         "row group",
-        f"{_total(found['layers'], 'macs'):,}",
-        f"{found['cycles_row_group']:,}",
-        f"{sum(sum(part['stalls'].values()) for part in found['layers']):,}",
-        _percent(found["mac_utilisation"]),
+        f"{whole['macs']:,}",
+        f"{whole['cycles']:,}",
+        f"{sum(whole['stalls'].values()):,}",
+        _percent(whole["utilisation"]),
+        _short(whole["bytes_per_cycle"]),
     )
     console.print(shown)
     timing, uj = found["timing"], found["energy_uj"]["total"]
@@ -349,6 +348,7 @@ def main(
     library: Annotated[Path | None, typer.Option("--liberty", help="Liberty file")] = None,
     image_folder: Annotated[Path | None, typer.Option("--images", help="photographs")] = None,
     weights_file: Annotated[Path | None, typer.Option("--weights", help="safetensors")] = None,
+    compact: Annotated[bool, typer.Option("--compact", help="the small FPGAs' engine")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/report"),
     asic_folder: Annotated[Path, typer.Option("--asic", help="where make asic writes")] = Path(
         "build/asic"
@@ -358,7 +358,8 @@ def main(
     console = Console(highlight=False)
     with bad_input():
         model = preset(preset_name)
-        engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded")
+        usual = f"8,1,{max(2, model.heads)}" if compact else str(default_shape(model))
+        engine = EngineConfig.parse(shape or usual, "loaded", compact=compact)
         process, clock_mhz = technology(tech), number("clock_mhz", clock)
         frames = number("fps", rate)
         if library is not None:
@@ -389,6 +390,7 @@ def main(
         "LIBERTY": library and library.name,
         "IMAGES": image_folder and image_folder.name,
         "WEIGHTS": weights_file and weights_file.name,
+        "COMPACT": "1" if compact else None,
     }
     command = " ".join(["make report", *(f"{k}={v}" for k, v in given.items() if v)])
     files = {
@@ -403,4 +405,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run(main)

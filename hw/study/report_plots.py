@@ -137,7 +137,7 @@ def sizes(found: Mapping[str, Any]) -> str:
         ("authors' count", {"weights": authors["weights"], "peak": authors["peak"]}),
     ]
     names = list(dict.fromkeys(name for _, parts in rows for name in parts))
-    colours = dict(zip(names, COLOURS, strict=False)) | {"peak": FAINT}
+    colours = dict(zip(names, COLOURS, strict=False)) | {"peak": PARTS["GRU"]}
     for place, (_, parts) in enumerate(rows):
         left = 0.0
         for name, size in parts.items():
@@ -362,6 +362,7 @@ _FAMILIES = {
     "MicroNets": (COLOURS[4], "^"),
     "MLPerf Tiny reference": (COLOURS[5], "D"),
     "ours, other pictures": (WARM, "*"),
+    "ours, early termination": (WARM, "*"),
 }
 
 

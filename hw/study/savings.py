@@ -16,7 +16,6 @@ from golden.early_termination import PAPER_SAVED, Scan, scans
 from golden.evaluate import BATCH
 from golden.model import IntegerModel
 from golden.weights import Weights
-from hw.study.content import ALWAYS
 
 RELEASE = (0.99, 0.005)  # thresholds of the authors' release
 DRAWN = 40  # photographs whose person probability is kept
@@ -73,18 +72,17 @@ def savings(
     config: ModelConfig,
     weights: Weights,
     chosen: tuple[float | None, float | None],
-    energy_uj: dict[str, float],
+    work_uj: float,
 ) -> dict[str, Any]:
     """MACs and energy saved for several pairs of thresholds, `chosen` first; picture by picture
     for that one.
 
-    energy_uj: of a whole frame by part; those in `ALWAYS` are not saved.
+    work_uj: energy of a whole frame that ends with its work.
     """
     pairs = list(dict.fromkeys([chosen, RELEASE, *OTHERS]))
     skips = list(dict.fromkeys([None, *(skip for _, skip in pairs)]))
     found, scale = scan(pictures, config, weights, skips), weights.scales["logit"]
     whole, _ = found[None].outcome(None)
-    work = sum(uj for name, uj in energy_uj.items() if name not in (*ALWAYS, "total"))
     lines = []
     for stop, skip in pairs:
         level = None if stop is None else threshold(stop, scale, up=True)
@@ -96,7 +94,7 @@ def savings(
                 "skip": skip,
                 "mean_rows_used": round(float(used.mean()), 4),
                 "macs_saved": round(saved, 6),
-                "energy_saved_uj": round(saved * work, 4),
+                "energy_saved_uj": round(saved * work_uj, 4),
                 "persons": int(decision.sum()),
                 "changed": int((decision != whole).sum()),
             }
