@@ -120,6 +120,18 @@ def test_complaints(made):
     assert netlist.complaint(result, 4, digest) == "0 row groups came, not 4"
 
 
+def test_stricter():
+    """iCE40's block RAM: bits that are written while they are read come out inverted."""
+    runner.simulate(
+        netlist.stricter(netlist.MODELS["ice40"][0].read_text()),
+        "tests.bench_netlist",
+        top="SB_RAM40_4K",
+        flags=netlist.FLAGS,
+        optimise="build",
+        public=False,
+    )
+
+
 # ---- command ----
 
 
