@@ -192,6 +192,17 @@ def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> None:
         (folder / f"{TOP}.json").write_text(json.dumps(netlist))
 
 
+def files_of(board: Board, rasca: Rasca) -> tuple[Any, dict[str, str]]:
+    """The board's whole design (a `System`), and its RTLIL and constraints by file name."""
+    from boards.system import System
+
+    system = System(board=board, rasca=rasca)
+    platform = board.platform()
+    platform.add_resources(board.resources)
+    files = platform.prepare(system, name=TOP, debug_verilog=False).files
+    return system, {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
+
+
 def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
     """A compiled plan that knows the design's memories."""
     return Rasca(model, engine, weights or default_weights(model)).plan
@@ -283,24 +294,18 @@ def build(
     RuntimeError
         A tool failed.
     """
-    from boards.system import System
-
     begun = time.monotonic()
     device = board.device
     packer = {"ecp5": "ecppack", "ice40": "icepack"}[device.family]
     names = ["yosys", f"nextpnr-{device.family}", packer]
     commands = {name: tool(name) for name in names}
-    system = System(board=board, rasca=plan_engine)
-    platform = board.platform()
-    platform.add_resources(board.resources)
     with console.status("Verilog and constraints"):
-        files = platform.prepare(system, name=TOP, debug_verilog=False).files
+        system, files = files_of(board, plan_engine)
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
-    for name, content in texts.items():
+    for name, content in files.items():
         if name.endswith((".lpf", ".pcf")):
             (folder / name).write_text(content)
-    synthesise(texts[f"{TOP}.il"], device.family, folder, console)
+    synthesise(files[f"{TOP}.il"], device.family, folder, console)
     place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
     place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
     place += ["--timing-allow-fail"]

@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,6 +92,11 @@ def cells(netlist: dict[str, Any]) -> dict[str, int]:
 
 def to_verilog(netlist: dict[str, Any], folder: Path, console: Console) -> str:
     """The netlist as Verilog, written by Yosys."""
+    netlist = deepcopy(netlist)
+    for cell in netlist["modules"][build.TOP]["cells"].values():
+        nets = cell["connections"].items()
+        # an output without a net (boards.build.open_carries) may not be tied to a constant
+        cell["connections"] = {pin: bits for pin, bits in nets if bits != ["x"]}
     (folder / "netlist.json").write_text(json.dumps(netlist))
     script = "read_json netlist.json\nwrite_verilog -noattr netlist.v\n"
     (folder / "netlist.ys").write_text(script)
