@@ -72,8 +72,8 @@ bitstream: .venv/.stamp  ## bitstream of a board under build/bitstream: BOARD=ul
 bitstreams: .venv/.stamp  ## builds every board and refreshes docs/results.md (hours): [SEED=1]
 	@$(PYTHON) -m boards.results $(call option,SEED,seed)
 
-netlist: .venv/.stamp  ## the engine as synthesis made it for a board, simulated on models of its cells: [BOARD=icebreaker] [PRESET=] [SHAPE=] [IMAGE=file] [WEIGHTS=file] [ROW_GROUPS=3]
-	@$(PYTHON) -m sim.netlist $(call option,BOARD,board) $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,IMAGE,image) $(call option,WEIGHTS,weights) $(call option,ROW_GROUPS,row-groups)
+netlist: .venv/.stamp  ## the engine as synthesis made it for a board, simulated on models of its cells: [BOARD=icebreaker] [PRESET=] [SHAPE=] [IMAGE=file] [WEIGHTS=file] [ROW_GROUPS=3] [WHOLE=1 for the whole iCEBreaker, from camera to UART]
+	@$(PYTHON) -m sim.netlist $(call option,BOARD,board) $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,IMAGE,image) $(call option,WEIGHTS,weights) $(call option,ROW_GROUPS,row-groups) $(if $(WHOLE),--whole)
 
 program: .venv/.stamp  ## puts the bitstream that make bitstream made on the board: BOARD= [PRESET=]
 	@$(PYTHON) -m boards.program --board '$(value BOARD)' $(call option,PRESET,preset)

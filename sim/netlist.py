@@ -1,17 +1,19 @@
 """`make netlist`: the engine as Yosys made it for a board, simulated against the golden model.
 
-python -m sim.netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N]
+python -m sim.netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [--whole]
 
 The engine with the board's configuration (hw.top.Rasca) is synthesised by the script of
 `make bitstream`; the netlist runs on models of the family's cells. Pixels, weights, logits,
-decisions and the state pass through the netlist's ports. What is undefined after power-up, or
-read before it was written, is random. See docs/boards.md for the keys of summary.json.
+decisions and the state pass through the netlist's ports. With --whole it is the netlist of
+`make bitstream` itself, see sim/whole_board.py. What is undefined after power-up, or read before it
+was written, is random. See docs/boards.md for the keys of summary.json.
 """
 
 import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -25,14 +27,23 @@ from rich.console import Console
 from rich.table import Table
 
 from boards import build, fit
-from boards.board import Board
+from boards.system import System
 from golden.config import ROWS_PER_GROUP, ModelConfig, preset
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.top import Rasca
-from sim import camera, runner, session
+from sim import camera, runner, session, whole_board
+from sim.camera_models import Exposure
 from sim.compare import STATUS, Expected, Frame, Judge, Row
-from sim.main import BROKEN, DIFFERENT, LiveTable, bad_input, load_photographs, load_weights
+from sim.main import (
+    BROKEN,
+    DIFFERENT,
+    LiveTable,
+    Photographs,
+    bad_input,
+    load_photographs,
+    load_weights,
+)
 
 SHARE = Path(pyosys.__file__).parent / "share"
 OURS = Path(__file__).with_name("cells")
@@ -42,10 +53,8 @@ MODELS = {
     "ecp5": (OURS / "dp16kd.v", OURS / "mult18x18d.v", SHARE / "ecp5" / "cells_sim.v"),
 }
 """Models of the cells by family: Yosys' own where it has one."""
-FLAGS = (
-    *("--no-timing", "--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL"),
-    *(f"-I{SHARE / family}" for family in ("ecp5", "lattice")),
-)
+STRICT = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")
+FLAGS = ("--no-timing", *STRICT, *(f"-I{SHARE / family}" for family in ("ecp5", "lattice")))
 RANDOM = ("+verilator+rand+reset+2", "+verilator+seed+1")
 """What nothing defines is random, the same in each run."""
 
@@ -70,7 +79,7 @@ def models(family: str) -> tuple[str, tuple[Path, ...]]:
 
 
 def netlist_of(design: Any, family: str, folder: Path, console: Console) -> dict[str, Any]:
-    """Yosys' netlist of an Amaranth component, as its JSON has it.
+    """Yosys' netlist, as its JSON has it, of an Amaranth component or of RTLIL.
 
     Raises
     ------
@@ -79,7 +88,9 @@ def netlist_of(design: Any, family: str, folder: Path, console: Console) -> dict
     RuntimeError
         It failed.
     """
-    text = rtlil.convert(design, name=build.TOP, emit_src=False)
+    text = design
+    if not isinstance(design, str):
+        text = rtlil.convert(design, name=build.TOP, emit_src=False)
     build.synthesise(text, family, folder, console)
     return json.loads((folder / f"{build.TOP}.json").read_text())
 
@@ -194,42 +205,100 @@ def complaint(result: session.Session, row_groups: int, digest: int) -> str | No
     return None
 
 
-def summary_of(
-    board: Board,
+def simulate_engine(
     rasca: Rasca,
-    result: session.Session,
-    netlist: dict[str, Any],
-    verilog: str,
-    *,
-    image: str,
-    wrong: str | None,
-    seconds: dict[str, float],
+    weights: Weights,
+    image: Photographs,
+    row_groups: int,
+    folder: Path,
+    console: Console,
 ) -> dict[str, Any]:
-    """The contents of summary.json; `wrong`: see `complaint`."""
+    """Synthesises and simulates an engine; what summary.json says of it."""
+    family = rasca.plan.engine.cells
+    begun = time.monotonic()
+    netlist = netlist_of(rasca, family, folder, console)
+    verilog = to_verilog(netlist, folder, console)
+    synthesised = time.monotonic() - begun
+    with console.status("compiling the netlist"):
+        compiled = prepare(rasca, weights, verilog)
+    console.print(f"simulation: {compiled.seconds:.0f} s")
+    table = LiveTable(console, weights, 0)
+
+    def show(found: Row | Frame, judge: Judge) -> None:
+        if isinstance(found, Row) or found.decision["status"] == 0:
+            table.show(found, judge)
+
+    loaded = rasca.plan.engine.weight_memory == "loaded"
+    result = play(
+        compiled,
+        image.pixels[0],
+        row_groups,
+        load=rasca.engine.weights_image() if loaded else None,
+        on_record=show,
+    )
     rows = [row for frame in result.frames for row in frame.rows]
     decision = result.frames[0].decision if result.frames else None
     whole = decision is not None and STATUS[decision["status"]] == "OK"
     return {
-        "board": board.name,
-        "device": board.device.name,
-        "preset": rasca.plan.model.name,
-        "shape": str(rasca.plan.engine),
-        "image": image,
-        "weights_digest": result.engine.weights.digest,
-        "config_digest": rasca.config_digest,
-        "netlist_digest": hashlib.sha256(verilog.encode()).hexdigest(),
-        "cells": cells(netlist),
-        "models": [path.name if path.parent == OURS else f"Yosys {path.parent.name}/{path.name}"
-                   for path in MODELS[board.device.family]],
+        "image": image.names[0],
+        **described(netlist, verilog, MODELS[family]),
         "row_groups": len(rows),
         "row_groups_equal": sum(row.difference is None for row in rows),
         "values_compared": sum(row.compared for row in rows),
-        "wrong": wrong,
+        "wrong": complaint(result, row_groups, rasca.engine.digest),
         "decision": ("person" if decision["person"] else "no_person") if whole else None,
         "cycles": result.judge.end["cycle"],
-        "seconds": {name: round(value, 1) for name, value in seconds.items()},
-        "tool_versions": {"yosys": build.tool_version("yosys")},
-    }  # fmt: skip
+        "seconds": took(synthesised, compiled.seconds, result.seconds),
+    }
+
+
+def simulate_board(
+    system: System,
+    design: str,
+    weights: Weights,
+    image: tuple[Exposure, str],
+    row_groups: int,
+    folder: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Synthesises and simulates a whole board (`design`: its RTLIL); likewise."""
+    begun = time.monotonic()
+    netlist = netlist_of(design, "ice40", folder, console)
+    verilog = to_verilog(netlist, folder, console)
+    synthesised = time.monotonic() - begun
+    with console.status("compiling the netlist"):
+        text, _ = models("ice40")
+        built = whole_board.prepare(system, netlist["modules"][build.TOP], verilog + text, STRICT)
+    console.print(f"simulation: {built.seconds:.0f} s")
+    exposure, name = image
+    with console.status("power-up and a frame"):
+        sent = whole_board.cut(system, exposure, row_groups)
+        run = whole_board.play(system, built, sent, RANDOM)
+    return {
+        "image": name,
+        **described(netlist, verilog, (whole_board.PINS, *MODELS["ice40"])),
+        **whole_board.judge(system, weights, run, exposure, row_groups),
+        "cycles": round(run.found["us"] * system.pll.output_hz / 1e6),
+        "seconds": took(synthesised, built.seconds, run.seconds),
+    }
+
+
+def described(netlist: dict[str, Any], verilog: str, files: Sequence[Path]) -> dict[str, Any]:
+    """What a netlist is made of, and the models that it runs on."""
+    return {
+        "netlist_digest": hashlib.sha256(verilog.encode()).hexdigest(),
+        "cells": cells(netlist),
+        "models": [
+            file.name if file.parent == OURS else f"Yosys {file.parent.name}/{file.name}"
+            for file in files
+        ],
+    }
+
+
+def took(synthesis: float, build: float, simulate: float) -> dict[str, float]:
+    """`seconds` of summary.json."""
+    spent = {"synthesis": synthesis, "build": build, "simulate": simulate}
+    return {name: round(value, 1) for name, value in spent.items()}
 
 
 def main(
@@ -239,61 +308,50 @@ def main(
     weights: Annotated[str | None, typer.Option(help="safetensors file")] = None,
     image: Annotated[str | None, typer.Option(help="picture file")] = None,
     row_groups: Annotated[int, typer.Option(help="how many are simulated")] = 3,
+    whole: Annotated[bool, typer.Option(help="the whole board, not the engine alone")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/netlist"),
 ) -> None:
-    """Synthesises a board's engine and simulates the netlist."""
+    """Synthesises a board's engine, or the whole board, and simulates the netlist."""
     console = Console(highlight=False)
     with bad_input():
         board = build.find_board(board_name)
         model = preset(preset_name or board.preset)
         check_row_groups(model, row_groups)
+        if whole:
+            whole_board.check_board(board)
         engine = fit.configure(board, model, shape)
-        photograph = load_photographs(image, model, 1)
         numbers = load_weights(weights, model)
         rasca = Rasca(model, engine, numbers)
         build.tool("yosys")
-    place = folder / board.name / model.name
-    console.print(f"{model.name} with shape {engine} on {board.title} ({board.device.name})")
+        place = folder / board.name / model.name
+        if whole:
+            place /= "whole"
+            system, files = build.files_of(board, rasca)
+            shown = whole_board.photograph(system, image)
+        else:
+            photographs = load_photographs(image, model, 1)
+    part = "the whole board" if whole else "the engine"
+    console.print(f"{model.name} with shape {engine}: {part} on {board.title}")
     try:
-        begun = time.monotonic()
-        netlist = netlist_of(rasca, board.device.family, place, console)
-        verilog = to_verilog(netlist, place, console)
-        synthesised = time.monotonic() - begun
-        with console.status("compiling the netlist"):
-            compiled = prepare(rasca, numbers, verilog)
-        console.print(f"simulation: {compiled.seconds:.0f} s")
-        table = LiveTable(console, numbers, 0)
-
-        def show(found: Row | Frame, judge: Judge) -> None:
-            if isinstance(found, Row) or found.decision["status"] == 0:
-                table.show(found, judge)
-
-        loaded = engine.weight_memory == "loaded"
-        result = play(
-            compiled,
-            photograph.pixels[0],
-            row_groups,
-            load=rasca.engine.weights_image() if loaded else None,
-            on_record=show,
-        )
+        if whole:
+            design = files[f"{build.TOP}.il"]
+            found = simulate_board(system, design, numbers, shown, row_groups, place, console)
+        else:
+            found = simulate_engine(rasca, numbers, photographs, row_groups, place, console)
     except (RuntimeError, runner.SimulationError) as error:
         typer.echo(f"rasca: {error}", err=True)
         raise typer.Exit(BROKEN) from None
-    wrong = complaint(result, row_groups, rasca.engine.digest)
-    summary = summary_of(
-        board,
-        rasca,
-        result,
-        netlist,
-        verilog,
-        image=photograph.names[0],
-        wrong=wrong,
-        seconds={
-            "synthesis": synthesised,
-            "build": compiled.seconds,
-            "simulate": result.seconds,
-        },
-    )
+    summary = {
+        "board": board.name,
+        "device": board.device.name,
+        "part": "board" if whole else "engine",
+        "preset": model.name,
+        "shape": str(engine),
+        "weights_digest": numbers.digest,
+        "config_digest": rasca.config_digest,
+        **found,
+        "tool_versions": {"yosys": build.tool_version("yosys")},
+    }
     (place / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     tell = Table(show_header=False)
     for key, value in summary.items():
@@ -301,11 +359,11 @@ def main(
             value = ", ".join(f"{name} {count:,}" if type(count) is int else f"{name} {count}"
                               for name, count in value.items())  # fmt: skip
         elif isinstance(value, list):
-            value = ", ".join(value)
+            value = ", ".join(map(str, value))
         tell.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))
     console.print(tell)
-    if wrong:
-        typer.echo(f"rasca: {wrong}", err=True)
+    if found["wrong"]:
+        typer.echo(f"rasca: {found['wrong']}", err=True)
         raise typer.Exit(DIFFERENT)
     console.print(f"written to {place}")
 

@@ -204,32 +204,49 @@ def _logits(words: Sequence[str]) -> np.ndarray:
     return np.array([[int(word, 16) for word in words]], dtype=np.uint32).view(np.int32)
 
 
-def complaint(
-    system: System, weights: Weights, run: Run, pixels: torch.Tensor, row_groups: int
-) -> str | None:
-    """What is not as the golden model and the camera's table have it, None if all is.
+def judge(
+    system: System,
+    weights: Weights,
+    run: Run,
+    exposure: camera_models.Exposure,
+    row_groups: int,
+) -> dict[str, Any]:
+    """What summary.json says of a run; exposure: the whole one, of which `cut` made what was sent.
 
-    pixels: as `seen` has them. row_groups: as `cut` was asked for.
+    `wrong`: what is not as the golden model and the camera's table have it, None if all is.
     """
     model = system.rasca.plan.model
-    golden = IntegerModel(model, weights).run(pixels[None])
+    golden = IntegerModel(model, weights).run(seen(system, exposure)[None])
+    wrong, equal, compared = [], 0, 0
     for group, (state, logits) in enumerate(run.rows[:row_groups]):
         at = {"frame": 0, "row_group": group}
         difference = first_difference(
             "state", golden.state[0, group].numpy(), state, **at
         ) or first_difference("logits", golden.logits[0, group][None].numpy(), logits, **at)
+        compared += state.size + logits.size
+        equal += difference is None
         if difference is not None:
-            return f"first difference: {difference}"
+            wrong.append(f"first difference: {difference}")
     if len(run.rows) != row_groups:
-        return f"{len(run.rows)} row groups came, not {row_groups}"
+        wrong.append(f"{len(run.rows)} row groups came, not {row_groups}")
     whole, person = row_groups == model.row_groups, int(golden.decision[0])
     due, kept = (person << 7, 0xFF) if whole else (STATUS.index("TRUNCATED"), 7)
-    if [byte & kept for byte in run.found["sent"]] != [due]:
-        return f"{run.found['sent']} came over the UART, not [{due}]"
+    sent = run.found["sent"]
+    if [byte & kept for byte in sent] != [due]:
+        wrong.append(f"bytes {sent} came over the UART, not [{due}]")
     table = [[w.register >> 8, w.register & 255, w.value] for w in system.camera.table]
     if run.found["writes"] != table:
-        return f"the camera's registers were written with {run.found['writes']}, not {table}"
+        wrong.append(f"the camera's registers were written with {run.found['writes']}, not {table}")
     for lamp, level in ({"fault": 0} | ({"person": person} if whole else {})).items():
         if run.found[lamp] != level:
-            return f"lamp {lamp} is {run.found[lamp]}, not {level}"
-    return None
+            wrong.append(f"lamp {lamp} is {run.found[lamp]}, not {level}")
+    decided = whole and len(sent) == 1
+    return {
+        "row_groups": len(run.rows),
+        "row_groups_equal": equal,
+        "values_compared": compared,
+        "wrong": wrong[0] if wrong else None,
+        "decision": ("person" if sent[0] >> 7 else "no_person") if decided else None,
+        "uart": sent,
+        "power_up_ms": round(run.found["power_up_us"] / 1000, 2),
+    }
