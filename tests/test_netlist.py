@@ -170,7 +170,7 @@ def test_command(made, wrong, monkeypatch, tmp_path):
     assert result.exit_code == (1 if wrong else 0), result.output
     summary = json.loads((tmp_path / board.name / "tiny" / "summary.json").read_text())
     assert set(summary) == {
-        *("board", "device", "preset", "shape", "image", "weights_digest", "config_digest"),
+        *("board", "device", "part", "preset", "shape", "image", "weights_digest", "config_digest"),
         *("netlist_digest", "cells", "models", "row_groups", "row_groups_equal", "wrong"),
         *("values_compared", "decision", "cycles", "seconds", "tool_versions"),
     }
