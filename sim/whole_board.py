@@ -108,6 +108,7 @@ def prepare(
     netlist: dict[str, Any],
     verilog: str,
     flags: Sequence[str],
+    optimise: str = "run",
 ) -> runner.Build:
     """Compiles the netlist of a whole board between its surroundings.
 
@@ -127,6 +128,7 @@ def prepare(
             "EDGES": int(edges),
         },
         flags=[*flags, *FLAGS],
+        optimise=optimise,
         public=False,
     )
 
