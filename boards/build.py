@@ -26,11 +26,12 @@ from rich.table import Table
 
 from boards import carries, fit
 from boards.board import Board
-from boards.rtlil import allow_collisions, plain_names
+from boards.rtlil import allow_collisions
 from golden.config import preset
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.config import EngineConfig
+from hw.generate import plain_names
 from hw.program import Plan
 from hw.top import Rasca
 

@@ -31,12 +31,3 @@ def allow_collisions(text: str) -> str:
         return _READ.sub(lambda cell: read_port(cell, free), found[0]) if free else found[0]
 
     return _MODULE.sub(module, text)
-
-
-def plain_names(rtlil: str) -> str:
-    r"""RTLIL whose names hold no brackets: `\sums[0]` is `\sums.0`.
-
-    Amaranth calls an array's first element so, and Yosys' abc9 takes that for bit 0 of `\sums`: it
-    ends with "Assert `count_id(wire->name) == 0' failed" or makes one net of two.
-    """
-    return re.sub(r"\\\S+", lambda name: name[0].replace("[", ".").replace("]", ""), rtlil)

@@ -20,6 +20,25 @@ from hw.config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca
 
 
+def plain_names(text: str) -> str:
+    r"""Verilog or RTLIL whose names hold no brackets: `\sums[0]` is `\sums.0`.
+
+    Amaranth calls an array's first element so, and Yosys' abc9 takes that for bit 0 of `\sums`: it
+    ends with "Assert `count_id(wire->name) == 0' failed" or makes one net of two.
+
+    Raises
+    ------
+    ValueError
+        If a name is there already that another one would get.
+    """
+    names = set(re.findall(r"\\\S+", text))
+    plain = {name: name.replace("[", ".").replace("]", "") for name in names if "[" in name}
+    for name, new in plain.items():
+        if new in names:
+            raise ValueError(f"names must stay apart, but {name} would be {new}, which is there")
+    return re.sub(r"\\\S+", lambda name: plain.get(name[0], name[0]), text)
+
+
 def to_verilog(design: Rasca, name: str = "rasca") -> str:
     """Verilog of an engine, with what it was made of in its header.
 
@@ -27,9 +46,9 @@ def to_verilog(design: Rasca, name: str = "rasca") -> str:
     -------
     str
         The header names the network, the shape and the digests of configuration and weights image;
-        it holds no date and no path.
+        it holds no date and no path. No name holds brackets, see `plain_names`.
     """
-    text = verilog.convert(design, name=name, emit_src=False)
+    text = plain_names(verilog.convert(design, name=name, emit_src=False))
     plan = design.plan
     header = [
         "Rasca: INT8 row engine for RaScaNet",

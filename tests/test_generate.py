@@ -46,6 +46,13 @@ def test_same_bytes_and_header(text):
     assert generate.to_verilog(engine(seed=2)) != text
 
 
+def test_names_hold_no_brackets(text):
+    r"""`\x[0]` would be bit 0 of x to Yosys' abc9 (tests/test_rtlil.py)."""
+    names = set(re.findall(r"\\\S+", text))
+    assert len(names) > 1000 and not [name for name in names if "[" in name]
+    assert "\\operand.0" in names
+
+
 def test_verilator_lint(text, tmp_path):
     """Verilator's default lint, less what Amaranth's Verilog is made of: it extends operands
     implicitly, compares with a range's end, and gives each case's default before the case."""

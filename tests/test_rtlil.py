@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from amaranth.back import rtlil
+from amaranth.back import rtlil, verilog
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -11,8 +11,9 @@ from amaranth.lib.wiring import In, Out
 from rich.console import Console
 
 from boards import build
-from boards.rtlil import allow_collisions, plain_names
+from boards.rtlil import allow_collisions
 from hw.common import NO_COLLISION
+from hw.generate import plain_names
 from hw.head_lane import HeadLane
 
 
@@ -68,17 +69,25 @@ def test_allow_collisions(attrs, fewer, tmp_path):
         assert luts(marked, tmp_path) <= luts(text, tmp_path) - 8
 
 
-def test_plain_names(tmp_path):
+@pytest.mark.parametrize("back, read", [(rtlil, "rtlil"), (verilog, "verilog")])
+def test_plain_names(back, read, tmp_path):
     """Yosys cannot take a lane as Amaranth names it (if it can one day, this is not needed)."""
-    text = rtlil.convert(HeadLane(pixels=3, channels=1, acc_bits=20), name="top", emit_src=False)
+    text = back.convert(HeadLane(pixels=3, channels=1, acc_bits=20), name="top", emit_src=False)
     assert "\\operand[0] " in text and "\\operand.0 " in plain_names(text)
-    script = "read_rtlil top.il\nsynth_ecp5 -nodsp -top top\n"
+    script = f"read_{read} top.txt\nsynth_ecp5 -nodsp -top top\n"
     (tmp_path / "top.ys").write_text(script)
     command = [*build.tool("yosys"), "top.ys"]
     for name, version in (("plain.log", plain_names(text)), ("brackets.log", text)):
-        (tmp_path / "top.il").write_text(version)
+        (tmp_path / "top.txt").write_text(version)
         if name == "plain.log":
             build.run(command, tmp_path, name, Console(quiet=True), "synthesis")
         else:
             with pytest.raises(RuntimeError, match="count_id"):
                 build.run(command, tmp_path, name, Console(quiet=True), "synthesis")
+
+
+def test_names_stay_apart():
+    assert plain_names(r"wire \a[1] \b.1 \c[0][2] x[3]") == r"wire \a.1 \b.1 \c.0.2 x[3]"
+    with pytest.raises(ValueError) as caught:
+        plain_names(r"wire \a[1] \a.1")
+    assert str(caught.value) == r"names must stay apart, but \a[1] would be \a.1, which is there"
