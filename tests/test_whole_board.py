@@ -86,7 +86,7 @@ def test_differences_are_seen(made):
     rows = [(state, logits + 1) for state, logits in run.rows]
     assert "row group 0, stage logits, channel 0" in wrong(rows=rows)["wrong"]
     assert wrong(rows=run.rows[:3])["wrong"] == "3 row groups came, not 4"
-    assert wrong(groups=3)["wrong"] == "4 row groups came, not 3"
+    assert wrong(groups=2)["wrong"] == "4 row groups came, not 2"
     sent = run.found["sent"]
     for other in ([], [sent[0] ^ 128], sent * 2):
         text = f"bytes {other} came over the UART, not {sent}"
@@ -141,7 +141,8 @@ def test_command(made, monkeypatch, tmp_path):
         *("values_compared", "decision", "uart", "power_up_ms", "cycles", "seconds"),
         "tool_versions",
     }
-    assert summary["part"] == "board" and summary["row_groups_equal"] == 2
+    assert summary["part"] == "board"
+    assert summary["row_groups_equal"] == summary["row_groups"] in (2, 3)
     assert summary["models"] == ["ice40_pins.v", "Yosys ice40/cells_sim.v"]
     assert summary["cells"]["SB_PLL40_PAD"] == 1 and summary["decision"] is None
 
