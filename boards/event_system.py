@@ -1,11 +1,12 @@
 """The small boards' system: engine, weights from flash, a byte to the host for each decision."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.flash import FlashLoader
 from boards.host_system import CAMERA_COUNTERS
+from boards.packets import Byte, Status
 from boards.uart import UartTransmitter
 from hw.top import Rasca
 
@@ -13,8 +14,10 @@ from hw.top import Rasca
 class EventSystem(wiring.Component):
     """What `HostSystem` is, less what a small FPGA has no room for: nothing comes from the host.
 
-    For each decision one byte leaves: bits 0..2 status (hw.line_buffer.Status), bit 7 person.
-    There is no early termination. A byte that the UART has no time for is dropped.
+    For each decision one byte leaves: bits 0..2 status (hw.line_buffer.Status), bit 7 person. When
+    the weights have been read, and when the camera has been set up, a report says how: bit 6, and
+    the status byte of boards.packets.Status. There is no early termination. A byte that the UART
+    has no time for is replaced by the next.
 
     Parameters
     ----------
@@ -60,14 +63,26 @@ class EventSystem(wiring.Component):
         m.submodules.rasca = rasca = self.rasca
         m.submodules.flash = flash = self.flash
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self.divisor)
-        waiting = Signal()
+        waiting, before = Signal(), Signal()
         byte = Signal(8)
+        set_up = self.camera_ready | self.camera_failed
+        m.d.sync += before.eq(set_up)
         with m.If(transmitter.ready):
             m.d.sync += waiting.eq(0)
+        with m.If(flash.done | (set_up & ~before)):
+            m.d.sync += [
+                waiting.eq(1),
+                byte.eq(
+                    int(Byte.REPORT)
+                    | flash.problem
+                    | Mux(flash.busy, int(Status.LOADING), 0)
+                    | Mux(self.camera_failed, int(Status.CAMERA_FAILED), 0)
+                ),
+            ]
         with m.If(rasca.decision_valid):
             m.d.sync += [
                 waiting.eq(1),
-                byte.eq(Cat(rasca.decision_status, 0, 0, 0, 0, rasca.decision_person)),
+                byte.eq(rasca.decision_status | Mux(rasca.decision_person, int(Byte.PERSON), 0)),
             ]
         m.d.comb += [
             self.tx.eq(transmitter.pin),

@@ -109,6 +109,18 @@ PROBLEM_TEXT = {
 }
 
 
+class Byte(IntFlag):
+    """What a small board sends (boards.event_system): single bytes.
+
+    After a frame: why it was lost (0 is well), and its decision. With REPORT, when weights or the
+    camera's set-up have come to an end: `Status`, as in `Hello`.
+    """
+
+    LOST = 7  # mask
+    REPORT = 64
+    PERSON = 128
+
+
 class Status(IntFlag):
     """Bits of the status byte in `Hello` above the `Problem`."""
 

@@ -47,7 +47,7 @@ async def bench_board(dut: Any) -> None:
         waited += POLL_US
         assert waited < given["limit_us"], (
             f"not ready after {waited} us: {len(camera.writes)} registers of the camera written, "
-            f"fault lamp {'on' if dut.fault.value else 'off'}"
+            f"fault lamp {'on' if dut.fault.value else 'off'}, bytes {list(uart.read_nowait())}"
         )
     dut.play.value = 1
     await RisingEdge(dut.done)

@@ -21,6 +21,7 @@ import torch
 
 from boards import flash
 from boards.board import Board
+from boards.packets import Byte, Status
 from boards.system import System
 from golden import camera as fitting
 from golden.config import ROWS_PER_GROUP, ModelConfig
@@ -233,23 +234,26 @@ def judge(
     # the one that a frame breaks off in may be through before the end is seen
     if len(run.rows) - row_groups not in ((0,) if whole else (0, 1)):
         wrong.append(f"{len(run.rows)} row groups came, not {row_groups}")
-    due, kept = (person << 7, 0xFF) if whole else (STATUS.index("TRUNCATED"), 7)
+    # reports of weights and of the camera, in the order in which they are through; then the frame
+    due, kept = (person << 7, 0xFF) if whole else (STATUS.index("TRUNCATED"), int(Byte.LOST))
     sent = run.found["sent"]
-    if [byte & kept for byte in sent] != [due]:
-        wrong.append(f"bytes {sent} came over the UART, not [{due}]")
+    *reports, frame = sent or [0]
+    good = [[first, Byte.REPORT] for first in (Byte.REPORT | Status.LOADING, Byte.REPORT)]
+    if reports not in good or frame & kept != due:
+        wrong.append(f"bytes {sent} came over the UART, not two reports and {due}")
     table = [[w.register >> 8, w.register & 255, w.value] for w in system.camera.table]
     if run.found["writes"] != table:
         wrong.append(f"the camera's registers were written with {run.found['writes']}, not {table}")
     for lamp, level in ({"fault": 0} | ({"person": person} if whole else {})).items():
         if run.found[lamp] != level:
             wrong.append(f"lamp {lamp} is {run.found[lamp]}, not {level}")
-    decided = whole and len(sent) == 1
+    decided = whole and not frame & Byte.LOST
     return {
         "row_groups": len(run.rows),
         "row_groups_equal": equal,
         "values_compared": compared,
         "wrong": wrong[0] if wrong else None,
-        "decision": ("person" if sent[0] >> 7 else "no_person") if decided else None,
+        "decision": ("person" if frame & Byte.PERSON else "no_person") if decided else None,
         "uart": sent,
         "power_up_ms": round(run.found["power_up_us"] / 1000, 2),
     }

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from boards import build
+from boards.packets import Byte, Problem, Status
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.config import EngineConfig
@@ -65,7 +66,8 @@ def test_equal(made):
     found = whole_board.judge(system, weights, run, exposure, 4)
     assert found["wrong"] is None and found["row_groups_equal"] == 4
     assert found["values_compared"] == 4 * (MODEL.state_channels * MODEL.n + 2)
-    assert found["uart"] == [128 * (found["decision"] == "person")]
+    *reports, byte = found["uart"]
+    assert len(reports) == 2 and byte == 128 * (found["decision"] == "person")
     assert found["power_up_ms"] > 10  # before that the camera wants no set-up
 
 
@@ -87,19 +89,19 @@ def test_differences_are_seen(made):
     assert "row group 0, stage logits, channel 0" in wrong(rows=rows)["wrong"]
     assert wrong(rows=run.rows[:3])["wrong"] == "3 row groups came, not 4"
     assert wrong(groups=2)["wrong"] == "4 row groups came, not 2"
-    sent = run.found["sent"]
-    for other in ([], [sent[0] ^ 128], sent * 2):
-        text = f"bytes {other} came over the UART, not {sent}"
+    first, second, byte = sent = run.found["sent"]
+    for other in ([], [first, second, byte ^ 128], [first, 0x45, byte], [first, byte], sent * 2):
+        text = f"bytes {other} came over the UART, not two reports and {byte}"
         assert wrong(found=run.found | {"sent": other})["wrong"] == text
     writes = [*run.found["writes"][:-1], [1, 2, 3]]
     text = wrong(found=run.found | {"writes": writes})["wrong"]
     assert text.startswith("the camera's registers were written with [[")
     assert wrong(found=run.found | {"fault": 1})["wrong"] == "lamp fault is 1, not 0"
-    assert "lamp person is" in wrong(found=run.found | {"person": 1 - sent[0] // 128})["wrong"]
+    assert "lamp person is" in wrong(found=run.found | {"person": 1 - byte // 128})["wrong"]
 
 
 def test_other_weights_are_refused(made, monkeypatch):
-    """A flash with a turned bit: the board does not get ready, the lamp says so."""
+    """A flash with a turned bit: the board does not get ready, lamp and UART say so."""
     system, *_, built, exposure, _ = made
     image = system.rasca.engine.weights_image()
     monkeypatch.setattr(whole_board, "LIMIT_US", 12_000)
@@ -110,7 +112,20 @@ def test_other_weights_are_refused(made, monkeypatch):
         return original(image, config).replace(image, turned)
 
     monkeypatch.setattr(whole_board.flash, "flash_image", spoilt)
-    with pytest.raises(runner.SimulationError, match="not ready after .*3 .*fault lamp on"):
+    report = Byte.REPORT | Problem.CRC
+    text = rf"not ready after .*3 .*fault lamp on, bytes \[.*\b{report}\b.*\]"
+    with pytest.raises(runner.SimulationError, match=text):
+        whole_board.play(system, built, exposure, netlist.RANDOM)
+
+
+def test_no_camera(made, monkeypatch):
+    """Nobody answers on the camera's wires: the board does not get ready, lamp and UART say so."""
+    system, *_, built, exposure, _ = made
+    monkeypatch.setattr(whole_board, "LIMIT_US", 20_000)
+    deaf = replace(system.camera, device=system.camera.device ^ 1)
+    monkeypatch.setattr(system, "camera", deaf)
+    text = rf"0 registers .*fault lamp on, bytes \[.*\b{Byte.REPORT | Status.CAMERA_FAILED}\]"
+    with pytest.raises(runner.SimulationError, match=text):
         whole_board.play(system, built, exposure, netlist.RANDOM)
 
 
