@@ -81,8 +81,8 @@ program: .venv/.stamp  ## puts the bitstream that make bitstream made on the boa
 flash-image: .venv/.stamp  ## weights for a board's SPI flash, under build/flash: [PRESET=] [SHAPE=] [WEIGHTS=file] [OFFSET=0x40000]
 	@$(PYTHON) -m boards.flash_image $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights) $(call option,OFFSET,offset)
 
-host: .venv/.stamp  ## photographs through a real board, compared as `make sim` does: PORT=/dev/ttyUSB0 [IMAGE=] [WEIGHTS=file] [LOAD=1] [WATCH=1]
-	@$(PYTHON) -m boards.host $(call option,PORT,port) $(call option,IMAGE,image) $(call option,PRESET,preset) $(call option,WEIGHTS,weights) $(call option,BAUD,baud) $(if $(LOAD),--load) $(if $(WATCH),--watch)
+host: .venv/.stamp  ## photographs through a real board, compared as `make sim` does: PORT=/dev/ttyUSB0 [IMAGE=] [PRESET=] [WEIGHTS=file] [BAUD=] [LOAD=1] [WATCH=1] [BYTES=1 with WATCH of an iCEBreaker or UPduino]
+	@$(PYTHON) -m boards.host $(call option,PORT,port) $(call option,IMAGE,image) $(call option,PRESET,preset) $(call option,WEIGHTS,weights) $(call option,BAUD,baud) $(if $(LOAD),--load) $(if $(WATCH),--watch) $(if $(BYTES),--bytes)
 
 test: .venv/.stamp  ## all tests, on all cores: [ARGS=pytest options]
 	@$(PYTHON) -m pytest --numprocesses auto --dist loadfile $(ARGS)

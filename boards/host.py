@@ -1,7 +1,7 @@
 """The host's side of a board's UART: hardware in the loop, and a live view of decisions.
 
 python -m boards.host --port /dev/ttyUSB0 --image photo.jpg
-python -m boards.host --port /dev/ttyUSB0 --watch
+python -m boards.host --port /dev/ttyUSB0 --watch [--bytes]
 
 Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot be used, 3 the board
 does not answer as it should.
@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 
 from boards import packets
-from boards.packets import Counters, Decision, Hello, Row, Setting, State
+from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
 from golden.classifier import threshold
 from golden.config import PRESETS, ModelConfig, preset
 from golden.model import IntegerModel
@@ -350,6 +350,32 @@ def watch(board: Board, console: Console, model: ModelConfig | None, seconds: fl
         pass
 
 
+def watch_bytes(transport: Transport, console: Console, seconds: float | None) -> None:
+    """A line for each byte of a small board (boards.event_system), until interrupted."""
+    started = time.monotonic()
+    try:
+        while seconds is None or time.monotonic() - started < seconds:
+            for byte in transport.read(1):
+                console.print(said_byte(byte))
+    except KeyboardInterrupt:
+        pass
+
+
+def said_byte(byte: int) -> str:
+    """What a byte of a small board says."""
+    lost, problem = byte & Byte.LOST, byte & packets.Status.PROBLEM
+    if byte & Byte.REPORT and problem in packets.PROBLEM_TEXT and byte < Byte.PERSON:
+        said = f"weights in flash: {packets.PROBLEM_TEXT[problem]}"
+        if byte & packets.Status.LOADING:
+            said = "weights in flash: still being loaded"
+        return said + "; the camera's set-up failed" * bool(byte & packets.Status.CAMERA_FAILED)
+    if byte & ~(Byte.LOST | Byte.PERSON) or lost >= len(STATUS):
+        return f"no byte of a small board: {byte:#04x} (is the baud rate right?)"
+    if lost:
+        return f"frame lost: {STATUS[lost]}"
+    return "[bold red]PERSON[/]" if byte & Byte.PERSON else "[bold blue]no person[/]"
+
+
 def open_port(port: str, baud: int) -> Transport:
     """A serial port; ValueError in words if there is none."""
     import serial
@@ -364,6 +390,9 @@ def main(
     port: Annotated[str, typer.Option(help="serial port, or a pyserial URL")],
     image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
     watch_: Annotated[bool, typer.Option("--watch", help="show decisions live")] = False,
+    bytes_: Annotated[
+        bool, typer.Option("--bytes", help="with --watch: of a small board, which sends bytes only")
+    ] = False,
     preset_name: Annotated[
         str | None, typer.Option("--preset", help="network; the board's, if not given")
     ] = None,
@@ -384,7 +413,12 @@ def main(
     console = Console(highlight=False, soft_wrap=True)
     try:
         with bad_input():
-            board = Board(open_port(port, baud), patience)
+            if bytes_ and not watch_:
+                raise ValueError("--bytes goes with --watch: a small board takes no pictures")
+            transport = open_port(port, baud)
+            if bytes_:
+                return watch_bytes(transport, console, seconds)
+            board = Board(transport, patience)
             hello = board.greet()
             if watch_:
                 return watch(board, console, known_model(hello), seconds)

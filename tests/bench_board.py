@@ -33,7 +33,7 @@ async def bench_terminal(dut):
     dut.rst.value = 1
     await ClockCycles(dut.clk, 5)
     dut.rst.value = 0
-    while dut.dut.flash.busy.value:
+    while given["image"] and dut.dut.flash.busy.value:
         await ClockCycles(dut.clk, 100)
     master, slave = pty.openpty()
     tty.setraw(slave)

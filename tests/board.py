@@ -10,6 +10,7 @@ from golden.random_weights import random_weights
 from hw.config import EngineConfig
 from hw.top import Rasca
 from sim import runner
+from tests.bench_blocks import CELLS
 
 MODEL = ModelConfig(
     name="tiny",
@@ -40,7 +41,12 @@ def image(weights=WEIGHTS) -> bytes:
     return flash_image(made.engine.weights_image(), made.config_digest)
 
 
-def build() -> runner.Build:
+def build(family: str = "generic") -> runner.Build:
+    """generic: weights from flash. ecp5: as on those boards, weights in initialised memories."""
+    if family == "ecp5":
+        engine = EngineConfig.parse(str(ENGINE), cells="ecp5")
+        system = HostSystem(rasca=Rasca(MODEL, engine, WEIGHTS), divisor=DIVISOR)
+        return _build(runner.verilog(system, "board"), CELLS["sources"], CELLS["flags"])
     made = rasca()
     flash = FlashLoader(
         length=len(made.engine.weights_image()),
@@ -55,10 +61,14 @@ def build() -> runner.Build:
     model = (resources.files("cocotbext.qspi") / "verilog" / "qspi_flash.v").read_text()
     assert model.count("always @(csb)") == 2
     model = model.replace("always @(csb)", "always @(posedge csb or negedge csb)")
+    return _build(runner.verilog(system, "board") + model, flags=["-DFLASH"])
+
+
+def _build(text: str, sources=(), flags=()) -> runner.Build:
     return runner.build(
-        runner.verilog(system, "board") + model,
+        text,
         top="board_tb",
-        sources=[Path(__file__).with_name("board_tb.sv")],
-        # the model's delays are those of writing, which nobody does here
-        flags=["--no-timing"],
+        sources=[Path(__file__).with_name("board_tb.sv"), *sources],
+        # the flash model's delays are those of writing, which nobody does here
+        flags=["--no-timing", *flags],
     )

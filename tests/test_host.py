@@ -5,6 +5,7 @@ import pty
 import threading
 import time
 import tty
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -62,12 +63,11 @@ def tiny(monkeypatch):
 # ---- a simulated board ----
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory):
-    """The terminal of a simulated board; its flash holds board.WEIGHTS."""
-    folder = tmp_path_factory.mktemp("board")
-    build, failed = board.build(), []
-    arguments = {"image": board.image().hex()}
+@contextmanager
+def simulated(build, folder, image=b""):
+    """The terminal of a simulated board; `image` is in its flash."""
+    failed = []
+    arguments = {"image": image.hex()}
     arguments |= {name: str(folder / name) for name in ("port", "stop")}
 
     def simulate():
@@ -85,6 +85,14 @@ def port(tmp_path_factory):
     (folder / "stop").touch()
     thread.join()
     assert not failed
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    """A board whose flash holds board.WEIGHTS."""
+    folder = tmp_path_factory.mktemp("board")
+    with simulated(board.build(), folder, board.image()) as found:
+        yield found
 
 
 @pytest.fixture
@@ -127,6 +135,23 @@ def test_board(port, files, tiny, monkeypatch):
         assert "rasca: first difference: frame 0, row group " in found.output
     found = run(*common, "--weights", good, "--load")
     assert found.exit_code == 0, found.output
+    found = run("--port", port, "--patience", PATIENCE, "--watch", "--seconds", 0.5)
+    assert found.exit_code == 0 and "nothing yet" in found.output and "tiny" in found.output
+
+
+def test_ecp5_board(files, tiny, tmp_path):
+    """Weights in initialised memories, multipliers of the cells: equal; others, loaded at run time,
+    take their place."""
+    good, bad, picture = files
+    with simulated(board.build("ecp5"), tmp_path) as port:
+        common = ("--port", port, "--patience", PATIENCE, "--image", picture, "--weights")
+        groups = board.MODEL.row_groups
+        for words in ((good,), (bad, "--load")):
+            found = run(*common, *words)
+            assert found.exit_code == 0, found.output
+            assert f"{groups} of {groups} row groups equal" in found.output
+        found = run(*common, good)
+        assert found.exit_code == 2 and "the board holds other weights" in found.output
 
 
 @pytest.mark.parametrize("kind", ["stop", "skip"])
@@ -340,6 +365,28 @@ def test_watch(tiny):
     text = console.export_text()
     assert "frame lost: OVERRUN" in text and "2, 1 with a person" in text
     assert "dropped 6" in text and "░█" in text and "tiny" in text
+
+
+def test_watch_bytes(monkeypatch):
+    """A small board's bytes, each in words."""
+    told = {
+        0x48: "weights in flash: still being loaded",
+        0x45: "weights in flash: the weights image in flash is damaged",
+        0x60: "weights in flash: no problem; the camera's set-up failed",
+        0x80: "PERSON",
+        0x00: "no person",
+        0x02: "frame lost: TRUNCATED",
+    }
+    for other in (0x05, 0x08, 0xC0):
+        told[other] = f"no byte of a small board: {other:#04x} (is the baud rate right?)"
+    script = Script(lambda kind, payload: [])
+    script.out += bytes(told)
+    monkeypatch.setattr(host, "open_port", lambda port, baud: script)
+    found = run("--port", "p", "--watch", "--bytes", "--seconds", 0.2)
+    assert found.exit_code == 0 and found.output.splitlines() == list(told.values())
+    found = run("--port", "p", "--bytes")
+    assert found.exit_code == 2
+    assert found.output == "rasca: --bytes goes with --watch: a small board takes no pictures\n"
 
 
 def test_no_board(tmp_path):
