@@ -1,21 +1,39 @@
-"""Photographs at the real sensors' sizes and timing, through the whole front end, bit for bit."""
+# amaranth: UnusedElaboratable=no
+"""The two cameras at their real size and timing, as the boards set them up: photographs through the
+whole front end, bit for bit, and what goes wrong with cameras."""
 
 import numpy as np
 import pytest
 from skimage import data, transform
 
-from boards.camera import hm01b0, ov7670
-from boards.camera.crossing import COUNTERS
+from boards import build, fit
 from boards.camera.front import CameraFront
-from golden import camera
-from golden.config import PRESETS
+from boards.system import CLOCK_TIMEOUT_MS, System
+from golden.config import preset
+from golden.quantise import default_weights
+from hw.top import Rasca
 from sim import camera_models as models
+from tests.test_camera_models import at, check, counts
 
-# sensor, preset, binning, cycles of sync a PCLK (an engine's clock is 12 MHz and more)
-KINDS = {
-    "ov7670 qvga": (ov7670.sensor(), "vww_210x240", 1, 1.2),
-    "hm01b0": (hm01b0.sensor(gated=True), "vww_105x120", 2, 2.0),
+# cycles of sync in a PCLK; the engine's own clock for the slow HM01B0, less than it for the OV7670
+BOARDS = {"ulx3s": 1.2, "icebreaker": 2.75}
+# as in test_camera_models: what happens, what is counted, how much of the frame comes
+CASES = {
+    "VSYNC missing": (lambda e, s: e.without_vsync(), {"long_frame": 1}, "none"),
+    "VSYNC late": (
+        lambda e, s: e.late_vsync(s.height // 3),
+        {"long_frame": 1, "short_frame": 1},
+        "other",
+    ),
+    "short line": (lambda e, s: e.short_line(s.height // 2, 4), {"short_line": 1}, "part"),
+    "long line": (lambda e, s: e.long_line(s.height // 2, 4), {"long_line": 1}, "part"),
+    "clock stops": (
+        lambda e, s: e.stop(*at(s, s.height // 2), round(s.clock_hz * 1.5 * TIMEOUT)),
+        {"lost_clock": 1},
+        "part",
+    ),
 }
+TIMEOUT = CLOCK_TIMEOUT_MS / 1000
 
 
 def photograph(name, sensor):
@@ -24,40 +42,34 @@ def photograph(name, sensor):
     return (transform.resize(picture, size, anti_aliasing=True) * 255).round().astype(np.uint8)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_photographs(kind):
-    """A good frame, one in which the clock stops, a good one (after a lost one: a gated clock)."""
-    sensor, preset, binning, cycles = KINDS[kind]
-    height, width = PRESETS[preset].image_height, PRESETS[preset].image_width
+@pytest.mark.parametrize("name", BOARDS)
+def test_cameras(name):
+    """No camera, then good frames and each of CASES in turn: nothing hangs, all is counted, and the
+    next good frame is right."""
+    board = build.find_board(name)
+    model = preset(board.preset)
+    rasca = Rasca(model, fit.configure(board, model, None), default_weights(model))
+    system = System(board=board, rasca=rasca)
+    sensor, cycles = system.camera.sensor, BOARDS[name]
     front = CameraFront(
         sensor=sensor,
-        height=height,
-        width=width,
-        binning=binning,
-        # longer than from frame to frame with a gated clock
-        timeout=round(cycles * 25 * sensor.line_clocks),
+        height=model.image_height,
+        width=model.image_width,
+        binning=system.binning,
+        timeout=round(cycles * sensor.clock_hz * TIMEOUT),
     )
-    good = [models.expose(sensor, photograph(n, sensor)) for n in ("astronaut", "coffee")]
-    half = sensor.vsync_clocks + sensor.back_clocks + sensor.height // 2 * sensor.line_clocks + 100
-    stopped = good[0].stop(half, 60 * sensor.line_clocks)
-    lead = [good[0].without_lines(sensor.height - 30)] if sensor.gated else []
-    words = models.pins(sensor, [*lead, good[0], stopped, good[1]])
+    shown = [models.expose(sensor, photograph(n, sensor)) for n in ("astronaut", "coffee")]
+    good = [shown[i % 2] for i in range(2 + 2 * len(CASES))]
+    exposures = list(good)
+    for i, (damage, *_) in enumerate(CASES.values()):
+        exposures[2 + 2 * i] = damage(good[2 + 2 * i], sensor)
+    nothing = models.no_camera(round(sensor.clock_hz * 2 * TIMEOUT))
+    words = np.concatenate([nothing, models.pins(sensor, exposures)])
     pclk_ps = round(10**12 / sensor.clock_hz)
     built = models.build(front)
     events, state = models.play(built, words, sync_ps=round(pclk_ps / cycles), pclk_ps=pclk_ps)
-    assert state == dict.fromkeys((*COUNTERS, "lost"), 0) | {"lost_clock": 1}
-    want = []
-    for exposure in good:
-        decoded = camera.decode(np.stack(exposure.lines), sensor.pixel_format)
-        want.append(camera.fit(decoded, height, width, binning).reshape(-1, 3))
-    found = [event for _, event, _ in events]
-    cut = found.index("end", height * width + 1)
-    pixels = np.array([e for e in found[: height * width] + found[cut + 1 : -1]])
-    assert found[height * width] == found[-1] == "end"
-    assert (pixels[:, :3] == np.concatenate(want)).all() and len(pixels) == 2 * height * width
-    place = np.arange(len(pixels)) % (height * width)
-    assert (pixels[:, 3] == (place == 0)).all()
-    assert (pixels[:, 4] == (place % width == width - 1)).all()
-    part = np.array(found[height * width + 1 : cut])[:, :3]
-    assert height * width // 3 < len(part) < height * width
-    assert (part == want[0][: len(part)]).all()
+    before = counts(lost_clock=1)
+    assert check(sensor, front, events, good, CASES, before) == []
+    for _, counted, _ in CASES.values():
+        before |= {fault: before[fault] + count for fault, count in counted.items()}
+    assert state == before
