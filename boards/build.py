@@ -220,7 +220,9 @@ def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     )
     short = wanted.short(device)
     if short:
-        lacks = ", ".join(f"{a:,} {name} wanted, {b:,} usable" for name, (a, b) in short.items())
+        lacks = ", ".join(
+            f"{a - b:,} {name} short ({a:,} wanted, {b:,} usable)" for name, (a, b) in short.items()
+        )
         near = fit.nearest(board, plan.model, plan_with_memories)
         raise ValueError(
             f"{plan.model.name} with shape {plan.engine} does not fit {device.name}: "
@@ -351,7 +353,11 @@ def main(
     try:
         board = find_board(board_name)
         model = preset(preset_name or board.preset)
-        engine = fit.configure(board, model, shape)
+        try:
+            engine = fit.configure(board, model, shape)
+        except ValueError as error:
+            near = fit.nearest(board, model, plan_with_memories)
+            raise ValueError(f"{error}; {near}") from None
         numbers = Weights.load(weights, model) if weights else default_weights(model)
         rasca = Rasca(model, engine, numbers)
         check_fit(board, rasca.plan, console)

@@ -40,7 +40,7 @@ class Need:
     def short(self, device: Device) -> dict[str, tuple[int, int]]:
         """(wanted, there) of everything that is short."""
         there = {
-            "LUT": (self.lut, int(device.lut * (1 if device.family == "ice40" else LUT_LIMIT))),
+            "LUTs": (self.lut, int(device.lut * (1 if device.family == "ice40" else LUT_LIMIT))),
             "DSP blocks": (self.dsp, device.dsp),
             "block RAMs": (self.bram, device.bram),
             "SPRAMs": (self.spram, device.spram),
@@ -92,18 +92,41 @@ def need(plan: Plan, device: Device) -> Need:
     return Need(lut=total, dsp=dsps, bram=bram, spram=spram)
 
 
+_ARRAYS = ((3, 4), (3, 2), (2, 2), (1, 2), (1, 1))  # channels, lanes: what boards are built with
+
+
+def shapes(board: Board, model: ModelConfig) -> list[str]:
+    """Shapes to try for a network on a board, the largest first."""
+    if board.compact:
+        return [board.shape]
+    return [f"{max(3, model.n)},{channels},{lanes}" for channels, lanes in _ARRAYS]
+
+
 def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConfig:
     """Engine of a board: its cells, its DSP blocks, its way to get weights.
+
+    Without a shape: the board's for this network, else the largest that carries it and has no more
+    channels and lanes than the board's own.
 
     Raises
     ------
     ValueError
         If the shape is none, or cannot carry the network.
     """
-    shape = shape or (board.shape if model.name == board.preset else board.shapes.get(model.name))
-    if shape is None:
-        shape = f"{max(3, model.n)},1,1"
     device = board.device
+    listed = {**board.shapes, board.preset: board.shape}.get(model.name)
+    if shape is None and listed is None:
+        own = EngineConfig.parse(board.shape)
+        for candidate in shapes(board, model):
+            try:
+                found = configure(board, model, candidate)
+            except ValueError as error:
+                reason = error
+                continue
+            if found.channels * found.lanes <= own.channels * own.lanes:
+                return found
+        raise reason
+    shape = shape or listed
     engine = EngineConfig.parse(shape, board.weights, cells=device.family, compact=board.compact)
     if device.family == "ecp5" and engine.multipliers > device.dsp:
         engine = EngineConfig.parse(shape, board.weights, cells="ecp5", dsps=device.dsp)
@@ -116,12 +139,15 @@ def nearest(board: Board, model: ModelConfig, plan_of) -> str:
 
     plan_of(model, engine) gives a plan with its memories.
     """
-    names = [model.name, *(name for name in PRESETS if name != model.name)]
-    for name in names:
+
+    def distance(name: str) -> tuple[bool, int]:
+        return name != model.name, abs(PRESETS[name].image_height - model.image_height)
+
+    for name in sorted(PRESETS, key=distance):
         other = preset(name)
-        for channels, lanes in ((3, 4), (3, 2), (2, 2), (1, 2), (1, 1)):
+        for shape in shapes(board, other):
             try:
-                engine = configure(board, other, f"{max(3, other.n)},{channels},{lanes}")
+                engine = configure(board, other, shape)
             except ValueError:
                 continue
             if not need(plan_of(other, engine), board.device).short(board.device):

@@ -82,7 +82,9 @@ def test_what_is_short():
         build.check_fit(board, plan, Console(quiet=True))
     text = str(caught.value)
     wanted = fit.need(plan, board.device)
-    assert f"{wanted.lut:,} LUT wanted" in text and "does not fit LFE5U-25F" in text
+    usable = int(24288 * fit.LUT_LIMIT)
+    lacks = f"{wanted.lut - usable:,} LUTs short ({wanted.lut:,} wanted, {usable:,} usable)"
+    assert f"does not fit LFE5U-25F: {lacks}; " in text
     assert text.endswith("fits") and "SHAPE=" in text.split(";")[-1]
     # a device that has everything else is short of block RAM only
     tiny = replace(ecp5("85F", "CABGA381"), bram=10)
@@ -286,12 +288,48 @@ def test_program(tmp_path, monkeypatch):
 
 
 def test_shape_of_another_network():
-    """A network without a shape of the board's gets one that its widths ask for."""
+    """A network without a shape of the board's gets one that its width and the board ask for."""
     board = build.find_board("ulx3s")
     engine = fit.configure(board, preset("vww_140x160"), None)
-    assert str(engine) == "10,1,1"
+    assert str(engine) == "10,3,4"
     assert fit.configure(board, preset("vww_210x240"), None).multipliers == 180
     assert isinstance(engine, EngineConfig)
+    # a small device has a small array, a compact one its own
+    for name, model, shape in (
+        ("ulx3s-12f", "vww_140x160", "10,1,1"),
+        ("icebreaker", "vww_175x200", "8,1,2"),
+    ):
+        assert str(fit.configure(build.find_board(name), preset(model), None)) == shape
+
+
+@pytest.mark.parametrize(
+    "words, text",
+    [
+        (
+            ("--preset", "vww_140x160", "--shape", "16,1,2"),
+            "vww_140x160 with shape 16,1,2 does not fit iCE40UP5K: 8 DSP blocks short "
+            "(16 wanted, 8 usable); vww_140x160 with SHAPE=8,1,2 fits",
+        ),
+        (
+            ("--preset", "vww_105x120_full",),
+            "a compact engine has no spatial attention; vww_105x120 with SHAPE=8,1,2 fits",
+        ),
+        (
+            ("--shape", "15,3,2"),
+            "a compact engine has even pixels, 1 channel and at least 2 lanes, for example 8,1,2, "
+            "not 15,3,2; vww_105x120 with SHAPE=8,1,2 fits",
+        ),
+        (
+            ("--weights", "golden/default_weights/vww_210x240.safetensors"),
+            "made for vww_210x240 (config digest ",
+        ),
+    ],
+)  # fmt: skip
+def test_what_fits_instead(words, text):
+    """A small device, too, has something that fits; all in one line."""
+    found = CliRunner().invoke(_command(build.main), ["--board", "icebreaker", *words])
+    assert found.exit_code == 2 and text in found.output
+    assert found.output.count("rasca: ") == 1 and found.output.splitlines()[-1][:7] == "rasca: "
 
 
 def test_yosys_script(tmp_path):
