@@ -53,6 +53,7 @@ _USED = {
     "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
     "ice40": {
         "lut": "ICESTORM_LC",
+        "ff": "SB_DFF",
         "dsp": "ICESTORM_DSP",
         "bram": "ICESTORM_RAM",
         "spram": "ICESTORM_SPRAM",
@@ -231,6 +232,12 @@ def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     return wanted
 
 
+def flip_flops(netlist: dict[str, Any]) -> int:
+    """Flip-flops of an iCE40's netlist: nextpnr counts logic cells only."""
+    cells = netlist["modules"][TOP]["cells"].values()
+    return sum(cell["type"].startswith("SB_DFF") for cell in cells)
+
+
 def frequencies(report: dict[str, Any]) -> list[tuple[str, float, float]]:
     """(clock net, reached, wanted) in MHz of nextpnr's report."""
     return [
@@ -265,7 +272,7 @@ def summary_of(
         "shape": str(plan.engine),
         "lut": found["lut"],
         "lut_available": device.lut,
-        "ff": found.get("ff"),
+        "ff": found["ff"],
         "dsp": found["dsp"],
         "dsp_available": device.dsp,
         "bram": found["bram"],
@@ -323,6 +330,9 @@ def build(
     run(place, folder, "nextpnr.log", console, "place and route")
     run(pack, folder, "pack.log", console, "bitstream")
     report = json.loads((folder / "report.json").read_text())
+    if device.family == "ice40":
+        used = flip_flops(json.loads((folder / f"{TOP}.json").read_text()))
+        report["utilization"]["SB_DFF"] = {"used": used}
     versions = {name: tool_version(name) for name in names}
     clock_hz = system.pll.output_hz
     summary = summary_of(

@@ -58,7 +58,7 @@ def write(image: bytes, config: str, folder: Path, name: str, offset: int) -> di
         "erase_blocks": -(-len(content) // ERASE_BLOCK),
         "weights_crc32": f"{zlib.crc32(image):08x}",
         "config_digest": config,
-        "write": f"openFPGALoader --external-flash -o {offset:#x} {file}",
+        "write": f"openFPGALoader --board ice40_generic -o {offset:#x} {file}",
         "write_icestorm": f"iceprog -o {offset:#x} {file}",
     }
     (folder / f"{name}.flash.json").write_text(json.dumps(summary, indent=1) + "\n")

