@@ -3,6 +3,7 @@
 
 import pytest
 
+from hw.compact_array import CompactArray
 from hw.config import EngineConfig
 from hw.multiplier import Multipliers
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
@@ -40,6 +41,46 @@ def test_all_operands():
         [(name, products, {"count": kind["count"]}) for name, kind in KINDS.items()],
         **CELLS,
     )
+
+
+def sums(late: int = 0, step: int = 1):
+    """Scenario: the compact array's two sums of a cell grow by every pair of operands in turn.
+
+    Operands change every second cycle; a product is added two cycles later, and the sums leave in
+    the two cycles after that.
+    """
+    pairs = PAIRS[::step]
+    sets = [[pairs[(i + 7919 * k) % len(pairs)] for k in range(2)] for i in range(len(pairs))]
+    totals = [0, 0]
+    for cycle in range(2 * len(sets) + 5):
+        at, second = divmod(cycle, 2)
+        inputs = {"clear": int(cycle < 2), "add": int(cycle >= 2 and not second)}
+        inputs |= {"transfer": second, "shift": 1 - second}
+        if at < len(sets):
+            pixels, weights = zip(*sets[at], strict=True)
+            inputs |= {"operands": pack(pixels, 8), "weights": pack(weights, 8)}
+        out = yield inputs
+        place = at - 2 - late
+        if 0 <= place < len(sets):
+            a, b = sets[place][second]
+            totals[second] = totals[second] + a * b & 0xFFFF
+            assert out["low"] == totals[second], f"sum {second} after {a} * {b}: {out['low']}"
+
+
+def test_compact_array_on_all_operands():
+    """The cell as the UP5K's boards have it: two products and two sums."""
+    kinds = ("generic", "ice40")
+    on_verilator(
+        {k: CompactArray(pixels=1, lanes=2, acc_bits=20, cells=k) for k in kinds},
+        [(k, sums, {}) for k in kinds],
+        **CELLS,
+    )
+
+
+@pytest.mark.parametrize("late", [-1, 1])
+def test_differences_in_sums_are_seen(late):
+    with pytest.raises(AssertionError):
+        on_amaranth(CompactArray(pixels=1, lanes=2, acc_bits=20), sums(late=late, step=31))
 
 
 @pytest.mark.parametrize("late", [-1, 1])
