@@ -78,8 +78,8 @@ netlist: .venv/.stamp  ## the engine as synthesis made it for a board, simulated
 program: .venv/.stamp  ## puts the bitstream that make bitstream made on the board: BOARD= [PRESET=]
 	@$(PYTHON) -m boards.program --board '$(value BOARD)' $(call option,PRESET,preset)
 
-flash-image: .venv/.stamp  ## weights for a board's SPI flash, under build/flash: [PRESET=] [SHAPE=] [WEIGHTS=file] [OFFSET=0x40000]
-	@$(PYTHON) -m boards.flash_image $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights) $(call option,OFFSET,offset)
+flash-image: .venv/.stamp  ## weights for a board's SPI flash, under build/flash: [BOARD=icebreaker] [PRESET=] [SHAPE=] [WEIGHTS=file] [OFFSET=0x40000]
+	@$(PYTHON) -m boards.flash_image $(call option,BOARD,board) $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights) $(call option,OFFSET,offset)
 
 host: .venv/.stamp  ## photographs through a real board, compared as `make sim` does: PORT=/dev/ttyUSB0 [IMAGE=] [PRESET=] [WEIGHTS=file] [BAUD=] [LOAD=1] [WATCH=1] [BYTES=1 with WATCH of an iCEBreaker or UPduino]
 	@$(PYTHON) -m boards.host $(call option,PORT,port) $(call option,IMAGE,image) $(call option,PRESET,preset) $(call option,WEIGHTS,weights) $(call option,BAUD,baud) $(if $(LOAD),--load) $(if $(WATCH),--watch) $(if $(BYTES),--bytes)

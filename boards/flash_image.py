@@ -1,6 +1,7 @@
 """Weights for a board's flash: `make flash-image`, `python -m boards.flash_image`.
 
-Writes the image, and how to put it into the flash.
+Writes the image for the engine that `make bitstream` puts on the board, and how to put it into the
+flash.
 """
 
 import json
@@ -12,9 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from boards import fit
+from boards.build import boards, find_board
 from boards.flash import CRC_BYTES, ERASE_BLOCK, HEADER_BYTES, OFFSET, flash_image
 from golden.config import preset
-from hw.config import EngineConfig, default_shape
 from hw.top import Rasca
 from sim.main import bad_input, load_weights
 
@@ -66,7 +68,10 @@ def write(image: bytes, config: str, folder: Path, name: str, offset: int) -> di
 
 
 def main(
-    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    board_name: Annotated[str, typer.Option("--board", help="board")] = "icebreaker",
+    preset_name: Annotated[
+        str | None, typer.Option("--preset", help="network; the board's, if not given")
+    ] = None,
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
     weights: Annotated[str | None, typer.Option(help="safetensors file")] = None,
     offset: Annotated[str, typer.Option(help="where in the flash")] = f"{OFFSET:#x}",
@@ -75,14 +80,20 @@ def main(
     """Writes the weights image for a board's flash."""
     console = Console(highlight=False, soft_wrap=True)
     with bad_input():
-        model = preset(preset_name)
-        engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded")
+        board = find_board(board_name)
+        if board.weights != "loaded":
+            others = ", ".join(b.name for b in boards().values() if b.weights == "loaded")
+            raise ValueError(
+                f"{board.name} has its weights in the bitstream; from flash load {others}"
+            )
+        model = preset(preset_name or board.preset)
+        engine = fit.configure(board, model, shape)
         try:
             place = int(offset, 0)
         except ValueError:
             raise ValueError(f"offset must be a number, not {offset!r}") from None
         design = Rasca(model, engine, load_weights(weights, model))
-        name = f"{model.name}_{str(engine).replace(',', '_')}"
+        name = f"{board.name}_{model.name}"
         image = design.engine.weights_image()
         summary = write(image, design.config_digest, folder, name, place)
     table = Table(show_header=False)

@@ -61,6 +61,8 @@ def main(
         typer.echo(f"rasca: {error}", err=True)
         raise typer.Exit(2) from None
     typer.echo(shlex.join(words))
+    if find_board(board_name).weights == "loaded":
+        typer.echo(f"weights are apart: make flash-image BOARD={board_name}")
     raise typer.Exit(subprocess.run(words).returncode)
 
 

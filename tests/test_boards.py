@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace as Namespace
 
 import pytest
 from rich.console import Console
@@ -311,6 +312,14 @@ def test_program(tmp_path, monkeypatch):
             program.command("icebreaker", None, tmp_path)
     assert {board.program.split()[0] for board in build.boards().values()} == set(program.BRINGS)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    ran = []
+    monkeypatch.setattr(
+        program.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
+    )
+    words = ["--board", "icebreaker", "--folder", str(tmp_path)]
+    result = CliRunner().invoke(_command(program.main), words)
+    assert result.exit_code == 5 and ran[0][0] == "iceprog"
+    assert "weights are apart: make flash-image BOARD=icebreaker" in result.output
     found = program.command("ulx3s", None, tmp_path)
     bits = tmp_path / "ulx3s" / "vww_210x240" / "rasca.bit"
     assert found == ["openFPGALoader", "--board", "ulx3s", str(bits)]

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """boards/flash_image.py: the file, its summary, and what is refused."""
 
 import json
@@ -7,11 +8,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from boards import flash_image
-from boards.flash import FlashLoader
+from boards import build, fit, flash_image
+from boards.system import System
 from golden.config import preset
 from golden.random_weights import random_weights
-from hw.config import EngineConfig
 from hw.top import Rasca
 
 
@@ -21,24 +21,28 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(word) for word in arguments])
 
 
-def test_command(tmp_path):
-    model = preset("vww_105x120")
+@pytest.mark.parametrize("name, network", [("icebreaker", None), ("upduino", "vww_140x160")])
+def test_command(tmp_path, name, network):
+    """What is written is what the loader in that board's bitstream reads."""
+    board = build.find_board(name)
+    model = preset(network or board.preset)
     weights = random_weights(model, 3)
     weights.save(tmp_path / "w.safetensors")
-    design = Rasca(model, EngineConfig.parse("8,1,2", "loaded"), weights)
-    image = design.engine.weights_image()
-    found = run("--weights", tmp_path / "w.safetensors", "--folder", tmp_path)
+    words = ("--preset", network) if network else ()
+    common = ("--weights", tmp_path / "w.safetensors", "--folder", tmp_path)
+    found = run("--board", name, *words, *common)
     assert found.exit_code == 0, found.output
-    summary = json.loads((tmp_path / "vww_105x120_8_1_2.flash.json").read_text())
+    summary = json.loads((tmp_path / f"{name}_{model.name}.flash.json").read_text())
     content = (tmp_path / summary["image"]).read_bytes()
-    assert content == flash_image.flash_image(image, design.config_digest)
+    design = Rasca(model, fit.configure(board, model, None), weights)
+    loader = System(board=board, rasca=design).flash
+    image = design.engine.weights_image()
+    assert content == flash_image.flash_image(image, loader.config)
+    assert loader.offset == 0x40000 and loader.length == summary["weights_bytes"] == len(image)
     assert len(content) == summary["bytes"] == summary["weights_bytes"] + 20
     assert summary["weights_crc32"] == f"{zlib.crc32(image):08x}"
     assert summary["offset"] == "0x40000" and "-o 0x40000" in summary["write"]
     assert int(summary["end"], 0) == 0x40000 + len(content)
-    # the loader of that engine reads there what was written
-    loader = FlashLoader(length=len(image), config=design.config_digest, divisor=2, wake_cycles=1)
-    assert loader.offset == 0x40000 and loader.length == summary["weights_bytes"]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +66,14 @@ def test_places(tmp_path, offset, text):
         (("--offset", "here"), "offset must be a number, not 'here'"),
         (("--weights", "nosuch.safetensors"), "no such file"),
         (("--shape", "8,1"), "pixels,channels,lanes"),
+        (
+            ("--board", "ulx3s"),
+            "ulx3s has its weights in the bitstream; from flash load icebreaker, upduino",
+        ),
+        (
+            ("--weights", "golden/default_weights/vww_210x240.safetensors"),
+            "made for vww_210x240 (config digest 7c2b26d225fd), not for vww_105x120",
+        ),
     ],
 )
 def test_bad_input(tmp_path, arguments, text):
