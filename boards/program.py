@@ -36,7 +36,8 @@ def command(board_name: str, preset_name: str | None, folder: Path) -> list[str]
     place = folder / board.name / model.name
     found = [place / f"{TOP}{end}" for end in (".bit", ".bin") if (place / f"{TOP}{end}").is_file()]
     if not found:
-        raise ValueError(f"{place}: no bitstream; make bitstream BOARD={board.name} makes one")
+        given = f"BOARD={board.name} PRESET={model.name}"
+        raise ValueError(f"{place}: no bitstream; make bitstream {given} makes one")
     words = shlex.split(board.program.format(file=shlex.quote(str(found[0]))))
     if not words:
         raise ValueError(f"boards.{board.name} must say with what {board.title} is programmed")

@@ -286,7 +286,8 @@ def test_failing_tool(tmp_path):
 
 
 def test_program(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="no bitstream; make bitstream BOARD=ulx3s makes one"):
+    text = "no bitstream; make bitstream BOARD=ulx3s PRESET=vww_210x240 makes one"
+    with pytest.raises(ValueError, match=text):
         program.command("ulx3s", None, tmp_path)
     place = tmp_path / "ulx3s" / "vww_210x240"
     place.mkdir(parents=True)
