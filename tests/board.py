@@ -10,7 +10,6 @@ from golden.random_weights import random_weights
 from hw.config import EngineConfig
 from hw.top import Rasca
 from sim import runner
-from tests.bench_blocks import CELLS
 
 MODEL = ModelConfig(
     name="tiny",
@@ -41,12 +40,11 @@ def image(weights=WEIGHTS) -> bytes:
     return flash_image(made.engine.weights_image(), made.config_digest)
 
 
-def build(family: str = "generic") -> runner.Build:
-    """generic: weights from flash. ecp5: as on those boards, weights in initialised memories."""
-    if family == "ecp5":
-        engine = EngineConfig.parse(str(ENGINE), cells="ecp5")
-        system = HostSystem(rasca=Rasca(MODEL, engine, WEIGHTS), divisor=DIVISOR)
-        return _build(runner.verilog(system, "board"), CELLS["sources"], CELLS["flags"])
+def build(initialised: bool = False) -> runner.Build:
+    """Weights from flash, as on the UP5K; or in initialised memories, as on the ECP5."""
+    if initialised:
+        made = Rasca(MODEL, EngineConfig.parse(str(ENGINE)), WEIGHTS)
+        return _build(runner.verilog(HostSystem(rasca=made, divisor=DIVISOR), "board"))
     made = rasca()
     flash = FlashLoader(
         length=len(made.engine.weights_image()),
@@ -61,14 +59,15 @@ def build(family: str = "generic") -> runner.Build:
     model = (resources.files("cocotbext.qspi") / "verilog" / "qspi_flash.v").read_text()
     assert model.count("always @(csb)") == 2
     model = model.replace("always @(csb)", "always @(posedge csb or negedge csb)")
-    return _build(runner.verilog(system, "board") + model, flags=["-DFLASH"])
+    return _build(runner.verilog(system, "board") + model, "-DFLASH")
 
 
-def _build(text: str, sources=(), flags=()) -> runner.Build:
+def _build(text: str, *flags: str) -> runner.Build:
     return runner.build(
         text,
         top="board_tb",
-        sources=[Path(__file__).with_name("board_tb.sv"), *sources],
+        sources=[Path(__file__).with_name("board_tb.sv")],
         # the flash model's delays are those of writing, which nobody does here
         flags=["--no-timing", *flags],
+        optimise="build",
     )

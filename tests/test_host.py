@@ -139,11 +139,11 @@ def test_board(port, files, tiny, monkeypatch):
     assert found.exit_code == 0 and "nothing yet" in found.output and "tiny" in found.output
 
 
-def test_ecp5_board(files, tiny, tmp_path):
-    """Weights in initialised memories, multipliers of the cells: equal; others, loaded at run time,
-    take their place."""
+def test_initialised_board(files, tiny, tmp_path):
+    """Weights in initialised memories, as on ECP5: equal; others, loaded at run time, take their
+    place."""
     good, bad, picture = files
-    with simulated(board.build("ecp5"), tmp_path) as port:
+    with simulated(board.build(initialised=True), tmp_path) as port:
         common = ("--port", port, "--patience", PATIENCE, "--image", picture, "--weights")
         groups = board.MODEL.row_groups
         for words in ((good,), (bad, "--load")):
