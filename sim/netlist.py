@@ -106,7 +106,7 @@ def to_verilog(netlist: dict[str, Any], folder: Path, console: Console) -> str:
     netlist = deepcopy(netlist)
     for cell in netlist["modules"][build.TOP]["cells"].values():
         nets = cell["connections"].items()
-        # an output without a net (boards.build.open_carries) may not be tied to a constant
+        # an output without a net (boards.carries) may not be tied to a constant
         cell["connections"] = {pin: bits for pin, bits in nets if bits != ["x"]}
     (folder / "netlist.json").write_text(json.dumps(netlist))
     script = "read_json netlist.json\nwrite_verilog -noattr netlist.v\n"
