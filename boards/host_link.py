@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from amaranth import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -290,7 +290,16 @@ class HostLink(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.memory = memory = self.memory
-        self._read, self._write = memory.read_port(), memory.write_port()
+        self._read, write = memory.read_port(), memory.write_port()
+        # what is written is far behind its choice: a register before the memory
+        self._write = Signal(
+            data.StructLayout({"en": 1, "addr": range(self.layout.depth), "data": 8})
+        )
+        m.d.sync += [
+            write.en.eq(self._write.en),
+            write.addr.eq(self._write.addr),
+            write.data.eq(self._write.data),
+        ]
         # what is read is long on its way: a register before anything is made of it
         self._read_late = Signal(8, reset_less=True)
         m.d.sync += self._read_late.eq(self._read.data)
@@ -397,26 +406,31 @@ class HostLink(wiring.Component):
         colours = self.model.in_channels
         address = Signal(range(self.layout.depth))
         have, ended, take, final = Signal(), Signal(), Signal(), Signal()
+        ready, begun = Signal(), Signal()  # have and waiting, when `final` is right
         byte, pixel = Signal(8), Signal(8 * colours)
         colour = Signal(colours, init=1)
         thresholds, flags = Signal(64), Signal(5)
         m.d.comb += [
             byte.eq(pixel[-8:]),
             # `address` runs one ahead of the byte at hand
-            final.eq(address == replay.end),
-            take.eq(have & (~weights | self.load_ready)),
+            take.eq(ready & (~weights | self.load_ready)),
             ended.eq(waiting & started & ~have & final),
         ]
         with self._in_phase(m, 0):
             m.d.comb += self._read.addr.eq(address)
         with self._in_phase(m, 1):
             # once begun, a line goes on
-            with m.If(waiting & ~have & ~final & (started | ~(line & self._dumping))):
+            with m.If(waiting & begun & ~have & ~final & (started | ~(line & self._dumping))):
                 m.d.sync += [
                     pixel.eq(Cat(pixel[8:], self._read.data)),
                     have.eq(1),
                     address.eq(address + 1),
                 ]
+        m.d.sync += [
+            final.eq(address == replay.end),
+            ready.eq(have & ~take),
+            begun.eq(waiting),
+        ]
         with m.If(take):
             m.d.sync += [have.eq(0), started.eq(1)]
             with m.If(line):
@@ -438,7 +452,7 @@ class HostLink(wiring.Component):
             self.pixel_sof.eq(first),
             self.pixel_eol.eq(final),
             self.frame_end.eq(ended & line & last),
-            self.load_valid.eq(have & weights),
+            self.load_valid.eq(ready & weights),
             self.load_data.eq(byte),
             self.load_last.eq(final & last),
             self.host.eq((flags & Setting.HOST).any()),
@@ -471,6 +485,7 @@ class HostLink(wiring.Component):
         self._slot_in, self._slot_out = Signal(range(SLOTS)), Signal(range(SLOTS))
         self._slots_used = Signal(range(SLOTS + 1))
         pushed, self._popped = Signal(), Signal()
+        just_pushed, just_popped = Signal(), Signal()
 
         lost, ok = Signal(), Signal()
         m.d.comb += ok.eq(self.decision_status == 0)
@@ -495,7 +510,8 @@ class HostLink(wiring.Component):
             m.d.sync += hello.eq(1)
 
         room = Signal()
-        m.d.comb += room.eq(self._slots_used != SLOTS)
+        # long after the last one was pushed
+        m.d.comb += room.eq((self._phase == ROTATION - 1) & (self._slots_used != SLOTS))
         ended, wrote = Signal(), Signal()
         byte, byte_ready = Signal(8), Signal()  # of the state
         state_part = Signal()
@@ -583,7 +599,9 @@ class HostLink(wiring.Component):
                         m.d.sync += decision.eq(0)
         m.d.sync += [
             self._slot_in.eq(self._slot_in + pushed),
-            self._slots_used.eq(self._slots_used + pushed - self._popped),
+            just_pushed.eq(pushed),
+            just_popped.eq(self._popped),
+            self._slots_used.eq(self._slots_used + just_pushed - just_popped),
         ]
 
         # the state: a word is read for each of its bytes, so that only one byte is kept

@@ -78,26 +78,26 @@ class CompactEngine(RowEngine):
     def elaborate(self, platform):
         m = Module()
         abort, first_group, idle_reset = Signal(), Signal(), Signal()
-        m.d.comb += idle_reset.eq(abort | ~self.loader.loaded)
+        m.d.sync += idle_reset.eq(abort | ~self.loader.loaded)
         for name in ("sequencer", "store"):
             m.submodules[name] = ResetInserter({"sync": idle_reset})(getattr(self, name))
         for name in ("lines", "maps", "array", "unit", "loader", "weights"):
             m.submodules[name] = getattr(self, name)
         m.submodules.classifier = ResetInserter({"sync": self.classifier.abort})(self.classifier)
-        self._frames(m, abort, first_group)
-        self._array(m, abort, first_group, idle_reset)
+        self._frames(m, abort, idle_reset, first_group)
+        self._array(m, idle_reset, first_group)
         if self.readback:
             self._host(m)
         return m
 
-    def _array(self, m, abort, first_group, idle_reset):
+    def _array(self, m, idle_reset, first_group):
         t = timing.COMPACT
         lines, maps, array, unit, store = self.lines, self.maps, self.array, self.unit, self.store
         steps = [self.sequencer.step]
         for i in range(t.TRANSFER):
             later = Signal.like(steps[0], name=f"step_{i + 1}")
             m.d.sync += later.eq(steps[-1])
-            with m.If(abort):
+            with m.If(idle_reset):
                 m.d.sync += later.valid.eq(0)
             steps.append(later)
         step = steps[0]

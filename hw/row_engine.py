@@ -221,9 +221,10 @@ class RowEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         abort = Signal()
-        # the first walk's constants are read when the pipeline leaves its reset
+        # A register, because it goes everywhere: what comes out of the pipeline meanwhile is
+        # ignored. The first walk's constants are read when the pipeline leaves its reset.
         idle_reset = Signal()
-        m.d.comb += idle_reset.eq(abort | ~self.loader.loaded)
+        m.d.sync += idle_reset.eq(abort | ~self.loader.loaded)
         m.submodules.lines = self.lines
         m.submodules.maps = self.maps
         for name in ("windows", "sequencer", "drain", "operands", "store"):
@@ -237,14 +238,14 @@ class RowEngine(wiring.Component):
         if self.attention is not None:
             m.submodules.attention = self.attention
         first_group = Signal()
-        self._frames(m, abort, first_group)
-        self._array(m, abort, first_group)
+        self._frames(m, abort, idle_reset, first_group)
+        self._array(m, idle_reset, first_group)
         self._host(m)
         return m
 
     # ---- frames, row groups, early termination ----
 
-    def _frames(self, m, abort, first_group):
+    def _frames(self, m, abort, idle_reset, first_group):
         plan, lines, sequencer = self.plan, self.lines, self.sequencer
         store, classifier = self.store, self.classifier
         row_groups = plan.model.row_groups
@@ -265,6 +266,11 @@ class RowEngine(wiring.Component):
         dropping = Signal()
         m.d.comb += drop.eq(dropping & ~tail)
 
+        group_done, state_done = Signal(), Signal()
+        m.d.comb += [
+            group_done.eq(sequencer.group_done & ~idle_reset),
+            state_done.eq(store.state_done & ~idle_reset),
+        ]
         # the sequencer stops between frames, so that it does not hang on what the camera does
         m.d.comb += take.eq(lines.waiting & ~walking)
         m.d.comb += [
@@ -272,10 +278,10 @@ class RowEngine(wiring.Component):
             sequencer.more.eq(walking & ~dropping),
             sequencer.again.eq(~last_group & ~dropping),
             first_group.eq(group == 0),
-            self.frame_start.eq(sequencer.group_first & first_group),
+            self.frame_start.eq(sequencer.group_first & first_group & ~idle_reset),
             self.busy.eq(walking | answering | lines.receiving | lines.waiting),
         ]
-        with m.If(sequencer.group_done):
+        with m.If(group_done):
             m.d.sync += [
                 ended_group.eq(group),
                 ended_last.eq(last_group),
@@ -290,9 +296,9 @@ class RowEngine(wiring.Component):
                 m.d.sync += walking.eq(0)
         with m.If(take):
             m.d.sync += [walking.eq(1), group.eq(0), base_row.eq(0), used.eq(0)]
-        with m.If(store.state_done):
+        with m.If(state_done):
             m.d.sync += tail.eq(0)
-        m.d.comb += lines.done.eq((sequencer.group_done & last_group) | drop)
+        m.d.comb += lines.done.eq((group_done & last_group) | drop)
 
         # camera rows
         ahead = Signal(signed(len(base_row) + 1), reset_less=True)
@@ -301,7 +307,7 @@ class RowEngine(wiring.Component):
             m.d.sync += sequencer.rows[i].eq(ahead >= 3 + i)
         m.d.sync += lines.enable.eq(loaded)
         released = Signal(range(5 * row_groups + 11))
-        with m.If(sequencer.release):
+        with m.If(sequencer.release & ~idle_reset):
             m.d.sync += released.eq(base_row + sequencer.released)
         with m.If(take):
             m.d.sync += released.eq(0)
@@ -343,15 +349,15 @@ class RowEngine(wiring.Component):
             abort.eq(stop | skip | drop),
             lines.stop.eq(stop | (skip & skip_last)),
         ]
-        m.d.sync += classifier.start.eq(store.state_done)
+        m.d.sync += classifier.start.eq(state_done)
         if self.attention is not None:
-            m.d.comb += self.attention.abort.eq(abort)
+            m.d.comb += self.attention.abort.eq(idle_reset)
         with m.If(answer):
             m.d.sync += answering.eq(0)
         with m.If(abort & ~(drop & ended_last)):
             m.d.sync += answering.eq(0)
         with m.If(abort):
-            m.d.sync += [walking.eq(0), dropping.eq(0)]
+            m.d.sync += [walking.eq(0), dropping.eq(0), tail.eq(0)]
         with m.If(lines.fault & lines.fault_current & walking & ~lines.stop):
             m.d.sync += dropping.eq(1)
         with m.If(skip & ~skip_last):
@@ -423,7 +429,7 @@ class RowEngine(wiring.Component):
 
     # ---- the array: addresses, weights, sums, bytes ----
 
-    def _array(self, m, abort, first_group):
+    def _array(self, m, idle_reset, first_group):
         plan, engine, g = self.plan, self.plan.engine, self.plan.geometry
         lanes, channels, head_lanes = engine.lanes, engine.channels, g.head_lanes
         lines, maps, windows, drain, store = (
@@ -440,7 +446,7 @@ class RowEngine(wiring.Component):
         for i in range(timing.TRANSFER):
             later = Signal.like(step, name=f"step_{i + 1}")
             m.d.sync += later.eq(steps[-1])
-            with m.If(abort):
+            with m.If(idle_reset):
                 m.d.sync += later.valid.eq(0)
             steps.append(later)
 
@@ -531,7 +537,7 @@ class RowEngine(wiring.Component):
         # multipliers, sums, drains
         transfer = Signal()
         ending = steps[timing.TRANSFER - 1].valid & steps[timing.TRANSFER - 1].last
-        m.d.sync += transfer.eq(ending & ~abort)
+        m.d.sync += transfer.eq(ending & ~idle_reset)
         adding = steps[timing.TRANSFER - 1 - HeadLane.lead]
         for lane, block in enumerate(self.lanes):
             m.d.comb += [
