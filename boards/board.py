@@ -119,6 +119,8 @@ class Board:
         Of the engine; of the pin or oscillator that the PLL starts from.
     oscillator : str
         Resource name of that pin, or "SB_HFOSC".
+    oscillator_error : float
+        How much faster than that it may run, relative: the build must reach so much more.
     weights : str
         "initialised" (bitstream) or "loaded" (SPI flash), see hw.config.
     resources : list of Resource
@@ -148,6 +150,7 @@ class Board:
     clock_hz: float
     oscillator_hz: float
     oscillator: str
+    oscillator_error: float = 0.0
     weights: str = "initialised"
     resources: list[Resource] = field(default_factory=list)
     uart: tuple[str, int] = ("uart", 0)

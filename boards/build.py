@@ -324,7 +324,7 @@ def build(
         pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
     else:
         # of all clocks: nets have other names after synthesis, constraints do not reach them
-        place += ["--freq", f"{system.pll.output_hz / 1e6:g}"]
+        place += ["--freq", f"{system.pll.output_hz * (1 + board.oscillator_error) / 1e6:g}"]
         place += ["--pcf", f"{TOP}.pcf", "--asc", f"{TOP}.asc"]
         pack = [*commands[packer], f"{TOP}.asc", f"{TOP}.bin"]
     run(place, folder, "nextpnr.log", console, "place and route")

@@ -10,10 +10,10 @@ from hw.multiplier import Multipliers
 from hw.program import Plan
 
 # LUT4s of builds with this repository's engine, as nextpnr packs them (docs/boards.md): a
-# constant part, and by lane, channel unit, multiplier in DSP, multiplier in LUTs.
+# constant part, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs.
 _LUT = {
-    "ecp5": {"rest": 3750, "lane": 1115, "unit": 1400, "dsp": 30, "luts": 113},
-    "ice40": {"rest": 5200, "lane": 0, "unit": 1500, "dsp": 75, "luts": 0},
+    "ecp5": {"rest": 1070, "pixel": 161, "unit": 800, "dsp": 42, "luts": 135},
+    "ice40": {"rest": 5200, "pixel": 0, "unit": 1500, "dsp": 75, "luts": 0},
 }
 LUT_LIMIT = 0.9  # of a device; above it, routing fails or takes hours
 _BLOCK_RAM = {
@@ -83,7 +83,7 @@ def need(plan: Plan, device: Device) -> Need:
         else (
             SYSTEM_LUT
             + lut["rest"]
-            + lut["lane"] * engine.lanes
+            + lut["pixel"] * engine.pixels * engine.lanes
             + lut["unit"] * engine.units
             + lut["dsp"] * (engine.multipliers - in_luts)
             + lut["luts"] * in_luts

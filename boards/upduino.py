@@ -27,6 +27,7 @@ BOARDS = [
         clock_hz=33e6,
         oscillator_hz=12e6,
         oscillator="SB_HFOSC",
+        oscillator_error=0.1,
         weights="loaded",
         compact=True,
         events_only=True,
