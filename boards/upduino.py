@@ -24,14 +24,14 @@ BOARDS = [
         preset="vww_105x120",
         shape="8,1,2",
         shapes={"vww_210x240": "8,1,2"},
-        clock_hz=33e6,
+        clock_hz=30e6,
         oscillator_hz=12e6,
         oscillator="SB_HFOSC",
         oscillator_error=0.1,
         weights="loaded",
         compact=True,
         events_only=True,
-        # the internal oscillator is good to 10 %: the host has to try
+        # good to 10 %: the host has to try
         baud=115_200,
         resources=[_UART, camera_resource(UPDUINO_HM01B0, UpduinoV3Platform)],
         camera=camera(UPDUINO_HM01B0.data_bits),
