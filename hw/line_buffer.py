@@ -135,8 +135,8 @@ class LineBuffer(wiring.Component):
         bank = Signal(lanes, init=1)
         received = Signal(range(frame_rows + 1))
         slot, slot_base = Signal(range(5)), Signal(range(max(1, self.depth)))
-        here, last_column, word_done, row_done = (
-            Signal(name=n) for n in ("here", "last_column", "word_done", "row_done")
+        here, last_column, word_end, word_done, row_done = (
+            Signal(name=n) for n in ("here", "last_column", "word_end", "word_done", "row_done")
         )
         going, wrong_end, late, row_ends = (
             Signal(name=n) for n in ("going", "wrong_end", "late", "row_ends")
@@ -154,7 +154,7 @@ class LineBuffer(wiring.Component):
             wrong_end.eq(eol != last_column),
             late.eq(~allowed | writing),
             line_fault.eq(here & wrong_end),
-            word_done.eq(here & ~wrong_end & (last_column | (position[-1] & ~starting))),
+            word_done.eq(here & ~wrong_end & word_end),
             overrun.eq((here if self.compact else word_done) & late),
             row_ends.eq(~wrong_end & last_column & ~late),
             row_done.eq(here & row_ends),
@@ -215,24 +215,24 @@ class LineBuffer(wiring.Component):
         with m.Else():
             m.d.sync += self.status.eq(Status.TRUNCATED)
 
-        with m.If(here):
+        # A pixel's place is counted whether it belongs to a frame or not: each `sof` begins anew.
+        m.d.comb += word_end.eq(last_column | (position[-1] & ~starting))
+        with m.If(starting | inner):
             m.d.sync += [
                 column.eq(Mux(starting, 1, column + 1)),
                 at_end.eq(Mux(starting, width == 2, column == width - 2)),
                 position.eq(Mux(starting, 2, position.rotate_left(1))),
             ]
-        with m.If(word_done):
-            m.d.sync += [position.eq(1), bank.eq(bank.rotate_left(1))]
-            with m.If(bank[-1]):
-                m.d.sync += group.eq(group + 1)
+            with m.If(word_end):
+                m.d.sync += [position.eq(1), bank.eq(bank.rotate_left(1))]
+                with m.If(bank[-1]):
+                    m.d.sync += group.eq(group + 1)
+            with m.If(last_column):
+                m.d.sync += [column.eq(0), at_end.eq(width == 1)]
+            with m.If(last_column | starting):
+                m.d.sync += [group.eq(0), bank.eq(1)]
         with m.If(row_done):
-            m.d.sync += [
-                column.eq(0),
-                at_end.eq(width == 1),
-                group.eq(0),
-                bank.eq(1),
-                received.eq(received + 1),
-            ]
+            m.d.sync += received.eq(received + 1)
             with m.If(slot == 4):
                 m.d.sync += [slot.eq(0), slot_base.eq(0)]
             with m.Else():
@@ -254,12 +254,8 @@ class LineBuffer(wiring.Component):
                     held.eq(1),
                     self.current.eq(0),
                     received.eq(0),
-                    group.eq(0),
-                    bank.eq(1),
                     slot.eq(0),
                     slot_base.eq(0),
-                    column.eq(1),
-                    at_end.eq(width == 2),
                 ]
         with m.If(restart & ~accept):
             m.d.sync += held.eq(0)
