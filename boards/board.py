@@ -26,6 +26,8 @@ class Device:
         nextpnr's name of the package; speed : grade (ECP5).
     lut, ff, dsp, bram, spram : int
         LUT4, flip-flops, DSP blocks, block RAMs (DP16KD of 18 kbit, SB_RAM40 of 4 kbit), SPRAMs.
+    density : float or None
+        How densely nextpnr may place, of 1; its own choice (0.9) if None.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Device:
     dsp: int
     bram: int
     spram: int = 0
+    density: float | None = None
 
 
 def ecp5(size: str, package: str, speed: str = "6") -> Device:
@@ -58,6 +61,8 @@ def ecp5(size: str, package: str, speed: str = "6") -> Device:
         ff=lut,
         dsp=dsp,
         bram=bram,
+        # 0.9 puts the array of a large device where its wires have no room
+        density=0.6 if size == "85F" else None,
     )
 
 

@@ -321,6 +321,8 @@ def build(
     place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
     place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
     place += ["--timing-allow-fail"]
+    if device.density is not None:
+        place += ["--placer-heap-beta", f"{device.density:g}"]
     if device.family == "ecp5":
         place += ["--speed", device.speed, "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"]
         pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
