@@ -334,7 +334,7 @@ def test_shape_of_another_network():
     """A network without a shape of the board's gets one that its width and the board ask for."""
     board = build.find_board("ulx3s")
     engine = fit.configure(board, preset("vww_140x160"), None)
-    assert str(engine) == "10,3,4"
+    assert str(engine) == "10,6,2"
     assert fit.configure(board, preset("vww_210x240"), None).multipliers == 180
     assert isinstance(engine, EngineConfig)
     # a small device has a small array, a compact one its own
