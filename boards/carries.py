@@ -12,7 +12,6 @@ from typing import Any
 
 Bit = int | str  # a net, or a constant
 _INPUTS = "ABCD"
-_ONE = "1"
 
 
 def tidy(netlist: dict[str, Any]) -> dict[str, int]:
@@ -54,7 +53,7 @@ def _chains(cells: dict[str, Any], users: dict[Bit, list[tuple[str, str]]]) -> I
         while True:
             carry = cells[chain[-1]]["connections"]["COUT"][0]
             following = [user for user, port in users.get(carry, ()) if port == "CIN"]
-            if carry == "x" or not following:
+            if not following:
                 break
             chain.append(following[0])
         yield chain
@@ -143,7 +142,7 @@ def _position(cell: dict[str, Any], half: int) -> dict[str, Any]:
 def _carry_only(wires: dict[str, Bit], table: list[int]) -> dict[str, Any]:
     """A position without a sum: its carry is a table of A and B. C and D are 1, where L4 is 0."""
     init = "0" * 12 + "".join(str(bit) for bit in reversed(table))
-    return {port: [wires.get(port, _ONE)] for port in _INPUTS} | {"S": [], "INIT": init}
+    return {port: [wires.get(port, "1")] for port in _INPUTS} | {"S": [], "INIT": init}
 
 
 def _put(cell: dict[str, Any], half: int, position: dict[str, Any]) -> None:

@@ -92,7 +92,8 @@ def need(plan: Plan, device: Device) -> Need:
     return Need(lut=total, dsp=dsps, bram=bram, spram=spram)
 
 
-_ARRAYS = ((6, 2), (3, 4), (3, 2), (2, 2), (1, 2), (1, 1))  # channels, lanes: what boards are built with
+# channels, lanes: what boards are built with
+_ARRAYS = ((6, 2), (3, 4), (3, 2), (2, 2), (1, 2), (1, 1))
 
 
 def shapes(board: Board, model: ModelConfig) -> list[str]:

@@ -412,7 +412,6 @@ class HostLink(wiring.Component):
         thresholds, flags = Signal(64), Signal(5)
         m.d.comb += [
             byte.eq(pixel[-8:]),
-            # `address` runs one ahead of the byte at hand
             take.eq(ready & (~weights | self.load_ready)),
             ended.eq(waiting & started & ~have & final),
         ]
@@ -427,6 +426,7 @@ class HostLink(wiring.Component):
                     address.eq(address + 1),
                 ]
         m.d.sync += [
+            # `address` runs one ahead of the byte at hand
             final.eq(address == replay.end),
             ready.eq(have & ~take),
             begun.eq(waiting),
