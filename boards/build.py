@@ -173,8 +173,10 @@ def run(
 # ---- the build ----
 
 
-def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> None:
+def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> dict[str, Any]:
     """Yosys makes the netlist TOP.json of a design (module TOP) in `folder`, as it is placed.
+
+    Returns it.
 
     Raises
     ------
@@ -188,10 +190,11 @@ def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> None:
     script = f"read_rtlil {TOP}.il\n" + _SYNTH[family].format(top=TOP, json=f"{TOP}.json")
     (folder / f"{TOP}.ys").write_text(script + "\n")
     run([*tool("yosys"), f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")
+    netlist = json.loads((folder / f"{TOP}.json").read_text())
     if family == "ecp5":
-        netlist = json.loads((folder / f"{TOP}.json").read_text())
         carries.tidy(netlist)
         (folder / f"{TOP}.json").write_text(json.dumps(netlist))
+    return netlist
 
 
 def files_of(board: Board, rasca: Rasca) -> tuple[Any, dict[str, str]]:
@@ -317,7 +320,7 @@ def build(
     for name, content in files.items():
         if name.endswith((".lpf", ".pcf")):
             (folder / name).write_text(content)
-    synthesise(files[f"{TOP}.il"], device.family, folder, console)
+    netlist = synthesise(files[f"{TOP}.il"], device.family, folder, console)
     place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
     place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
     place += ["--timing-allow-fail"]
@@ -335,8 +338,7 @@ def build(
     run(pack, folder, "pack.log", console, "bitstream")
     report = json.loads((folder / "report.json").read_text())
     if device.family == "ice40":
-        used = flip_flops(json.loads((folder / f"{TOP}.json").read_text()))
-        report["utilization"]["SB_DFF"] = {"used": used}
+        report["utilization"]["SB_DFF"] = {"used": flip_flops(netlist)}
     versions = {name: tool_version(name) for name in names}
     clock_hz = system.pll.output_hz
     summary = summary_of(

@@ -93,13 +93,7 @@ class CompactEngine(RowEngine):
     def _array(self, m, idle_reset, first_group):
         t = timing.COMPACT
         lines, maps, array, unit, store = self.lines, self.maps, self.array, self.unit, self.store
-        steps = [self.sequencer.step]
-        for i in range(t.TRANSFER):
-            later = Signal.like(steps[0], name=f"step_{i + 1}")
-            m.d.sync += later.eq(steps[-1])
-            with m.If(idle_reset):
-                m.d.sync += later.valid.eq(0)
-            steps.append(later)
+        steps = self._steps(m, t.TRANSFER, idle_reset)
         step = steps[0]
         m.d.comb += [
             maps.step.eq(step),

@@ -429,6 +429,17 @@ class RowEngine(wiring.Component):
 
     # ---- the array: addresses, weights, sums, bytes ----
 
+    def _steps(self, m, count, idle_reset):
+        """The sequencer's step, and as it was 1 .. `count` cycles ago."""
+        steps = [self.sequencer.step]
+        for i in range(count):
+            later = Signal.like(steps[0], name=f"step_{i + 1}")
+            m.d.sync += later.eq(steps[-1])
+            with m.If(idle_reset):
+                m.d.sync += later.valid.eq(0)
+            steps.append(later)
+        return steps
+
     def _array(self, m, idle_reset, first_group):
         plan, engine, g = self.plan, self.plan.engine, self.plan.geometry
         lanes, channels, head_lanes = engine.lanes, engine.channels, g.head_lanes
@@ -441,14 +452,8 @@ class RowEngine(wiring.Component):
         )
         operands = self.operands
         spatial = plan.model.spatial_attention != "none"
-        step = self.sequencer.step
-        steps = [step]
-        for i in range(timing.TRANSFER):
-            later = Signal.like(step, name=f"step_{i + 1}")
-            m.d.sync += later.eq(steps[-1])
-            with m.If(idle_reset):
-                m.d.sync += later.valid.eq(0)
-            steps.append(later)
+        steps = self._steps(m, timing.TRANSFER, idle_reset)
+        step = steps[0]
 
         # Stage 1: addresses. Words left of, of and right of the chunk group in the three phases.
         row = Mux(

@@ -91,8 +91,7 @@ def netlist_of(design: Any, family: str, folder: Path, console: Console) -> dict
     text = design
     if not isinstance(design, str):
         text = rtlil.convert(design, name=build.TOP, emit_src=False)
-    build.synthesise(text, family, folder, console)
-    return json.loads((folder / f"{build.TOP}.json").read_text())
+    return build.synthesise(text, family, folder, console)
 
 
 def cells(netlist: dict[str, Any]) -> dict[str, int]:
@@ -105,9 +104,12 @@ def to_verilog(netlist: dict[str, Any], folder: Path, console: Console) -> str:
     """The netlist as Verilog, written by Yosys."""
     netlist = deepcopy(netlist)
     for cell in netlist["modules"][build.TOP]["cells"].values():
-        nets = cell["connections"].items()
-        # an output without a net (boards.carries) may not be tied to a constant
-        cell["connections"] = {pin: bits for pin, bits in nets if bits != ["x"]}
+        # an output without a net (boards.carries) may not be tied to a constant; an input without
+        # one stays undefined, which is random
+        ways, nets = cell["port_directions"], cell["connections"].items()
+        cell["connections"] = {
+            pin: bits for pin, bits in nets if bits != ["x"] or ways[pin] == "input"
+        }
     (folder / "netlist.json").write_text(json.dumps(netlist))
     script = "read_json netlist.json\nwrite_verilog -noattr netlist.v\n"
     (folder / "netlist.ys").write_text(script)
