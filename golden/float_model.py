@@ -15,6 +15,8 @@ from golden.checkpoint import fit_state_dict, read_state_dict
 from golden.config import ModelConfig
 from golden.line_buffer import split_row_groups, to_signed
 
+_FEW_CHANNELS = 6  # up to here, a picture's pool is faster with its channels apart
+
 
 class FloatResult(NamedTuple):
     """Of B pictures with T row groups.
@@ -40,7 +42,10 @@ class _Block(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        return functional.max_pool2d(functional.relu(self.bn(self.conv(maps))), (1, 2))
+        maps = self.bn(self.conv(maps))
+        if maps.shape[1] > _FEW_CHANNELS:
+            maps = maps.contiguous(memory_format=torch.channels_last)
+        return functional.relu(functional.max_pool2d(maps, (1, 2)))  # ReLU of half as many
 
 
 class _Head(nn.Module):
@@ -220,6 +225,14 @@ class FloatModel(nn.Module):
                         suffix = f".row{row}" if number <= 2 else ""
                         part = stage[:, :, row].unflatten(0, (batch, groups))
                         trace[f"head{head}.block{number}{suffix}"] = part
+        if trace is None and config.channel_attention and not config.spatial:
+            states = self._scan(torch.cat(parts, dim=2))  # [B, T, n, d]
+            pooled = self.pool(states.transpose(2, 3)).flatten(0, 1)
+            return FloatResult(
+                states.transpose(2, 3),
+                self.classify(pooled).unflatten(0, (batch, groups)),
+                self.confidence(pooled).unflatten(0, (batch, groups)),
+            )
         state = pixels.new_zeros((batch, config.state_channels, config.n))
         steps: list[dict[str, Tensor]] = []
         for t in range(groups):
@@ -235,6 +248,48 @@ class FloatModel(nn.Module):
             self.classify(pooled).unflatten(0, (batch, groups)),
             self.confidence(pooled).unflatten(0, (batch, groups)),
         )
+
+    def _scan(self, features: Tensor) -> Tensor:
+        """`_step` over all row groups as plain matrix products: [B, T, F, n] to [B, T, n, d].
+
+        Maps have their channels last and pictures and columns joined, [B n, channels]. What does
+        not need the state is computed for all row groups at once; gates share a product.
+        """
+        batch, _, width, n = features.shape
+        d, cell, project = self.config.state_channels, self.cell, self.raster_att.channel_prj
+        squeeze, excite = project.channel_att[0], project.channel_att[2]
+        conv1, norm1, _, conv2, norm2, _ = project.projection
+        maps = features.permute(1, 0, 3, 2).flatten(1, 2)  # [T, B n, F]
+        squeeze_features, squeeze_state = squeeze.weight.squeeze(-1).split([width, d], dim=1)
+        hidden = functional.linear(maps, squeeze_features, squeeze.bias)
+        gates_weight = torch.cat([cell.conv_reset.weight, cell.conv_update.weight]).squeeze(-1)
+        gates_bias = torch.cat([cell.conv_reset.bias, cell.conv_update.bias])
+
+        def wide(maps: Tensor) -> Tensor:
+            """Each column beside its left and right one: [B n, C] to [B n, 3 C]."""
+            padded = functional.pad(maps.unflatten(0, (batch, n)), (0, 0, 1, 1))
+            return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], 2).flatten(0, 1)
+
+        taps1, taps2 = (conv.weight.permute(0, 2, 1).flatten(1) for conv in (conv1, conv2))
+        state, states = maps.new_zeros(batch * n, d), []
+        for now, seen in zip(maps.unbind(0), hidden.unbind(0), strict=True):
+            attend = torch.relu(torch.addmm(seen, state, squeeze_state.t()))
+            now = now * torch.sigmoid(
+                functional.linear(attend, excite.weight.squeeze(-1), excite.bias)
+            )
+            now = torch.relu(norm1(functional.linear(wide(now), taps1)))
+            now = torch.relu(norm2(functional.linear(wide(now), taps2)))
+            now = project.dropout(now)
+            joined = torch.cat([now, state], dim=1)
+            gates = torch.sigmoid(functional.linear(joined, gates_weight, gates_bias))
+            reset, update = gates.split(d, dim=1)
+            joined = torch.cat([now, state * reset], dim=1)
+            candidate = torch.tanh(
+                functional.linear(joined, cell.conv_h.weight.squeeze(-1), cell.conv_h.bias)
+            )
+            state = torch.lerp(candidate, state, update)
+            states.append(state)
+        return torch.stack(states).unflatten(1, (batch, n)).transpose(0, 1)
 
     def _step(self, parts: list[Tensor], state: Tensor) -> dict[str, Tensor]:
         """Everything after the heads for one row group; `parts` are P_1 .. P_M."""

@@ -39,11 +39,14 @@ from golden.data import (
     read_shares,
 )
 from golden.data import sampling_weights as make_weights
+from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
+from golden.weights import Weights
 
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
+_MEASURED_ON = 200  # pictures for batch norm's statistics of a network of integers
 _DRAWN_FROM = 100  # validation pictures of an origin; fewer only jump about
 
 
@@ -533,7 +536,10 @@ def main(
     images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
     epochs: Annotated[int, typer.Option()] = 60,
     resume: Annotated[Path | None, typer.Option(help="last.pt of a run to go on with")] = None,
-    start: Annotated[Path | None, typer.Option(help="checkpoint to begin with")] = None,
+    start: Annotated[
+        Path | None,  # torchrun takes --start for one of its own
+        typer.Option("--begin-with", help="checkpoint, or integer weights (.safetensors)"),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
     batch: Annotated[int, typer.Option()] = 64,
     learning_rate: Annotated[float, typer.Option()] = 3e-3,
@@ -570,9 +576,11 @@ def main(
         if quantised_epochs < 0:
             raise ValueError(f"quantised_epochs must be at least 0, not {quantised_epochs}")
         if start is not None and resume is not None:
-            raise ValueError("give --start or --resume, not both")
-        begin = None
-        if start is not None:
+            raise ValueError("give --begin-with or --resume, not both")
+        begin, whole = None, None
+        if start is not None and start.suffix == ".safetensors":
+            whole = Weights.load(start, config)
+        elif start is not None:
             begin = FloatModel(config, options.dropout)
             begin.load_state_dict(load_checkpoint(start, config).state_dict())
         later = resume is not None and _is_quantised(resume)
@@ -594,6 +602,10 @@ def main(
             read = Data.read(samples, config, shares, progress=tell)
         if not rank and dist.is_initialized():
             dist.barrier()
+        if whole is not None:
+            usable = (~read.held_out).nonzero().flatten()
+            some = usable[:: max(1, len(usable) // _MEASURED_ON)]
+            begin = float_from_integers(config, whole, read.exact[some], options.dropout)
         common = {"cells": masses, "resume": resume}
         if not later:
             title = f"{config.name}, float"

@@ -17,6 +17,8 @@ from golden import import_checkpoint
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
+from golden.images import calibration_images
+from golden.model import IntegerModel
 from golden.quantise import default_weights, trained_weights
 from golden.train import (
     Data,
@@ -61,18 +63,36 @@ def made(count=64, seed=0):
 
 
 def test_start_from_a_checkpoint(pictures, monkeypatch):
-    """--start goes on from a network with a new schedule; not together with --resume."""
+    """--begin-with goes on from a network with a new schedule; not together with --resume."""
     monkeypatch.chdir(pictures)
     config = preset("vww_105x120")
     begun = initial_model(config, 0.0, 7)
     torch.save({"state_dict": begun.state_dict()}, "begun.pt")
-    result = train(pictures, "--start", "begun.pt", "--learning-rate", 1e-9, "--held-out", 0.3)
+    result = train(pictures, "--begin-with", "begun.pt", "--learning-rate", 1e-9, "--held-out", 0.3)
     assert result.exit_code == 0, result.output
     after = load_checkpoint(pictures / "out/final.pt", config)
     for (name, one), two in zip(begun.named_parameters(), after.parameters(), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6, msg=name)
-    result = train(pictures, "--start", "begun.pt", "--resume", "begun.pt")
-    assert result.exit_code == 2 and "give --start or --resume, not both" in result.output
+    result = train(pictures, "--begin-with", "begun.pt", "--resume", "begun.pt")
+    assert result.exit_code == 2 and "give --begin-with or --resume, not both" in result.output
+
+
+def test_start_from_integers(pictures, monkeypatch):
+    """The shipped weights, hardly trained, answer as the integers do."""
+    monkeypatch.chdir(pictures)
+    config = preset("vww_105x120")
+    default_weights(config).save(pictures / "whole.safetensors")
+    words = ("--begin-with", "whole.safetensors", "--learning-rate", 1e-9, "--held-out", 0.3)
+    result = train(pictures, *words)
+    assert result.exit_code == 0, result.output
+    after = load_checkpoint(pictures / "out/final.pt", config)
+    images = calibration_images(config)[:8]
+    with torch.no_grad():
+        logits = after(images).logits[:, -1]
+    weights = default_weights(config)
+    found = IntegerModel(config, weights).run(images).difference[:, -1] * weights.scales["logit"]
+    # One epoch has moved the statistics of batch norm towards these few made-up pictures.
+    assert torch.corrcoef(torch.stack([logits[:, 1] - logits[:, 0], found.float()]))[0, 1] > 0.9
 
 
 def test_training_learns_and_writes(tmp_path):
