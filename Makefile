@@ -28,13 +28,13 @@ fuzz: .venv/.stamp  ## random small networks and arrays, each bit-exact with cyc
 	@$(PYTHON) -m sim.fuzz $(call option,N,count) $(call option,SEED,seed)
 
 asic: .venv/.stamp  ## an engine in standard cells under build/asic: area, SRAM macros, frequency, power: [PRESET=] [SHAPE=] [LIBERTY=file] [TECH=ihp130|45nm|22nm] [CLOCK_MHZ=100] [ROW_GROUPS=2 for power, 0 for none] [WEIGHTS=file]
-	@$(PYTHON) -m hw.study.asic $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,LIBERTY,liberty) $(call option,TECH,technology) $(call option,CLOCK_MHZ,clock) $(call option,ROW_GROUPS,row-groups) $(call option,WEIGHTS,weights)
+	@$(PYTHON) -m sim.study.asic $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,LIBERTY,liberty) $(call option,TECH,technology) $(call option,CLOCK_MHZ,clock) $(call option,ROW_GROUPS,row-groups) $(call option,WEIGHTS,weights)
 
 explore: .venv/.stamp  ## networks x arrays x technologies by the cost model, Pareto plots under build/explore: [SPACE=.yaml, .toml or .json] [WORKERS=number | CLUSTER=address of a Dask scheduler] [SYNTHESISE=points to map to cells] [LIBERTY=file] [FRESH=1]
-	@$(PYTHON) -m hw.study.explore $(call option,SPACE,space) $(call option,WORKERS,workers) $(call option,CLUSTER,cluster) $(call option,SYNTHESISE,synthesise) $(call option,LIBERTY,liberty) $(if $(FRESH),--fresh)
+	@$(PYTHON) -m sim.study.explore $(call option,SPACE,space) $(call option,WORKERS,workers) $(call option,CLUSTER,cluster) $(call option,SYNTHESISE,synthesise) $(call option,LIBERTY,liberty) $(if $(FRESH),--fresh)
 
 report: .venv/.stamp  ## cycles, memories, timing, energy and peers on one page under build/report, in seconds: [PRESET=] [SHAPE=] [CLOCK_MHZ=100] [TECH=ihp130|45nm|22nm] [FPS=30] [LIBERTY=file, maps the engine to cells] [IMAGES=folder] [WEIGHTS=file] [COMPACT=1, the small FPGAs' engine]
-	@$(PYTHON) -m hw.study.report $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,CLOCK_MHZ,clock-mhz) $(call option,TECH,tech) $(call option,FPS,fps) $(call option,LIBERTY,liberty) $(call option,IMAGES,images) $(call option,WEIGHTS,weights) $(if $(COMPACT),--compact)
+	@$(PYTHON) -m sim.study.report $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,CLOCK_MHZ,clock-mhz) $(call option,TECH,tech) $(call option,FPS,fps) $(call option,LIBERTY,liberty) $(call option,IMAGES,images) $(call option,WEIGHTS,weights) $(if $(COMPACT),--compact)
 
 train: .venv/.stamp  ## trains a network, then its integers; all of it under build/train: DATA=folder, COCO .json or .csv [IMAGES=folder] [PRESET=] [EPOCHS=60] [RESUME=last.pt] [OUTPUT=folder] [BATCH=64] [SEED=0] [CONFIDENCE=proposed|trivial|none] [HELD_OUT=0.1] [HELD_OUT_OF='origin=part ...'] [CELLS=file] [QUANTISED=1 epochs, 0 for none] [SKIP_BAD=1]
 	@$(PYTHON) -m golden.train $(data) $(call option,PRESET,preset) $(call option,EPOCHS,epochs) $(call option,RESUME,resume) $(call option,OUTPUT,output) $(call option,BATCH,batch) $(call option,SEED,seed) $(call option,CONFIDENCE,confidence) $(held_out) $(call option,CELLS,cells) --quantised-epochs '$(or $(QUANTISED),1)' $(skip_bad)

@@ -127,7 +127,7 @@ class Board:
     oscillator_error : float
         How much faster than that it may run, relative: the build must reach so much more.
     weights : str
-        "initialised" (bitstream) or "loaded" (SPI flash), see hw.config.
+        "initialised" (bitstream) or "loaded" (SPI flash), see hw.plan.engine_config.
     resources : list of Resource
         Further than those of the platform: UART, camera.
     uart : tuple
@@ -138,7 +138,7 @@ class Board:
     lamps : dict of str to tuple
         "heartbeat", "person", "fault": resource name, and its number or its part ("r", "g", "b").
     compact : bool
-        The compact engine, see hw.config.
+        The compact engine, see hw.plan.engine_config.
     events_only : bool
         The small system (boards.event_system): nothing comes from the host.
     program : str

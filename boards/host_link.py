@@ -12,7 +12,7 @@ from boards import packets
 from boards.packets import COUNTERS, Flag, Hello, Kind, Setting
 from golden.config import ModelConfig
 from hw.common import NO_COLLISION
-from hw.config import EngineConfig, config_digest
+from hw.plan.engine_config import EngineConfig, config_digest
 
 SLOTS = 4  # events that wait for the UART, beside the ones being copied
 SLOT_BYTES = 16

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from boards.board import Board
 from boards.build import boards, find_board
-from sim.report import refresh
+from sim.tables import refresh
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path("docs/results")

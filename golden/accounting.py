@@ -133,9 +133,9 @@ def chip_bytes(config: ModelConfig) -> dict[str, int] | None:
     and their absence is an answer.
     """
     try:
-        shape = importlib.import_module("hw.config").default_shape(config)
+        shape = importlib.import_module("hw.plan.engine_config").default_shape(config)
         top = importlib.import_module("hw.top").Rasca
-        count = importlib.import_module("hw.cost").on_chip_bytes
+        count = importlib.import_module("hw.plan.cost").on_chip_bytes
     except ImportError:
         return None
     from golden.random_weights import random_weights

@@ -16,7 +16,7 @@ from rich.table import Table
 from golden.config import preset
 from golden.quantise import default_weights
 from golden.weights import Weights
-from hw.config import EngineConfig, Geometry, default_shape
+from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca
 
 

@@ -2,13 +2,13 @@
 
 from golden.weights import LayerWeights
 from golden.weights import Weights as NetworkWeights
-from hw.classifier import constant_words
-from hw.compact_classifier import word_count
-from hw.compact_classifier import words as compact_words
-from hw.compact_store import WORDS
-from hw.compact_store import constant_words as compact_constants
 from hw.loader import Section
-from hw.program import Operation, Plan, Weights
+from hw.parallel.classifier import constant_words
+from hw.plan.program import Operation, Plan, Weights
+from hw.serial.classifier import word_count
+from hw.serial.classifier import words as compact_words
+from hw.serial.store import WORDS
+from hw.serial.store import constant_words as compact_constants
 
 CLASSIFIER_BIAS_BITS = 32
 
@@ -95,8 +95,8 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     dict
         `weights`: words of C * L bytes; `constants`: dicts of bias, multiplier, shift;
         `classifier_weights`: signed bytes; `classifier_constants`: words; `exp_table` (spatial
-        attention only): bytes. Compact: `constants`, words of hw.compact_store; `classifier`, words
-        of hw.compact_classifier.
+        attention only): bytes. Compact: `constants`, words of hw.serial.store; `classifier`, words
+        of hw.serial.classifier.
 
     Raises
     ------

@@ -7,9 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw import timing
 from hw.common import NO_COLLISION, delay
-from hw.program import Plan
+from hw.plan import timing
+from hw.plan.program import Plan
 
 
 class Status(IntEnum):

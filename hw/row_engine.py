@@ -7,24 +7,25 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import Weights as NetworkWeights
-from hw import image, timing
-from hw.attention import SpatialAttention
-from hw.channel_unit import ChannelUnit
-from hw.classifier import Classifier
+from hw import image
 from hw.common import NO_COLLISION, delay
-from hw.drain import Drain
-from hw.head_lane import HeadLane
 from hw.line_buffer import LineBuffer, Status
 from hw.loader import Loader, image_bytes, image_digest
-from hw.memories import FAULT_QUEUE, STATUS_BITS, memories
-from hw.operands import Operands
-from hw.program import Memory as MemoryInfo
-from hw.program import Plan, Source, Weights
+from hw.parallel.channel_unit import ChannelUnit
+from hw.parallel.classifier import Classifier
+from hw.parallel.drain import Drain
+from hw.parallel.head_lane import HeadLane
+from hw.parallel.maps import StateSram
+from hw.parallel.operands import Operands
+from hw.parallel.softmax import SpatialAttention
+from hw.parallel.store import Store
+from hw.parallel.window import Windows
+from hw.plan import timing
+from hw.plan.memory import FAULT_QUEUE, STATUS_BITS, memories
+from hw.plan.program import Memory as MemoryInfo
+from hw.plan.program import Plan, Source, Weights
 from hw.sequencer import WalkSequencer
-from hw.state_sram import StateSram
-from hw.store import Store
 from hw.weight_sram import WeightSram
-from hw.window import Windows
 
 
 class StateCopy(wiring.Component):

@@ -5,10 +5,10 @@ from amaranth.lib import wiring
 
 from golden.config import ModelConfig
 from golden.weights import Weights
-from hw.compact_engine import CompactEngine
-from hw.config import EngineConfig, config_digest
-from hw.program import Plan, compile_program
+from hw.plan.engine_config import EngineConfig, config_digest
+from hw.plan.program import Plan, compile_program
 from hw.row_engine import RowEngine
+from hw.serial.engine import CompactEngine
 
 
 class Rasca(wiring.Component):

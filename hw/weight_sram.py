@@ -5,8 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw import timing
 from hw.common import NO_COLLISION, delay
+from hw.plan import timing
 
 PIECE = {"generic": None, "ecp5": 2048, "ice40": 16384}
 """Words of a piece by kind of cells: the depth of a DP16KD that is 9 bits wide, of an SPRAM."""
@@ -30,7 +30,7 @@ class WeightSram(wiring.Component):
     init : sequence of int
         First contents, may be empty.
     cells : str
-        Kind of FPGA cells, see hw.multiplier.
+        Kind of FPGA cells, see hw.arithmetic.multiplier.
     compact : bool
         No registers behind the memories: `word` comes one cycle after `address`.
 

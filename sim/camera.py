@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.config import ROWS_PER_GROUP, ModelConfig
-from hw.timing import FRAME_TURN
+from hw.plan.timing import FRAME_TURN
 
 VALID, START, LINE_END, FRAME_END = 1, 2, 4, 8
 """Flags of a schedule entry: a pixel, first of a frame, last of a line, the frame is over."""

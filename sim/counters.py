@@ -5,7 +5,7 @@ Verilog and counts the cycles in which its read enable or write enable is assert
 and the cycles of the walk sequencer by what they were spent on. Each count goes to the row group
 and to the operation that it belongs to, however late it happens in the pipeline. sim/tb.sv runs the
 module, which writes its counts once a row group, when the classifier answers. `read` reads them and
-`difference` compares them with the cost model (hw/cost.py), to the last cycle and word.
+`difference` compares them with the cost model (hw/plan/cost.py), to the last cycle and word.
 
 What is counted ends with the first row group that is aborted (early termination, camera faults).
 """
@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw import timing
 from hw.common import word_layout
-from hw.cost import STALLS, Cost, LayerCost, layer_of
-from hw.memories import memories, memory_name
-from hw.program import Plan, Source
+from hw.plan import timing
+from hw.plan.cost import STALLS, Cost, LayerCost, layer_of
+from hw.plan.memory import memories, memory_name
+from hw.plan.program import Plan, Source
 
 CAMERA = "camera"
 """Cycles that wait for rows of the picture: a cause that no row program knows."""
@@ -32,7 +32,7 @@ KEPT = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What an operation cost in one row group; see `hw.cost.LayerCost`, whose names these are.
+    """What an operation cost in one row group; see `hw.plan.cost.LayerCost`, whose names these are.
 
     `stalls` has `CAMERA` beside the causes of the row program, and `cycles` these cycles too.
     """
@@ -239,7 +239,7 @@ def monitor(plan: Plan, verilog: str) -> str:
     Raises
     ------
     ValueError
-        A memory of the Verilog that hw.memories does not list, or one of its memories that the
+        A memory of the Verilog that hw.plan.memory does not list, or one of its memories that the
         Verilog lacks.
     """
     found = list(rams(verilog))
@@ -247,7 +247,7 @@ def monitor(plan: Plan, verilog: str) -> str:
     seen = {memory_name(ram.block, ram.name) for ram in found}
     if seen | {"state"} != set(names):
         wrong = ", ".join(sorted(set(names) ^ (seen | {"state"})))
-        raise ValueError(f"hw.memories and the Verilog do not have the same memories: {wrong}")
+        raise ValueError(f"hw.plan.memory and the Verilog do not have the same memories: {wrong}")
     sources = {"walk": f"{_WALK}.op", "store": "tb.dut.engine.store.write_op"}
     for ram in found:
         if ram.name.endswith("_program"):

@@ -1,5 +1,5 @@
 """Random small networks on random arrays: each bit-exact, and its cycles, stalls, reads and writes
-exactly as predicted (sim/counters.py, hw/cost.py). Every fourth one is on the compact engine.
+exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one is on the compact engine.
 
     python -m sim.fuzz --count 20 --seed 0
 
@@ -24,9 +24,9 @@ from golden.config import SPATIAL_VARIANTS, ModelConfig
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from golden.weights import Weights
-from hw.compact_unit import FIRST_SHIFT, SHIFT_BITS
-from hw.config import EngineConfig
-from hw.cost import cost
+from hw.plan.cost import cost
+from hw.plan.engine_config import EngineConfig
+from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from sim import camera, counters, runner, session
 
 FRAMES = 2

@@ -1,4 +1,4 @@
-"""Bench of hw/attention.py on Verilator; scores and expected weights come from the test.
+"""Bench of hw/parallel/softmax.py on Verilator; scores and expected weights come from the test.
 
 Rows are written for one head while the unit works on another, and each row of A is read in the
 first cycle in which it may be.

@@ -1,4 +1,4 @@
-"""Bench of hw/classifier.py on Verilator; stimulus and expected logits come from the test."""
+"""Bench of hw/parallel/classifier.py on Verilator; stimulus and expected logits are the test's."""
 
 import random
 

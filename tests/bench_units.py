@@ -1,9 +1,9 @@
 """One build for the small blocks behind the array: test_requant, _activation, _conv_gru,
 _channel_unit run their scenarios on it."""
 
-from hw.activation import Activation
-from hw.conv_gru import Gate
-from hw.requant import Requantiser
+from hw.arithmetic.activation import Activation
+from hw.arithmetic.requant import Requantiser
+from hw.parallel.gate import Gate
 from tests import test_activation, test_channel_unit, test_conv_gru, test_requant
 
 

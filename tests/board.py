@@ -7,7 +7,7 @@ from boards.flash import FlashLoader, flash_image
 from boards.host_system import HostSystem
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
-from hw.config import EngineConfig
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import runner
 

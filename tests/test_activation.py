@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/activation.py against golden/activation.py."""
+"""hw/arithmetic/activation.py against golden/activation.py."""
 
 import random
 import re
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from golden import activation as golden
-from hw.activation import Activation
+from hw.arithmetic.activation import Activation
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 KNOTS = {

@@ -1,4 +1,4 @@
-"""hw/study/asic.py: a small engine in a small library that this file makes up."""
+"""sim/study/asic.py: a small engine in a small library that this file makes up."""
 
 import json
 import shlex
@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 from boards import build
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
-from hw.config import EngineConfig
-from hw.cost import cost
-from hw.study import activity, asic, liberty
-from hw.study.energy import technology
-from hw.study.netlist import Netlist, box_ports, cut_memories
+from hw.plan.cost import cost
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
+from sim.study import activity, asic, liberty
+from sim.study.energy import technology
+from sim.study.mapped import Netlist, box_ports, cut_memories
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ModelConfig(
@@ -772,7 +772,7 @@ def test_errors_are_one_line(app, words, said, tmp_path):
 )
 def test_options_that_cannot_be_read_are_one_line(words, said, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", *f"hw.study.{words} --folder {tmp_path}".split()],
+        [sys.executable, "-m", *f"sim.study.{words} --folder {tmp_path}".split()],
         capture_output=True, text=True, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 2 and done.stdout == ""

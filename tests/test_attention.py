@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/attention.py against golden/attention.py."""
+"""hw/parallel/softmax.py against golden/attention.py."""
 
 import random
 
@@ -8,7 +8,7 @@ import torch
 from amaranth.sim import Simulator
 
 from golden import attention as golden
-from hw.attention import AttentionTiming, SpatialAttention
+from hw.parallel.softmax import AttentionTiming, SpatialAttention
 from sim import runner
 
 TABLE = golden.make_exp_table(0.05)

@@ -20,7 +20,7 @@ from boards.system import CLOCK_TIMEOUT_MS, System
 from golden.config import preset
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
-from hw.config import EngineConfig
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 
 

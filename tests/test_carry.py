@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/carry.py: what is made of an ECP5's cells equals the plain arithmetic."""
+"""hw/arithmetic/carry.py: what is made of an ECP5's cells equals the plain arithmetic."""
 
 import random
 
@@ -8,7 +8,7 @@ from amaranth.hdl import Module, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw import carry
+from hw.arithmetic import carry
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, stream
 
 WIDTHS = {"even": 8, "odd": 5}
@@ -16,7 +16,7 @@ COUNTS = (2, 3, 5, 8, 11, 15, 16, 17)
 
 
 class Sums(wiring.Component):
-    """All sums of hw.carry for operands of one width, a cycle later."""
+    """All sums of hw.arithmetic.carry for operands of one width, a cycle later."""
 
     def __init__(self, width: int, cells: str):
         self.width, self.cells = width, cells

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/channel_unit.py against golden/: requantiser, activation and gate in a row."""
+"""hw/parallel/channel_unit.py against golden/: requantiser, activation and gate in a row."""
 
 import random
 
@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from golden import activation, attention, conv_gru, requant
-from hw.activation import Activation
-from hw.channel_unit import ChannelUnit
-from hw.conv_gru import Gate
-from hw.program import Function
-from hw.requant import Requantiser
+from hw.arithmetic.activation import Activation
+from hw.arithmetic.requant import Requantiser
+from hw.parallel.channel_unit import ChannelUnit
+from hw.parallel.gate import Gate
+from hw.plan.program import Function
 from tests import test_activation
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator
 

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/classifier.py against golden/classifier.py."""
+"""hw/parallel/classifier.py against golden/classifier.py."""
 
 import random
 
@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 
 from golden import classifier as golden
 from golden.weights import LayerWeights
-from hw.classifier import Classifier, TreeMultiplier, constant_words
+from hw.parallel.classifier import Classifier, TreeMultiplier, constant_words
 from sim import runner
 
 SIZES = [  # channels, hidden, columns

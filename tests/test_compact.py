@@ -11,11 +11,11 @@ import torch
 import golden.activation as activation
 from golden.config import ModelConfig, preset
 from golden.random_weights import random_weights
-from hw import timing
-from hw.compact_array import CompactArray
-from hw.compact_unit import FIRST_SHIFT, CompactUnit
-from hw.config import EngineConfig, Geometry
-from hw.program import Function, compile_program
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig, Geometry
+from hw.plan.program import Function, compile_program
+from hw.serial.array import CompactArray
+from hw.serial.unit import FIRST_SHIFT, CompactUnit
 from hw.top import Rasca
 from sim import fuzz
 from tests.bench_blocks import on_amaranth, on_verilator

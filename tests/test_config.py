@@ -1,4 +1,4 @@
-"""hw/config.py: shapes, and how a network lies on them."""
+"""hw/plan/engine_config.py: shapes, and how a network lies on them."""
 
 from dataclasses import replace
 from math import ceil, gcd
@@ -6,7 +6,7 @@ from math import ceil, gcd
 import pytest
 
 from golden.config import PRESETS, ModelConfig, preset
-from hw.config import EngineConfig, Geometry, config_digest, default_shape
+from hw.plan.engine_config import EngineConfig, Geometry, config_digest, default_shape
 
 SMALL = ModelConfig(name="small", image_height=10, image_width=52, heads=2,
                     head_channels=(2, 3, 4, 5), state_channels=4)

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/conv_gru.py (the gate) against golden/: activation, attention, conv_gru, requant."""
+"""hw/parallel/gate.py (the gate) against golden/: activation, attention, conv_gru, requant."""
 
 import itertools
 import random
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from golden import activation, attention, conv_gru, requant
-from hw.conv_gru import Gate
-from hw.program import Function
+from hw.parallel.gate import Gate
+from hw.plan.program import Function
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 KINDS = {  # signed_features, spatial

@@ -1,4 +1,4 @@
-"""hw/cost.py against the running RTL: every preset, the compact engine, latencies, and bites.
+"""hw/plan/cost.py against the running RTL: every preset, the compact engine, latencies, and bites.
 
 Cycles, stalls, reads and writes of each operation in each row group must be equal, exactly. Twenty
 and more random networks are compared in the same way in test_sim_fuzz.py, whole frames in
@@ -12,13 +12,13 @@ import pytest
 
 from golden.config import PRESETS, ModelConfig
 from golden.random_weights import random_weights
-from hw import cost as cost_module
 from hw import generate
-from hw.config import EngineConfig, default_shape
-from hw.cost import STALLS, cost, latency_at, layer_of, registers
 from hw.generate import register_bits
-from hw.memories import memory_name
-from hw.program import compile_program
+from hw.plan import cost as cost_module
+from hw.plan.cost import STALLS, cost, latency_at, layer_of, registers
+from hw.plan.engine_config import EngineConfig, default_shape
+from hw.plan.memory import memory_name
+from hw.plan.program import compile_program
 from hw.top import Rasca
 from sim import camera, counters, fuzz, session
 from sim.main import load_weights
@@ -275,7 +275,7 @@ def test_a_memory_that_nobody_knows(monkeypatch):
     text = generate.to_verilog(Rasca(SMALL, plan.engine, random_weights(SMALL, 1)))
     assert "module counters" in counters.monitor(plan, text)
     more = "module \\rasca.engine.spare (clk);\n  reg [7:0] heap [3:0];\nendmodule\n"
-    rule = "hw.memories and the Verilog do not have the same memories: "
+    rule = "hw.plan.memory and the Verilog do not have the same memories: "
     with pytest.raises(ValueError, match=rule + "spare heap"):
         counters.monitor(plan, text + more)
     listed = [memory for memory in cost_module.memories(plan) if memory.name != "constants"]

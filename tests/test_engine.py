@@ -15,9 +15,9 @@ from golden.config import ModelConfig
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from hw import image
-from hw.config import EngineConfig
 from hw.line_buffer import Status
 from hw.loader import image_bytes, image_digest
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import camera, session
 

@@ -1,4 +1,4 @@
-"""hw/study/explore.py: spaces, their points, runs that are stopped, and what comes out."""
+"""sim/study/explore.py: spaces, their points, runs that are stopped, and what comes out."""
 
 import itertools
 import json
@@ -16,13 +16,13 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from golden.config import PRESETS, preset
-from hw.config import EngineConfig
-from hw.cost import cost
-from hw.program import compile_program
-from hw.study import asic, explore, point
-from hw.study.energy import energy, technology
-from hw.study.explore_plots import draw
-from hw.study.point import Design, Point, Use
+from hw.plan.cost import cost
+from hw.plan.engine_config import EngineConfig
+from hw.plan.program import compile_program
+from sim.study import asic, explore, point
+from sim.study.energy import energy, technology
+from sim.study.explore_plots import draw
+from sim.study.point import Design, Point, Use
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -392,7 +392,7 @@ CLUSTERS = """
 import sys
 from pathlib import Path
 from dask.distributed import LocalCluster
-from hw.study import explore
+from sim.study import explore
 if __name__ == "__main__":
     space, folder = Path(sys.argv[1]), Path(sys.argv[2])
     def main(name, **more):

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw import generate
-from hw.config import EngineConfig
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import runner
 

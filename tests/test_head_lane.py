@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/head_lane.py: its sums are those inside golden.head_lane (golden.array.exact_matmul)."""
+"""hw/parallel/head_lane.py: its sums are those inside golden.head_lane (array.exact_matmul)."""
 
 import random
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from golden.array import exact_matmul
-from hw import timing
-from hw.head_lane import HeadLane
-from hw.multiplier import Multipliers
+from hw.arithmetic.multiplier import Multipliers
+from hw.parallel.head_lane import HeadLane
+from hw.plan import timing
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
 SHAPES = {  # pixels, channels, acc_bits, shares_pair, kind of cells

@@ -10,7 +10,7 @@ from boards import packets
 from boards.host_link import ROTATION, SLOTS, HostLink, crc_next
 from boards.packets import COUNTERS, Counters, Decision, Hello, Row, Setting, State
 from golden.config import ModelConfig
-from hw.config import EngineConfig, config_digest
+from hw.plan.engine_config import EngineConfig, config_digest
 
 GREY = ModelConfig(
     name="grey",

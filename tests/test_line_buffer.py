@@ -11,10 +11,10 @@ from amaranth.sim import Simulator
 
 from golden.config import ModelConfig
 from golden.line_buffer import to_signed
-from hw import timing
-from hw.config import EngineConfig
 from hw.line_buffer import LineBuffer, Status
-from hw.program import compile_program
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig
+from hw.plan.program import compile_program
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 BASE = ModelConfig(

@@ -6,8 +6,8 @@ import pytest
 
 from golden.config import PRESETS
 from golden.random_weights import random_weights
-from hw.config import EngineConfig
 from hw.generate import to_verilog
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 
 

@@ -1,11 +1,11 @@
 # amaranth: UnusedElaboratable=no
-"""hw/multiplier.py: every kind equals a * b for all pairs of operands, on the cells' own models."""
+"""hw/arithmetic/multiplier.py: every kind equals a * b for all operands, on the cells' models."""
 
 import pytest
 
-from hw.compact_array import CompactArray
-from hw.config import EngineConfig
-from hw.multiplier import Multipliers
+from hw.arithmetic.multiplier import Multipliers
+from hw.plan.engine_config import EngineConfig
+from hw.serial.array import CompactArray
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
 PAIRS = [(a, b) for a in range(-128, 128) for b in range(-128, 128)]

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from boards import build
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
-from hw.config import EngineConfig
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import netlist, runner
 from sim.main import Photographs

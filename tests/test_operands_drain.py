@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/operands.py and hw/drain.py: what each walk's gates and requantisers are given."""
+"""hw/parallel/operands.py, drain.py: what each walk's gates and requantisers are given."""
 
 import random
 from dataclasses import replace
@@ -9,13 +9,13 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 
 from golden.config import ModelConfig
-from hw import timing
-from hw.channel_unit import ChannelUnit
-from hw.config import EngineConfig
-from hw.drain import Drain, constant_layout
-from hw.operands import Operands
-from hw.program import Function, Target, Weights, compile_program
-from hw.state_sram import StateSram
+from hw.parallel.channel_unit import ChannelUnit
+from hw.parallel.drain import Drain, constant_layout
+from hw.parallel.maps import StateSram
+from hw.parallel.operands import Operands
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig
+from hw.plan.program import Function, Target, Weights, compile_program
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack, unpack_struct
 
 BASE = ModelConfig(name="operands", image_height=10, image_width=16 * 3 + 5, heads=2,

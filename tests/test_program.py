@@ -1,4 +1,4 @@
-"""hw/program.py: what every compiled program must hold to, on presets and random networks."""
+"""hw/plan/program.py: what every compiled program must hold to, on presets and random networks."""
 
 from dataclasses import replace
 from math import ceil
@@ -6,9 +6,9 @@ from math import ceil
 import pytest
 
 from golden.config import PRESETS, preset
-from hw import timing
-from hw.config import EngineConfig, default_shape
-from hw.program import Function, Source, Target, Weights, _Schedule, compile_program
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig, default_shape
+from hw.plan.program import Function, Source, Target, Weights, _Schedule, compile_program
 from sim import fuzz
 
 # Cycles of a row group as they were when the schedule was settled. A change shows here first.

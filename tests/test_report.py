@@ -1,4 +1,4 @@
-"""hw/study/report.py: figures against the cost and energy models, files, bad input, and the page as
+"""sim/study/report.py: figures against cost and energy models, files, bad input, and the page as
 a browser shows it."""
 
 import csv
@@ -30,12 +30,12 @@ from golden.classifier import threshold
 from golden.config import PRESETS, preset
 from golden.model import IntegerModel
 from golden.quantise import trained_weights
-from hw.config import EngineConfig
-from hw.cost import STALLS, cost, latency_at
-from hw.program import compile_program
-from hw.study import asic, content, energy, report, report_plots, savings
-from hw.study.content import Study
-from hw.study.energy import mac_pj, technology
+from hw.plan.cost import STALLS, cost, latency_at
+from hw.plan.engine_config import EngineConfig
+from hw.plan.program import compile_program
+from sim.study import asic, content, energy, report, report_plots, savings
+from sim.study.content import Study
+from sim.study.energy import mac_pj, technology
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "reports.md").read_text()
@@ -821,7 +821,7 @@ def test_the_same_bytes(tmp_path):
         folder = tmp_path / seed
         words = ["--folder", str(folder), "--asic", str(tmp_path / "none")]
         subprocess.run(
-            [sys.executable, "-m", "hw.study.report", *words],
+            [sys.executable, "-m", "sim.study.report", *words],
             cwd=ROOT, env=environment, check=True, capture_output=True,
         )  # fmt: skip
         made.append({path.name: path.read_bytes() for path in (folder / "vww_105x120").iterdir()})
@@ -885,7 +885,7 @@ def test_make_passes_everything_on():
         capture_output=True, text=True, check=True, cwd=ROOT,
     )  # fmt: skip
     found = shlex.split(done.stdout)
-    assert found[1:3] == ["-m", "hw.study.report"]
+    assert found[1:3] == ["-m", "sim.study.report"]
     assert found[3:] == [
         "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps", "7",
         "--liberty", "my lib", "--images", "my folder", "--weights", "w", "--compact",

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/requant.py against golden/requant.py."""
+"""hw/arithmetic/requant.py against golden/requant.py."""
 
 import random
 
@@ -8,7 +8,7 @@ import torch
 
 from golden import requant as golden
 from golden.config import preset
-from hw.requant import Requantiser
+from hw.arithmetic.requant import Requantiser
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 SHIFTS = range(1, 33)  # 32 cannot come from the quantiser, but the port says it

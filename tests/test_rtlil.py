@@ -14,7 +14,7 @@ from boards import build
 from boards.rtlil import allow_collisions
 from hw.common import NO_COLLISION
 from hw.generate import plain_names
-from hw.head_lane import HeadLane
+from hw.parallel.head_lane import HeadLane
 
 
 class Two(wiring.Component):

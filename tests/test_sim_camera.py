@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden.config import PRESETS
-from hw.timing import FRAME_TURN
+from hw.plan.timing import FRAME_TURN
 from sim.camera import (
     FRAME_END,
     LINE_END,

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from golden.config import PRESETS
 from golden.random_weights import random_weights
-from sim import report
+from sim import tables as report
 from sim.main import app
 
 

@@ -12,9 +12,10 @@ from golden.config import PRESETS
 from golden.images import default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
-from hw import timing
-from hw.cost import CATEGORIES
-from sim import main, report, session
+from hw.plan import timing
+from hw.plan.cost import CATEGORIES
+from sim import main, session
+from sim import tables as report
 
 KEYS = (
     "preset shape image weights_digest config_digest rows rows_equal values_compared "

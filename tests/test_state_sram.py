@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/state_sram.py: what its ports promise, under random traffic on all of them."""
+"""hw/parallel/maps.py: what its ports promise, under random traffic on all of them."""
 
 import random
 from collections import deque
@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hw import timing
-from hw.config import EngineConfig
-from hw.state_sram import StateSram
+from hw.parallel.maps import StateSram
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 KINDS = {  # pixels, lanes, words of a bank

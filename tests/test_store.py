@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/store.py: pooling, packing and places of every operation's words against plain Python."""
+"""hw/parallel/store.py: pooling, packing, places of every operation's words in plain Python."""
 
 import random
 from dataclasses import replace
@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from golden.config import ModelConfig
-from hw import timing
-from hw.config import EngineConfig
-from hw.program import Function, Target, compile_program
-from hw.store import Store
+from hw.parallel.store import Store
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig
+from hw.plan.program import Function, Target, compile_program
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 BASE = ModelConfig(name="store", image_height=5, image_width=16 * 4 + 9, heads=2,

@@ -12,7 +12,7 @@ from boards import build
 from boards.packets import Byte, Problem, Status
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
-from hw.config import EngineConfig
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import camera_models, netlist, runner, whole_board
 from tests.test_netlist import command

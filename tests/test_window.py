@@ -1,16 +1,16 @@
 # amaranth: UnusedElaboratable=no
-"""hw/window.py against a plain window: byte p of tap t is the row's column base + p + t - 1."""
+"""hw/parallel/window.py, a plain window: byte p of tap t is the row's column base + p + t - 1."""
 
 import random
 
 import pytest
 
 from golden.config import ModelConfig
-from hw import timing
-from hw.config import EngineConfig
-from hw.program import Source, compile_program
+from hw.parallel.window import Windows
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig
+from hw.plan.program import Source, compile_program
 from hw.sequencer import step_layout
-from hw.window import Windows
 from tests.bench_blocks import on_amaranth, on_verilator, pack, pack_struct, unpack
 
 KINDS = {  # shape, heads, spatial attention: 1, 2 and 4 lanes a head; 1 to 3 heads at a time

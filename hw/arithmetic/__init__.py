@@ -1,0 +1,1 @@
+"""Arithmetic of one value: multiplier cells, requantiser, activation, carry chains."""

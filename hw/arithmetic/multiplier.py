@@ -1,0 +1,189 @@
+"""The array's multipliers: plain Verilog, or the cells of an FPGA family, all with one latency."""
+
+from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.arithmetic.carry import rows
+
+KINDS = ("generic", "ecp5", "ice40")
+
+
+class Multipliers(wiring.Component):
+    """Signed 8 x 8 products, each with registered operands and a registered result.
+
+    Bit-exact model: a * b.
+
+    Parameters
+    ----------
+    count : int
+        Products, at least 1.
+    kind : str
+        "generic": left to synthesis. "ecp5": MULT18X18D cells with their own registers for the
+        first `dsps` products, multipliers of 77 LUTs for the rest. "ice40": SB_MAC16 cells of two
+        products each.
+    dsps : int or None
+        DSP cells that may be used; None: as many as are wanted. "ice40" has no other multipliers,
+        so that it must have enough.
+
+    Ports
+    -----
+    a, b : in, `count` signed bytes
+    product : out, `count` signed 16-bit products, `latency` cycles later
+
+    Raises
+    ------
+    ValueError
+        If `count`, `kind` or `dsps` is not as said above.
+    """
+
+    latency = 2
+
+    def __init__(self, *, count: int, kind: str = "generic", dsps: int | None = None):
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count}")
+        if kind not in KINDS:
+            raise ValueError(f"kind must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {kind!r}")
+        if dsps is not None and dsps < 0:
+            raise ValueError(f"dsps must be at least 0, not {dsps}")
+        if kind == "ice40" and dsps is not None and 2 * dsps < count:
+            raise ValueError(f"{count} products need {-(-count // 2)} SB_MAC16, not {dsps}")
+        self.count, self.kind = count, kind
+        self.dsps = self.dsps_wanted(count, kind) if dsps is None else dsps
+        bytes_ = data.ArrayLayout(signed(8), count)
+        super().__init__(
+            {
+                "a": In(bytes_),
+                "b": In(bytes_),
+                "product": Out(data.ArrayLayout(signed(16), count)),
+            }
+        )
+
+    @staticmethod
+    def dsps_wanted(count: int, kind: str) -> int:
+        """DSP cells that `count` products take where there are enough."""
+        return {"generic": 0, "ecp5": count, "ice40": -(-count // 2)}[kind]
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.kind == "ice40":
+            for i in range(0, self.count, 2):
+                _sb_mac16(m, i, *((v[i : i + 2]) for v in self._ports()))
+            return m
+        for i, (a, b, product) in enumerate(zip(*self._ports(), strict=True)):
+            if self.kind == "ecp5":
+                (_mult18x18d if i < self.dsps else _lut_multiplier)(m, i, a, b, product)
+            else:
+                # Stage 1: operands; Stage 2: product
+                a1 = Signal(signed(8), name=f"a{i}", reset_less=True)
+                b1 = Signal(signed(8), name=f"b{i}", reset_less=True)
+                p1 = Signal(signed(16), name=f"product{i}", reset_less=True)
+                m.d.sync += [a1.eq(a), b1.eq(b), p1.eq(a1 * b1)]
+                m.d.comb += product.eq(p1)
+        return m
+
+    def _ports(self):
+        return [[port[i] for i in range(self.count)] for port in (self.a, self.b, self.product)]
+
+
+def _bits(name: str, value, width: int) -> dict:
+    """Ports NAME0, NAME1, ... of a cell."""
+    return {f"{name}{i}": value[i] for i in range(width)}
+
+
+def _mult18x18d(m, index, a, b, product):
+    """One product; operands to the left of the 18 bits, so that no sign is extended.
+
+    Input and output registers: nextpnr-ecp5 knows the times of these two only, and the path
+    between them lies inside the cell.
+    """
+    wide = Signal(36, name=f"product{index}")
+    left = Const(0, 10)
+    m.submodules[f"dsp{index}"] = Instance(
+        "MULT18X18D",
+        p_REG_INPUTA_CLK="CLK0",
+        p_REG_INPUTB_CLK="CLK0",
+        p_REG_PIPELINE_CLK="NONE",
+        p_REG_OUTPUT_CLK="CLK0",
+        p_GSR="DISABLED",
+        p_SOURCEB_MODE="B_SHIFT",
+        p_MULT_BYPASS="DISABLED",
+        p_RESETMODE="SYNC",
+        **_bits("i_A", Cat(left, a), 18),
+        **_bits("i_B", Cat(left, b), 18),
+        **_bits("o_P", wide, 36),
+        **_bits("i_CE", Const(0b1111, 4), 4),
+        **_bits("i_RST", Const(0, 4), 4),
+        i_CLK0=ClockSignal(),
+        i_CLK1=0,
+        i_CLK2=0,
+        i_CLK3=0,
+        i_SIGNEDA=1,
+        i_SIGNEDB=1,
+        i_SOURCEA=0,
+        i_SOURCEB=0,
+    )
+    m.d.comb += product.eq(wide[20:])
+
+
+def _lut_multiplier(m, index, a, b, product):
+    """One product in carry chains: rows of partial products two by two, then two sums.
+
+    The sign row of b counts negatively.
+    """
+    pairs = [
+        rows(m, a, b[2 * i], b[2 * i + 1], 10, "ecp5", f"pair{index}_{i}", less=i == 3)
+        for i in range(4)
+    ]
+    # Stage 1: four rows of partial products at a time; Stage 2: product
+    quads = [Signal(signed(12), name=f"quad{index}_{i}", reset_less=True) for i in range(2)]
+    result = Signal(signed(16), name=f"result{index}", reset_less=True)
+    for i, quad in enumerate(quads):
+        m.d.sync += quad.eq(pairs[2 * i] + (pairs[2 * i + 1] << 2))
+    m.d.sync += result.eq(quads[0] + (quads[1] << 4))
+    m.d.comb += product.eq(result)
+
+
+def _sb_mac16(m, index, a, b, product):
+    """One or two products. Registered always: nextpnr-ice40 times no other use of the cell."""
+    zero = Const(0, 8)
+    wide = Signal(32, name=f"products{index}")
+    m.submodules[f"dsp{index}"] = Instance(
+        "SB_MAC16",
+        p_NEG_TRIGGER=Const(0, 1),
+        p_C_REG=Const(0, 1),
+        p_A_REG=Const(1, 1),
+        p_B_REG=Const(1, 1),
+        p_D_REG=Const(0, 1),
+        p_TOP_8x8_MULT_REG=Const(1, 1),
+        p_BOT_8x8_MULT_REG=Const(1, 1),
+        p_PIPELINE_16x16_MULT_REG1=Const(0, 1),
+        p_PIPELINE_16x16_MULT_REG2=Const(0, 1),
+        p_TOPOUTPUT_SELECT=Const(0b10, 2),
+        p_TOPADDSUB_LOWERINPUT=Const(0, 2),
+        p_TOPADDSUB_UPPERINPUT=Const(0, 1),
+        p_TOPADDSUB_CARRYSELECT=Const(0, 2),
+        p_BOTOUTPUT_SELECT=Const(0b10, 2),
+        p_BOTADDSUB_LOWERINPUT=Const(0, 2),
+        p_BOTADDSUB_UPPERINPUT=Const(0, 1),
+        p_BOTADDSUB_CARRYSELECT=Const(0, 2),
+        p_MODE_8x8=Const(1, 1),
+        p_A_SIGNED=Const(1, 1),
+        p_B_SIGNED=Const(1, 1),
+        i_CLK=ClockSignal(),
+        i_CE=1,
+        i_A=Cat(a[0], a[1] if len(a) > 1 else zero),
+        i_B=Cat(b[0], b[1] if len(b) > 1 else zero),
+        i_C=Const(0, 16),
+        i_D=Const(0, 16),
+        **{
+            f"i_{name}": 0
+            for name in (
+                *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT"),
+                *("OLOADTOP", "OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT"),
+                *("CI", "ACCUMCI", "SIGNEXTIN"),
+            )
+        },
+        o_O=wide,
+    )
+    m.d.comb += [p.eq(wide[16 * i : 16 * i + 16]) for i, p in enumerate(product)]

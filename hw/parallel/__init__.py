@@ -1,0 +1,1 @@
+"""Parts of the parallel engine: a channel unit for each channel of each lane."""

@@ -1,0 +1,124 @@
+"""Channel unit: what happens to a channel's sums between the array and the memory."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.arithmetic.activation import Activation
+from hw.arithmetic.requant import Requantiser
+from hw.common import delay
+from hw.parallel.gate import Gate
+from hw.plan import timing
+from hw.plan.program import Function
+
+
+class ChannelUnit(wiring.Component):
+    """Requantiser, activation and gate in a row; a byte a cycle.
+
+    ::
+
+        sum ─► Requantiser ─► saturate ─► Activation ─► Gate ─► byte
+                  ▲ bias, multiplier, shift               ▲ operand bytes
+
+    Bit-exact model: golden.requant, golden.activation, golden.conv_gru, golden.attention.
+
+    Parameters
+    ----------
+    acc_bits : int
+        Width of the sums.
+    knots : sequence of int
+        See Activation.
+    signed_features, spatial : bool
+        See Gate.
+    cells : str
+        Kind of adders, see hw.arithmetic.carry.
+
+    Ports
+    -----
+    sum : in, signed(acc_bits), head of the drain register
+    bias, multiplier, shift : in, constants of the channel, valid with `sum` (shift minus one)
+    function : in, Function, valid with `sum`
+    a, b : in, operand bytes, `operand_delay` cycles after `sum`
+    byte : out, `latency` cycles after `sum`
+    """
+
+    latency = timing.UNIT
+    operand_delay = timing.REQUANTISE + timing.ACTIVATE
+
+    def __init__(
+        self,
+        *,
+        acc_bits: int,
+        knots,
+        signed_features: bool,
+        spatial: bool,
+        cells: str = "generic",
+    ):
+        self.acc_bits = acc_bits
+        self.requantiser = Requantiser(acc_bits=acc_bits, cells=cells)
+        self.activation = Activation(knots=knots)
+        self.gate = Gate(signed_features=signed_features, spatial=spatial, cells=cells)
+        assert self.latency == (
+            self.requantiser.latency + 1 + self.activation.latency + self.gate.latency
+        )
+        self.spatial = spatial
+        super().__init__(
+            {
+                "sum": In(signed(acc_bits)),
+                "bias": In(signed(acc_bits)),
+                "multiplier": In(8),
+                "shift": In(5),
+                "function": In(Function),
+                "a": In(8),
+                "b": In(8),
+                "byte": Out(8),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.requantiser = requantiser = self.requantiser
+        m.submodules.activation = activation = self.activation
+        m.submodules.gate = gate = self.gate
+        # the mix keeps its gain where other functions have their bias
+        mixing = (self.function == Function.MIX) if self.spatial else 0
+        m.d.comb += [
+            requantiser.sum.eq(self.sum),
+            requantiser.bias.eq(Mux(mixing, 0, self.bias)),
+            requantiser.multiplier.eq(self.multiplier),
+            requantiser.shift.eq(self.shift),
+        ]
+        # Stage 9: saturate as the function wants it
+        function = delay(m, self.function, requantiser.latency, "function", reset_less=True)
+        value = Signal(signed(10), reset_less=True)
+        v = requantiser.value
+        sign, above, below = v[-1], Signal(), Signal()
+        filled = Signal(9)
+        m.d.comb += filled.eq(Mux(above, 0x1FF, Mux(below, 0, v[:9])))
+        with m.Switch(function):
+            with m.Case(Function.RELU):  # 0..255
+                m.d.comb += [above.eq(~sign & v[8:].any()), below.eq(sign)]
+                m.d.sync += value.eq(filled[:8])
+            with m.Case(Function.SIGNED):  # -128..127
+                m.d.comb += [above.eq(~sign & v[7:].any()), below.eq(sign & ~v[7:].all())]
+                m.d.sync += value.eq(Cat(filled[:7], sign).as_signed())
+            with m.Default():  # -511..511
+                m.d.comb += [above.eq(~sign & v[9:].any()), below.eq(sign & ~v[9:].all())]
+                least = below | (sign & ~v[:9].any())
+                m.d.sync += value.eq(Cat(filled[0] | least, filled[1:], sign).as_signed())
+        m.d.comb += activation.value.eq(value)
+        later = activation.latency
+        m.d.comb += [
+            gate.function.eq(delay(m, function, later + 1, "function_late", reset_less=True)),
+            gate.value.eq(delay(m, value, later, "value", reset_less=True)),
+            gate.unit.eq(activation.unit),
+            gate.tanh.eq(activation.tanh),
+            gate.a.eq(self.a),
+            gate.b.eq(self.b),
+            self.byte.eq(gate.byte),
+        ]
+        if self.spatial:
+            m.d.comb += gate.gain.eq(
+                delay(m, self.bias[:9], self.operand_delay, "gain", reset_less=True)
+            )
+        return m

@@ -1,0 +1,105 @@
+"""State SRAM: maps and state in L banks of P-byte words, one read and one write port each."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.common import NO_COLLISION, delay
+from hw.plan import timing
+from hw.plan.program import Plan
+
+
+class StateSram(wiring.Component):
+    """Banks and their read arbitration: the array first, then operands, then the host.
+
+    The array never waits. An operand read asks for one address in all banks and gets each bank in
+    the first cycle in which the array leaves it alone. A host read (`host_*`) asks for one bank and
+    comes last.
+
+    Ports
+    -----
+    read_en : in, L bits: banks that the array reads; `read_address`: in, an address per bank,
+        one cycle before the address registers
+    words : out, L words of P bytes, `timing.MEMORY` cycles after the address registers
+    operand_en : in, an operand read is wanted at `operand_address` (held until `operand_done`)
+    operand_done : out, the last bank is granted in this cycle
+    operand_valid : out, L bits: `words` of these banks are the answer to an operand read
+    host_en, host_bank, host_address : in, a host read is wanted (held until `host_done`)
+    host_done : out, granted; `host_valid` (L bits) marks the word among `words`
+    write_en : in, L bits; `write_address` : in, common to all banks; `write_data` : in, L words
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        lanes, word = plan.engine.lanes, 8 * plan.engine.pixels
+        self.depth = plan.bank_words
+        address = range(self.depth)
+        super().__init__(
+            {
+                "read_en": In(lanes),
+                "read_address": In(data.ArrayLayout(Signal(address).shape(), lanes)),
+                "words": Out(data.ArrayLayout(word, lanes)),
+                "operand_en": In(1),
+                "operand_address": In(address),
+                "operand_done": Out(1),
+                "operand_valid": Out(lanes),
+                "host_en": In(1),
+                "host_bank": In(range(lanes)),
+                "host_address": In(address),
+                "host_done": Out(1),
+                "host_valid": Out(lanes),
+                "write_en": In(lanes),
+                "write_address": In(address),
+                "write_data": In(data.ArrayLayout(word, lanes)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes, word = self.plan.engine.lanes, 8 * self.plan.engine.pixels
+        granted, waiting = Signal(lanes), Signal(lanes)  # operand banks: now, and done before
+        all_banks = (1 << lanes) - 1
+        done = Signal(lanes)
+        host = Signal(lanes)
+        m.d.comb += [
+            granted.eq(Mux(self.operand_en, ~waiting & ~self.read_en, 0)),
+            done.eq(waiting | granted),
+            self.operand_done.eq(self.operand_en & (done == all_banks)),
+            host.eq(Mux(self.host_en, (1 << self.host_bank)[:lanes], 0) & ~self.read_en & ~granted),
+            self.host_done.eq(host != 0),
+        ]
+        m.d.sync += waiting.eq(Mux(self.operand_done, 0, done))
+        with m.If(~self.operand_en):
+            m.d.sync += waiting.eq(0)
+        # address register, memory, output register
+        m.d.comb += [
+            self.operand_valid.eq(delay(m, granted, 1 + timing.MEMORY, "granted")),
+            self.host_valid.eq(delay(m, host, 1 + timing.MEMORY, "host")),
+        ]
+        for b in range(lanes):
+            memory = m.submodules[f"bank{b}"] = Memory(
+                shape=word, depth=self.depth, init=[], attrs=NO_COLLISION
+            )
+            write, read = memory.write_port(), memory.read_port()
+            address = Signal(range(self.depth), name=f"address{b}", reset_less=True)
+            enable = Signal(name=f"enable{b}")
+            m.d.sync += enable.eq(self.read_en[b] | granted[b] | host[b])
+            m.d.sync += address.eq(
+                Mux(
+                    self.read_en[b],
+                    self.read_address[b],
+                    Mux(granted[b], self.operand_address, self.host_address),
+                )
+            )
+            output = Signal(word, name=f"word{b}", reset_less=True)
+            m.d.sync += output.eq(read.data)
+            m.d.comb += [
+                read.addr.eq(address),
+                read.en.eq(enable),
+                self.words[b].eq(output),
+                write.en.eq(self.write_en[b]),
+                write.addr.eq(self.write_address),
+                write.data.eq(self.write_data[b]),
+            ]
+        return m

@@ -1,0 +1,400 @@
+"""Spatial attention: the score and weight rows of every head, and the softmax unit between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.parallel.classifier import TreeMultiplier
+
+QUOTIENT_BITS = 11  # r = 127 * 4096 / sum is at most 2040, since a row's sum is at least 255
+BAND = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionTiming:
+    """When the softmax unit does what, for n columns.
+
+    "Addressed" is the cycle in which the address of a row's scores stands at the memory.
+
+    Parameters
+    ----------
+    columns : int
+        n, at least 1.
+    """
+
+    columns: int
+
+    def __post_init__(self):
+        if self.columns < 1:
+            raise ValueError(f"columns must be at least 1, not {self.columns}")
+
+    @property
+    def row_cycles(self) -> int:
+        """Cycles from a row to the next: the columns, or the divider's load and steps."""
+        return max(self.columns, QUOTIENT_BITS + 1)
+
+    @property
+    def delay(self) -> int:
+        """Cycles in the delay memory: e waits for the divider (s and its maximum wait as long)."""
+        return self.columns + QUOTIENT_BITS + 2
+
+    @property
+    def score(self) -> int:
+        """Row addressed -> its first score stands at the delay memory: read, select, band."""
+        return 4
+
+    @property
+    def exp(self) -> int:
+        """Row addressed -> its first e stands at the delay memory: subtract, table, register."""
+        return self.score + self.delay + 3
+
+    @property
+    def sum(self) -> int:
+        """Row addressed -> its sum stands."""
+        return self.exp + self.columns
+
+    @property
+    def quotient(self) -> int:
+        """Row addressed -> its r stands in the divider: load, steps."""
+        return self.sum + 1 + QUOTIENT_BITS
+
+    @property
+    def normalise(self) -> int:
+        """Row addressed -> its first e stands at the multiplier."""
+        return self.exp + self.delay
+
+    @property
+    def weight(self) -> int:
+        """Row addressed -> its first a stands, for its byte of the word: multiply, round."""
+        return self.normalise + TreeMultiplier.cycles(b_bits=8) + 1
+
+    @property
+    def write(self) -> int:
+        """Row addressed -> its word of A stands at the memory."""
+        return self.weight + self.columns
+
+    def row_ready(self, row: int) -> int:
+        """Cycles from ``start`` to the first in which ``r_row`` may be this row, to read its A."""
+        if not 0 <= row < self.columns:
+            raise ValueError(f"row must be 0..{self.columns - 1}, not {row}")
+        return 1 + row * self.row_cycles + self.write + 1
+
+    @property
+    def cycles(self) -> int:
+        """``start`` -> the first cycle with ``busy`` = 0: the last row has been written."""
+        return self.row_ready(self.columns - 1)
+
+
+class SpatialAttention(wiring.Component):
+    """Memory of the spatial attention S and A, with one softmax unit for all heads.
+
+    Eq. 7-8 of the paper, for each row (state position) of S over its n columns::
+
+        s = 0 where banded and |row - column| > 2
+        e = exp_table[max(s) - s]
+        r = (127 * 4096 + (sum(e) >> 1)) // sum(e)
+        a = (e * r + 2048) >> 12
+
+    Bit-exact model: golden.attention.softmax (the band: golden.attention.score).
+
+    The scores come row by row from the drain (``w_*``), the array reads the weights (``r_*``) as
+    words of P bytes of which those beyond n are 0. S and A are two memories, each with one write
+    and one read port: the array may read A while the unit still reads S, and the drain may write
+    S at any time. The products S = H^T K and V A are the array's; P' and the gate of the channel
+    attention (Eq. 10-12) are the channel unit's (hw/parallel/channel_unit.py).
+
+    The unit is a pipeline of four stages of `row_cycles` each, every one serial over the columns
+    (the divider over its quotient bits)::
+
+        S ─► band, maximum ─► exp, sum ─► divide ─► normalise ─► A
+                 s └──── delay ───┘ e └──── delay ────┘
+
+    A row's s and e wait in one delay memory of 16 bits. A one-bit shift register that
+    follows each row gives the stages their signals; there is no other control.
+
+    Parameters
+    ----------
+    heads : int
+        M, at least 1.
+    columns : int
+        n, at least 1.
+    pixels : int
+        P, bytes of a word, at least n.
+    banded : bool
+        The release's form of the attention.
+    exp_table : sequence of 256 int
+        First contents of the table, 0..255; entry 0 must be 255, in a table loaded later, too
+        (the divider relies on it).
+
+    Attributes
+    ----------
+    row_cycles : int
+        From a row to the next, ``max(n, 12)``.
+    row_ready(j) : int
+        From ``start`` to the first cycle in which ``r_row`` may be row j, to read its A,
+        ``j * row_cycles + 3n + 39``.
+    cycles : int
+        From the cycle with ``start`` to the first with ``busy`` = 0,
+        ``(n - 1) * row_cycles + 3n + 39``.
+
+    Ports
+    -----
+    w_en : In(1), w_head : In(range(heads)), w_row : In(range(columns)), w_data : In(8 * pixels)
+        Write a row of scores, column 0 in the lowest byte, signed; bytes beyond n do not matter.
+    start : In(1), start_head : In(range(heads))
+        Pulse, from the cycle after the last of the head's n rows was written: make the head's A.
+        Ignored while busy.
+    abort : In(1)
+        Back to idle; rows of A may have been written or not. Wins over ``start``, which may come
+        again in the next cycle.
+    busy : Out(1)
+        From the cycle after ``start`` until the last row is written.
+    r_en : In(1), r_head : In(range(heads)), r_row : In(range(columns))
+        Read a row of A.
+    r_data : Out(8 * pixels)
+        The row, exactly two cycles after its ``r_en``; stays until two cycles after the next.
+    t_en : In(1), t_addr : In(8), t_data : In(8)
+        Write an entry of the table while idle.
+    """
+
+    READ_CYCLES = 2
+    """``r_en`` -> ``r_data``."""
+
+    def __init__(
+        self, *, heads: int, columns: int, pixels: int, banded: bool, exp_table: Sequence[int]
+    ):
+        if heads < 1:
+            raise ValueError(f"heads must be at least 1, not {heads}")
+        if columns < 1:
+            raise ValueError(f"columns must be at least 1, not {columns}")
+        if pixels < columns:
+            raise ValueError(
+                f"pixels must be at least columns ({columns}), a row is a word, not {pixels}"
+            )
+        if not isinstance(banded, bool):
+            raise ValueError(f"banded must be True or False, not {banded!r}")
+        exp_table = [int(value) for value in exp_table]
+        if len(exp_table) != 256:
+            raise ValueError(f"exp_table must have 256 entries, not {len(exp_table)}")
+        if any(not 0 <= value <= 255 for value in exp_table):
+            raise ValueError("entries of exp_table must be 0..255")
+        if exp_table[0] != 255:
+            raise ValueError(f"entry 0 of exp_table must be 255, not {exp_table[0]}")
+        self.heads, self.columns, self.pixels = heads, columns, pixels
+        self.banded, self.exp_table = banded, exp_table
+        self._timing = AttentionTiming(columns=columns)
+        self._head_bits = max(1, (heads - 1).bit_length())
+        self._row_bits = max(1, (columns - 1).bit_length())
+        super().__init__(
+            {
+                "w_en": In(1),
+                "w_head": In(self._head_bits),
+                "w_row": In(self._row_bits),
+                "w_data": In(8 * pixels),
+                "start": In(1),
+                "start_head": In(self._head_bits),
+                "abort": In(1),
+                "busy": Out(1),
+                "r_en": In(1),
+                "r_head": In(self._head_bits),
+                "r_row": In(self._row_bits),
+                "r_data": Out(8 * pixels),
+                "t_en": In(1),
+                "t_addr": In(8),
+                "t_data": In(8),
+            }
+        )
+
+    @property
+    def memory_shapes(self) -> dict[str, tuple[int, int]]:
+        """Words and bits of the memories beside the table."""
+        return self.shapes(heads=self.heads, columns=self.columns, pixels=self.pixels)
+
+    @staticmethod
+    def shapes(*, heads: int, columns: int, pixels: int) -> dict[str, tuple[int, int]]:
+        """Words and bits of the memories beside the table, without building a unit."""
+        rows = (heads << max(1, (columns - 1).bit_length()), 8 * pixels)
+        delayed = (AttentionTiming(columns=columns).delay - 1, 16)
+        return {"scores": rows, "weights": rows, "delayed": delayed}
+
+    @staticmethod
+    def timing(*, columns: int) -> AttentionTiming:
+        """Timing of a unit for n columns, without building one."""
+        return AttentionTiming(columns=columns)
+
+    @property
+    def row_cycles(self) -> int:
+        """Cycles from a row to the next."""
+        return self._timing.row_cycles
+
+    @property
+    def cycles(self) -> int:
+        """``start`` -> the first cycle with ``busy`` = 0."""
+        return self._timing.cycles
+
+    def row_ready(self, row: int) -> int:
+        """Cycles from ``start`` to the first cycle in which ``r_row`` may be this row."""
+        return self._timing.row_ready(row)
+
+    def elaborate(self, platform):
+        m = Module()
+        n, when = self.columns, self._timing
+        period, delay = when.row_cycles, when.delay
+        attrs = {"no_rw_check": True}  # a read in the cycle of its address's write is never used
+
+        def memory(name: str) -> Memory:
+            depth, bits = self.memory_shapes[name]
+            return Memory(shape=unsigned(bits), depth=depth, init=[], attrs=attrs)
+
+        m.submodules.scores = scores = memory("scores")
+        m.submodules.weights = weights = memory("weights")
+        m.submodules.table = table = Memory(
+            shape=unsigned(8), depth=256, init=self.exp_table, attrs=attrs
+        )
+        m.submodules.delayed = delayed = memory("delayed")
+        multiplier = TreeMultiplier(a_shape=QUOTIENT_BITS, b_shape=8)
+        m.submodules.multiplier = multiplier
+        s_write, s_read = scores.write_port(), scores.read_port()
+        a_write, a_read = weights.write_port(), weights.read_port()
+        t_write, t_read = table.write_port(), table.read_port()
+        d_write, d_read = delayed.write_port(), delayed.read_port()
+        m.d.comb += [
+            s_write.en.eq(self.w_en),
+            s_write.addr.eq(Cat(self.w_row, self.w_head)),
+            s_write.data.eq(self.w_data),
+            t_write.en.eq(self.t_en),
+            t_write.addr.eq(self.t_addr),
+            t_write.data.eq(self.t_data),
+            a_read.en.eq(self.r_en),
+            a_read.addr.eq(Cat(self.r_row, self.r_head)),
+        ]
+        m.d.sync += self.r_data.eq(a_read.data)
+
+        def data(shape, name: str | None = None) -> Signal:
+            """A register that holds data only: no reset."""
+            return Signal(shape, name=name, reset_less=True, src_loc_at=1)
+
+        # ---- rows ----
+        head = Signal(self._head_bits)
+        row, written = Signal(self._row_bits), Signal(self._row_bits)
+        step = Signal(range(period))
+        issuing = Signal()
+        follow = Signal(when.write)  # bit i - 1: a row was addressed i cycles ago
+        addressed = Signal()
+        at = Cat(addressed, follow)
+        m.d.comb += addressed.eq(issuing & (step == 0))
+        m.d.sync += [follow.eq(at), step.eq(step + 1)]
+        with m.If(step == period - 1):
+            m.d.sync += [step.eq(0), row.eq(row + 1)]
+            with m.If(row == n - 1):
+                m.d.sync += issuing.eq(0)
+        with m.If(self.start & ~self.busy):
+            m.d.sync += [
+                self.busy.eq(1),
+                issuing.eq(1),
+                head.eq(self.start_head),
+                step.eq(0),
+                row.eq(0),
+                written.eq(0),
+            ]
+
+        # Stage 1: scores read.  Stage 2: output register; holds for the whole row.
+        m.d.comb += [s_read.en.eq(addressed), s_read.addr.eq(Cat(row, head))]
+        word = data(8 * self.pixels)
+        column = data(range(period))
+        distance = data(signed(self._row_bits + 1))  # column - row
+        m.d.sync += [word.eq(s_read.data), column.eq(column + 1), distance.eq(distance + 1)]
+        with m.If(at[1]):
+            m.d.sync += [column.eq(0), distance.eq(-row)]
+
+        # Stage 3: column and band.  Stage 4: score
+        byte, inside, score = data(signed(8)), data(1), data(signed(8))
+        m.d.sync += byte.eq(word[: 8 * n].word_select(column, 8).as_signed())
+        m.d.sync += inside.eq(((distance >= -BAND) & (distance <= BAND)) if self.banded else 1)
+        m.d.sync += score.eq(Mux(inside, byte, 0))
+
+        # Stage 5: maximum so far; it is taken when it is whole and waits for the delayed scores.
+        highest, whole, maximum = data(signed(8)), data(signed(8)), data(signed(8))
+        rises = Signal(signed(9))
+        m.d.comb += rises.eq(highest - score)
+        with m.If(at[when.score] | rises[-1]):
+            m.d.sync += highest.eq(score)
+        with m.If(at[when.score + n]):
+            m.d.sync += whole.eq(highest)
+        with m.If(at[when.score + delay - 1]):
+            m.d.sync += maximum.eq(whole)
+
+        # Delay: a ring; the entry read next is the oldest, one after the entry written.
+        oldest, newest = Signal.like(d_read.addr), Signal.like(d_read.addr)
+        e, late_score, late_e = data(8), data(signed(8)), data(8)
+        m.d.sync += [oldest.eq(Mux(oldest == delay - 2, 0, oldest + 1)), newest.eq(oldest)]
+        m.d.comb += [
+            d_read.addr.eq(oldest),
+            d_write.addr.eq(newest),
+            d_read.en.eq(self.busy),
+            d_write.en.eq(self.busy),
+            d_write.data.eq(Cat(score, e)),
+        ]
+        m.d.sync += [late_score.eq(d_read.data[:8].as_signed()), late_e.eq(d_read.data[8:])]
+
+        # Exp, stage 1: distance from the maximum.  Stages 2, 3: table and its output register
+        below = data(8)
+        m.d.sync += below.eq(maximum - late_score)
+        m.d.comb += [t_read.addr.eq(below), t_read.en.eq(self.busy)]
+        m.d.sync += e.eq(t_read.data)
+
+        # Exp, stage 4: sum
+        total = data(range(255 * n + 1))
+        m.d.sync += total.eq(Mux(at[when.exp], 0, total) + e)
+
+        # Divide: restoring, a quotient bit a cycle. 127 * 4096 is 254 << 11, so the first
+        # remainder is 254 and what the rounding term carries over; it is below the sum.
+        divisor, remainder = data(total.shape()), data(total.shape())
+        quotient, ratio = data(QUOTIENT_BITS), data(QUOTIENT_BITS)
+        trial = Signal(signed(len(total) + 2))
+        m.d.comb += trial.eq(Cat(quotient[-1], remainder) - divisor)
+        with m.If(at[when.sum]):
+            m.d.sync += [
+                divisor.eq(total),
+                remainder.eq((total >> QUOTIENT_BITS + 1) + (127 * 4096 >> QUOTIENT_BITS)),
+                quotient.eq(total >> 1),
+            ]
+        with m.Else():
+            m.d.sync += [
+                remainder.eq(Mux(trial < 0, Cat(quotient[-1], remainder), trial)),
+                quotient.eq(Cat(trial >= 0, quotient)),
+            ]
+        with m.If(at[when.quotient]):
+            m.d.sync += ratio.eq(quotient)
+
+        # Normalise: product in its stages, then round
+        a = data(8)
+        m.d.comb += [multiplier.a.eq(ratio), multiplier.b.eq(late_e)]
+        m.d.sync += a.eq(multiplier.o[12:] + multiplier.o[11])
+
+        # Word: each a in its byte; written when it is whole
+        place = data(range(period))
+        m.d.sync += place.eq(place + 1)
+        with m.If(at[when.weight - 1]):
+            m.d.sync += place.eq(0)
+        filled = [data(8, name=f"filled{i}") for i in range(n)]
+        for index, target in enumerate(filled):
+            with m.If(place == index):
+                m.d.sync += target.eq(a)
+        m.d.comb += [
+            a_write.en.eq(at[when.write]),
+            a_write.addr.eq(Cat(written, head)),
+            a_write.data.eq(Cat(*filled)),
+        ]
+        with m.If(at[when.write]):
+            m.d.sync += written.eq(written + 1)
+            with m.If(written == n - 1):
+                m.d.sync += self.busy.eq(0)
+
+        with m.If(self.abort):
+            m.d.sync += [self.busy.eq(0), issuing.eq(0), follow.eq(0)]
+        return m

@@ -1,0 +1,1 @@
+"""The plan of an engine in plain Python: row program, addresses, cycles, memories."""

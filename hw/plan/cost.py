@@ -1,0 +1,553 @@
+"""What a row group costs: cycles, stalls, reads and writes of each memory, from the row program.
+
+Nothing is elaborated or simulated here: all numbers follow from `compile_program`'s plan, the one
+that the hardware is made of. sim/counters.py counts the same things in the running RTL, and they
+must be equal, operation by operation: `tests/test_cost.py` for every preset, `make fuzz` for random
+networks, `make sim` for whatever a user runs.
+
+A *read* is a cycle with the read enable of one bank asserted, a *write* one with its write enable.
+Most memories of the compact engine have no read enable: they read in every cycle.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import ceil
+
+from hw.parallel.softmax import AttentionTiming
+from hw.plan import timing
+from hw.plan.engine_config import EngineConfig
+from hw.plan.memory import memories
+from hw.plan.program import Memory, Operation, Plan, Source, Target, Weights
+from hw.serial.array import LOW
+from hw.serial.store import WORDS
+
+STALLS = ("turn", "wait", "gap", "pause")
+"""Causes of cycles without a multiply-accumulate step: the turn of the row group (all that its
+first operation waits, for the classifier too), waits for words that are still draining or being
+fetched, gaps between walks that are shorter than their drain, pauses that let go of the only
+bank."""
+
+_LAYERS = {
+    "c1": "block1",
+    "c2": "block2",
+    "c3": "block3",
+    "c4": "block4",
+    "k": "attention.key",
+    "s": "attention.score",
+    "v": "attention.value",
+    "a": "attention.mix",
+    "ca1": "channel_attention.0",
+    "ca2": "channel_attention.1",
+    "p1": "projection.0",
+    "p2": "projection.1",
+    "r": "gru.reset",
+    "u": "gru.update",
+    "n": "gru.candidate",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """A layer in one steady row group, of all heads together.
+
+    Attributes
+    ----------
+    name : str
+    macs : int
+        Multiply-accumulates that the network needs (padding taps included, idle units not).
+    cycles : int
+        Of the array; of their own unit where it works beside the array.
+    steps : int
+        Cycles in which the array multiplies.
+    stalls : dict of str to int
+        The other cycles, by cause (`STALLS`).
+    slots : int
+        Multipliers x steps: products that are made, useful or not.
+    values : int
+        Sums that leave through the channel units, useful or not.
+    reads, writes : dict of str to int
+        Words by memory, all banks together; memories without any are left out.
+    weights : int
+        Weight bytes of the layer.
+    """
+
+    name: str
+    macs: int
+    cycles: int
+    steps: int = 0
+    stalls: Mapping[str, int] = field(default_factory=dict)
+    slots: int = 0
+    values: int = 0
+    reads: Mapping[str, int] = field(default_factory=dict)
+    writes: Mapping[str, int] = field(default_factory=dict)
+    weights: int = 0
+
+    def utilisation(self, multipliers: int) -> float:
+        """MACs over multipliers x cycles."""
+        return self.macs / (multipliers * self.cycles) if self.cycles else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryCost:
+    """A memory, with what it does in a whole frame.
+
+    Attributes
+    ----------
+    name, category : str
+    words, bits, count : int
+        Words of each of `count` equal banks, bits of a word.
+    macro_words : int
+        Words of the memory of which these are a part (maps and state share their banks).
+    ports : str
+        "1R1W", "1R" (programs, fixed tables), or "1RW": one port would do, since it is only
+        written in cycles in which nobody looks at what is read. (The compact classifier's memory is
+        such a one on iCE40, an SPRAM.)
+    bytes : int
+    reads, writes : int
+        In a frame.
+    always_read : bool
+        Its read ports have no enable: they read in every cycle.
+    """
+
+    name: str
+    category: str
+    words: int
+    bits: int
+    count: int
+    macro_words: int
+    ports: str
+    bytes: int
+    reads: int
+    writes: int
+    always_read: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """A network on an array.
+
+    Attributes
+    ----------
+    preset, shape : str
+    multipliers : int
+    layers : tuple of LayerCost
+        In order; their cycles add up to `cycles_row_group`.
+    operations : tuple of LayerCost
+        The same by operations of the row program (rows of a block, passes, heads).
+    beside : tuple of LayerCost
+        What works beside the array in the same cycles: camera, softmax, classifier.
+    row_groups, cycles_row_group, cycles_frame, camera_period : int
+        `camera_period`: fewest cycles of a row group at which an even camera never overruns that
+        pauses `Plan.frame_turn` cycles between frames.
+    mac_utilisation : float
+        Array MACs over multipliers x cycles of a row group.
+    memories : tuple of MemoryCost
+    on_chip_bytes : dict of str to int
+        By category, and `total`.
+    latency_cycles : dict of str to int
+        From the last pixel's cycle on the wires: `row_group` to the last write of the state,
+        `frame` to the decision, of an even camera that the engine waits for.
+    acc_bits : int
+        Bits of a sum.
+    register_bits : int
+        Flip-flops, an estimate: see `registers`.
+    """
+
+    preset: str
+    shape: str
+    multipliers: int
+    layers: tuple[LayerCost, ...]
+    operations: tuple[LayerCost, ...]
+    beside: tuple[LayerCost, ...]
+    row_groups: int
+    cycles_row_group: int
+    cycles_frame: int
+    camera_period: int
+    mac_utilisation: float
+    memories: tuple[MemoryCost, ...]
+    on_chip_bytes: Mapping[str, int]
+    latency_cycles: Mapping[str, int]
+    acc_bits: int
+    register_bits: int
+
+    @cached_property
+    def macs_row_group(self) -> int:
+        """Array MACs."""
+        return sum(layer.macs for layer in self.layers)
+
+    @cached_property
+    def slots_row_group(self) -> int:
+        """Products that the array makes, useful or not."""
+        return sum(layer.slots for layer in self.layers)
+
+    @cached_property
+    def values_row_group(self) -> int:
+        """Sums that leave through the channel units."""
+        return sum(layer.values for layer in self.layers)
+
+    @property
+    def macs_frame(self) -> int:
+        return self.row_groups * self.macs_row_group
+
+    @cached_property
+    def reads_row_group(self) -> dict[str, int]:
+        """By memory."""
+        return _sum(part.reads for part in (*self.layers, *self.beside))
+
+    @cached_property
+    def writes_row_group(self) -> dict[str, int]:
+        return _sum(part.writes for part in (*self.layers, *self.beside))
+
+
+def _sum(parts) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)
+
+
+def cost(plan: Plan) -> Cost:
+    """Counts everything that a plan fixes."""
+    operations = tuple(_operation(plan, op) for op in plan.operations)
+    layers = tuple(_layers(plan, operations))
+    beside = tuple(_beside(plan))
+    groups = plan.model.row_groups
+    reads = _sum(part.reads for part in (*layers, *beside))
+    writes = _sum(part.writes for part in (*layers, *beside))
+    listed = memories(plan)
+    return Cost(
+        preset=plan.model.name,
+        shape=str(plan.engine),
+        multipliers=plan.engine.multipliers,
+        layers=layers,
+        operations=operations,
+        beside=beside,
+        row_groups=groups,
+        cycles_row_group=plan.cycles_per_row_group,
+        cycles_frame=plan.cycles_per_frame,
+        camera_period=plan.camera_period,
+        mac_utilisation=plan.utilisation(),
+        memories=tuple(
+            MemoryCost(
+                name=memory.name,
+                category=memory.category,
+                words=memory.words,
+                bits=memory.bits,
+                count=memory.count,
+                macro_words=plan.bank_words if memory.name in _BANKS else memory.words,
+                ports=_ports(memory),
+                bytes=ceil(memory.bytes),
+                reads=groups * reads.get(memory.name, 0),
+                writes=groups * writes.get(memory.name, 0),
+                always_read=memory.always_read,
+            )
+            for memory in listed
+        ),
+        on_chip_bytes=on_chip_bytes(listed),
+        latency_cycles=_latency(plan),
+        acc_bits=plan.model.acc_bits,
+        register_bits=registers(plan),
+    )
+
+
+CATEGORIES = (
+    "weights", "constants", "line_buffer", "maps", "state", "tables", "program", "buffers",
+)  # fmt: skip
+_BANKS = ("maps", "state")
+_ONE_PORT = (
+    *("weights", "classifier weights", "constants", "classifier constants", "exp table"),
+    "classifier",
+)
+_FIXED = ("activation",)
+
+
+def on_chip_bytes(listed: list[Memory]) -> dict[str, int]:
+    """Words x bits of every addressable memory, by category, and their sum."""
+    bits = dict.fromkeys(CATEGORIES, 0)
+    for memory in listed:
+        bits[memory.category] += memory.words * memory.bits * memory.count
+    found = {name: ceil(count / 8) for name, count in bits.items()}
+    return {**found, "total": sum(found.values())}
+
+
+def _ports(memory: Memory) -> str:
+    if memory.category == "program" or memory.name in _FIXED:
+        return "1R"
+    return "1RW" if memory.name in _ONE_PORT else "1R1W"
+
+
+# ---- operations of the array ----
+
+
+def _operation(plan: Plan, op: Operation) -> LayerCost:
+    """One operation of the row program."""
+    multipliers = plan.engine.multipliers
+    steps = op.walks * op.k
+    turn = op.wait if op is plan.operations[0] else 0
+    stalls = {
+        "turn": turn,
+        "wait": op.wait - turn,
+        "gap": op.walks * op.idle,
+        "pause": op.walks * op.pause,
+    }
+    reads: Counter[str] = Counter()
+    for name, count in _reads(plan, op):
+        if count:
+            reads[name] += count
+    if plan.engine.compact:  # it pools first
+        values = plan.schedule.values(op)
+    else:
+        values = plan.schedule.drain_length(op)
+    return LayerCost(
+        name=op.name,
+        macs=op.macs,
+        cycles=op.cycles,
+        steps=steps,
+        stalls=stalls,
+        slots=steps * multipliers,
+        values=op.walks * values * plan.engine.units,
+        reads=dict(reads),
+        writes=dict(_writes(plan, op)),
+        weights=_weights(op),
+    )
+
+
+def _weights(op: Operation) -> int:
+    """Weight bytes of an operation's layer, its heads together."""
+    if op.weights != Weights.MEMORY:
+        return 0
+    return op.k * op.out_channels * max(1, len(op.stages))
+
+
+def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
+    """(memory, words) that an operation reads."""
+    g, engine = plan.geometry, plan.engine
+    if engine.compact:
+        yield from _compact_reads(plan, op)
+        return
+    for program in plan.fields:
+        yield f"{program} program", 1
+    yield "constants", op.walks * plan.schedule.constant_words(op)
+    lanes = g.head_lanes if op.head_mode else 1
+    if op.weights == Weights.MEMORY:
+        # a word holds the weights of `lanes` steps
+        yield "weights", op.walks * ceil(op.k / lanes)
+    elif op.weights == Weights.STATE:
+        yield "state copy", op.walks * op.k
+    if op.source == Source.ATTENTION:
+        yield "attention weights", op.walks * op.k
+    else:
+        # a three-tap row takes the word on its left and on its right where there is one
+        per_row = 1
+        if op.taps == 3:
+            edges = 2 * op.chunks - 1 - (op.chunks == ceil(op.in_words / lanes))
+            per_row = (op.chunks * lanes + edges) / op.chunks
+        for segment in op.segments:
+            rows = segment.channels * op.kernel_rows * op.walks
+            words = round(rows * per_row)
+            if op.source == Source.CAMERA:
+                yield "line buffer", words
+            elif op.source == Source.HEAD:
+                yield "maps", words * g.heads
+            else:
+                yield "state" if segment.map == "H" else "maps", words
+    # operands: one word a channel unit's lane, the same address in all banks
+    state = plan.maps["H"]
+    fetched = [plan.maps[name].base for name in (op.operand_value, *op.operands) if name]
+    if op.operand_value:  # P lies `operand_first` channels into C
+        fetched[1] += op.operand_first * g.state_words
+    mask = (1 << (plan.bank_words - 1).bit_length()) - 1
+    for base in fetched:
+        inside = sum(
+            state.base <= (base + offset & mask) < state.base + state.words
+            for offset in _offsets(op, engine, g.state_words)
+        )
+        yield "state", inside * engine.lanes
+        yield "maps", (op.walks * engine.channels - inside) * engine.lanes
+
+
+def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
+    """Likewise, of the compact engine; most of its memories are read in every cycle."""
+    engine = plan.engine
+    yield "walk program", 1
+    yield "weights", op.walks * op.k
+    yield "constants", op.walks * engine.lanes * WORDS
+    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.map == "H")
+    # an operand is read for each byte of a lane, one lane after the other
+    state = op.walks * (state + op.operands.count("H") * engine.lanes * engine.pixels)
+    yield "state", state
+    for memory in memories(plan):
+        if memory.always_read:
+            yield memory.name, op.cycles * memory.count - (state if memory.name == "maps" else 0)
+
+
+def _offsets(op: Operation, engine: EngineConfig, state_words: int) -> Iterator[int]:
+    """Offsets of the operand words of all walks."""
+    for group in range(op.out_groups):
+        for chunk in range(op.chunks):
+            for k in range(engine.channels):
+                yield (group * engine.channels + k) * state_words + chunk
+
+
+def _writes(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
+    """(memory, words) that an operation writes; of a compact engine: bytes, one at a time."""
+    words = plan.geometry.words(op.out_columns)
+    if op.target == Target.SCORES:
+        yield "attention scores", op.out_channels
+        return
+    count = op.out_channels * words * len(op.stages)
+    if plan.engine.compact:
+        count = op.out_channels * op.chunks * plan.schedule.values(op) * len(op.stages)
+    yield "state" if op.out == "H" else "maps", count
+    if op.out == "H" and plan.model.spatial_attention != "none":
+        yield "state copy", count
+
+
+def layer_of(operation: str) -> str:
+    """The network's layer that an operation is a part of, e.g. block2 for c2.0p1."""
+    name = operation.partition(".")[0].partition("p")[0] if operation[0] == "c" else operation
+    if name not in _LAYERS:
+        name = name.rstrip("0123456789")
+    return _LAYERS[name]
+
+
+def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost]:
+    """The operations added up by layers, in the order in which these begin."""
+    parts: dict[str, list[LayerCost]] = {}
+    weights: dict[str, dict[str, int]] = {}
+    for op, part in zip(plan.operations, operations, strict=True):
+        name = layer_of(op.name)
+        parts.setdefault(name, []).append(part)
+        weights.setdefault(name, {})[op.layers[0]] = part.weights  # rows share theirs
+    for name, found in parts.items():
+        yield LayerCost(
+            name=name,
+            macs=sum(part.macs for part in found),
+            cycles=sum(part.cycles for part in found),
+            steps=sum(part.steps for part in found),
+            stalls={cause: sum(part.stalls[cause] for part in found) for cause in STALLS},
+            slots=sum(part.slots for part in found),
+            values=sum(part.values for part in found),
+            reads=_sum(part.reads for part in found),
+            writes=_sum(part.writes for part in found),
+            weights=sum(weights[name].values()),
+        )
+
+
+# ---- beside the array ----
+
+
+def _beside(plan: Plan) -> Iterator[LayerCost]:
+    model, g = plan.model, plan.geometry
+    words = 5 * model.in_channels * g.words(model.image_width)
+    if plan.engine.compact:  # byte by byte
+        words = 5 * model.in_channels * model.image_width
+    yield LayerCost(
+        name="camera",
+        macs=0,
+        cycles=5 * model.image_width,
+        writes={"line buffer": words},
+    )
+    if model.spatial_attention != "none":
+        rows = model.heads * model.n
+        # the table and the delay memory run as long as the unit is busy
+        busy = model.heads * (AttentionTiming(columns=model.n).cycles - 1)
+        yield LayerCost(
+            name="softmax",
+            macs=0,
+            cycles=busy,
+            reads={"attention scores": rows, "exp table": busy, "attention delayed": busy},
+            writes={"attention weights": rows, "attention delayed": busy},
+        )
+    d, hidden = model.state_channels, model.classifier_hidden
+    products = hidden * d + 2 * hidden
+    written = d + 2 * hidden
+    if plan.engine.compact:
+        access = {"writes": {"classifier": written}}
+    else:
+        access = {
+            "reads": {
+                # a hard-swish is two products
+                "classifier values": products + 2 * hidden,
+                "classifier weights": products,
+                "classifier constants": hidden + 2,
+            },
+            "writes": {"classifier values": written},
+        }
+    yield LayerCost(
+        name="classifier",
+        macs=products,
+        cycles=plan.schedule.classifier_cycles,
+        weights=products,
+        **access,
+    )
+
+
+# ---- latency ----
+
+
+def _latency(plan: Plan) -> dict[str, int]:
+    """Cycles from the last pixel to the state and to the decision."""
+    slow = 5 * (plan.cycles_per_row_group + 1000)  # a row takes longer than a row group's work
+    state, decision = latency_at(plan, slow)
+    return {"row_group": state, "frame": decision}
+
+
+def latency_at(plan: Plan, period: int) -> tuple[int, int]:
+    """Cycles from a row group's last pixel on the wires to its last word of the state, and from a
+    frame's last pixel to the decision, at an even camera of `period` cycles a row group.
+
+    Of a frame that begins when the engine is idle; the worst row group counts.
+    """
+    width, groups = plan.model.image_width, plan.model.row_groups
+
+    def pixel(row):
+        return ((row + 1) * width - 1) * period // (5 * width)
+
+    now, worst, last = 0, 0, plan.operations[-1]
+    for t in range(groups):
+        for op in plan.operations:
+            now += op.wait + op.idle
+            if op.need_rows:
+                now = max(now, pixel(5 * t + op.need_rows - 1) + plan.row_delay)
+            start = now
+            now += op.walks * op.period - op.idle
+        # the last operation's words, as the compiler placed them in the steady row group
+        late = start - last.start - pixel(5 * t + 4)
+        worst = max(worst, late + int(plan.schedule.write_times(last).max()))
+    return worst, late + _answer(plan) + 1
+
+
+def _answer(plan: Plan) -> int:
+    """Cycle of the steady row group in which the classifier answers."""
+    model, engine, last = plan.model, plan.engine, plan.operations[-1]
+    if engine.compact:  # the last byte's sum leaves in the next cycle
+        state_done = int(plan.schedule.write_times(last).max()) + 1
+    else:
+        last_byte = last.last_step + timing.TRANSFER + timing.PACK + engine.pixels - 1
+        # sums and maxima leave unit by unit, the last channel's with `state_done`
+        units_before = (last.out_groups - 1) * engine.units
+        state_done = last_byte + 3 + (model.state_channels - 1 - units_before)
+    return state_done + 1 + plan.schedule.classifier_cycles  # `start`
+
+
+# ---- registers ----
+
+
+def registers(plan: Plan) -> int:
+    """Flip-flops of the engine, estimated: within 3 % for the presets (tests/test_cost.py).
+
+    A multiplier has its operands, product, sum and drain register; the rest was fitted to the
+    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention, and
+    of six compact ones, 4,1,2 to 16,1,2. Small networks have up to a tenth less.
+    """
+    engine, spatial = plan.engine, plan.model.spatial_attention != "none"
+    pixels, units = engine.pixels, engine.units
+    if engine.compact:
+        high = max(2, plan.model.acc_bits - LOW)
+        return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
+    bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
+    bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
+    return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))

@@ -1,0 +1,109 @@
+"""Every addressable memory of the design, from the row program alone."""
+
+from golden.config import ModelConfig
+from hw.image import CLASSIFIER_BIAS_BITS
+from hw.parallel.classifier import Classifier
+from hw.parallel.softmax import SpatialAttention
+from hw.plan.program import Memory, Plan
+from hw.serial.classifier import word_count
+from hw.serial.store import WORDS
+
+FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
+STATUS_BITS = 3
+
+
+_PLACES = {
+    "lines": "line buffer",
+    "maps": "maps",
+    "weights": "weights",
+    "state_copy": "state copy",
+    "faults": "fault queue",
+    "drain constants": "constants",
+    "constant_memory": "constants",
+    "attention table": "exp table",
+    "unit table": "activation",
+    "classifier_memory": "classifier",
+}
+
+
+def memory_name(block: str, name: str) -> str:
+    """Name in `memories` of the memory `name` of a block of the engine; numbers do not matter.
+
+    The banks of maps and state are "maps".
+    """
+    name = name.rstrip("0123456789")
+    if name.endswith("_program"):
+        return name.replace("_", " ")
+    return _PLACES.get(block) or _PLACES.get(f"{block} {name}") or f"{block} {name}"
+
+
+def classifier_shapes(model: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Words and bits of the classifier's memories."""
+    return Classifier.shapes(
+        channels=model.state_channels,
+        hidden=model.classifier_hidden,
+        columns=model.n,
+        bias_bits=CLASSIFIER_BIAS_BITS,
+    )
+
+
+def memories(plan: Plan) -> list[Memory]:
+    """Every addressable memory of the design.
+
+    The words of the state are a part of the same banks as the maps.
+    """
+    engine, model = plan.engine, plan.model
+    word, state = 8 * engine.pixels, plan.maps["H"].words
+    if engine.compact:
+        return _compact(plan)
+    classifier = classifier_shapes(model)
+    found = [
+        Memory("weights", "weights", plan.weight_words, 8 * engine.units),
+        Memory("classifier weights", "weights", *classifier["weights"]),
+        Memory("constants", "constants", plan.constant_words, model.acc_bits + 13),
+        Memory("classifier constants", "constants", *classifier["constants"]),
+        Memory(
+            "line buffer", "line_buffer", plan.line_buffer_words, word, plan.geometry.head_lanes
+        ),
+        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes),
+        Memory("state", "state", state, word, engine.lanes),
+    ]
+    for name in plan.fields:
+        bits = sum(plan.field_widths(name).values())
+        found.append(Memory(f"{name} program", "program", len(plan.operations), bits))
+    found += [
+        Memory("classifier values", "buffers", *classifier["values"]),
+        Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
+    ]
+    if model.spatial_attention != "none":
+        shapes = SpatialAttention.shapes(heads=model.heads, columns=model.n, pixels=engine.pixels)
+        found.append(Memory("exp table", "tables", 256, 8))
+        found += [Memory(f"attention {name}", "buffers", *shape) for name, shape in shapes.items()]
+        found.append(Memory("state copy", "state", state, word, engine.lanes))
+    return found
+
+
+def _compact(plan: Plan) -> list[Memory]:
+    """The compact engine's: one memory of the classifier, a table of the activations.
+
+    Weights, constants and the walk program have a read enable, the others have none: they read in
+    every cycle. Reads of the banks of maps and state that nobody asked for count as the maps'.
+    """
+    engine, model = plan.engine, plan.model
+    word, state = 8 * engine.pixels, plan.maps["H"].words
+    classifier = word_count(model.state_channels, model.classifier_hidden)
+    values = model.state_channels + model.classifier_hidden
+    found = [
+        Memory("weights", "weights", plan.weight_words, 8 * engine.units),
+        Memory("constants", "constants", WORDS * plan.constant_words, 16),
+        Memory("classifier", "weights", classifier + values, 16, 1, True),
+        Memory("line buffer", "line_buffer", plan.line_buffer_words, word, 1, True),
+        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes, True),
+        Memory("state", "state", state, word, engine.lanes),
+        Memory("activation", "tables", 1024, 8, 1, True),
+    ]
+    for name in plan.fields:
+        bits = sum(plan.field_widths(name).values())
+        always = name == "back"  # in logic on FPGAs
+        found.append(Memory(f"{name} program", "program", len(plan.operations), bits, 1, always))
+    return [*found, Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS)]

@@ -1,0 +1,1 @@
+"""Parts of the serial engine, for small FPGAs: one channel unit for all lanes."""

@@ -1,0 +1,221 @@
+"""The compact engine's one channel unit: bias, pool, requantise, activation, gate; bytes out."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.arithmetic.activation import Activation
+from hw.common import delay
+from hw.plan import timing
+from hw.plan.program import Function
+
+FIRST_SHIFT, SHIFT_BITS = 9, 4
+"""Shifts that the unit can do: FIRST_SHIFT .. FIRST_SHIFT + 15."""
+KEPT = 12
+"""Bits of a shifted sum: what -512..511 takes, a bit to round, and one for the rounded value."""
+
+
+def table(knots) -> list[int]:
+    """Contents of the activation memory: of |v| in 0..511, half (0..128), then size (0..127).
+
+    sigmoid = 128 +- half, tanh = +- size; see golden.activation.
+    """
+    activation = Activation(knots=knots)  # its checks
+    found = []
+    for v in range(512):
+        base, step = activation.knots[v >> 5], activation.steps[v >> 5]
+        found.append(base + ((step * (v & 31) + 16) >> 5))
+    return [(h + 1) >> 1 for h in found] + [(h * 127 + 128) >> 8 for h in found]
+
+
+def _rows(y, x, at):
+    """Row `at` of y * x: x where y's bit is set."""
+    return Mux(y[at], x, 0) << at
+
+
+class CompactUnit(wiring.Component):
+    """Sums of all lanes one after the other, a value every two cycles (four for BLEND).
+
+    The functions of a channel never fall, so that the larger of two neighbouring sums gives the
+    larger of their two bytes: it pools (max pool 1x2, Table 1) before it requantises, and has two
+    cycles for each value. Both multiplications take their 8-bit factor in two digits.
+
+    Bit-exact model: golden.requant, golden.activation, golden.conv_gru.
+
+    Parameters
+    ----------
+    acc_bits, high_bits : int
+        Of a bias; of `high`.
+    knots : sequence of int
+        See hw.arithmetic.activation.
+
+    Ports
+    -----
+    low, high : in, the sum (high a cycle later), as CompactArray gives it
+    bias : in, its lower 16 bits with the sum's `low`, those above with `high`
+    multiplier, shift : in, with bit 3 of `at` (shift - FIRST_SHIFT)
+    pool : in, sums go in pairs
+    function : in, Function, the same from the first `low` to the byte
+    at : in, bit i is set i cycles after the first `low` of a value
+    a, b : in, operand bytes, with bit `timing.COMPACT.GATE_AT` of `at`
+    byte : out; written : out, it is valid
+    """
+
+    def __init__(self, *, acc_bits: int, high_bits: int, knots):
+        self.acc_bits, self.high_bits = acc_bits, high_bits
+        self.table = table(knots)
+        super().__init__(
+            {
+                "low": In(16),
+                "high": In(signed(high_bits)),
+                "bias": In(signed(acc_bits)),
+                "multiplier": In(8),
+                "shift": In(SHIFT_BITS),
+                "pool": In(1),
+                "function": In(Function),
+                "at": In(timing.COMPACT.UNIT_GATED + 1),
+                "a": In(8),
+                "b": In(8),
+                "byte": Out(8),
+                "written": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        t = timing.COMPACT
+        at = self.at
+
+        # Stage 1: bias, the lower half first
+        n = max(self.acc_bits, 16 + self.high_bits) + 1
+        below = Signal(17, reset_less=True)
+        total = Signal(signed(n), reset_less=True)
+        upper = self.high + self.bias[16:].as_signed() + below[16]
+        m.d.sync += [
+            below.eq(self.low + self.bias[:16]),
+            total.eq(Cat(below[:16], upper).as_signed()),
+        ]
+        # Stage 2: the larger of two
+        # the first is kept inverted, so that comparing them is a sum
+        hold_not, value = Signal.like(total), Signal.like(total)
+        smaller = Signal()
+        m.d.comb += smaller.eq((total + hold_not)[-1])
+        with m.If(at[2]):
+            m.d.sync += hold_not.eq(~total)
+        multiplier, shifts = Signal(8, reset_less=True), [self.shift]
+        for i, strobe in enumerate((3, 5, 7, 9)):
+            later = Signal(SHIFT_BITS, name=f"shift_at{i}", reset_less=True)
+            with m.If(at[strobe]):
+                m.d.sync += later.eq(shifts[-1])
+            shifts.append(later)
+        with m.If(at[3]):
+            m.d.sync += [
+                value.eq(Mux(self.pool & smaller, ~hold_not, total)),
+                multiplier.eq(self.multiplier),
+            ]
+
+        # Stages 3 to 5: four rows a cycle, the lower digit first; the last 8 bits are never used
+        def digits(name, y, x, bits, strobe, special=None):
+            """x * y, shifted right by 4; `strobe`: x, y are there for the first time."""
+            digit = Mux(strobe, y[:4], y[4:8])
+            pairs = [
+                Signal(signed(bits + 2), name=f"{name}_pair{i}", reset_less=True) for i in range(2)
+            ]
+            upper = Mux(digit[2], x, 0)
+            odd = digit[3]
+            if special is not None:  # y = 256: twice the highest row
+                now = special & ~strobe
+                upper, odd = Mux(digit[2], x, Mux(now, x << 1, 0)), digit[3] | now
+            m.d.sync += [
+                pairs[0].eq(_rows(digit, x, 0) + _rows(digit, x, 1)),
+                pairs[1].eq(upper + (Mux(odd, x, 0) << 1)),
+            ]
+            quad = Signal(signed(bits + 4), name=f"{name}_quad", reset_less=True)
+            m.d.sync += quad.eq(pairs[0] + (pairs[1] << 2))
+            before = Signal(signed(bits), name=f"{name}_before", reset_less=True)
+            m.d.sync += before.eq(quad >> 4)
+            return before + quad
+
+        s0 = 4
+        product = digits("scale", multiplier, value, n, at[s0])
+        # Stages 6 to 9: the shift, less one, that rounds
+        # large ones first: bits that no later shift brings into the result only say that it is
+        # beyond what is kept
+        dropped = Signal(signed(n + 8 - (FIRST_SHIFT - 1)), reset_less=True)
+        m.d.sync += dropped.eq(product >> (FIRST_SHIFT - 1 - 4))
+        beyond = 0
+        for stage, i in enumerate(reversed(range(SHIFT_BITS))):
+            width = min(len(dropped), KEPT + (1 << i) - 1)
+            shift = shifts[1 + (stage + 4) // 2][i]
+            moved = Signal.like(dropped, name=f"moved{i}")
+            m.d.comb += moved.eq(Mux(shift, dropped >> (1 << i), dropped))
+            top = moved[width - 1 :]
+            later = Signal(signed(width), name=f"shifted{i}", reset_less=True)
+            outside = Signal(name=f"beyond{i}", reset_less=True)
+            m.d.sync += [
+                later.eq(Cat(moved[: width - 1], moved[-1])),
+                outside.eq(beyond | (top.any() & ~top.all())),
+            ]
+            dropped, beyond = later, outside
+        # Stage 10: round half up; Stage 11: saturate as the function wants it
+        short, outside, negative = Signal(signed(KEPT)), Signal(), Signal()
+        rounded = Signal(signed(KEPT), reset_less=True)
+        m.d.comb += short.eq(dropped)
+        m.d.sync += [
+            rounded.eq((short >> 1) + short[0]),
+            negative.eq(dropped[-1]),
+            outside.eq(beyond),
+        ]
+        relu = Signal()
+        m.d.comb += relu.eq(self.function == Function.RELU)
+        clamped = Signal(10, reset_less=True)
+        low_out = Mux(relu, negative, rounded < -511)
+        high_out = Mux(relu, rounded > 255, rounded > 511)
+        m.d.sync += clamped.eq(rounded)
+        with m.If(Mux(outside, negative, low_out)):
+            m.d.sync += clamped.eq(Mux(relu, 0, -511))
+        with m.Elif(Mux(outside, ~negative, high_out)):
+            m.d.sync += clamped.eq(Mux(relu, 255, 511))
+
+        # Stage 12: activation memory
+        v10 = clamped.as_signed()
+        memory = m.submodules.table = Memory(shape=8, depth=1024, init=self.table)
+        read = memory.read_port()
+        blend = Signal()
+        m.d.comb += [
+            blend.eq(self.function == Function.BLEND),
+            read.addr.eq(Cat(Mux(v10 < 0, -v10, v10)[:9], blend)),
+        ]
+        plain = delay(m, clamped[:8], 1, "plain", reset_less=True)
+        sign = delay(m, v10 < 0, 1, "sign", reset_less=True)
+        # Stage 13: operands of the gate
+        unit, tanh = Signal(9), Signal(signed(8))
+        m.d.comb += [
+            unit.eq(Mux(sign, 128 - read.data, 128 + read.data)),
+            tanh.eq(Mux(sign, -read.data, read.data)),
+        ]
+        x, y = Signal(signed(9), reset_less=True), Signal(9, reset_less=True)
+        base, simple = Signal(signed(8), reset_less=True), Signal(8, reset_less=True)
+        a = self.a.as_signed()
+        feature = Cat(self.a[:7], ~self.a[7])
+        with m.If(at[t.GATE_AT]):
+            m.d.sync += [
+                x.eq(Mux(self.function == Function.CHANNEL, feature, a - Mux(blend, tanh, 0))),
+                y.eq(Mux(blend, self.b + self.b[7], unit)),
+                base.eq(Mux(blend, tanh, 0)),
+                simple.eq(Mux(relu, Cat(plain[:7], ~plain[7]), unit - (unit >= 128))),
+            ]
+        # Stages 14 to 17: x * y, rounded, and the base
+        gated = digits("gate", y, x, 9, at[t.GATE_AT + 1], special=y[8])
+        result = Signal(8, reset_less=True)
+        m.d.sync += result.eq((gated >> 4) + gated[3] + base)
+        channel = Signal()
+        m.d.comb += [
+            channel.eq(self.function == Function.CHANNEL),
+            self.byte.eq(Cat(result[:7], result[7] ^ channel)),
+            self.written.eq(at[t.UNIT_GATED]),
+        ]
+        with m.If(relu | (self.function == Function.UPDATE)):
+            m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.UNIT_PLAIN])]
+        return m

@@ -1,0 +1,611 @@
+"""`make asic`: what an engine would take in silicon, with open tools.
+
+python -m sim.study.asic [--preset P] [--shape P,C,L] [--liberty FILE] [--clock MHZ]
+
+Yosys maps the engine without its large memories to the cells of a Liberty file; SRAM macros are
+chosen for those. OpenSTA gives the frequency where it is installed, and a simulation of the mapped
+netlist the power. What is missing is said, and the rest is made. docs/asic.md has the keys of
+summary.json and what the figures leave out.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from amaranth.back import rtlil
+from rich.console import Console
+from rich.table import Table
+
+from boards import build
+from golden.command_line import run
+from golden.config import ROWS_PER_GROUP, ModelConfig, preset
+from golden.quantise import default_weights
+from golden.weights import Weights
+from hw.plan.cost import cost
+from hw.plan.engine_config import EngineConfig, Geometry, default_shape
+from hw.plan.memory import memory_name
+from hw.plan.program import Plan
+from hw.top import Rasca
+from sim.study import activity, liberty
+from sim.study.energy import Technology, technology
+from sim.study.mapped import TOP, Cut, Netlist, cut_memories
+
+DEBIAN = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
+"""Where Debian's package qflow-tech-osu018 puts its library."""
+SMALLEST_SRAM = 1024
+"""Bits from which on a memory becomes an SRAM; smaller ones are flip-flops."""
+WARM_UP = 1
+"""Row groups before those whose power is taken: in the first one the state is 0."""
+
+_COARSE = """read_rtlil design.il
+hierarchy -check -top {top}
+proc -norom
+{keep}
+flatten -noscopeinfo
+synth -run coarse:fine -top {top}
+write_json coarse.json"""
+_FINE = """read_json cut.json
+hierarchy -top {top}
+opt -fast -full
+memory_map
+opt -undriven -fine
+techmap
+opt -fast"""
+_MAPPED = """dfflibmap -liberty cells.lib
+opt
+abc -liberty cells.lib -constr cells.constr -D {period}
+opt_clean -purge
+setundef -zero
+opt_clean -purge
+write_json mapped.json"""
+_GENERIC = """opt -full
+opt_clean -purge
+setundef -zero
+opt_clean -purge
+write_json mapped.json"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A mapped engine: its netlist, the memories that were cut out, the yosys that did it."""
+
+    netlist: Netlist
+    cuts: list[Cut]
+    library: liberty.Library | None
+
+
+# ---- synthesis ----
+
+
+def _blocks(text: str) -> list[str]:
+    """Modules of the design whose borders stay: the engine's blocks."""
+    names = re.findall(r"^module \\(\S+)", text, flags=re.M)
+    return [name for name in names if re.fullmatch(rf"{TOP}\.engine\.[^.]+", name)]
+
+
+def _same(design: dict[str, Any]) -> None:
+    """Keeps one of modules that are equal but for names: lanes and units are mapped once."""
+    kept: dict[str, str] = {}
+    renamed = {}
+    for name, module in design["modules"].items():
+        key = json.dumps(
+            [
+                module["ports"],
+                [
+                    [cell["type"], cell["parameters"], cell["connections"]]
+                    for cell in module["cells"].values()
+                ],
+            ],
+            sort_keys=True,
+        )
+        renamed[name] = kept.setdefault(key, name)
+    for name in [name for name, other in renamed.items() if name != other]:
+        del design["modules"][name]
+    for module in design["modules"].values():
+        for cell in module["cells"].values():
+            cell["type"] = renamed.get(cell["type"], cell["type"])
+
+
+def synthesise(
+    design: Rasca, folder: Path, library: Path | None, clock_mhz: float, console: Console
+) -> Mapped:
+    """Maps an engine; without a library to generic gates.
+
+    Raises
+    ------
+    ValueError
+        No Yosys, or a library that cannot be read.
+    RuntimeError
+        Yosys failed.
+    """
+    yosys = build.tool("yosys")
+    cells = None if library is None else liberty.read(library)
+    folder.mkdir(parents=True, exist_ok=True)
+    with console.status("RTL"):
+        text = rtlil.convert(design, name=TOP, emit_src=False)
+    (folder / "design.il").write_text(text)
+    keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {name}" for name in _blocks(text))
+    (folder / "coarse.ys").write_text(_COARSE.format(top=TOP, keep=keep) + "\n")
+    build.run([*yosys, "coarse.ys"], folder, "coarse.log", console, "synthesis")
+    content = json.loads((folder / "coarse.json").read_text())
+    _same(content)
+    cuts = cut_memories(content, SMALLEST_SRAM)
+    (folder / "cut.json").write_text(json.dumps(content))
+    script = _FINE
+    if cells is None:
+        script += "\n" + _GENERIC
+    else:
+        shutil.copyfile(library, folder / "cells.lib")  # a path that every Yosys can read
+        load = 4 * max(pin.capacitance for pin in cells.cells[cells.inverter].pins.values())
+        (folder / "cells.constr").write_text(
+            f"set_driving_cell {cells.inverter}\nset_load {1000 * load:g} [all_outputs]\n"
+        )
+        script += "\n" + _MAPPED.format(period=f"{1e6 / clock_mhz:.0f}")
+    (folder / "map.ys").write_text(script.format(top=TOP) + "\n")
+    build.run([*yosys, "map.ys"], folder, "map.log", console, "mapping")
+    netlist = Netlist(json.loads((folder / "mapped.json").read_text()))
+    (folder / "netlist.v").write_text(netlist.verilog())
+    return Mapped(netlist=netlist, cuts=cuts, library=cells)
+
+
+def block_of(path: Sequence[str]) -> str:
+    """Name of a block in tables: its instance without "engine." and number; the rest is "frames",
+    the row engine's own logic between the blocks."""
+    if not path:
+        return "frames"
+    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine."))
+
+
+def areas(mapped: Mapped) -> dict[str, float]:
+    """Cell area by block, lanes and units summed, in um2."""
+    found: Counter[str] = Counter()
+    for path, module in mapped.netlist.instances():
+        found[block_of(path)] += sum(
+            count * mapped.library.cells[kind].area
+            for kind, count in mapped.netlist.cells(module).items()
+            if kind in mapped.library.cells
+        )
+    return {name: round(area, 2) for name, area in sorted(found.items())}
+
+
+def count_cells(mapped: Mapped) -> tuple[int, int]:
+    """(cells, flip-flops among them); black boxes do not count."""
+    cells = flip_flops = 0
+    for _, module in mapped.netlist.instances():
+        for kind, count in mapped.netlist.cells(module).items():
+            if kind.startswith("sram_") or kind.startswith("$scopeinfo"):
+                continue
+            cells += count
+            if mapped.library is not None:
+                flip_flops += count * mapped.library.cells[kind].flip_flop
+            else:
+                flip_flops += count * ("DFF" in kind)
+    return cells, flip_flops
+
+
+# ---- timing ----
+
+_STA = """read_liberty cells.lib
+read_verilog netlist.v
+link_design {top}
+create_clock -name clk -period {period:g} [get_ports clk]
+report_checks -path_delay max -digits 4
+exit
+"""
+_SLACK = re.compile(r"^\s*(-?[\d.]+)\s+slack \((?:MET|VIOLATED)\)", re.M)
+
+
+def frequency(folder: Path, library: liberty.Library, clock_mhz: float) -> float | None:
+    """Highest clock in MHz between registers, by OpenSTA; None where no path is timed.
+
+    Raises
+    ------
+    RuntimeError
+        OpenSTA reported an error (its exit status does not) or no slack.
+    """
+    period = 1e3 / clock_mhz / library.time_ns
+    (folder / "sta.tcl").write_text(_STA.format(top=TOP, period=period))
+    done = subprocess.run(
+        ["sta", "-no_splash", "-exit", "sta.tcl"], cwd=folder, capture_output=True, text=True
+    )
+    text = done.stdout + done.stderr
+    (folder / "sta.log").write_text(text)
+    wrong = [line for line in text.splitlines() if line.startswith("Error:")]
+    found = _SLACK.search(text)
+    if not wrong and not done.returncode and "No paths found" in text:
+        return None
+    if wrong or done.returncode or not found:
+        said = wrong[0] if wrong else f"no slack in what it printed, exit status {done.returncode}"
+        raise RuntimeError(f"OpenSTA failed (whole log: {folder / 'sta.log'}): {said}")
+    return round(1e3 / ((period - float(found[1])) * library.time_ns), 2)
+
+
+# ---- power ----
+
+
+def stimulus(design: Rasca, names: list[str], widths: list[int], schedule, groups: int) -> str:
+    """What the simulator plays: reset, weights a byte a cycle, then the camera's pixels.
+
+    names, widths: of the input ports, in their order.
+    """
+    lines: list[str] = []
+
+    def cycle(**ports: int) -> None:
+        values = [
+            f"{ports.get(name, 0):0{w}b}"[::-1] for name, w in zip(names, widths, strict=True)
+        ]
+        lines.append("c " + "".join(values))
+
+    for _ in range(4):
+        cycle(rst=1)
+    cycle()
+    image = design.engine.weights_image()
+    for i, byte in enumerate(image):
+        cycle(load_valid=1, load_data=byte, load_last=i + 1 == len(image))
+    lines.append(f"events {WARM_UP - 1} {WARM_UP + groups - 1}")
+    now, colours = -1, {}
+    rows = schedule.lines[0][: ROWS_PER_GROUP * (WARM_UP + groups + 1)]
+    for at, rgb, flags in zip(schedule.cycle, schedule.rgb, schedule.flags, strict=True):
+        if at > rows[-1]:
+            break
+        if at > now + 1:
+            cycle(**colours)  # a camera's wires stay where they are
+            lines.append(f"r {at - now - 2}")
+        for name, shift in (("red", 16), ("green", 8), ("blue", 0)):
+            colours[f"pixel_{name}"] = int(rgb) >> shift & 255
+        cycle(
+            pixel_valid=int(flags) & 1,
+            pixel_sof=int(flags) >> 1 & 1,
+            pixel_eol=int(flags) >> 2 & 1,
+            frame_end=int(flags) >> 3 & 1,
+            **colours,
+        )
+        now = int(at)
+    cycle(**colours)
+    lines.append(f"r {4 * design.plan.cycles_per_row_group}")
+    return "\n".join(lines) + "\n"
+
+
+def camera_of(design: Rasca, weights: Weights, groups: int):
+    """The camera that plays the middle rows of a photograph after `WARM_UP` row groups above them,
+    and the logits that must come out."""
+    import torch
+
+    from golden import images
+    from golden.model import IntegerModel
+    from sim import camera, session
+
+    model = design.plan.model
+    picture = images.default_images(model)[:1]
+    first = max(0, (model.row_groups - groups) // 2 - WARM_UP)
+    picture = torch.roll(picture, -ROWS_PER_GROUP * first, dims=2)
+    logits = IntegerModel(model, weights).run(picture).logits[0].tolist()
+    timing = camera.paced(design.plan.camera_period, model)
+    shot = camera.Shot(camera.Picture.of(session.camera_image(picture[0])), timing)
+    return logits, camera.play([shot])
+
+
+def measure(
+    design: Rasca,
+    weights: Weights,
+    mapped: Mapped,
+    folder: Path,
+    groups: int,
+    console: Console,
+) -> tuple[activity.Flat, activity.Counts]:
+    """Simulates the mapped netlist over some row groups of a photograph.
+
+    Raises
+    ------
+    ValueError
+        A cell cannot be simulated.
+    RuntimeError
+        The simulator failed, or the netlist computes other logits than the golden model, or not in
+        the predicted cycles.
+    """
+    plan = design.plan
+    with console.status("activity: stimulus"):
+        program = activity.compile_simulator(folder.parent)
+        flat = activity.flatten(mapped.netlist)
+        events = ("row_valid", "row_logit0", "row_logit1")
+        text = activity.netlist_text(flat, mapped.library, events)
+        (folder / "gates.txt").write_text(text)
+        names = activity.input_ports(flat, mapped.library)
+        widths = [len(flat.ports[name]) for name in names]
+        logits, schedule = camera_of(design, weights, groups)
+        played = stimulus(design, names, widths, schedule, groups)
+        (folder / "stimulus.txt").write_text(played)
+    words = [str(program.resolve()), "gates.txt", "stimulus.txt", "counts.txt"]
+    build.run(words, folder, "activity.log", console, "activity")
+    rows = [line.split() for line in (folder / "activity.log").read_text().splitlines()]
+    at = [int(row[0]) for row in rows]
+    for group, (_, bits) in enumerate(rows):
+        found = [_signed(bits[1:33]), _signed(bits[33:65])]
+        if found != logits[group]:
+            raise RuntimeError(
+                f"the mapped netlist is wrong: logits {found} after row group {group}, "
+                f"not {logits[group]}"
+            )
+    counts = activity.read_counts(folder / "counts.txt")
+    wanted = groups * plan.camera_period
+    if counts.cycles != at[-1] - at[WARM_UP - 1] or abs(counts.cycles - wanted) > groups + 1:
+        raise RuntimeError(
+            f"{groups} row groups took {counts.cycles} cycles, {wanted} were predicted"
+        )
+    return flat, counts
+
+
+def _signed(bits: str) -> int:
+    """A two's complement number, lowest bit first."""
+    return int(bits[::-1], 2) - (int(bits[-1]) << len(bits))
+
+
+# ---- memories ----
+
+
+def memory_of(path: Sequence[str]) -> str:
+    """The name that reports give a memory, from where it is."""
+    return memory_name(block_of(path[:-1]), path[-1])
+
+
+def srams(mapped: Mapped, plan: Plan, technology: Technology) -> list[dict[str, Any]]:
+    """Macros of every memory that was cut out, equal ones of a name together."""
+    ports = {memory.name: memory.ports for memory in cost(plan).memories}
+    found: dict[tuple[str, int, int], int] = Counter()
+    where = {(cut.module, cut.cell): cut.memory for cut in mapped.cuts}
+    for path, module in mapped.netlist.instances():
+        for name, cell in mapped.netlist.modules[module]["cells"].items():
+            if box := activity.BOX.fullmatch(cell["type"]):
+                memory = memory_of((*path, where.get((module, name), name)))
+                found[memory, int(box[1]), int(box[2])] += 1
+    rows = []
+    for (memory, words, bits), banks in sorted(found.items()):
+        macro = technology.sram(words, bits, ports.get(memory, "1R1W"))
+        rows.append(
+            {
+                "memory": memory,
+                "words": words,
+                "bits": bits,
+                "banks": banks,
+                "ports": ports.get(memory, "1R1W"),
+                "macro": f"{macro.words}x{macro.bits}",
+                "count": banks * macro.high * macro.wide,
+                "area_um2": round(banks * macro.area_um2, 1),
+            }
+        )
+    return rows
+
+
+def power(
+    flat: activity.Flat,
+    counts: activity.Counts,
+    library: liberty.Library,
+    sram: list[dict[str, Any]],
+    technology: Technology,
+    clock_mhz: float,
+    groups: int,
+) -> dict[str, Any]:
+    """mW at a clock, by kind and by block."""
+    energy = activity.weigh(flat, library, counts)
+    mw = clock_mhz / counts.cycles / 1e3  # pJ -> mW
+    memories: Counter[str] = Counter()
+    leakage = 0.0
+    ports = {row["memory"]: row["ports"] for row in sram}
+    for path, (kind, reads, writes) in activity.accesses(flat, counts).items():
+        words, bits = (int(part) for part in activity.BOX.fullmatch(kind).groups())
+        name = memory_of(path)
+        macro = technology.sram(words, bits, ports.get(name, "1R1W"))
+        memories[name] += reads * macro.read_pj + writes * macro.write_pj
+        leakage += macro.leakage_nw
+    parts = {
+        "switching": energy.switching * mw,
+        "internal": energy.internal * mw,
+        "clock_pins": energy.clock * mw,
+        "leakage": energy.leakage / 1e6,
+        "sram": sum(memories.values()) * mw,
+        "sram_leakage": leakage / 1e6,
+    }
+    blocks = {name: value * mw for name, value in activity.by_block(energy, block_of).items()}
+    total = sum(parts.values())
+    return {
+        "clock_mhz": clock_mhz,
+        "row_groups": groups,
+        "cycles": counts.cycles,
+        **{name: round(value, 6) for name, value in parts.items()},
+        "total": round(total, 6),
+        "energy_row_group_nj": round(total * counts.cycles / clock_mhz / groups, 4),
+        "blocks": {name: round(value, 6) for name, value in blocks.items()},
+        "memories": {name: round(value * mw, 6) for name, value in sorted(memories.items())},
+    }
+
+
+# ---- all of it ----
+
+
+def find_library(given: Path | None) -> Path | None:
+    """The Liberty file to map to: the given one, else Debian's, else none."""
+    return given if given is not None else DEBIAN if DEBIAN.exists() else None
+
+
+def study(
+    model: ModelConfig,
+    engine: EngineConfig,
+    weights: Weights,
+    *,
+    library: Path | None,
+    technology: Technology,
+    clock_mhz: float,
+    groups: int,
+    folder: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Area, frequency and power of an engine; the summary, also written to `folder`.
+
+    groups: row groups whose power is taken, 0 for none.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `synthesise`, `frequency` and `measure` do.
+    """
+    if not clock_mhz > 0:
+        raise ValueError(f"clock must be above 0 MHz, not {clock_mhz:g}")
+    if groups > model.row_groups - WARM_UP:
+        raise ValueError(
+            f"row groups must be 0..{model.row_groups - WARM_UP} for the power of {model.name}, "
+            f"not {groups}"
+        )
+    limits = [
+        "after synthesis: no placement, no wires, no clock tree, no test logic",
+        f"memories of {SMALLEST_SRAM} bits and more are SRAM macros of {technology.title}; what is "
+        "around them (decoders of several macros, test) is left out",
+    ]
+    design = Rasca(model, engine, weights)
+    mapped = synthesise(design, folder, library, clock_mhz, console)
+    found, cells = mapped.library, count_cells(mapped)
+    sram = srams(mapped, design.plan, technology)
+    area: dict[str, float | None] = {"sram": round(sum(row["area_um2"] for row in sram), 1)}
+    fmax, drawn = None, None
+    if found is None:
+        limits.append(
+            "no Liberty file: cells are generic gates, without area, frequency and power; "
+            "apt install qflow-tech-osu018 brings one, LIBERTY=file names another"
+        )
+        area |= {"cells": None, "total": None}
+    else:
+        limits.append(f"library {found.name}, one corner: {found.corner}")
+        blocks = areas(mapped)
+        logic = round(sum(blocks.values()), 2)
+        area = {**blocks, "cells": logic, **area, "total": round(logic + area["sram"], 2)}
+        if shutil.which("sta"):
+            fmax = frequency(folder, found, clock_mhz)
+            limits.append(
+                "frequency: paths between registers; those through an SRAM, a port or a wire are "
+                "not timed"
+            )
+        else:
+            limits.append(
+                "no frequency: OpenSTA's sta is not on PATH; apt install opensta brings it"
+            )
+        if fmax is not None and fmax < clock_mhz:
+            limits.append(f"the clock of {clock_mhz:g} MHz is faster than {fmax:g} MHz")
+        if not groups:
+            limits.append("no power: no row groups were asked for")
+        elif not shutil.which("g++"):
+            limits.append("no power: g++ is not on PATH; apt install g++ brings it")
+        else:
+            flat, counts = measure(design, weights, mapped, folder, groups, console)
+            drawn = power(flat, counts, found, sram, technology, clock_mhz, groups)
+            limits.append(
+                "power: zero-delay activity (no glitches) of a photograph's middle rows, the "
+                "second step of the tables' transitions, energies averaged over a table's "
+                "conditions, loads of pins only"
+            )
+    summary = {
+        "preset": model.name,
+        "shape": str(engine),
+        "library": None if found is None else found.name,
+        "technology": technology.name,
+        "clock_mhz": clock_mhz,
+        "area_um2": area,
+        "sram": sram,
+        "cells": cells[0],
+        "flip_flops": cells[1],
+        "fmax_mhz": fmax,
+        "power_mw": drawn,
+        "cycles_row_group": design.plan.cycles_per_row_group,
+        "limits": limits,
+        "tool_versions": {"yosys": build.tool_version("yosys")},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def print_summary(summary: dict[str, Any], console: Console) -> None:
+    """The table of areas, then what is known beside it."""
+    area, drawn = summary["area_um2"], summary["power_mw"]
+    table = Table("block", "area um2", "%", *(["mW"] if drawn else []))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, value in area.items():
+        share = f"{100 * value / area['total']:.1f}" if value and area["total"] else ""
+        row = [name, "" if value is None else f"{value:,.0f}", share]
+        if drawn:
+            known = {"cells": None, "sram": drawn["sram"], "total": drawn["total"]}
+            power_of = drawn["blocks"].get(name, known.get(name))
+            row.append("" if power_of is None else f"{power_of:.3f}")
+        table.add_row(*row, end_section=name in ("cells", "sram"))
+    console.print(table)
+    macros = Table("memory", "words x bits", "banks", "macros", "area um2")
+    for row in summary["sram"]:
+        macros.add_row(
+            row["memory"],
+            f"{row['words']}x{row['bits']}",
+            str(row["banks"]),
+            f"{row['count']} x {row['macro']}",
+            f"{row['area_um2']:,.0f}",
+        )
+    console.print(macros)
+    fmax = summary["fmax_mhz"]
+    console.print(
+        f"{summary['cells']:,} cells, {summary['flip_flops']:,} of them flip-flops; "
+        + (f"{fmax:g} MHz between registers" if fmax else "frequency not known")
+    )
+    if drawn:
+        console.print(
+            f"{drawn['total']:.3f} mW at {drawn['clock_mhz']:g} MHz over {drawn['cycles']:,} "
+            f"cycles: clock pins {drawn['clock_pins']:.3f}, inside cells {drawn['internal']:.3f}, "
+            f"loads {drawn['switching']:.3f}, SRAM {drawn['sram']:.3f}, leakage "
+            f"{drawn['leakage'] + drawn['sram_leakage']:.4f}; "
+            f"{drawn['energy_row_group_nj']:,.1f} nJ a row group"
+        )
+    for line in summary["limits"]:
+        console.print(f"- {line}")
+
+
+def main(
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
+    library: Annotated[Path | None, typer.Option("--liberty", help="Liberty file")] = None,
+    process: Annotated[
+        str, typer.Option("--technology", help="of the SRAM macros, see technology.toml")
+    ] = "ihp130",
+    clock: Annotated[float, typer.Option(help="MHz that is aimed at and that power is for")] = 100,
+    row_groups: Annotated[int, typer.Option(min=0, help="whose power is taken; 0: no power")] = 2,
+    weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/asic"),
+) -> None:
+    """Area, frequency and power of an engine in standard cells."""
+    console = Console()
+    try:
+        model = preset(preset_name)
+        engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded")
+        Geometry(model, engine)
+        place = folder / model.name / str(engine).replace(",", "_")
+        summary = study(
+            model,
+            engine,
+            Weights.load(weights, model) if weights else default_weights(model),
+            library=find_library(library),
+            technology=technology(process),
+            clock_mhz=clock,
+            groups=row_groups,
+            folder=place,
+            console=console,
+        )
+    except (ValueError, RuntimeError) as error:
+        typer.echo(f"rasca: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
+    print_summary(summary, console)
+    console.print(f"written to {place}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,655 @@
+"""The content of `make report`: every figure of report.json, from plan, cost and energy model.
+
+docs/reports.md says what each key means. Nothing is drawn or written here.
+"""
+
+import contextlib
+import itertools
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from golden.accounting import MOST_BYTES
+from golden.config import ROWS_PER_GROUP, ModelConfig
+from hw.plan.cost import STALLS, Cost, LayerCost, latency_at, layer_of
+from hw.plan.cost import cost as cost_of
+from hw.plan.engine_config import config_digest
+from hw.plan.program import Plan, compile_program
+from sim.study import energy as energies
+from sim.study.energy import Technology, mac_pj
+from sim.study.point import area_um2
+
+PEERS = Path(__file__).with_name("peers.toml")
+RATE = 30.0  # frames/s of the sensor, where none is given
+
+LIVES = {
+    "weights": "weights of the array's layers, loaded once",
+    "classifier weights": "weights of the classifier, loaded once",
+    "constants": "bias, multiplier and shift of every output channel, loaded once",
+    "classifier constants": "the classifier's biases, loaded once",
+    "line buffer": "five picture rows, each overwritten once the engine has let it go",
+    "maps": "the maps of a row group, one over the other by lifetime (drawing)",
+    "state": "H from row group to row group, rewritten in place, in the banks of the maps",
+    "walk program": "row program: what is read",
+    "drain program": "row program: functions and constants",
+    "operand program": "row program: bytes beside the stream",
+    "store program": "row program: what is written",
+    "back program": "row program: functions, operands, what is written",
+    "classifier values": "sums and maxima of H, then the middle layer",
+    "classifier": "weights, biases, sums and middle layer of the classifier",
+    "fault queue": "frames that went wrong, until they are told",
+    "exp table": "exponentials of the softmax, loaded once",
+    "activation": "table of sigmoid and tanh",
+    "attention scores": "rows of S, until the softmax takes them",
+    "attention weights": "rows of A, the softmax of S",
+    "attention delayed": "exponentials on their way to the division",
+    "state copy": "H once more: the weights of S = H^T K",
+}
+"""What is in a memory, by its name in hw.plan.memory."""
+
+KINDS = {
+    "B": "heads",
+    "C": "features",
+    "K": "spatial attention",
+    "V": "spatial attention",
+    "z": "channel attention",
+    "F": "projection",
+    "U": "GRU",
+    "HR": "GRU",
+    "H": "state",
+}
+"""Part of the network that a map belongs to, by how its name begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a report is about.
+
+    Parameters
+    ----------
+    plan : Plan
+    cost : Cost
+        Of that plan.
+    tech : Technology
+    clock_mhz : float
+        Above 0.
+    rate : float or None
+        The sensor's frames/s; None: 30, or the fastest there is.
+
+    Raises
+    ------
+    ValueError
+        With the rule and the value; a clock that is too slow for the rate.
+    """
+
+    plan: Plan
+    cost: Cost
+    tech: Technology
+    clock_mhz: float
+    rate: float | None = None
+
+    def __post_init__(self):
+        if self.rate is None:
+            return
+        need = self.slowest_clock_mhz(self.rate)
+        if self.clock_mhz < need * (1 - 1e-9):
+            raise ValueError(
+                f"{self.rate:g} frames/s on {self.cost.shape} need a clock of at least "
+                f"{ceil(100 * need) / 100:g} MHz, not {self.clock_mhz:g}"
+            )
+
+    @property
+    def model(self) -> ModelConfig:
+        return self.plan.model
+
+    @property
+    def cycles_sensor(self) -> float:
+        """Fewest cycles from frame to frame: the engine's, or those of a sensor whose rows come
+        evenly, the rows below the last row group included."""
+        rows = self.model.image_height / ROWS_PER_GROUP
+        return max(self.cost.cycles_frame, rows * self.cost.camera_period)
+
+    def slowest_clock_mhz(self, rate: float) -> float:
+        """The clock that just keeps up with a sensor of that rate."""
+        return rate * self.cycles_sensor / 1e6
+
+    @property
+    def fastest_frames_per_s(self) -> float:
+        return self.clock_mhz * 1e6 / self.cycles_sensor
+
+    @property
+    def frames_per_s(self) -> float:
+        """The sensor's rate."""
+        return min(RATE, self.fastest_frames_per_s) if self.rate is None else self.rate
+
+    @property
+    def period(self) -> int:
+        """Cycles of a row group at the sensor's rate."""
+        groups = self.model.image_height / ROWS_PER_GROUP
+        cycles = int(self.clock_mhz * 1e6 / (self.frames_per_s * groups) + 1e-6)
+        return max(cycles, self.cost.camera_period)
+
+
+# ---- layers ----
+
+
+def accesses(cost: Cost) -> tuple[str, ...]:
+    """Memories that are read or written, in their order."""
+    return tuple(memory.name for memory in cost.memories if memory.reads or memory.writes)
+
+
+def layer(study: Study, part: LayerCost, *, array: bool = True) -> dict[str, Any]:
+    """A line of the tables: one steady row group of a layer or an operation."""
+    cost, tech = study.cost, study.tech
+    memories = {memory.name: memory for memory in cost.memories}
+    moved = [
+        sum(words * memories[name].bits / 8 for name, words in side.items())
+        for side in (part.reads, part.writes)
+    ]
+    sram = sum(
+        part.reads.get(name, 0) * tech.memory(memory).read_pj
+        + part.writes.get(name, 0) * tech.memory(memory).write_pj
+        for name, memory in memories.items()
+    )
+    found = {
+        "name": part.name,
+        "macs": part.macs,
+        "cycles": part.cycles,
+        "stalls": {cause: part.stalls.get(cause, 0) for cause in STALLS} if array else {},
+        "utilisation": round(part.utilisation(cost.multipliers), 6) if array else None,
+        "reads": dict(part.reads),
+        "writes": dict(part.writes),
+        "weights": part.weights,
+        "bytes_read": round(moved[0]),
+        "bytes_written": round(moved[1]),
+        "bytes_per_cycle": round(sum(moved) / part.cycles, 3) if part.cycles else 0.0,
+        "megabytes_per_s": round(sum(moved) / part.cycles * study.clock_mhz, 3)
+        if part.cycles
+        else 0.0,
+        "sram_nj": round(sram / 1e3, 6),
+    }
+    if array:
+        found["steps"] = part.steps
+        found["products"] = part.slots
+        found["mac_nj"] = round(part.slots * mac_pj(tech, cost.acc_bits) / 1e3, 6)
+    return found
+
+
+def row_group(study: Study) -> dict[str, Any]:
+    """All of a steady row group: the layers, and the words of what works beside them."""
+    cost = study.cost
+    parts = (*cost.layers, *cost.beside)
+    whole = LayerCost(
+        name="row group",
+        macs=cost.macs_row_group,
+        cycles=cost.cycles_row_group,
+        steps=sum(part.steps for part in cost.layers),
+        stalls={cause: sum(part.stalls[cause] for part in cost.layers) for cause in STALLS},
+        slots=cost.slots_row_group,
+        reads=cost.reads_row_group,
+        writes=cost.writes_row_group,
+        weights=sum(part.weights for part in parts),
+    )
+    return layer(study, whole)
+
+
+def row_groups(study: Study) -> list[dict[str, Any]]:
+    """Each row group of a frame at the sensor's rate, microseconds from the frame's first pixel.
+
+    The frame finds the engine idle, its pixels come evenly.
+    """
+    plan, cost, period = study.plan, study.cost, study.period
+    width, last = study.model.image_width, plan.operations[-1]
+
+    def pixel(row: int) -> int:
+        """As hw.plan.cost.latency_at has it."""
+        return ((row + 1) * width - 1) * period // (ROWS_PER_GROUP * width)
+
+    ready = [pixel(row) + plan.row_delay for row in range(ROWS_PER_GROUP * cost.row_groups)]
+    written = int(plan.schedule.write_times(last).max()) - (last.last_step + 1)
+    answer = cost.latency_cycles["frame"] - cost.latency_cycles["row_group"]
+    found, now = [], 0
+    for t in range(cost.row_groups):
+        before = now
+        first, now = plan.predict(ready, [t], start=now)
+        row = ROWS_PER_GROUP * t
+        state = now + written
+        arrived = pixel(row + ROWS_PER_GROUP - 1)
+        found.append(
+            {
+                "row_group": t,
+                "rows": [row, row + ROWS_PER_GROUP - 1],
+                "cycles": cost.cycles_row_group,
+                "cycles_waiting": now - before - cost.cycles_row_group,
+                "macs": cost.macs_row_group,
+                "latency_cycles": state - arrived,
+                "last_pixel_us": _us(study, arrived),
+                "first_step_us": _us(study, first),
+                "state_us": _us(study, state),
+                "answer_us": _us(study, state + answer),
+            }
+        )
+    return found
+
+
+def _us(study: Study, cycles: float) -> float:
+    return round(cycles / study.clock_mhz, 3)
+
+
+# ---- memories ----
+
+
+def memories(study: Study) -> list[dict[str, Any]]:
+    """Every memory; reads and writes of a frame, and how busy its ports are in a row group."""
+    cost = study.cost
+    found = []
+    for memory in cost.memories:
+        each = cost.cycles_row_group * cost.row_groups * memory.count
+        macro = study.tech.memory(memory)
+        found.append(
+            {
+                "name": memory.name,
+                "category": memory.category,
+                "words": memory.words,
+                "bits": memory.bits,
+                "banks": memory.count,
+                "ports": memory.ports,
+                "bytes": memory.bytes,
+                "reads": memory.reads,
+                "writes": memory.writes,
+                "read_port_busy": round(memory.reads / each, 6),
+                "write_port_busy": round(memory.writes / each, 6),
+                "megabytes_per_s": round(
+                    (memory.reads + memory.writes)
+                    * memory.bits
+                    / 8
+                    / (cost.cycles_row_group * cost.row_groups)
+                    * study.clock_mhz,
+                    3,
+                ),
+                "macro": f"{macro.high * macro.wide} x {macro.words}x{macro.bits}",
+                "lives": LIVES.get(memory.name, ""),
+            }
+        )
+    return found
+
+
+def maps(plan: Plan) -> list[dict[str, Any]]:
+    """The address map of a bank of maps and state: who lives where, from which operation to which.
+
+    `over`: maps that were in these words before.
+    """
+    bank = plan.engine.pixels * plan.engine.lanes
+    every = sorted(plan.maps.values(), key=lambda m: (m.born, m.base))
+    found = []
+    for one in every:
+        kind = max((start for start in KINDS if one.name.startswith(start)), key=len)
+        found.append(
+            {
+                "name": one.name,
+                "part": KINDS[kind],
+                "base": one.base,
+                "words": one.words,
+                "bytes": one.words * bank,
+                "born": plan.operations[one.born].name,
+                "dies": plan.operations[one.dies].name
+                if one.dies < len(plan.operations)
+                else "next row group",
+                "from": one.born,
+                "to": min(one.dies, len(plan.operations) - 1),
+                "over": [
+                    other.name
+                    for other in every
+                    if other.dies < one.born
+                    and other.base < one.base + one.words
+                    and one.base < other.base + other.words
+                ],
+            }
+        )
+    return found
+
+
+def lines(study: Study) -> list[dict[str, Any]]:
+    """The five rows of a row group in the line buffer, in cycles from the first one's first pixel,
+    at the shortest period of an even camera: arriving, there, let go of.
+    """
+    plan, period = study.plan, study.cost.camera_period
+    width, settled = study.model.image_width, 3  # row groups after which nothing changes any more
+
+    def pixel(row: int, column: int) -> int:
+        return (row * width + column) * period // (ROWS_PER_GROUP * width)
+
+    now, released, found = 0, 0, []
+    for t in range(settled + 1):
+        for op in plan.operations:
+            now += op.wait + op.idle
+            if op.need_rows:
+                ready = pixel(ROWS_PER_GROUP * t + op.need_rows - 1, width - 1) + plan.row_delay
+                now = max(now, ready)
+            now += op.walks * op.period - op.idle
+            if op.release_rows:
+                rows = range(released, ROWS_PER_GROUP * t + op.release_rows)
+                found += [(row, now, op.name) for row in rows]
+                released = ROWS_PER_GROUP * t + op.release_rows
+    start = pixel(ROWS_PER_GROUP * settled, 0)
+    return [
+        {
+            "row": row % ROWS_PER_GROUP,
+            "arrives": pixel(row, 0) - start,
+            "there": pixel(row, width - 1) + plan.row_delay - start,
+            "released": at - start,
+            "by": name,
+        }
+        for row, at, name in found
+        if row >= ROWS_PER_GROUP * settled
+    ]
+
+
+# ---- energy ----
+
+
+def energy(study: Study, clock_mhz: float, rate: float | None) -> dict[str, Any]:
+    """A frame's energy at a clock and a rate (None: frames back to back)."""
+    cost = study.cost
+    parts = energies.parts(cost, study.tech, clock_mhz, rate)
+    total = sum(part.energy for part in parts.values())
+    frames = rate or clock_mhz * 1e6 / cost.cycles_frame
+
+    def rounded(values: Mapping[str, float]) -> dict[str, float]:
+        return {name: round(value, 4) for name, value in values.items()}
+
+    low = {name: part.low for name, part in parts.items()}
+    high = {name: part.high for name, part in parts.items()}
+    return {
+        "clock_mhz": round(clock_mhz, 4),
+        "frames_per_s": round(frames, 4),
+        "uj": rounded({**{name: part.energy for name, part in parts.items()}, "total": total}),
+        "low_uj": rounded({**low, "total": sum(low.values())}),
+        "high_uj": rounded({**high, "total": sum(high.values())}),
+        "pj_per_mac": round(1e6 * total / cost.macs_frame, 4),
+        "mw": round(total * frames / 1e3, 4),
+        "mw_low": round(sum(low.values()) * frames / 1e3, 4),
+        "mw_high": round(sum(high.values()) * frames / 1e3, 4),
+    }
+
+
+def saved_by_stopping(cost: Cost, energy_uj: Mapping[str, float]) -> float:
+    """Energy of a frame that ends with its work: not clock, leakage and memories that read in every
+    cycle."""
+    goes_on = {"registers and clock", "leakage", "sram while waiting", "total"}
+    goes_on |= {f"sram {memory.name}" for memory in cost.memories if memory.always_read}
+    return sum(uj for name, uj in energy_uj.items() if name not in goes_on)
+
+
+def area(study: Study) -> dict[str, float]:
+    """The cost model's estimate in um2: macros, logic from the flip-flops, their sum."""
+    total = area_um2(study.cost, study.tech)
+    logic = study.cost.register_bits * study.tech["logic_area"]
+    return {
+        "sram": round(total - logic, 1),
+        "logic": round(logic, 1),
+        "total": round(total, 1),
+    }
+
+
+CHANNELS, LANES = (1, 2, 3, 5), (1, 2, 4)
+COMPACT_LANES = (2, 3, 4)
+
+
+def shapes(study: Study) -> list[dict[str, Any]]:
+    """Other arrays for the same sensor, each at the slowest clock that keeps up, fewest
+    multipliers first. `best`: no other one has both less power and less area.
+
+    Of the same kind: all compact or none.
+    """
+    own = study.plan.engine
+    every = {str(own): own}
+    n = max(3, study.model.n)
+    grid = itertools.product((n,), CHANNELS, LANES)
+    if own.compact:  # those that hold the n columns in a word are compiled in no time
+        even = n + n % 2
+        grid = itertools.product((even, even + 4, 2 * even), (1,), COMPACT_LANES)
+    for pixels, channels, lanes in grid:
+        with contextlib.suppress(ValueError):  # that cannot be
+            engine = replace(own, pixels=pixels, channels=channels, lanes=lanes)
+            every.setdefault(str(engine), engine)
+    found = []
+    for text, engine in every.items():
+        try:
+            plan = study.plan if engine is own else compile_program(study.model, engine)
+        except ValueError:
+            continue
+        one = Study(plan=plan, cost=cost_of(plan), tech=study.tech, clock_mhz=study.clock_mhz)
+        clock = one.slowest_clock_mhz(study.frames_per_s)
+        drawn = energy(one, clock, study.frames_per_s)
+        found.append(
+            {
+                "shape": text,
+                "multipliers": engine.multipliers,
+                "cycles_frame": one.cost.cycles_frame,
+                "mac_utilisation": round(one.cost.mac_utilisation, 6),
+                "slowest_clock_mhz": drawn["clock_mhz"],
+                "energy_uj": drawn["uj"]["total"],
+                "power_mw": drawn["mw"],
+                "power_low_mw": drawn["mw_low"],
+                "power_high_mw": drawn["mw_high"],
+                "area_mm2": round(area(one)["total"] / 1e6, 4),
+                "on_chip_bytes": one.cost.on_chip_bytes["total"],
+            }
+        )
+    found.sort(key=lambda one: (one["multipliers"], one["cycles_frame"]))
+    for one in found:
+        one["best"] = not any(
+            other["power_mw"] < one["power_mw"] and other["area_mm2"] < one["area_mm2"]
+            for other in found
+        )
+    return found
+
+
+# ---- peers ----
+
+
+@lru_cache
+def peers() -> dict[str, Any]:
+    """The content of peers.toml."""
+    return tomllib.loads(PEERS.read_text(encoding="utf-8"))
+
+
+def family(name: str) -> str:
+    """A preset without its variant, e.g. vww_210x240 of vww_210x240_full."""
+    return "_".join(name.split("_")[:2])
+
+
+def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Our line, then the peers: the preset's twins first, then other twins, then the rest."""
+    cost, own = study.cost, family(study.model.name)
+    cycles = cost.cycles_frame
+    same = (n for n in peers()["network"] if n.get("preset") == study.model.name)
+    network = next(same, {})
+    ours = {
+        "name": f"Rasca, {cost.shape}{', compact' * study.plan.engine.compact}, "
+        f"{study.clock_mhz:g} MHz, {study.tech.name}",
+        "task": f"VWW, {study.model.image_height}x{study.model.image_width}",
+        "ours": True,
+        "macs_m": round(cost.macs_frame / 1e6, 3),
+        "accuracy": network.get("accuracy"),
+        "ms": round(cycles / study.clock_mhz / 1e3, 3),
+        "uj": back_to_back["uj"]["total"],
+        "mw": back_to_back["mw"],
+        "mac_per_cycle": round(cost.macs_frame / cycles, 2),
+        "multipliers": cost.multipliers,
+        "utilisation": round(cost.mac_utilisation, 4),
+        "memory_kb": round(_working_bytes(cost) / 1e3, 2),
+        "source": "this report" + (f"; accuracy: {network['source']}" if network else ""),
+    }
+    others = sorted(
+        peers()["system"], key=lambda s: (s.get("twin") != own, "twin" not in s)
+    )  # sorted keeps the order of the rest
+    found = [ours, *({**system, "ours": False} for system in others)]
+    for system in found:
+        if system.get("uj") and system.get("macs_m"):
+            system["pj_per_mac"] = round(system["uj"] / system["macs_m"], 3)
+            system["derived"] = [*system.get("derived", ()), "pj_per_mac"]
+    return found
+
+
+def _working_bytes(cost: Cost) -> int:
+    """All memories but weights, constants and program: what peers call activations."""
+    fixed = ("weights", "constants", "program", "total")
+    return sum(size for name, size in cost.on_chip_bytes.items() if name not in fixed)
+
+
+def accuracies(model: ModelConfig) -> list[dict[str, Any]]:
+    """Points of accuracy over peak memory, weights and MACs: published ones, then our two."""
+    found = [{**network, "ours": False} for network in peers()["network"]]
+    own = peers()["ours"].get(model.name)
+    if own is None:
+        return found
+    same = {
+        "family": "ours, other pictures",
+        "peak_kb": round(model.peak_elements / 1e3, 2),
+        "weights_kb": round(model.parameters / 1e3, 2),
+        "source": own["source"],
+        "ours": True,
+    }
+    macs = model.operations / 1e6
+    return [
+        *found,
+        {
+            "name": f"our weights, {model.name}",
+            "accuracy": own["accuracy"],
+            "macs_m": round(macs, 2),
+            **same,
+        },
+        {
+            "name": f"our weights, {model.name}, early termination "
+            f"(stop {own['stop']:g}, skip {own['skip']:g})",
+            "accuracy": own["early_accuracy"],
+            "macs_m": round(macs * (1 - own["macs_saved"]), 2),
+            **same,
+            "family": "ours, early termination",
+        },
+    ]
+
+
+# ---- all of it ----
+
+
+def assumptions(study: Study) -> list[str]:
+    """What the figures rest on, a line each; the technology's numbers have their own table."""
+    tech, cost = study.tech, study.cost
+    return [
+        "cycles, reads and writes: from the row program that the hardware is made of, of a steady "
+        "row group; a frame is its row groups and "
+        f"{study.plan.frame_turn} cycles between frames",
+        "utilisation: array MACs, dense, padding included, over multipliers x cycles",
+        "a read or write: a cycle with the enable of one bank; ports that are not enabled take no "
+        "energy but leakage"
+        + (
+            "; most memories of the compact engine have no read enable: they read in every cycle, "
+            "also while it waits"
+            if study.plan.engine.compact
+            else ""
+        ),
+        "bytes: words times bits of every addressable memory; registers are not in it",
+        f"sensor: {study.frames_per_s:g} frames/s, pixels evenly over the whole frame, no blanking",
+        f"clock: {study.clock_mhz:g} MHz, the engine's, never gated: registers are charged in "
+        "every cycle, also while the engine waits for rows",
+        f"technology: {tech.title}",
+        "energy of a product and a sum: a published table, not a library's switching; every "
+        f"multiplier works in every step ({cost.acc_bits}-bit sums)",
+        "SRAM: macros of the table's sizes with the least area, scaled to the technology; widths "
+        "and words rounded up to whole macros",
+        f"flip-flops: {cost.register_bits:,}, estimated from the shape (within "
+        f"{10 if study.plan.engine.compact else 3} % of the Verilog)",
+        "left out: wires between blocks, glitches, pads, clock generation, the sensor itself, "
+        "its interface, supply losses",
+        "bounds: every part times and over its factor, all in the same direction",
+    ]
+
+
+def content(study: Study) -> dict[str, Any]:
+    """report.json but for the savings of early termination and the results of synthesis."""
+    cost, model = study.cost, study.model
+    at_sensor = energy(study, study.clock_mhz, study.frames_per_s)
+    back_to_back = energy(study, study.clock_mhz, None)
+    slowest = energy(study, study.slowest_clock_mhz(study.frames_per_s), study.frames_per_s)
+    sensor_state, sensor_decision = latency_at(study.plan, study.period)
+    return {
+        "preset": model.name,
+        "shape": cost.shape,
+        "multipliers": cost.multipliers,
+        "compact": study.plan.engine.compact,
+        "config_digest": config_digest(model, study.plan.engine),
+        "technology": study.tech.name,
+        "clock_mhz": study.clock_mhz,
+        "frames_per_s": round(study.frames_per_s, 4),
+        "row_groups_frame": cost.row_groups,
+        "cycles_row_group": cost.cycles_row_group,
+        "cycles_frame": cost.cycles_frame,
+        "macs_frame": cost.macs_frame,
+        "mac_utilisation": round(cost.mac_utilisation, 6),
+        "layers": [layer(study, part) for part in cost.layers],
+        "beside": [layer(study, part, array=False) for part in cost.beside],
+        "operations": [
+            {**layer(study, part), "layer": layer_of(part.name)} for part in cost.operations
+        ],
+        "row_group": row_group(study),
+        "row_groups": row_groups(study),
+        "memories": memories(study),
+        "on_chip_bytes": cost.on_chip_bytes["total"],
+        "bytes_by_category": {k: v for k, v in cost.on_chip_bytes.items() if k != "total"},
+        "limit_bytes": MOST_BYTES,
+        "authors_count": {"weights": model.parameters, "peak": model.peak_elements},
+        "bank_words": study.plan.bank_words,
+        "maps": maps(study.plan),
+        "lines": lines(study),
+        "latency_cycles": dict(cost.latency_cycles),
+        "latency_cycles_sensor": {"row_group": sensor_state, "frame": sensor_decision},
+        "timing": {
+            "row_group_us": _us(study, cost.cycles_row_group),
+            "frame_ms": round(cost.cycles_frame / study.clock_mhz / 1e3, 4),
+            "fastest_frames_per_s": round(study.fastest_frames_per_s, 3),
+            "fastest_line_rate_hz": round(
+                study.clock_mhz * 1e6 * ROWS_PER_GROUP / cost.camera_period, 1
+            ),
+            "line_rate_hz": round(study.frames_per_s * model.image_height, 1),
+            "slowest_clock_mhz": round(study.slowest_clock_mhz(study.frames_per_s), 4),
+            "row_group_to_state_us": _us(study, sensor_state),
+            "frame_to_decision_us": _us(study, sensor_decision),
+        },
+        "energy_uj": at_sensor["uj"],
+        "energy_low_uj": at_sensor["low_uj"],
+        "energy_high_uj": at_sensor["high_uj"],
+        "pj_per_mac": at_sensor["pj_per_mac"],
+        "power_mw": at_sensor["mw"],
+        "power_low_mw": at_sensor["mw_low"],
+        "power_high_mw": at_sensor["mw_high"],
+        "back_to_back": back_to_back,
+        "slowest_clock": slowest,
+        "area_estimate_um2": area(study),
+        "shapes": shapes(study),
+        "peers": systems(study, back_to_back),
+        "accuracy": accuracies(model),
+        "technology_numbers": {name: asdict(n) for name, n in study.tech.numbers.items()},
+        "warnings": list(study.plan.warnings),
+        "assumptions": assumptions(study),
+    }
+
+
+def used_sources(tech: Technology, found: Mapping[str, Any]) -> dict[str, str]:
+    """The sources that the numbers, peers and points name, in the tables' order."""
+    every = {**energies.sources(), **peers()["sources"]}
+    used = {"ihp_sram"}
+    texts = [number.source for number in tech.numbers.values()]
+    texts += [entry["source"] for entry in (*found["peers"], *found["accuracy"])]
+    while texts:
+        named = set(re.findall(r"\w+", texts.pop())) & set(every) - used
+        used |= named
+        texts += [every[name] for name in named]  # a source may name others
+    return {name: what for name, what in every.items() if name in used}

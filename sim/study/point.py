@@ -1,0 +1,163 @@
+"""Points of a design space: what one is, and what the cost model says of it.
+
+`evaluate` is what the workers of sim.study.explore run.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from math import prod
+from typing import Any
+
+from golden.config import preset
+from hw.plan.cost import Cost, cost
+from hw.plan.engine_config import EngineConfig
+from hw.plan.program import compile_program
+from sim.study.energy import Technology, energy, technology
+
+OBJECTIVES = ("cycles_frame", "multipliers", "on_chip_bytes", "energy_uj")
+"""What a design is judged by; less is better."""
+SRAM_AREA = 1.1  # technology.toml's `area_slack`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """A network on an array: what is compiled once for all technologies."""
+
+    preset: str
+    shape: str  # pixels,channels,lanes; pixels may be n, the columns of the network's state, or n+1
+    weight_memory: str = "loaded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What a design is made in and runs at."""
+
+    technology: str
+    clock_mhz: float
+    frames_per_s: float  # 0: as fast as it goes
+    sram_area: float = SRAM_AREA  # of the least, that macros may take if they need less energy
+
+
+SAME = ("preset", *(field.name for field in fields(Use)))
+"""Points that are alike in these are compared with each other."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a space."""
+
+    design: Design
+    use: Use
+
+    def key(self) -> dict[str, Any]:
+        """The point's own fields, as its result begins with them."""
+        return {**asdict(self.design), **asdict(self.use)}
+
+
+def resolve(design: Design) -> Design:
+    """The design with numbers in its shape.
+
+    Raises
+    ------
+    ValueError
+        There is no such preset.
+    """
+    match = re.fullmatch(r"n(?:\+(\d+))?,(.*)", design.shape)
+    model = preset(design.preset)
+    if not match:
+        return design
+    pixels = model.n + int(match[1] or 0)
+    return Design(
+        preset=design.preset, shape=f"{pixels},{match[2]}", weight_memory=design.weight_memory
+    )
+
+
+def area_um2(found: Cost, tech: Technology) -> float:
+    """Macros, and the logic by its flip-flops: the estimate of technology.toml."""
+    sram = sum(
+        memory.count * tech.memory(memory).area_um2
+        for memory in found.memories
+        if memory.name != "state"  # in the maps' banks
+    )
+    return sram + found.register_bits * tech["logic_area"]
+
+
+def evaluate(design: Design, uses: Sequence[Use]) -> list[dict[str, Any]]:
+    """Results of a design in all its uses, in their order.
+
+    A result has the point's fields and the figures of docs/explore.md, or `error`: a line, and
+    `impossible`: whether that is the point's own fault.
+    """
+
+    def failed(use: Use, error: Exception) -> dict[str, Any]:
+        own = isinstance(error, ValueError)
+        text = " ".join(str(error).split()) or type(error).__name__
+        return {
+            **Point(design, use).key(),
+            "error": text if own else f"{type(error).__name__}: {text}",
+            "impossible": own,
+        }
+
+    try:
+        plan = compile_program(
+            preset(design.preset), EngineConfig.parse(design.shape, design.weight_memory)
+        )
+        found = cost(plan)
+    except Exception as error:  # whatever it is, the other points go on
+        return [failed(use, error) for use in uses]
+    results = []
+    for use in uses:
+        try:
+            results.append(_result(design, use, found))
+        except Exception as error:
+            results.append(failed(use, error))
+    return results
+
+
+def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
+    if not use.clock_mhz > 0:
+        raise ValueError(f"clocks_mhz must be above 0, not {use.clock_mhz:g}")
+    if use.frames_per_s < 0:
+        raise ValueError(f"frames_per_s must be at least 0, not {use.frames_per_s:g}")
+    if not use.sram_area >= 1:
+        raise ValueError(f"sram_areas must be at least 1, not {use.sram_area:g}")
+    tech = replace(technology(use.technology), area_slack=use.sram_area)
+    joules = energy(found, tech, use.clock_mhz, use.frames_per_s or None)["total"]
+    fastest = use.clock_mhz * 1e6 / found.cycles_frame
+    rate = use.frames_per_s or fastest
+    return {
+        **Point(design, use).key(),
+        "multipliers": prod(int(part) for part in design.shape.split(",")),
+        "cycles_row_group": found.cycles_row_group,
+        "cycles_frame": found.cycles_frame,
+        "mac_utilisation": round(found.mac_utilisation, 6),
+        "on_chip_bytes": found.on_chip_bytes["total"],
+        "area_mm2": round(area_um2(found, tech) / 1e6, 4),
+        "energy_uj": round(joules, 4),
+        "pj_per_mac": round(1e6 * joules / found.macs_frame, 4),
+        "power_mw": round(joules * rate / 1e3, 4),
+        "fastest_frames_per_s": round(fastest, 2),
+    }
+
+
+def pareto(results: Sequence[dict[str, Any]]) -> list[int]:
+    """Indices of the points that no other one of the same network and use betters: in one of
+    `OBJECTIVES`, without being worse in another."""
+    groups: dict[tuple, list[int]] = {}
+    for i, result in enumerate(results):
+        groups.setdefault(tuple(result[name] for name in SAME), []).append(i)
+    kept = []
+    for members in groups.values():
+        values = {i: tuple(results[i][name] for name in OBJECTIVES) for i in members}
+        front: list[int] = []  # in this order, a point is only bettered by one before it
+        for i in sorted(members, key=values.__getitem__):
+            bettered = (
+                values[j] != values[i]
+                and all(a <= b for a, b in zip(values[j], values[i], strict=True))
+                for j in front
+            )
+            if not any(bettered):
+                front.append(i)
+        kept += front
+    return sorted(kept)
