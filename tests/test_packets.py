@@ -15,7 +15,7 @@ HELLO = Hello(
 )
 ROW = Row(frame=255, row_group=300, logits=(-(2**31), 2**31 - 1))
 STATE = State(frame=1, channel=47, row_group=41, data=bytes([0, 127, 128, 255, 0xA5]))
-DECISION = Decision(frame=7, person=True, status=4, rows_used=42, logits=(-1, 5))
+DECISION = Decision(frame=7, index=1, status=4, rows_used=42, logits=(-1, 5))
 COUNTERS = Counters(values=tuple(range(0, 65536, 4681))[: len(packets.COUNTERS)])
 EVENTS = {
     Kind.HELLO: HELLO,
