@@ -55,9 +55,7 @@ class Spi(wiring.Signature):
     """
 
     def __init__(self):
-        super().__init__(
-            {"clock": Out(1), "select": Out(1, init=1), "mosi": Out(1), "miso": In(1)}
-        )
+        super().__init__({"clock": Out(1), "select": Out(1, init=1), "mosi": Out(1), "miso": In(1)})
 
     def __eq__(self, other):
         return type(self) is type(other)

@@ -9,8 +9,7 @@ from amaranth.sim import Simulator
 
 from boards.camera import crossing
 from boards.camera.crossing import COUNTERS, CameraCrossing, pixel_spacing
-
-NAMES = ("red", "green", "blue", "sof", "eol")
+from sim.camera_models import members
 
 
 class Bench(wiring.Component):
@@ -71,7 +70,8 @@ def run(block, script, period, phase=0.0, after=60):
             ctx.set(block.i.frame_end, entry == "end" or entry[0] == "end")
             if entry != "end":
                 ctx.set(block.i.valid, 1)
-                ctx.set(block.i.pixel, dict(zip(NAMES, pixel, strict=True)))
+                for signal, value in zip(members(block.i), pixel, strict=True):
+                    ctx.set(signal, value)
             await clock(ctx)
         for _ in range(after):
             await ctx.tick()
@@ -80,14 +80,14 @@ def run(block, script, period, phase=0.0, after=60):
 
     async def watch(ctx):
         nonlocal cycle
-        async for _, _, valid, p, end in ctx.tick().sample(
-            block.o.valid, block.o.pixel, block.o.frame_end
+        async for _, _, valid, end, *pixel in ctx.tick().sample(
+            block.o.valid, block.o.frame_end, *members(block.o)
         ):
             assert not (valid and end)
             if end:
                 found.append((cycle, "end"))
             if valid:
-                found.append((cycle, tuple(p[n] for n in NAMES)))
+                found.append((cycle, tuple(pixel)))
             cycle += 1
 
     simulator = Simulator(bench)
