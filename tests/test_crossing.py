@@ -9,6 +9,7 @@ from amaranth.sim import Simulator
 
 from boards.camera import crossing
 from boards.camera.crossing import COUNTERS, CameraCrossing, pixel_spacing
+from hw.interfaces import Pixels
 from sim.camera_models import members
 
 
@@ -134,8 +135,11 @@ def test_one_channel():
     source = random.Random(5)
     pixels = frame(source, 30)
     block = CameraCrossing(timeout=400, spacing=1, channels=1)
-    found, _ = run(block, [*pixels, "end", 9], 1.4)
-    assert [e for _, e in found] == [(p[0], p[0], p[0], *p[3:]) for p in pixels] + ["end"]
+    grey = CameraCrossing(timeout=400, spacing=1, channels=1, in_channels=1)
+    assert grey.o.signature == Pixels(1) and block.o.signature == Pixels(3)
+    for crossing_ in (block, grey):
+        found, _ = run(crossing_, [*pixels, "end", 9], 1.4)
+        assert [e for _, e in found] == [(p[0], p[0], p[0], *p[3:]) for p in pixels] + ["end"]
 
 
 def test_latency():
@@ -294,6 +298,8 @@ def test_pixel_spacing(width, pixels, channels, spacing):
         ({"depth": 2}, "depth must be a power of two, at least 4, not 2"),
         ({"depth": 48}, "depth must be a power of two, at least 4, not 48"),
         ({"channels": 2}, "channels must be 1 or 3, not 2"),
+        ({"in_channels": 1}, "in_channels must be 3, not 1"),
+        ({"channels": 1, "in_channels": 2}, "in_channels must be 1 or 3, not 2"),
         ({"spacing": 0}, "spacing must be at least 1 cycle, not 0"),
     ],
 )

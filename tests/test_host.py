@@ -220,7 +220,7 @@ def engine(change=lambda event: [event]):
         last = group == groups - 1
         end = Decision(
             frame=0,
-            person=bool(result.decision),
+            index=int(result.decision),
             status=0,
             rows_used=groups,
             logits=logits,
@@ -346,13 +346,13 @@ def test_load_fails(status, text):
 
 def test_watch(tiny):
     """Decisions, faults and rows are shown."""
-    decision = Decision(frame=0, person=True, status=0, rows_used=3, logits=(0, 1))
+    decision = Decision(frame=0, index=1, status=0, rows_used=3, logits=(0, 1))
     later = [
         Row(frame=0, row_group=0, logits=(1, 0)),
         Row(frame=0, row_group=1, logits=(0, 1)),
         decision,
         Counters(values=(0, 0, 0, 0, 6, *(0,) * 9)),
-        replace(decision, status=1, person=False),
+        replace(decision, status=1, index=0),
     ]
 
     def answer(kind, payload):
@@ -363,7 +363,7 @@ def test_watch(tiny):
     console = Console(record=True, width=100)
     host.watch(host.Board(Script(answer), 1), console, board.MODEL, 0.5)
     text = console.export_text()
-    assert "frame lost: OVERRUN" in text and "2, 1 with a person" in text
+    assert "frame lost: OVERRUN" in text and "2, 1 of them person" in text
     assert "dropped 6" in text and "░█" in text and "tiny" in text
 
 

@@ -294,38 +294,43 @@ def test_weights():
     simulate(testbench)
 
 
-def test_events():
+@pytest.mark.parametrize("classes", [2, 3, 16])
+def test_events(classes):
     """Rows and decisions, also a fault in the cycle after a decision; frames are counted."""
+    names = tuple(f"class {i}" for i in range(classes))
+    model = replace(GREY, classes=names, stop_class=names[1])
 
     async def testbench(bench):
+        def some():
+            return tuple(bench.source.randrange(-(2**31), 2**31) for _ in range(classes))
+
         await bench.begin()
-        await bench.row(1, (5, -6))
+        logits = some()
+        await bench.row(1, logits)
         await bench.settle()
         assert not bench.take()  # rows are not asked for
         await bench.decision(index=1, used=2)
         await bench.settle()
-        assert bench.take() == [
-            Decision(frame=0, index=1, status=0, rows_used=2, logits=(5, -6))
-        ]
+        assert bench.take() == [Decision(frame=0, index=1, status=0, rows_used=2, logits=logits)]
         await bench.send(packets.settings(Setting.ROWS))
         for frame in range(1, 4):
-            logits = [bench.source.randrange(-(2**31), 2**31) for _ in range(4)]
-            await bench.row(0, logits[:2])
+            first, last, index = some(), some(), bench.source.randrange(classes)
+            await bench.row(0, first)
             await bench.settle()
-            await bench.row(1, logits[2:])
-            await bench.decision(index=frame & 1, used=2)
+            await bench.row(1, last)
+            await bench.decision(index=index, used=2)
             await bench.decision(status=frame)
             await bench.settle()
             number = 2 * frame - 1
-            last = tuple(logits[2:])
             assert bench.take() == [
-                Row(frame=number, row_group=0, logits=tuple(logits[:2])),
+                Row(frame=number, row_group=0, logits=first),
                 Row(frame=number, row_group=1, logits=last),
-                Decision(frame=number, index=frame & 1, status=0, rows_used=2, logits=last),
+                Decision(frame=number, index=index, status=0, rows_used=2, logits=last),
                 Decision(frame=number + 1, index=0, status=frame, rows_used=0, logits=last),
             ]
+        assert bench.decoder.errors == bench.decoder.skipped == 0
 
-    simulate(testbench)
+    simulate(testbench, model)
 
 
 def test_event_queue():

@@ -1,4 +1,4 @@
-"""`make program`: python -m boards.program --board NAME [--preset P]."""
+"""`make program`: python -m boards.programmer --board NAME [--preset P]."""
 
 import shlex
 import shutil
