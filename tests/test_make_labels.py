@@ -3,10 +3,9 @@
 import csv
 
 import pytest
-from typer.testing import CliRunner
 
 from golden.data import held_out, load_any, load_table
-from golden.make_labels import app
+from tests.command import invoke
 from tests.test_data import coco, picture, voc  # noqa: F401
 
 
@@ -21,7 +20,7 @@ def data(tmp_path):
 
 
 def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return invoke("labels", *words)
 
 
 def read(path):

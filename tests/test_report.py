@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -19,11 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
 from rich.console import Console
-from typer.main import get_command
-from typer.testing import CliRunner
 
 from golden import images
 from golden.classifier import threshold
@@ -33,15 +29,15 @@ from golden.quantise import trained_weights
 from hw.plan.cost import STALLS, cost, latency_at
 from hw.plan.engine_config import EngineConfig
 from hw.plan.program import compile_program
+from rasca import make
 from sim.study import asic, content, energy, report, report_plots, savings
 from sim.study.content import Study
 from sim.study.energy import mac_pj, technology
+from tests.command import invoke, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "reports.md").read_text()
 
-app = typer.Typer()
-app.command()(report.main)
 
 
 def study(name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, compact=False):
@@ -570,7 +566,7 @@ def test_a_library_is_mapped_to_unless_it_was(tmp_path, monkeypatch):
 
 
 def run(*words):
-    return CliRunner().invoke(app, [*map(str, words)])
+    return invoke("report", *words)
 
 
 @pytest.fixture(scope="module")
@@ -873,24 +869,18 @@ def test_bad_input_is_one_line(words, said, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 def test_make_passes_everything_on():
     given = dict(
         PRESET="p", SHAPE="1,2,3", CLOCK_MHZ="5", TECH="t", FPS="7", LIBERTY="my lib",
         IMAGES="my folder", WEIGHTS="w", COMPACT="1",
     )  # fmt: skip
-    words = [f"{key}={value}" for key, value in given.items()]
-    done = subprocess.run(
-        ["make", "-n", "-s", "-o", ".venv/.stamp", "report", *words],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    )  # fmt: skip
-    found = shlex.split(done.stdout)
-    assert found[1:3] == ["-m", "sim.study.report"]
-    assert found[3:] == [
-        "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps", "7",
+    found = make.words("report", given)
+    assert found == [
+        "report", "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps",
+        "7",
         "--liberty", "my lib", "--images", "my folder", "--weights", "w", "--compact",
     ]  # fmt: skip
-    get_command(app).make_context("report", found[3:])
+    parse(found)
 
 
 # ---- docs ----

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-from golden import import_checkpoint
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
@@ -23,7 +21,6 @@ from golden.quantise import default_weights, trained_weights
 from golden.train import (
     Data,
     TrainConfig,
-    app,
     by_origin,
     draw_curves,
     fit,
@@ -31,6 +28,7 @@ from golden.train import (
     read_cells,
 )
 from golden.weights import Weights
+from tests.command import invoke
 
 CONFIG = ModelConfig(
     name="tiny",
@@ -280,7 +278,7 @@ def pictures(tmp_path):
 
 def train(folder, *words):
     given = ["--data", folder / "data", "--epochs", 1, "--batch", 8, "-o", folder / "out", *words]
-    return CliRunner().invoke(app, [str(word) for word in given])
+    return invoke("train", *given)
 
 
 def test_command_from_pictures_to_integers(pictures, monkeypatch):
@@ -296,7 +294,7 @@ def test_command_from_pictures_to_integers(pictures, monkeypatch):
     Weights.load(out / "weights.safetensors", network)
     for name in ("last.pt", "final.pt", "quantised_last.pt"):
         words = [out / name, "--preset", network.name, "--calibrate", "data", "-o", name + ".w"]
-        done = CliRunner().invoke(import_checkpoint.app, [str(word) for word in words])
+        done = invoke("import", *words)
         assert done.exit_code == 0, done.output
         Weights.load(pictures / f"{name}.w", network)
     # A finished run is gone on with: only what is left is done.
