@@ -66,7 +66,7 @@ def test_coco_and_voc(coco, voc, tmp_path):  # noqa: F811
     "words, text",
     [
         (("--part", "some"), "part must be one of all, training, validation, not 'some'"),
-        (("--held-out", 1), "held_out must be 0 to below 1, not 1.0"),
+        (("--held-out", 1), "--held-out must be 0 to below 1, not 1.0"),
         (("--held-out-of", "b"), "must be ORIGIN=part"),
         (("--origin", "c"), "no picture in that part"),
         (("--images", "none"), "none: no such folder"),
