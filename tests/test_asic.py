@@ -743,7 +743,7 @@ def test_debians_library_is_found(place, library_file, monkeypatch):
     [
         (["--liberty", "none.lib"], "none.lib: No such file"),
         (["--clock", "0"], "clock must be above 0 MHz"),
-        (["--row-groups", "4"], "row groups must be 0..3 for the power of tiny, not 4"),
+        (["--row-groups", "4"], "--row-groups must be 0..3 for the power of tiny, not 4"),
         (["--technology", "7nm"], "technology must be one of ihp130"),
         (["--shape", "3,1"], "a shape is three whole numbers"),
         (["--shape", "3,1,3"], "3 lanes a head"),

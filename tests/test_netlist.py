@@ -187,9 +187,9 @@ def test_command(made, wrong, monkeypatch, tmp_path):
     [
         (["--board", "ulx4s"], "board must be one of ulx3s"),
         (["--preset", "vww"], "vww"),
-        (["--row-groups", "22"], "row groups must be 1..19 or 21, not 22"),
-        (["--row-groups", "20"], "row groups must be 1..19 or 21, not 20"),
-        (["--row-groups", "0"], "row groups must be 1..19 or 21, not 0"),
+        (["--row-groups", "22"], "--row-groups must be 1..19 or 21, not 22"),
+        (["--row-groups", "20"], "--row-groups must be 1..19 or 21, not 20"),
+        (["--row-groups", "0"], "--row-groups must be 1..19 or 21, not 0"),
         (["--shape", "8,1,1"], "at least 2 lanes"),
         (["--image", "nowhere.png"], "nowhere.png"),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors"),

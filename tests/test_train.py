@@ -340,7 +340,7 @@ def test_command_with_two_processes(pictures):
         (("--resume", "none.pt"), "none.pt: no such file"),
         (("--cells", "none.json"), "none.json: no such file"),
         (("--held-out-of", "made"), "--held-out-of must be ORIGIN=part"),
-        (("--quantised-epochs", -1), "quantised_epochs must be at least 0, not -1"),
+        (("--quantised-epochs", -1), "--quantised-epochs must be at least 0, not -1"),
     ],
 )
 def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
