@@ -168,8 +168,8 @@ def test_words_are_there_in_time(compiled):
                     if op.source in (Source.CAMERA, Source.ATTENTION) or segment.state:
                         pass
                     elif op.taps == 1:
-                        there = at + PARALLEL.address_one_tap
-                        assert ready[segment.first + row, j] < there, op.name
+                        read = at + PARALLEL.address_one_tap
+                        assert ready[segment.first + row, j] < read, op.name
                     else:
                         for lane in range(lanes):
                             for phase in range(3):
