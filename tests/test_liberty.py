@@ -231,7 +231,7 @@ def test_a_name_with_blanks_is_one_file(tmp_path):
 def test_yosys_maps_to_several_files():
     folder = ROOT / "build" / "test_liberty"  # some builds of Yosys see no other folder
     folder.mkdir(parents=True, exist_ok=True)
-    gate = """cell (NAND) { area : 2; pin (A, B) { direction : input; }
+    gate = """cell (NAND) { area : 2; pin (A) { direction : input; } pin (B) { direction : input; }
       pin (Y) { direction : output; function : "!(A*B)"; } }"""
     texts = (f"library (a) {{ {inverter(chr(34) + '!(A)' + chr(34))} {gate} }}",
              f"library (b) {{ // flops\n {FLOP} }}")  # fmt: skip
