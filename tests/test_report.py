@@ -974,7 +974,8 @@ def test_every_preset_can_be_drawn():
     """With everything that a page has, on the default and on odd shapes."""
     for name, shape in zip(PRESETS, ("15,3,2", "16,1,1", "15,5,8", "5,2,2", "12,1,2", "64,1,2",
                                      "3,1,1", "10,5,2", "20,2,4", "8,3,1", "7,1,2", "16,5,2",
-                                     "9,2,2", "20,2,3"), strict=True):  # fmt: skip
+                                     "9,2,2", "20,2,3", "15,3,2", "4,2,2", "5,1,2", "8,1,2"),
+                           strict=True):  # fmt: skip
         try:
             one = study(name, shape, "45nm")
         except ValueError:  # three pixels for a state of ten columns, say

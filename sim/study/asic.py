@@ -25,7 +25,7 @@ from rich.table import Table
 
 from boards import build
 from golden.command_line import run
-from golden.config import ROWS_PER_GROUP, ModelConfig, preset
+from golden.config import ModelConfig, preset
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.plan.cost import cost
@@ -264,7 +264,7 @@ def stimulus(design: Rasca, names: list[str], widths: list[int], schedule, group
         cycle(load_valid=1, load_data=byte, load_last=i + 1 == len(image))
     lines.append(f"events {WARM_UP - 1} {WARM_UP + groups - 1}")
     now, colours = -1, {}
-    rows = schedule.lines[0][: ROWS_PER_GROUP * (WARM_UP + groups + 1)]
+    rows = schedule.lines[0][: design.plan.model.rows_per_group * (WARM_UP + groups + 1)]
     for at, rgb, flags in zip(schedule.cycle, schedule.rgb, schedule.flags, strict=True):
         if at > rows[-1]:
             break
@@ -298,7 +298,7 @@ def camera_of(design: Rasca, weights: Weights, groups: int):
     model = design.plan.model
     picture = images.default_images(model)[:1]
     first = max(0, (model.row_groups - groups) // 2 - WARM_UP)
-    picture = torch.roll(picture, -ROWS_PER_GROUP * first, dims=2)
+    picture = torch.roll(picture, -model.rows_per_group * first, dims=2)
     logits = IntegerModel(model, weights).run(picture).logits[0].tolist()
     timing = camera.paced(design.plan.camera_period, model)
     shot = camera.Shot(camera.Picture.of(session.camera_image(picture[0])), timing)

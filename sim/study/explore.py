@@ -170,6 +170,7 @@ def digest(wanted: list[Point]) -> str:
     text = hashlib.sha256(json.dumps([point.key() for point in wanted]).encode())
     more = (
         "golden/config.py",
+        "golden/network.py",
         "sim/study/point.py",
         "sim/study/energy.py",
         "sim/study/technology.toml",

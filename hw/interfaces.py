@@ -1,0 +1,316 @@
+"""Interfaces: the signals between camera, engine and host, and between the engine's parts.
+
+Each is a signature seen from the side that speaks first (the camera sends pixels, the engine sends
+decisions, the host asks for the state), the other side has it flipped. `wiring.connect` joins the
+two, so that a member's name stands in one place only::
+
+    wiring.connect(m, front.o, rasca.pixels)
+    wiring.connect(m, rasca.decision, link.decision)
+
+What is `valid`-only never waits: it is taken in that cycle or lost.
+"""
+
+from enum import IntEnum
+
+from amaranth.hdl import signed
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Status(IntEnum):
+    """How a frame ended."""
+
+    OK = 0
+    OVERRUN = 1  # a word would have overwritten a row that was still needed
+    TRUNCATED = 2  # the camera ended the frame early
+    LINE = 3  # a line too short or too long
+    RESTART = 4  # a new frame began inside this one
+
+
+LOGIT = signed(32)
+"""Shape of a logit and of a threshold."""
+
+
+class _Interface(wiring.Signature):
+    """A signature that is equal to another of its class with the same members."""
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.members == other.members
+
+
+class Pixels(_Interface):
+    """A camera's picture, a pixel at a time; from camera to engine, never stalls.
+
+    Parameters
+    ----------
+    in_channels : int
+        3 (colours) or 1 (luma).
+
+    Members
+    -------
+    valid : Out(1)
+        A pixel is there in this cycle.
+    red, green, blue : Out(8)
+        0..255; only with three channels.
+    luma : Out(8)
+        0..255; only with one channel.
+    sof : Out(1), with `valid`
+        The frame's first pixel.
+    eol : Out(1), with `valid`
+        The last pixel of its line.
+    frame_end : Out(1), pulse
+        The camera says that the frame is over; with a pixel in the same cycle: before that pixel.
+    """
+
+    def __init__(self, in_channels: int):
+        if in_channels not in (1, 3):
+            raise ValueError(f"in_channels must be 1 or 3, not {in_channels!r}")
+        self.colours = ("luma",) if in_channels == 1 else ("red", "green", "blue")
+        """Names of the colour members, in the order of the network's input channels."""
+        super().__init__(
+            {
+                "valid": Out(1),
+                **dict.fromkeys(self.colours, Out(8)),
+                "sof": Out(1),
+                "eol": Out(1),
+                "frame_end": Out(1),
+            }
+        )
+
+
+class Thresholds(_Interface):
+    """Early termination (Sec. 3.5); from host to engine, looked at as a row group is answered.
+
+    The margin is the stop class's logit less the largest of the others; with two classes
+    `logit1 - logit0`.
+
+    Members
+    -------
+    stop_enable : Out(1)
+        A margin of `stop` or more ends the frame with the stop class.
+    stop : Out(signed(32))
+    skip_enable : Out(1)
+        A margin of `skip` or less leaves the next row group out, unless the frame has ended.
+    skip : Out(signed(32))
+    """
+
+    def __init__(self):
+        super().__init__(
+            {"stop_enable": Out(1), "stop": Out(LOGIT), "skip_enable": Out(1), "skip": Out(LOGIT)}
+        )
+
+
+class RowEvent(_Interface):
+    """The classifier's answer to a row group; from engine to host.
+
+    Parameters
+    ----------
+    classes : int
+        K, at least 2.
+
+    Members
+    -------
+    valid : Out(1), pulse
+    group : Out(16)
+        Row group of the frame, 0 is the topmost.
+    logits : Out(signed(32)).array(K)
+        All on one scale; they stay until the next answer.
+    """
+
+    def __init__(self, classes: int):
+        super().__init__({"valid": Out(1), "group": Out(16), "logits": Out(LOGIT).array(classes)})
+
+
+class Decision(_Interface):
+    """What has become of a frame, one for each that was accepted, in their order; from engine to
+    host.
+
+    Parameters
+    ----------
+    classes : int
+        K, at least 2.
+
+    Members
+    -------
+    valid : Out(1), pulse
+        What follows stays until the next decision.
+    index : Out(range(K))
+        The class: that of the largest logit, of equal ones the lowest; the stop class where the
+        stop threshold has ended the frame. 0 where `status` is not OK.
+    logits : Out(signed(32)).array(K)
+        Of the last row group that was worked on; 0 where `status` is not OK.
+    rows_used : Out(16)
+        Row groups that were worked on; 0 where `status` is not OK.
+    status : Out(Status)
+    """
+
+    def __init__(self, classes: int):
+        super().__init__(
+            {
+                "valid": Out(1),
+                "index": Out(range(classes)),
+                "logits": Out(LOGIT).array(classes),
+                "rows_used": Out(16),
+                "status": Out(Status),
+            }
+        )
+
+
+class Counters(_Interface):
+    """What has gone wrong since the reset; from engine to host.
+
+    Members
+    -------
+    dropped : Out(16)
+        Frames that were not accepted: one was waiting already, or there were no weights.
+    overrun, truncated, line, restart : Out(16)
+        Frames that ended with that `Status`. All saturate, a cycle after the fault.
+    """
+
+    names = ("dropped", "overrun", "truncated", "line", "restart")
+    """The members' names, each at the place of its `Status`; dropped frames at that of OK."""
+
+    def __init__(self):
+        super().__init__(dict.fromkeys(self.names, Out(16)))
+
+
+class StateRead(_Interface):
+    """Reading the state; from host to engine, one read at a time.
+
+    Words are those of the row group answered last, from its row event until the next group's last
+    operation writes.
+
+    Parameters
+    ----------
+    pixels : int
+        P, bytes of a word.
+
+    Members
+    -------
+    read : Out(1), pulse
+    channel : Out(16), with `read`
+        Channel of the state, 0..state_channels - 1.
+    word : Out(16), with `read`
+        Word of the channel: columns `word * P` and on.
+    valid : In(1), pulse
+        The answer; it takes some cycles for each lane-full of channels below `channel`.
+    data : In(8 * P), with `valid`
+        Signed bytes, the leftmost column's lowest.
+    """
+
+    def __init__(self, pixels: int):
+        super().__init__(
+            {
+                "read": Out(1),
+                "channel": Out(16),
+                "word": Out(16),
+                "valid": In(1),
+                "data": In(8 * pixels),
+            }
+        )
+
+
+class LoadPort(_Interface):
+    """The weights image as a byte stream; from host or flash to engine.
+
+    Members
+    -------
+    valid : Out(1)
+    data : Out(8)
+        Taken in a cycle with `valid` and `ready`.
+    last : Out(1), with `valid`
+        The image's last byte.
+    ready : In(1)
+        The engine is between frames and takes bytes.
+    error : In(1)
+        `last` came at the wrong byte; until the next load begins.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {"valid": Out(1), "data": Out(8), "last": Out(1), "ready": In(1), "error": In(1)}
+        )
+
+
+def write_port(words: int, shape) -> memory.WritePort.Signature:
+    """Signature of a memory's write port: `en`, `addr`, `data` (its own side: In).
+
+    Parameters
+    ----------
+    words : int
+        Words of the memory; `addr` has the bits for 0..words - 1, none for one word.
+    shape : shape-like
+        A word.
+    """
+    return memory.WritePort.Signature(addr_width=(words - 1).bit_length(), shape=shape)
+
+
+class Engine(_Interface):
+    """All of the engine's ports, as `hw.top.Rasca` has them.
+
+    Parameters
+    ----------
+    in_channels, classes, pixels : int
+        Of the picture; K; P.
+
+    Members
+    -------
+    pixels : In(Pixels(in_channels))
+    thresholds : In(Thresholds())
+    row : Out(RowEvent(K))
+        After each row group.
+    decision : Out(Decision(K))
+        One for each accepted frame.
+    counts : Out(Counters())
+    state : In(StateRead(P))
+    load : In(LoadPort())
+        The weights image (hw.image), taken while nothing runs.
+    weights_digest : Out(32)
+        CRC-32 of the image in the memories, 0 while there is none.
+    busy : Out(1)
+        A frame is being received, waits or is worked on.
+    frame_start : Out(1), pulse
+        The first step of a frame.
+    """
+
+    def __init__(self, *, in_channels: int, classes: int, pixels: int):
+        super().__init__(
+            {
+                "pixels": In(Pixels(in_channels)),
+                "thresholds": In(Thresholds()),
+                "row": Out(RowEvent(classes)),
+                "decision": Out(Decision(classes)),
+                "counts": Out(Counters()),
+                "state": In(StateRead(pixels)),
+                "load": In(LoadPort()),
+                "weights_digest": Out(32),
+                "busy": Out(1),
+                "frame_start": Out(1),
+            }
+        )
+
+
+_FLAT = {
+    "pixels": "pixel",
+    "thresholds": "",
+    "counts": "count",
+    "pixels__frame_end": "frame_end",
+    "thresholds__stop": "stop_threshold",
+    "thresholds__skip": "skip_threshold",
+}
+
+
+def flat_name(path: tuple, classes: int) -> str:
+    """Name in Verilog of the port at a path of `Engine`: `("pixels", "red")` is `pixel_red`.
+
+    A two-class engine's `decision.index` is `decision_person`, another's `decision_class`.
+    """
+    whole = "__".join(str(part) for part in path)
+    if whole in _FLAT:
+        return _FLAT[whole]
+    if whole == "decision__index":
+        return "decision_person" if classes == 2 else "decision_class"
+    first, *rest = path
+    if rest and rest[0] == "logits":
+        return f"{first}_logit{rest[1]}"
+    return "_".join(part for part in (_FLAT.get(first, first), *rest) if part)
