@@ -30,7 +30,7 @@ class Store(wiring.Component):
     -----
     transfer : in, a walk's sums move to the drain registers
     bytes : in, a byte per unit (unit k * L + l), the first one `PARALLEL.pack` after `transfer`
-    write_en, write_address, write_data : to StateSram, `PARALLEL.write` after a walk's last byte
+    write_en, write_address, write_data : to Maps, `PARALLEL.write` after a walk's last byte
         and as many more as the word's turn (write_op: the operation, for monitors)
     score_en, score_head, score_row, score_data : to the attention SRAM, likewise
     score_done : out, one cycle after a head's last row

@@ -34,7 +34,7 @@ def words(first: LayerWeights, second: LayerWeights) -> list[int]:
     return found
 
 
-class CompactClassifier(wiring.Component):
+class SerialClassifier(wiring.Component):
     """Person or not: hw.parallel.classifier with one adder and one memory of 16 bits.
 
     The values p, then x and y, lie below the weights. A product takes eight cycles (hard-swish:
