@@ -13,12 +13,12 @@ from hw.line_buffer import LineBuffer, Status
 from hw.loader import Loader, image_bytes, image_digest
 from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.classifier import Classifier
-from hw.parallel.drain import Drain
 from hw.parallel.head_lane import HeadLane
-from hw.parallel.maps import StateSram
+from hw.parallel.maps import Maps
 from hw.parallel.operands import Operands
-from hw.parallel.softmax import SpatialAttention
+from hw.parallel.softmax import Softmax
 from hw.parallel.store import Store
+from hw.parallel.unit_control import UnitControl
 from hw.parallel.window import Windows
 from hw.plan import timing
 from hw.plan.memory import FAULT_QUEUE, STATUS_BITS, memories
@@ -35,7 +35,7 @@ class StateCopy(wiring.Component):
 
     Ports
     -----
-    write_en : in, L bits; address, data : in, like StateSram's; address 0 is channel 0's
+    write_en : in, L bits; address, data : in, like Maps's; address 0 is channel 0's
     read_en, bank, row : in, channel `row * L + bank` (bank one-hot), one cycle before the address
         register
     word : out, `timing.MEMORY` after the address register
@@ -87,10 +87,10 @@ class RowEngine(wiring.Component):
 
     ::
 
-                    ┌──────────────────────── maps (StateSram) ◄───────────────────────┐
+                    ┌──────────────────────────────── Maps ◄───────────────────────────┐
         pixels ─► LineBuffer ─► Windows ─► HeadLane x L ─► ChannelUnit x C*L ─► Store ─┘
                     ▲              ▲           ▲ weights      ▲ constants, operands │
-                 WalkSequencer ────┴───────────┘            Drain, Operands         ▼
+                 WalkSequencer ────┴───────────┘       UnitControl, Operands        ▼
                     └── transfer ──────────────────────────► (follows)          Classifier
 
     Frames: a frame begins when the line buffer has one waiting and the walk sequencer is free, so
@@ -166,8 +166,8 @@ class RowEngine(wiring.Component):
         self.lines = LineBuffer(plan)
         self.sequencer = WalkSequencer(plan)
         self.windows = Windows(plan)
-        self.maps = StateSram(plan)
-        self.drain = Drain(plan, first["constants"] or ())
+        self.maps = Maps(plan)
+        self.drain = UnitControl(plan, first["constants"] or ())
         self.operands = Operands(plan)
         self.store = Store(plan)
         self.units = [
@@ -202,7 +202,7 @@ class RowEngine(wiring.Component):
             constants=first["classifier_constants"],
         )
         self.attention = (
-            SpatialAttention(
+            Softmax(
                 heads=model.heads,
                 columns=model.n,
                 pixels=plan.engine.pixels,

@@ -20,7 +20,7 @@ class ChannelUnit(wiring.Component):
         sum ─► Requantiser ─► saturate ─► Activation ─► Gate ─► byte
                   ▲ bias, multiplier, shift               ▲ operand bytes
 
-    Bit-exact model: golden.requant, golden.activation, golden.conv_gru, golden.attention.
+    Bit-exact model: golden.requant, .activation, .attention, and .conv_gru.new_state.
 
     Parameters
     ----------

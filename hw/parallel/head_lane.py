@@ -23,7 +23,7 @@ class HeadLane(wiring.Component):
     After a walk the sums move to the drain registers (`transfer`), of which C multiplexers make
     serial streams of P sums while the next walk runs.
 
-    Bit-exact model: the sums inside golden.head_lane.conv.
+    Bit-exact model: the sums inside golden.array.convolve.
 
     Parameters
     ----------

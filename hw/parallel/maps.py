@@ -10,7 +10,7 @@ from hw.plan import timing
 from hw.plan.program import Plan
 
 
-class StateSram(wiring.Component):
+class Maps(wiring.Component):
     """Banks and their read arbitration: the array first, then operands, then the host.
 
     The array never waits. An operand read asks for one address in all banks and gets each bank in

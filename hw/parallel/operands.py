@@ -25,7 +25,7 @@ class Operands(wiring.Component):
     a, b : out, an operand byte per unit (unit k * L + l), ChannelUnit.operand_delay after the sum
     values : out, register A of each unit (weights of MIX)
     first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    enable, address : out, done, valid, words : in, see StateSram's operand port
+    enable, address : out, done, valid, words : in, see Maps's operand port
     """
 
     def __init__(self, plan: Plan):

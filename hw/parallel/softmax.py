@@ -1,4 +1,4 @@
-"""Spatial attention: the score and weight rows of every head, and the softmax unit between them."""
+"""Softmax: the score and weight rows of every head's spatial attention, and the unit between."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,10 +89,10 @@ class AttentionTiming:
         return self.row_ready(self.columns - 1)
 
 
-class SpatialAttention(wiring.Component):
+class Softmax(wiring.Component):
     """Memory of the spatial attention S and A, with one softmax unit for all heads.
 
-    Eq. 7-8 of the paper, for each row (state position) of S over its n columns::
+    Eq. 7 of the paper, for each row (state position) of S over its n columns::
 
         s = 0 where banded and |row - column| > 2
         e = exp_table[max(s) - s]
@@ -104,8 +104,8 @@ class SpatialAttention(wiring.Component):
     The scores come row by row from the drain (``w_*``), the array reads the weights (``r_*``) as
     words of P bytes of which those beyond n are 0. S and A are two memories, each with one write
     and one read port: the array may read A while the unit still reads S, and the drain may write
-    S at any time. The products S = H^T K and V A are the array's; P' and the gate of the channel
-    attention (Eq. 10-12) are the channel unit's (hw/parallel/channel_unit.py).
+    S at any time. The products S = H^T K and V A are the array's (Eq. 7, 9); P' (Eq. 9) and
+    C * A (Eq. 13) are the channel unit's (hw/parallel/channel_unit.py).
 
     The unit is a pipeline of four stages of `row_cycles` each, every one serial over the columns
     (the divider over its quotient bits)::

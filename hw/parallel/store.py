@@ -30,7 +30,7 @@ class Store(wiring.Component):
     -----
     transfer : in, a walk's sums move to the drain registers
     bytes : in, a byte per unit (unit k * L + l), the first one `timing.PACK` after `transfer`
-    write_en, write_address, write_data : to StateSram, `timing.WRITE` after a walk's last byte and
+    write_en, write_address, write_data : to Maps, `timing.WRITE` after a walk's last byte and
         as many more as the word's turn (write_op: the operation, for monitors)
     score_en, score_head, score_row, score_data : to the attention SRAM, likewise
     score_done : out, one cycle after a head's last row

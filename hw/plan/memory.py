@@ -3,7 +3,7 @@
 from golden.config import ModelConfig
 from hw.image import CLASSIFIER_BIAS_BITS
 from hw.parallel.classifier import Classifier
-from hw.parallel.softmax import SpatialAttention
+from hw.parallel.softmax import Softmax
 from hw.plan.program import Memory, Plan
 from hw.serial.classifier import word_count
 from hw.serial.store import WORDS
@@ -76,7 +76,7 @@ def memories(plan: Plan) -> list[Memory]:
         Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
     ]
     if model.spatial_attention != "none":
-        shapes = SpatialAttention.shapes(heads=model.heads, columns=model.n, pixels=engine.pixels)
+        shapes = Softmax.shapes(heads=model.heads, columns=model.n, pixels=engine.pixels)
         found.append(Memory("exp table", "tables", 256, 8))
         found += [Memory(f"attention {name}", "buffers", *shape) for name, shape in shapes.items()]
         found.append(Memory("state copy", "state", state, word, engine.lanes))

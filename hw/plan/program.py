@@ -1257,16 +1257,16 @@ def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
         If the shape cannot carry the network.
     """
     from hw.parallel.classifier import Classifier
-    from hw.parallel.softmax import SpatialAttention
-    from hw.serial.classifier import CompactClassifier
+    from hw.parallel.softmax import Softmax
+    from hw.serial.classifier import SerialClassifier
 
-    classifier = CompactClassifier if engine.compact else Classifier
+    classifier = SerialClassifier if engine.compact else Classifier
     geometry = Geometry(model, engine)
     ops, maps = build_operations(model, geometry)
     bank_words = allocate(maps)
     unit = None
     if model.spatial_attention != "none":
-        unit = SpatialAttention.timing(columns=model.n)
+        unit = Softmax.timing(columns=model.n)
     schedule = (_CompactSchedule if engine.compact else _Schedule)(
         model,
         geometry,

@@ -43,7 +43,7 @@ def word_count(channels: int, hidden: int) -> int:
     return hidden * (channels + CONSTANTS) + 2 * (hidden + CONSTANTS)
 
 
-class CompactClassifier(wiring.Component):
+class SerialClassifier(wiring.Component):
     """Person or not: hw.parallel.classifier with one adder and one memory of 16 bits.
 
     The values p, then x and y, lie below the weights. A product takes eight cycles (hard-swish:

@@ -7,11 +7,11 @@ from hw.line_buffer import LineBuffer
 from hw.plan import timing
 from hw.row_engine import RowEngine
 from hw.sequencer import WalkSequencer
-from hw.serial.array import CompactArray
-from hw.serial.classifier import CompactClassifier
-from hw.serial.store import CompactStore
-from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, CompactUnit
-from hw.serial.window import CompactWindow
+from hw.serial.array import SerialArray
+from hw.serial.classifier import SerialClassifier
+from hw.serial.store import SerialStore
+from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, SerialUnit
+from hw.serial.window import SerialWindow
 from hw.weight_sram import WeightSram
 
 
@@ -20,9 +20,9 @@ class CompactEngine(RowEngine):
 
     ::
 
-        LineBuffer ─► CompactWindow ─► CompactArray ─► CompactUnit ─► CompactStore ─┐
-                          ▲ maps, state                    ▲ constants, operands    │
-                          └─────────────────────────────────────────────── bytes ◄──┘
+        LineBuffer ─► SerialWindow ─► SerialArray ─► SerialUnit ─► SerialStore ─┐
+                         ▲ maps, state                  ▲ constants, operands   │
+                         └──────────────────────────────────────────── bytes ◄──┘
 
     Differences: a walk is followed by at least one idle cycle; its sums leave one after the other,
     a byte every two cycles (four in the last operation); pixels come no closer than
@@ -52,15 +52,15 @@ class CompactEngine(RowEngine):
         self.attention = None
         self.lines = LineBuffer(plan)
         self.sequencer = WalkSequencer(plan)
-        self.maps = CompactWindow(plan)
-        self.array = CompactArray(
+        self.maps = SerialWindow(plan)
+        self.array = SerialArray(
             pixels=engine.pixels, lanes=engine.lanes, acc_bits=model.acc_bits, cells=engine.cells
         )
-        self.unit = CompactUnit(
+        self.unit = SerialUnit(
             acc_bits=model.acc_bits, high_bits=self.array.high_bits, knots=weights.knots.tolist()
         )
-        self.store = CompactStore(plan, first["constants"] or ())
-        self.classifier = CompactClassifier(
+        self.store = SerialStore(plan, first["constants"] or ())
+        self.classifier = SerialClassifier(
             channels=model.state_channels,
             hidden=model.classifier_hidden,
             columns=model.n,

@@ -25,7 +25,7 @@ def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
     return [bias & 0xFFFF, bias >> 16 & 0xFFFF, factor, 0]
 
 
-class CompactConstants(wiring.Component):
+class SerialConstants(wiring.Component):
     """Constants of the sums, lane after lane, from a memory of 16 bits with one port.
 
     A lane's are read two cycles before its first sum, a word a cycle: each is there when the sum
@@ -36,7 +36,7 @@ class CompactConstants(wiring.Component):
     settled : in, the operation is a new one: base, in, is its first block of constants
     chunks : in, of a row, less one: walks that have the same constants
     go : in, two cycles before a lane's first sum
-    bias, multiplier, scale : out, see CompactUnit
+    bias, multiplier, scale : out, see SerialUnit
     load_en, load_address, load_data : in, writes the memory (`constant_words`)
     """
 
@@ -98,7 +98,7 @@ class CompactConstants(wiring.Component):
         return m
 
 
-class CompactStore(wiring.Component):
+class SerialStore(wiring.Component):
     """Follows the transfers through the `back` words of the row program.
 
     A walk's sums leave lane after lane. Three places have counters of their own, some cycles apart:
@@ -112,11 +112,11 @@ class CompactStore(wiring.Component):
     Ports
     -----
     ending : in, a cycle before transfer : in
-    shift, at, pool, function : out, bias, multiplier, scale : out; see CompactUnit
+    shift, at, pool, function : out, bias, multiplier, scale : out; see SerialUnit
     first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    ask, ask_bank, ask_address : out, granted : in, words : in, see CompactWindow; a, b : out
-    byte, written : in, see CompactUnit
-    write_en, write_address, write_mask, write_low, write_high : out, see CompactWindow
+    ask, ask_bank, ask_address : out, granted : in, words : in, see SerialWindow; a, b : out
+    byte, written : in, see SerialUnit
+    write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
     write_op : out, the operation, for monitors
     pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store
     load_en, load_address, load_data : in, writes the constant memory (`constant_words`)
@@ -125,7 +125,7 @@ class CompactStore(wiring.Component):
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
         engine, model = plan.engine, plan.model
-        self.constants = CompactConstants(plan, constants)
+        self.constants = SerialConstants(plan, constants)
         self.sum_bits = (128 * model.n).bit_length() + 1
         address = range(plan.bank_words)
         super().__init__(

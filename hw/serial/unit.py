@@ -34,7 +34,7 @@ def _rows(y, x, at):
     return Mux(y[at], x, 0) << at
 
 
-class CompactUnit(wiring.Component):
+class SerialUnit(wiring.Component):
     """Sums of all lanes one after the other, a value every two cycles (four for BLEND).
 
     The functions of a channel never fall, so that the larger of two neighbouring sums gives the
@@ -52,7 +52,7 @@ class CompactUnit(wiring.Component):
 
     Ports
     -----
-    low, high : in, the sum (high a cycle later), as CompactArray gives it
+    low, high : in, the sum (high a cycle later), as SerialArray gives it
     bias : in, its lower 16 bits with the sum's `low`, those above with `high`
     multiplier, shift : in, with bit 3 of `at` (shift - FIRST_SHIFT)
     pool : in, sums go in pairs

@@ -10,7 +10,7 @@ from hw.plan.program import Plan, Source
 from hw.sequencer import step_layout
 
 
-class CompactWindow(wiring.Component):
+class SerialWindow(wiring.Component):
     """Maps and state in L banks, written byte by byte; one window of P bytes per lane.
 
     A window is a shift register: a three-tap row loads word i with the byte left of it before its

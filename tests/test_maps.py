@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hw.parallel.maps import StateSram
+from hw.parallel.maps import Maps
 from hw.plan import timing
 from hw.plan.engine_config import EngineConfig
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
@@ -23,7 +23,7 @@ ANSWER = 1 + timing.MEMORY  # cycles from the request to the word
 
 def block(pixels, lanes, depth):
     engine = EngineConfig(pixels=pixels, channels=1, lanes=lanes)
-    return StateSram(SimpleNamespace(engine=engine, bank_words=depth))
+    return Maps(SimpleNamespace(engine=engine, bank_words=depth))
 
 
 def traffic(kind: str, seed: int, cycles: int = 4000, wrong: str = ""):

@@ -1,4 +1,4 @@
-"""Drain sequencer: the channel units' constants and function, walk by walk."""
+"""What the channel units do: their constants and function, walk by walk."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -15,8 +15,10 @@ def constant_layout(acc_bits: int) -> data.StructLayout:
     return data.StructLayout({"bias": signed(acc_bits), "multiplier": 8, "shift": 5})
 
 
-class Drain(wiring.Component):
+class UnitControl(wiring.Component):
     """Follows the array's transfers through the drain words of the row program.
+
+    The sums leave HeadLane's drain registers by themselves; this says what is made of them.
 
     Between two transfers it fetches the constants of the next walk's channels from the constant
     memory, one a cycle, into staging registers; they become active with its first drained sum.

@@ -14,8 +14,8 @@ from golden.random_weights import random_weights
 from hw.plan import timing
 from hw.plan.engine_config import EngineConfig, Geometry
 from hw.plan.program import Function, compile_program
-from hw.serial.array import CompactArray
-from hw.serial.unit import FIRST_SHIFT, CompactUnit
+from hw.serial.array import SerialArray
+from hw.serial.unit import FIRST_SHIFT, SerialUnit
 from hw.top import Rasca
 from sim import fuzz
 from tests.bench_blocks import on_amaranth, on_verilator
@@ -109,7 +109,7 @@ def unit_scenario(function, count=150):
 
 @pytest.mark.parametrize("function", [f for f in Function if f.name not in ("SIGNED", "MIX")])
 def test_unit(function):
-    unit = CompactUnit(acc_bits=20, high_bits=4, knots=activation.KNOTS.tolist())
+    unit = SerialUnit(acc_bits=20, high_bits=4, knots=activation.KNOTS.tolist())
     on_amaranth(unit, unit_scenario(function))
 
 
@@ -148,7 +148,7 @@ def array_scenario(pixels, lanes, high_bits, walks=6):
 def test_array():
     on_verilator(
         {
-            kind: CompactArray(pixels=4, lanes=2, acc_bits=23, cells=kind)
+            kind: SerialArray(pixels=4, lanes=2, acc_bits=23, cells=kind)
             for kind in ("generic", "ice40")
         },
         [

@@ -10,9 +10,9 @@ from amaranth.lib import wiring
 
 from golden.config import ModelConfig
 from hw.parallel.channel_unit import ChannelUnit
-from hw.parallel.drain import Drain, constant_layout
-from hw.parallel.maps import StateSram
+from hw.parallel.maps import Maps
 from hw.parallel.operands import Operands
+from hw.parallel.unit_control import UnitControl, constant_layout
 from hw.plan import timing
 from hw.plan.engine_config import EngineConfig
 from hw.plan.program import Function, Target, Weights, compile_program
@@ -221,7 +221,7 @@ class Fetch(wiring.Component):
     """Operands with their state SRAM, the array's reads and the writes from outside."""
 
     def __init__(self, plan):
-        self.operands, self.maps = Operands(plan), StateSram(plan)
+        self.operands, self.maps = Operands(plan), Maps(plan)
         ports = self.operands.signature.members
         sram = self.maps.signature.members
         super().__init__({name: ports[name] for name in (
@@ -244,7 +244,7 @@ class Fetch(wiring.Component):
 
 
 def drain(plan):
-    return Drain(plan, constants_of(plan))
+    return UnitControl(plan, constants_of(plan))
 
 
 def test_verilator():
