@@ -554,7 +554,8 @@ def main(
         config = preset(preset_name)
         if not data:
             raise ValueError(
-                "give --data: a folder with labels.csv, a VOC folder, a COCO .json, or a .csv"
+                "expected --data (a folder with labels.csv or VOC, a COCO .json, a .csv), not "
+                "nothing"
             )
         options = TrainConfig(
             epochs=epochs,

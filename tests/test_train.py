@@ -311,7 +311,7 @@ def test_command_with_two_processes(pictures):
     """torchrun over the whole command: each process reads, trains and stops in order."""
     root = Path(__file__).resolve().parents[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "golden.train", "--data", str(pictures / "data")]
+    command += ["--nproc-per-node", "2", "-m", "rasca", "train", "--data", str(pictures / "data")]
     command += ["--epochs", "1", "--batch", "8", "-o", str(pictures / "out"), "--held-out", "0.3"]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -332,7 +332,7 @@ def test_command_with_two_processes(pictures):
 @pytest.mark.parametrize(
     "words, text",
     [
-        (("--data", ""), "give --data"),
+        (("--data", ""), "expected a value after --data, not nothing"),
         (("--data", "none"), "none: no such folder"),
         (("--preset", "vww"), "preset must be one of"),
         (("--batch", 1), "batch must be at least 2, not 1"),
