@@ -16,9 +16,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from golden.config import PRESETS, preset
+from hw.plan import compile_program
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import compile_program
 from sim.study import asic, explore, point
 from sim.study.energy import energy, technology
 from sim.study.explore_plots import draw

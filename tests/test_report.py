@@ -30,9 +30,9 @@ from golden.classifier import threshold
 from golden.config import PRESETS, preset
 from golden.model import IntegerModel
 from golden.quantise import trained_weights
+from hw.plan import compile_program
 from hw.plan.cost import STALLS, cost, latency_at
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import compile_program
 from sim.study import asic, content, energy, report, report_plots, savings
 from sim.study.content import Study
 from sim.study.energy import mac_pj, technology

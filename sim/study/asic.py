@@ -28,10 +28,10 @@ from golden.command_line import run
 from golden.config import ModelConfig, preset
 from golden.quantise import default_weights
 from golden.weights import Weights
+from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.plan.memory import memory_name
-from hw.plan.program import Plan
 from hw.top import Rasca
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology

@@ -26,9 +26,9 @@ from golden.command_line import bad_input, note, run
 from golden.config import ModelConfig, preset
 from golden.quantise import trained_weights
 from golden.weights import Weights
+from hw.plan import compile_program
 from hw.plan.cost import STALLS, cost
 from hw.plan.engine_config import EngineConfig, default_shape
-from hw.plan.program import compile_program
 from sim.study import report_plots
 from sim.study.content import Study, content, peers, saved_by_stopping, used_sources
 from sim.study.energy import technology
