@@ -116,7 +116,11 @@ def cores() -> int:
 
 
 def calibration_pictures(
-    folder: str | Path | None, config: ModelConfig, count: int = CALIBRATION_COUNT
+    folder: str | Path | None,
+    config: ModelConfig,
+    count: int = CALIBRATION_COUNT,
+    *,
+    skip_bad: bool = False,
 ) -> Tensor:
     """Pictures to calibrate on, uint8 [B, in_channels, h, w].
 
@@ -125,6 +129,8 @@ def calibration_pictures(
     folder : path or None
         All pictures in it and in its folders, or `count` of them spread evenly over their sorted
         names. None takes scikit-image's photographs.
+    skip_bad : bool
+        Leave pictures out that cannot be read, with a note, instead of refusing the folder.
 
     Raises
     ------
@@ -133,15 +139,12 @@ def calibration_pictures(
     """
     if folder is None:
         return pictures.calibration_images(config)
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in pictures.SUFFIXES)
-    if not found:
-        raise ValueError(f"{folder}: no picture in it (looked for {', '.join(pictures.SUFFIXES)})")
+    found = pictures.list_images(folder, deep=True)
     count = min(count, len(found))
     chosen = [found[index * len(found) // count] for index in range(count)]
-    return torch.stack([pictures.load_image(path, config) for path in chosen])
+    if skip_bad:
+        chosen = pictures.usable(chosen, skip_bad=True, tell=note)
+    return pictures.load_images(chosen, config)
 
 
 def load_network(
