@@ -1,6 +1,9 @@
 """Small shared pieces: delay lines and program ROMs."""
 
-from amaranth.hdl import ClockSignal, Instance, Module, Shape, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Shape, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
@@ -20,6 +23,11 @@ def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):
         m.d.sync += later.eq(value)
         value = later
     return value
+
+
+def one_of(value, values):
+    """Whether a value is one of some constants; 0 where there are none."""
+    return reduce(or_, (value == each for each in values), Const(0, 1))
 
 
 def fan_out(m: Module, value, count: int, cells: str, name: str) -> list[Signal]:

@@ -7,7 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import delay, word_layout
+from hw.common import delay, one_of, word_layout
+from hw.functions import SERIAL, functions
 from hw.plan import timing
 from hw.plan.program import Function, Plan, Target
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
@@ -193,8 +194,8 @@ class SerialStore(wiring.Component):
         # what is asked of the word everywhere, a cycle later: long before the first transfer
         blend, plain, turned = (Signal(name=n) for n in ("blend", "plain", "turned"))
         m.d.sync += [
-            blend.eq(word.function == Function.BLEND),
-            plain.eq((word.function == Function.RELU) | (word.function == Function.UPDATE)),
+            blend.eq(one_of(word.function, functions(lambda means: means.operands > 1, SERIAL))),
+            plain.eq(one_of(word.function, functions(lambda means: not means.gated, SERIAL))),
             turned.eq(word.turned),
             self.pool.eq(word.pool),
             self.function.eq(word.function),
