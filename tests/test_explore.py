@@ -439,7 +439,7 @@ def test_points_are_synthesised(tmp_path, monkeypatch):
     monkeypatch.setattr(asic, "study", study)
     space = written(tmp_path)
     result = run("--space", space, "--folder", tmp_path, "--synthesise", 3)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output  # one of them was not made
     found = json.loads((tmp_path / "small" / "explore.json").read_text())["synthesised"]
     assert len(asked) == len(set(asked)) == len(found) == 3
     assert [entry["cells"] for entry in found if "cells" in entry] == [7, 7]

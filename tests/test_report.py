@@ -548,13 +548,13 @@ def test_a_library_is_mapped_to_unless_it_was(tmp_path, monkeypatch):
         return {**SUMMARY, "library": "made"}
 
     monkeypatch.setattr(asic, "study", fake)
-    found, line = synthesised(tmp_path, library)
+    found, line = synthesised(tmp_path, [library])
     assert not calls and found["library"] == "lib" and line == ""
-    found, line = synthesised(tmp_path, library, library="other")
+    found, line = synthesised(tmp_path, [library], library="other")
     assert found["library"] == "made" and line == ""
     ((name, shape, memory, more),) = calls
     assert (name, shape, memory) == ("vww_105x120", "8,1,2", "loaded")
-    assert more["library"] == library and more["clock_mhz"] == 100.0
+    assert more["library"] == [library] and more["clock_mhz"] == 100.0
     assert more["technology"].name == "ihp130" and more["groups"] == 2
     assert more["folder"] == tmp_path / "vww_105x120" / "8_1_2"
 
@@ -562,8 +562,12 @@ def test_a_library_is_mapped_to_unless_it_was(tmp_path, monkeypatch):
         raise RuntimeError("synthesis failed (whole log: x):\n  ERROR: no")
 
     monkeypatch.setattr(asic, "study", fails)
-    found, line = synthesised(tmp_path, library, library="other")
-    assert found is None and line == "synthesis failed (whole log: x): ERROR: no"
+    with pytest.raises(RuntimeError, match="synthesis failed"):
+        synthesised(tmp_path, [library], library="other")
+    words = ["--liberty", library, "--folder", tmp_path / "page", "--asic", tmp_path / "none"]
+    result = run(*words)
+    assert result.exit_code == 1 and not (tmp_path / "page").exists()
+    assert result.stderr.endswith("\nrasca: synthesis failed (whole log: x): ERROR: no\n")
 
 
 # ---- the command ----
