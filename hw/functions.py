@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from hw.plan.program import Function
+from hw.plan import Function
 
 
 class Saturation(Enum):
@@ -150,9 +150,9 @@ FUNCTIONS: dict[Function, Meaning] = {
     ),
 }
 
-SPATIAL = (Function.SIGNED, Function.MIX)
+SPATIAL_FUNCTIONS = (Function.SIGNED, Function.MIX)
 """Functions that only spatial attention has."""
-SERIAL = tuple(function for function in Function if function not in SPATIAL)
+SERIAL_FUNCTIONS = tuple(function for function in Function if function not in SPATIAL_FUNCTIONS)
 """Functions of the serial engine."""
 
 

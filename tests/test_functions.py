@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from golden import activation, attention, conv_gru, requant
-from hw.functions import FUNCTIONS, SERIAL, SPATIAL, Saturation, functions
-from hw.plan.program import Function
+from hw.functions import FUNCTIONS, SERIAL_FUNCTIONS, SPATIAL_FUNCTIONS, Saturation, functions
+from hw.plan import Function
 
 VALUES = (*range(-700, 700), -(2**20), 2**20)  # beyond what any function keeps
 BYTES = range(-128, 128)
@@ -68,7 +68,9 @@ def test_bytes(function, zero_point):
 
 def test_each_function_has_a_line():
     assert set(FUNCTIONS) == set(Function)
-    assert set(SERIAL) | set(SPATIAL) == set(Function) and not set(SERIAL) & set(SPATIAL)
+    assert set(SERIAL_FUNCTIONS) | set(SPATIAL_FUNCTIONS) == set(Function) and not set(
+        SERIAL_FUNCTIONS
+    ) & set(SPATIAL_FUNCTIONS)
 
 
 def test_no_line_is_another_functions():
@@ -90,7 +92,7 @@ def test_operands():
 
 
 def test_functions():
-    saturated = functions(lambda means: means.saturation is Saturation.ACTIVATION, SERIAL)
+    saturated = functions(lambda means: means.saturation is Saturation.ACTIVATION, SERIAL_FUNCTIONS)
     assert saturated == (Function.CHANNEL, Function.RESET, Function.UPDATE, Function.BLEND)
     assert functions(lambda means: False) == ()
     kept = [Saturation.ACTIVATION(value) for value in (-512, -511, 0, 511, 512)]

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import delay
 from hw.parallel.places import walk_layout
-from hw.plan.program import Plan
+from hw.plan import Plan
 
 
 class Packer(wiring.Component):

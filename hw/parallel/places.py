@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch
-from hw.plan.program import Plan, Target
+from hw.plan import Plan, Target
 
 
 def turn_layout(plan: Plan) -> data.StructLayout:

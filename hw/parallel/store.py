@@ -8,8 +8,8 @@ from hw.common import delay
 from hw.parallel.packer import Packer
 from hw.parallel.places import Places
 from hw.parallel.turns import Turns
-from hw.plan import timing
-from hw.plan.program import Plan
+from hw.plan import Plan
+from hw.plan.latency import PARALLEL
 from hw.pool import StatePool, sum_shape
 
 
@@ -75,7 +75,7 @@ class PoolQueue(wiring.Component):
 
 
 class Store(wiring.Component):
-    """Follows the transfers, `timing.PACK` cycles late, through the store words of the row program.
+    """Follows the transfers, `PARALLEL.pack` cycles late, through the row program's store words.
 
     ::
 
@@ -88,9 +88,9 @@ class Store(wiring.Component):
     transfer : In(1)
         A walk's sums move to the drain registers.
     bytes : In(8), an array of units (unit k * L + l)
-        The first one `timing.PACK` after `transfer`.
+        The first one `PARALLEL.pack` after `transfer`.
     write_en, write_address, write_data, write_op, state_en : out, see Turns
-        To Maps, `timing.WRITE` after a walk's last byte and as many more as the word's turn.
+        To Maps, `PARALLEL.write` after a walk's last byte and as many more as the word's turn.
     score_en, score_head, score_row, score_data, score_done : out, see Turns
         To the softmax unit, likewise.
     pool_en : Out(1), pool_channel : Out(range(state_channels))
@@ -129,7 +129,7 @@ class Store(wiring.Component):
             self.queue,
         )
         m.submodules += [places, packer, turns, pool, queue]
-        advance = delay(m, self.transfer, timing.PACK - 1, "advance")
+        advance = delay(m, self.transfer, PARALLEL.pack - 1, "advance")
         walk = places.walk
         m.d.comb += [
             places.advance.eq(advance),

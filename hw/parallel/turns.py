@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import delay
 from hw.parallel.places import pairs_of, turn_layout
-from hw.plan.program import Plan, Target
+from hw.plan import Plan, Target
 
 
 class Turns(wiring.Component):

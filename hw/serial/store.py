@@ -5,9 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch, delay, one_of, word_layout
-from hw.functions import SERIAL, functions
-from hw.plan import timing
-from hw.plan.program import Function, Plan, Target
+from hw.functions import SERIAL_FUNCTIONS, functions
+from hw.plan import Function, Plan, Target
+from hw.plan.latency import SERIAL
 from hw.pool import StatePool, sum_shape
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
@@ -191,7 +191,7 @@ class SerialOperands(wiring.Component):
             {
                 **_of_operation(plan),
                 "first_group": In(1),
-                "at": In(timing.COMPACT.UNIT_GATED + 1),
+                "at": In(SERIAL.unit_gated + 1),
                 "ask": Out(1),
                 "ask_bank": Out(range(engine.lanes)),
                 "ask_address": Out(range(plan.bank_words)),
@@ -204,16 +204,16 @@ class SerialOperands(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        t, at, word, engine = timing.COMPACT, self.at, self.word, self.plan.engine
+        t, at, word, engine = SERIAL, self.at, self.word, self.plan.engine
         start, pending, second, second_next = (
             Signal(name=n) for n in ("start", "pending", "second", "second_next")
         )
         m.d.comb += [
-            second_next.eq(self.blend & (at[t.OPERAND - 1] | at[t.OPERAND])),
+            second_next.eq(self.blend & (at[t.operand - 1] | at[t.operand])),
             self.ask.eq(start | pending),
         ]
         m.d.sync += [
-            start.eq(word.fetch & (at[t.OPERAND - 1] | (self.blend & at[t.OPERANDS - 1]))),
+            start.eq(word.fetch & (at[t.operand - 1] | (self.blend & at[t.operands - 1]))),
             second.eq(second_next),
             pending.eq(start & ~self.granted),
         ]
@@ -233,7 +233,7 @@ class SerialOperands(wiring.Component):
         ]
         m.d.comb += [
             *[getattr(counter, n).eq(getattr(self, n)) for n in ("known", "turned", "pool")],
-            counter.go.eq(at[t.OPERAND]),
+            counter.go.eq(at[t.operand]),
             self.ask_bank.eq(bank),
             self.ask_address.eq(address),
         ]
@@ -494,7 +494,7 @@ class SerialStore(wiring.Component):
                 "ending": In(1),
                 "transfer": In(1),
                 "shift": Out(1),
-                "at": Out(timing.COMPACT.UNIT_GATED + 1),
+                "at": Out(SERIAL.unit_gated + 1),
                 "pool": Out(1),
                 "function": Out(Function),
                 "first_group": In(1),
@@ -522,8 +522,12 @@ class SerialStore(wiring.Component):
         m.d.sync += [
             settled.eq(fetch.moved),
             known.eq(settled),
-            blend.eq(one_of(word.function, functions(lambda means: means.operands > 1, SERIAL))),
-            plain.eq(one_of(word.function, functions(lambda means: not means.gated, SERIAL))),
+            blend.eq(
+                one_of(word.function, functions(lambda means: means.operands > 1, SERIAL_FUNCTIONS))
+            ),
+            plain.eq(
+                one_of(word.function, functions(lambda means: not means.gated, SERIAL_FUNCTIONS))
+            ),
             turned.eq(word.turned),
             self.pool.eq(word.pool),
             self.function.eq(word.function),
@@ -560,7 +564,7 @@ class SerialStore(wiring.Component):
     def _drain(self, m, facts, plain):
         """The sums at the head of the drain, and their constants."""
         t, lanes, blend, constants = (
-            timing.COMPACT,
+            SERIAL,
             self.plan.engine.lanes,
             facts["blend"],
             self.constants,
@@ -579,8 +583,8 @@ class SerialStore(wiring.Component):
             m.d.sync += running.eq(1)
         # a byte without a gate is written earlier, and then forgotten
         at = [running & (beat == 0)]
-        for i in range(t.UNIT_GATED):
-            goes_on = at[-1] & ~plain if i == t.UNIT_PLAIN else at[-1]
+        for i in range(t.unit_gated):
+            goes_on = at[-1] & ~plain if i == t.unit_plain else at[-1]
             at.append(delay(m, goes_on, 1, f"at{i}"))
         lane_ends = running & drain.last & (beat == Mux(blend, BLEND - BYTES, 0))
         m.d.comb += [

@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.activation import Activation
 from hw.common import delay, one_of
-from hw.functions import SERIAL, Base, Code, Saturation, X, Y, functions
-from hw.plan import timing
-from hw.plan.program import Function
+from hw.functions import SERIAL_FUNCTIONS, Base, Code, Saturation, X, Y, functions
+from hw.plan import Function
+from hw.plan.latency import SERIAL
 
 FIRST_SHIFT, SHIFT_BITS = 9, 4
 """Shifts that the unit can do: FIRST_SHIFT .. FIRST_SHIFT + 15."""
@@ -83,7 +83,7 @@ class SerialUnit(wiring.Component):
     pool : in, sums go in pairs
     function : in, Function, the same from the first `low` to the byte
     at : in, bit i is set i cycles after the first `low` of a value
-    a, b : in, operand bytes, with bit `timing.COMPACT.GATE_AT` of `at`
+    a, b : in, operand bytes, with bit `SERIAL.gate_at` of `at`
     byte : out; written : out, it is valid
     """
 
@@ -99,7 +99,7 @@ class SerialUnit(wiring.Component):
                 "shift": In(SHIFT_BITS),
                 "pool": In(1),
                 "function": In(Function),
-                "at": In(timing.COMPACT.UNIT_GATED + 1),
+                "at": In(SERIAL.unit_gated + 1),
                 "a": In(8),
                 "b": In(8),
                 "byte": Out(8),
@@ -117,7 +117,7 @@ class SerialUnit(wiring.Component):
 
     def _is(self, which):
         """Whether something is true of the function."""
-        return one_of(self.function, functions(which, SERIAL))
+        return one_of(self.function, functions(which, SERIAL_FUNCTIONS))
 
     def _pooled(self, m):
         """Stages 1, 2: the sum with its bias; the larger of two; constants that stay with it."""
@@ -198,7 +198,7 @@ class SerialUnit(wiring.Component):
 
     def _gated(self, m, clamped):
         """Stages 12 to 17: activation, gate, byte."""
-        at, t = self.at, timing.COMPACT
+        at, t = self.at, SERIAL
         feature_x, other_y, tanh_base, offset, gated = (
             Signal(name=n) for n in ("feature_x", "other_y", "tanh_base", "offset", "gated")
         )
@@ -226,7 +226,7 @@ class SerialUnit(wiring.Component):
         base, simple = Signal(signed(8), reset_less=True), Signal(8, reset_less=True)
         a = self.a.as_signed()
         feature = Cat(self.a[:7], ~self.a[7])
-        with m.If(at[t.GATE_AT]):
+        with m.If(at[t.gate_at]):
             m.d.sync += [
                 x.eq(Mux(feature_x, feature, a - Mux(tanh_base, tanh, 0))),
                 y.eq(Mux(other_y, self.b + self.b[7], unit)),
@@ -234,12 +234,12 @@ class SerialUnit(wiring.Component):
                 simple.eq(Mux(offset, Cat(plain[:7], ~plain[7]), unit - (unit >= 128))),
             ]
         # Stages 14 to 17: x * y, rounded, and the base
-        product = _digits(m, "gate", y, x, 9, at[t.GATE_AT + 1], special=y[8])
+        product = _digits(m, "gate", y, x, 9, at[t.gate_at + 1], special=y[8])
         result = Signal(8, reset_less=True)
         m.d.sync += result.eq((product >> 4) + product[3] + base)
         m.d.comb += [
             self.byte.eq(Cat(result[:7], result[7] ^ feature_x)),
-            self.written.eq(at[t.UNIT_GATED]),
+            self.written.eq(at[t.unit_gated]),
         ]
         with m.If(~gated):
-            m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.UNIT_PLAIN])]
+            m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.unit_plain])]
