@@ -16,9 +16,9 @@ from rich.table import Table
 from boards import fit
 from boards.build import boards, find_board
 from boards.flash import CRC_BYTES, ERASE_BLOCK, HEADER_BYTES, OFFSET, flash_image
+from golden.command_line import bad_input, load_weights
 from golden.config import preset
 from hw.top import Rasca
-from sim.main import bad_input, load_weights
 
 UP5K_BITSTREAM = 104_090
 """Bytes of a UP5K's bitstream, which lies at 0 and is always as long."""

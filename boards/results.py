@@ -18,7 +18,7 @@ from rich.console import Console
 
 from boards.board import Board
 from boards.build import boards, find_board
-from sim.tables import refresh
+from golden.command_line import refresh
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path("docs/results")

@@ -18,11 +18,10 @@ from typer.testing import CliRunner
 from boards import host, packets
 from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
 from golden.config import PRESETS
+from golden.expected import Judge, golden_frames
 from golden.model import IntegerModel
 from golden.weights import Weights
 from sim import runner
-from sim.compare import Judge
-from sim.session import golden_frames
 from tests import board
 
 PATIENCE = 120.0  # of a simulation on a busy machine

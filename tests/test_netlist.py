@@ -14,12 +14,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from boards import build
+from golden.command_line import Photographs
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import netlist, runner
-from sim.main import Photographs
 
 LUTS = Path(__file__).with_name("turned_luts.v")
 PINS = {"SB_LUT4": ("I0", "I1", "I2", "I3"), "LUT4": ("A", "B", "C", "D")}
