@@ -1,13 +1,12 @@
 """The host's side of a board's UART: hardware in the loop, and a live view of decisions.
 
-python -m boards.host --port /dev/ttyUSB0 --image photo.jpg
-python -m boards.host --port /dev/ttyUSB0 --watch [--bytes]
+rasca host --port /dev/ttyUSB0 --image photo.jpg
+rasca host --port /dev/ttyUSB0 --watch [--bytes]
 
 Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot be used, 3 the board
 does not answer as it should.
 """
 
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,8 +21,9 @@ from rich.table import Table
 from boards import packets
 from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
 from golden.classifier import threshold
-from golden.command_line import BAD_INPUT, bad_input, load_photographs, load_weights
+from golden.command_line import load_photographs, load_weights
 from golden.config import PRESETS, ModelConfig, preset
+from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
 from golden.expected import STATUS, Difference, Expected, Frame, Judge, golden_frames
 from golden.expected import Row as JudgedRow
 from golden.images import camera_image
@@ -31,7 +31,7 @@ from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
 
-DIFFERENT, NO_ANSWER = 1, 3
+NO_ANSWER = BROKEN
 LINES = 5  # of a row group: the host is never further ahead
 FLUSH = bytes(1024)
 """More than the longest line: whatever packet the board is in the middle of comes to an end."""
@@ -130,8 +130,8 @@ def weights_image(hello: Hello, model: ModelConfig, weights: Weights) -> bytes:
     """The image of these weights for the array that the board has."""
     from hw import image
     from hw.loader import image_bytes
+    from hw.plan import compile_program
     from hw.plan.engine_config import EngineConfig
-    from hw.plan.program import compile_program
 
     pixels, channels, lanes = hello.shape
     plan = compile_program(model, EngineConfig(pixels=pixels, channels=channels, lanes=lanes))
@@ -449,8 +449,7 @@ def main(
             show=table.show,
         )
     except BoardError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(NO_ANSWER) from None
+        raise CommandError(str(error), NO_ANSWER) from None
     for name, count in moved.items():
         console.print(f"the board counted {count} x {name}", style="yellow")
     rows = [row for frame in judge.frames for row in frame.rows]
@@ -460,15 +459,4 @@ def main(
     )
     difference: Difference | None = judge.first
     if difference is not None:
-        typer.echo(f"rasca: first difference: {difference}", err=True)
-        raise typer.Exit(DIFFERENT)
-
-
-def app() -> None:
-    """Entry of `python -m boards.host`."""
-    typer.run(main)
-
-
-if __name__ == "__main__":
-    assert BAD_INPUT == 2
-    sys.exit(app())
+        raise CommandError(f"first difference: {difference}", DIFFERENT)

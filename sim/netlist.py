@@ -1,6 +1,6 @@
 """`make netlist`: the engine as Yosys made it for a board, simulated against the golden model.
 
-python -m sim.netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [--whole]
+rasca netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [--whole]
 
 The engine with the board's configuration (hw.top.Rasca) is synthesised by the script of
 `make bitstream`; the netlist runs on models of the family's cells. Pixels, weights, logits,
@@ -30,6 +30,7 @@ from boards import build, fit
 from boards.system import System
 from golden.command_line import Photographs, load_photographs, load_weights
 from golden.config import ModelConfig, preset
+from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
 from golden.expected import STATUS, Expected, Frame, Judge, Row
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
@@ -37,7 +38,6 @@ from golden.weights import Weights
 from hw.top import Rasca
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
-from sim.main import BROKEN, DIFFERENT, bad_input
 
 SHARE = Path(pyosys.__file__).parent / "share"
 OURS = Path(__file__).with_name("cells")
@@ -336,8 +336,7 @@ def main(
         else:
             found = simulate_engine(rasca, numbers, photographs, row_groups, place, console)
     except (RuntimeError, runner.SimulationError) as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(BROKEN) from None
+        raise CommandError(str(error), BROKEN) from None
     summary = {
         "board": board.name,
         "device": board.device.name,
@@ -360,10 +359,5 @@ def main(
         tell.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))
     console.print(tell)
     if found["wrong"]:
-        typer.echo(f"rasca: {found['wrong']}", err=True)
-        raise typer.Exit(DIFFERENT)
+        raise CommandError(found["wrong"], DIFFERENT)
     console.print(f"written to {place}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -10,10 +10,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-import typer
 from PIL import Image
 from rich.console import Console
-from typer.testing import CliRunner
 
 from boards import host, packets
 from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
@@ -23,6 +21,7 @@ from golden.model import IntegerModel
 from golden.weights import Weights
 from sim import runner
 from tests import board
+from tests.command import invoke
 
 PATIENCE = 120.0  # of a simulation on a busy machine
 
@@ -49,9 +48,7 @@ def pictures(count, seed=0):
 
 
 def run(*arguments):
-    app = typer.Typer()
-    app.command()(host.main)
-    return CliRunner().invoke(app, [str(word) for word in arguments])
+    return invoke("host", *arguments)
 
 
 @pytest.fixture
