@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from golden.ablation import KINDS, app, resized, run, variants
+from golden.ablation import KINDS, app, run, variants
 from golden.config import preset
+from golden.train import resized
 from tests.test_train import CONFIG, OPTIONS, made
 
 NAMES = {
