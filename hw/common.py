@@ -4,7 +4,7 @@ from amaranth.hdl import ClockSignal, Instance, Module, Shape, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
-from hw.plan.program import Plan
+from hw.plan import Plan
 
 
 def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):

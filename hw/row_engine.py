@@ -20,10 +20,10 @@ from hw.parallel.softmax import Softmax
 from hw.parallel.store import Store
 from hw.parallel.unit_control import UnitControl
 from hw.parallel.window import Windows
-from hw.plan import timing
+from hw.plan import Memory as MemoryInfo
+from hw.plan import Plan, Source, Weights
+from hw.plan.latency import PARALLEL
 from hw.plan.memory import FAULT_QUEUE, STATUS_BITS, memories
-from hw.plan.program import Memory as MemoryInfo
-from hw.plan.program import Plan, Source, Weights
 from hw.sequencer import WalkSequencer
 from hw.weight_sram import WeightSram
 
@@ -38,7 +38,7 @@ class StateCopy(wiring.Component):
     write_en : in, L bits; address, data : in, like Maps's; address 0 is channel 0's
     read_en, bank, row : in, channel `row * L + bank` (bank one-hot), one cycle before the address
         register
-    word : out, `timing.MEMORY` after the address register
+    word : out, `PARALLEL.memory` after the address register
     """
 
     def __init__(self, plan: Plan):
@@ -61,7 +61,7 @@ class StateCopy(wiring.Component):
         m = Module()
         row = Signal.like(self.row, reset_less=True)
         m.d.sync += row.eq(self.row)
-        bank = delay(m, self.bank, 1 + timing.MEMORY - 1, "bank", reset_less=True)
+        bank = delay(m, self.bank, 1 + PARALLEL.memory - 1, "bank", reset_less=True)
         chosen = 0
         for b in range(self.lanes):
             memory = m.submodules[f"bank{b}"] = Memory(
@@ -453,7 +453,7 @@ class RowEngine(wiring.Component):
         )
         operands = self.operands
         spatial = plan.model.spatial_attention != "none"
-        steps = self._steps(m, timing.TRANSFER, idle_reset)
+        steps = self._steps(m, PARALLEL.transfer, idle_reset)
         step = steps[0]
 
         # Stage 1: addresses. Words left of, of and right of the chunk group in the three phases.
@@ -505,7 +505,7 @@ class RowEngine(wiring.Component):
         # weights: in head mode a word holds the steps of several parts
         m.submodules.weights = self.weights
         word, load = self.weights.word, self.loader.weights
-        before = steps[timing.WEIGHT_ADDRESS - 1]
+        before = steps[PARALLEL.weight_address - 1]
         weight_read = Signal()
         m.d.sync += weight_read.eq(
             before.valid & (before.weights == Weights.MEMORY) & (before.part == 0)
@@ -515,9 +515,9 @@ class RowEngine(wiring.Component):
             self.weights.write_en.eq(load.en),
             self.weights.write_address.eq(load.addr),
             self.weights.write_data.eq(load.data),
-            self.weights.address.eq(steps[timing.WEIGHT_ADDRESS].weight),
+            self.weights.address.eq(steps[PARALLEL.weight_address].weight),
         ]
-        chosen_at = steps[timing.WEIGHT_CHOSEN]
+        chosen_at = steps[PARALLEL.weight_chosen]
         other = [None] * engine.units
         if spatial:
             other = self._data_weights(m, steps, first_group)
@@ -542,9 +542,9 @@ class RowEngine(wiring.Component):
 
         # multipliers, sums, drains
         transfer = Signal()
-        ending = steps[timing.TRANSFER - 1].valid & steps[timing.TRANSFER - 1].last
+        ending = steps[PARALLEL.transfer - 1].valid & steps[PARALLEL.transfer - 1].last
         m.d.sync += transfer.eq(ending & ~idle_reset)
-        adding = steps[timing.TRANSFER - 1 - HeadLane.lead]
+        adding = steps[PARALLEL.transfer - 1 - HeadLane.lead]
         for lane, block in enumerate(self.lanes):
             m.d.comb += [
                 block.operand.eq(windows.operands[lane]),
@@ -615,14 +615,14 @@ class RowEngine(wiring.Component):
             copy.address.eq(store.write_address - base),
             copy.data.eq(store.write_data),
             copy.read_en.eq(
-                steps[timing.ADDRESS_ONE_TAP - 1].valid
-                & (steps[timing.ADDRESS_ONE_TAP - 1].weights == Weights.STATE)
+                steps[PARALLEL.address_one_tap - 1].valid
+                & (steps[PARALLEL.address_one_tap - 1].weights == Weights.STATE)
             ),
-            copy.bank.eq(steps[timing.ADDRESS_ONE_TAP - 1].bank),
-            copy.row.eq(steps[timing.ADDRESS_ONE_TAP - 1].inner_row),
+            copy.bank.eq(steps[PARALLEL.address_one_tap - 1].bank),
+            copy.row.eq(steps[PARALLEL.address_one_tap - 1].inner_row),
         ]
         # rows of A for the array, at the same time as a one-tap word of the maps
-        at = steps[timing.ADDRESS_ONE_TAP]
+        at = steps[PARALLEL.address_one_tap]
         m.d.comb += [
             attention.r_en.eq(at.valid & (at.source == Source.ATTENTION)),
             attention.r_row.eq(at.inner),
@@ -653,7 +653,7 @@ class RowEngine(wiring.Component):
             attention.t_addr.eq(table.addr),
             attention.t_data.eq(table.data),
         ]
-        arrival = timing.ADDRESS_ONE_TAP + timing.MEMORY
+        arrival = PARALLEL.address_one_tap + PARALLEL.memory
         zero, late = delay(m, first_group, arrival, "no_state", reset_less=True), steps[arrival]
         chosen = []
         groups = -(-plan.model.n // engine.units)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from golden.config import ModelConfig
-from hw.plan.timing import FRAME_TURN
+from hw.plan.latency import PARALLEL
 
 VALID, START, LINE_END, FRAME_END = 1, 2, 4, 8
 """Flags of a schedule entry: a pixel, first of a frame, last of a line, the frame is over."""
@@ -96,7 +96,7 @@ def paced(cycles_per_row_group: int, config: ModelConfig, speed: float = 1) -> T
     """
     pixels = config.rows_per_group * config.image_width
     pixel = Fraction(cycles_per_row_group, pixels) / Fraction(speed).limit_denominator(10000)
-    return Timing(pixel=max(Fraction(1), pixel), frame_blank=Fraction(FRAME_TURN))
+    return Timing(pixel=max(Fraction(1), pixel), frame_blank=Fraction(PARALLEL.frame_turn))
 
 
 def blanking(cycles_per_row_group: int, config: ModelConfig) -> Timing:

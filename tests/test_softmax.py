@@ -8,7 +8,8 @@ import torch
 from amaranth.sim import Simulator
 
 from golden import attention as golden
-from hw.parallel.softmax import AttentionTiming, Softmax
+from hw.parallel.softmax import Softmax
+from hw.plan.beside import SoftmaxTiming
 from sim import runner
 
 TABLE = golden.make_exp_table(0.05)
@@ -307,7 +308,7 @@ def test_errors(changes, message):
 
 def test_timing_errors():
     with pytest.raises(ValueError, match="columns must be at least 1, not 0"):
-        AttentionTiming(columns=0)
+        SoftmaxTiming(columns=0)
     for row in (-1, 7):
         with pytest.raises(ValueError, match=f"row must be 0..6, not {row}"):
-            AttentionTiming(columns=7).row_ready(row)
+            SoftmaxTiming(columns=7).row_ready(row)

@@ -8,8 +8,8 @@ from hw.arithmetic.activation import Activation
 from hw.arithmetic.requant import Requantiser
 from hw.common import delay
 from hw.parallel.gate import Gate
-from hw.plan import timing
-from hw.plan.program import Function
+from hw.plan import Function
+from hw.plan.latency import PARALLEL
 
 
 class ChannelUnit(wiring.Component):
@@ -42,8 +42,8 @@ class ChannelUnit(wiring.Component):
     byte : out, `latency` cycles after `sum`
     """
 
-    latency = timing.UNIT
-    operand_delay = timing.REQUANTISE + timing.ACTIVATE
+    latency = PARALLEL.unit
+    operand_delay = PARALLEL.requantise + PARALLEL.activate
 
     def __init__(
         self,

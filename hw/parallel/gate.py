@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows, with_either
 from hw.common import delay
-from hw.plan import timing
-from hw.plan.program import Function
+from hw.plan import Function
+from hw.plan.latency import PARALLEL
 
 
 class Gate(wiring.Component):
@@ -49,7 +49,7 @@ class Gate(wiring.Component):
     byte : out 8 bits, `latency` cycles later
     """
 
-    latency = timing.GATE
+    latency = PARALLEL.gate
 
     def __init__(self, *, signed_features: bool, spatial: bool, cells: str = "generic"):
         self.signed_features, self.spatial, self.cells = signed_features, spatial, cells

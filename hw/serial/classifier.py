@@ -9,12 +9,8 @@ from amaranth.lib.wiring import In, Out
 from golden.weights import LayerWeights
 from hw.common import delay
 from hw.parallel.classifier import _times
+from hw.plan.beside import FACTOR_BITS, TOP, WAIT, SerialClassifierTiming
 from hw.weight_sram import WeightSram
-
-TOP = 19  # where x stands in the accumulator at last: its upper 13 bits
-CONSTANTS = 3  # words before an output's weights: bias, low and high half, and shift
-_FACTOR_BITS = 11
-_WAIT = 3  # start -> the last p is written
 
 
 def words(first: LayerWeights, second: LayerWeights) -> list[int]:
@@ -36,11 +32,6 @@ def words(first: LayerWeights, second: LayerWeights) -> list[int]:
             value = bias + (1 << shift - 1 if rounds else 0)
             found += [value & 0xFFFF, value >> 16 & 0xFFFF, shift, *(w & 0xFFFF for w in row)]
     return found
-
-
-def word_count(channels: int, hidden: int) -> int:
-    """Words of weights and constants."""
-    return hidden * (channels + CONSTANTS) + 2 * (hidden + CONSTANTS)
 
 
 class SerialClassifier(wiring.Component):
@@ -70,7 +61,7 @@ class SerialClassifier(wiring.Component):
     ):
         self.channels, self.hidden, self.columns = channels, hidden, columns
         self.words, self.cells = list(words), cells
-        self.count = word_count(channels, hidden)
+        self.count = SerialClassifierTiming(channels=channels, hidden=hidden).words
         self.sum_bits = (128 * columns - 1).bit_length() + 1
         super().__init__(
             {
@@ -100,11 +91,7 @@ class SerialClassifier(wiring.Component):
     @staticmethod
     def run_cycles(*, channels: int, hidden: int) -> int:
         """``start`` -> ``o_valid``, the same for all data."""
-        sum_begins, product = 4 + 16, 3 + 8
-        fc1 = hidden * (sum_begins + product * channels + TOP + 1)
-        swish = hidden * (2 + _FACTOR_BITS + 1)
-        fc2 = 2 * (sum_begins + product * hidden + 1)
-        return _WAIT + 1 + fc1 + swish + fc2 + 1
+        return SerialClassifierTiming(channels=channels, hidden=hidden).cycles
 
     @property
     def cycles(self) -> int:
@@ -131,7 +118,7 @@ class SerialClassifier(wiring.Component):
         m.d.sync += p.eq(self.p_sum + _times(self.p_max, self.columns))
 
         # value << i, its weight's bits, the sum
-        value, factor = Signal(32, reset_less=True), Signal(_FACTOR_BITS, reset_less=True)
+        value, factor = Signal(32, reset_less=True), Signal(FACTOR_BITS, reset_less=True)
         total = Signal(signed(32), reset_less=True)
         # `minus`: the last bit of a weight counts downwards; `double`: the sum goes up by a place
         clear, add, minus, double = (Signal(name=n) for n in ("clear", "add", "minus", "double"))
@@ -189,7 +176,7 @@ class SerialClassifier(wiring.Component):
                     output.eq(d),
                     second.eq(0),
                     weights.eq(lowest),
-                    left.eq(_WAIT - 2),
+                    left.eq(WAIT - 2),
                 ]
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
@@ -267,7 +254,7 @@ class SerialClassifier(wiring.Component):
                 m.d.sync += [
                     value.eq(found.as_signed()),
                     factor.eq(clipped),
-                    left.eq(_FACTOR_BITS - 2),
+                    left.eq(FACTOR_BITS - 2),
                 ]
                 m.next = "SWISH"
             with m.State("SWISH"):

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, ResetInserter, Signal
 
 from golden.weights import Weights as NetworkWeights
 from hw.line_buffer import LineBuffer
-from hw.plan import timing
+from hw.plan.latency import SERIAL
 from hw.row_engine import RowEngine
 from hw.sequencer import WalkSequencer
 from hw.serial.array import SerialArray
@@ -91,9 +91,9 @@ class CompactEngine(RowEngine):
         return m
 
     def _array(self, m, idle_reset, first_group):
-        t = timing.COMPACT
+        t = SERIAL
         lines, maps, array, unit, store = self.lines, self.maps, self.array, self.unit, self.store
-        steps = self._steps(m, t.TRANSFER, idle_reset)
+        steps = self._steps(m, t.transfer, idle_reset)
         step = steps[0]
         m.d.comb += [
             maps.step.eq(step),
@@ -110,18 +110,18 @@ class CompactEngine(RowEngine):
             self.weights.write_en.eq(load.en),
             self.weights.write_address.eq(load.addr),
             self.weights.write_data.eq(load.data),
-            self.weights.address.eq(steps[t.WEIGHT_ADDRESS].weight),
-            self.weights.read_en.eq(steps[t.WEIGHT_ADDRESS].valid),
+            self.weights.address.eq(steps[t.weight_address].weight),
+            self.weights.read_en.eq(steps[t.weight_address].valid),
             array.weights.as_value().eq(self.weights.word),
             array.operands.eq(maps.operands),
-            array.add.eq(steps[t.TRANSFER - 1].valid),
-            array.transfer.eq(steps[t.TRANSFER].valid & steps[t.TRANSFER].last),
+            array.add.eq(steps[t.transfer - 1].valid),
+            array.transfer.eq(steps[t.transfer].valid & steps[t.transfer].last),
             array.clear.eq(array.transfer | idle_reset),
             array.shift.eq(store.shift),
         ]
         # sums to bytes
         m.d.comb += [
-            store.ending.eq(steps[t.TRANSFER - 1].valid & steps[t.TRANSFER - 1].last),
+            store.ending.eq(steps[t.transfer - 1].valid & steps[t.transfer - 1].last),
             store.transfer.eq(array.transfer),
             store.first_group.eq(first_group),
             unit.low.eq(array.low),

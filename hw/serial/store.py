@@ -8,15 +8,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import delay, word_layout
-from hw.plan import timing
-from hw.plan.program import Function, Plan, Target
+from hw.plan import Function, Plan, Target
+from hw.plan.latency import SERIAL
+from hw.plan.memory import SERIAL_CONSTANT_WORDS as WORDS
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
 BYTES = 2  # cycles of a value
 BLEND = 4  # ... of one that needs two operands
-WORDS = 4
-"""Words of 16 bits from one sum's constants to the next; the last one is not used."""
 
 
 def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
@@ -133,7 +132,7 @@ class SerialStore(wiring.Component):
                 "ending": In(1),
                 "transfer": In(1),
                 "shift": Out(1),
-                "at": Out(timing.COMPACT.UNIT_GATED + 1),
+                "at": Out(SERIAL.unit_gated + 1),
                 "pool": Out(1),
                 "function": Out(Function),
                 "bias": Out(signed(model.acc_bits)),
@@ -168,7 +167,7 @@ class SerialStore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        t = timing.COMPACT
+        t = SERIAL
         plan, engine, model = self.plan, self.plan.engine, self.plan.model
         lanes, pixels, half = engine.lanes, engine.pixels, engine.pixels // 2
         state_words = plan.geometry.state_words
@@ -238,8 +237,8 @@ class SerialStore(wiring.Component):
             m.d.sync += running.eq(1)
         # a byte without a gate is written earlier, and then forgotten
         at = [running & (beat == 0)]
-        for i in range(t.UNIT_GATED):
-            goes_on = at[-1] & ~plain if i == t.UNIT_PLAIN else at[-1]
+        for i in range(t.unit_gated):
+            goes_on = at[-1] & ~plain if i == t.unit_plain else at[-1]
             at.append(delay(m, goes_on, 1, f"at{i}"))
         m.submodules.constants = constants = self.constants
         lane_ends = running & drain.last & (beat == Mux(blend, BLEND - BYTES, 0))
@@ -264,12 +263,12 @@ class SerialStore(wiring.Component):
         start, pending, second = Signal(), Signal(), Signal()
         second_next, moves = Signal(), Signal()
         m.d.comb += [
-            second_next.eq(blend & (at[t.OPERAND - 1] | at[t.OPERAND])),
-            moves.eq(at[t.OPERAND]),
+            second_next.eq(blend & (at[t.operand - 1] | at[t.operand])),
+            moves.eq(at[t.operand]),
             self.ask.eq(start | pending),
         ]
         m.d.sync += [
-            start.eq(word.fetch & (at[t.OPERAND - 1] | (blend & at[t.OPERANDS - 1]))),
+            start.eq(word.fetch & (at[t.operand - 1] | (blend & at[t.operands - 1]))),
             second.eq(second_next),
             pending.eq(start & ~self.granted),
         ]

@@ -16,10 +16,10 @@ from typing import Any
 
 from golden.accounting import MOST_BYTES
 from golden.config import ModelConfig
+from hw.plan import Plan, compile_program
 from hw.plan.cost import STALLS, Cost, LayerCost, latency_at, layer_of
 from hw.plan.cost import cost as cost_of
 from hw.plan.engine_config import config_digest
-from hw.plan.program import Plan, compile_program
 from sim.study import energy as energies
 from sim.study.energy import Technology, mac_pj
 from sim.study.point import area_um2
