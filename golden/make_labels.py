@@ -68,10 +68,10 @@ def main(
         folder = Path(images) if images else place if place.is_dir() else place.parent
         with output.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("file", "label", "origin", "largest_person_box_fraction"))
+            writer.writerow(("file", "label", "origin", "largest_person_box_fraction", "rule"))
             for sample in kept:
                 name = sample.path.relative_to(folder).as_posix()
-                writer.writerow((name, sample.label, sample.origin, sample.fraction))
+                writer.writerow((name, sample.label, sample.origin, sample.fraction, said))
         if links is not None:
             links.mkdir()
             for sample in kept:
