@@ -154,10 +154,12 @@ def load_network(
     weights: Path | None,
     checkpoint: Path | None,
     calibrate: Path | None,
+    skip_bad: bool = False,
 ) -> FloatModel | Weights:
     """A float model (`kind` float) or integer weights (int), from what the user gave.
 
-    Without weights and checkpoint: the integer weights that come with the network.
+    Without weights and checkpoint: the integer weights that come with the network. skip_bad: as
+    for `calibration_pictures`.
 
     Raises
     ------
@@ -192,4 +194,4 @@ def load_network(
     if calibrate is None:
         note("no --calibrate: calibrated on scikit-image's photographs")
     with Console(stderr=True).status("calibrating"):
-        return quantise(model, calibration_pictures(calibrate, config))
+        return quantise(model, calibration_pictures(calibrate, config, skip_bad=skip_bad))

@@ -456,13 +456,14 @@ def load_table(
         text = more[name].get("largest_person_box_fraction") or ""
         try:
             fraction = float(text) if text.strip() else None
-            if fraction is not None and not 0 <= fraction <= 1:
-                raise ValueError
         except ValueError as error:
             raise ValueError(
-                f"{table}: largest_person_box_fraction of {name} must be a number 0..1, "
-                f"not {text!r}"
+                f"{table}: largest_person_box_fraction of {name} must be a number, not {text!r}"
             ) from error
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise ValueError(
+                f"{table}: largest_person_box_fraction of {name} must be 0..1, not {text!r}"
+            )
         origin = more[name].get("origin") or ""
         samples.append(Sample(path=path, label=label, origin=origin, fraction=fraction))
     return samples

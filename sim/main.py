@@ -35,6 +35,7 @@ CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
 MOST_DRAWN = 3  # frames in scan.png
 OUTPUT = runner.BUILD / "sim"
 
+
 @contextlib.contextmanager
 def simulator() -> Iterator[None]:
     """Turns a failure of the tools into its text and exit status 3."""
@@ -52,13 +53,20 @@ class Photographs:
     names: tuple[str, ...]
 
 
-def load_photographs(path: str | None, model: ModelConfig, frames: int) -> Photographs:
-    """The pictures of the frames in order; fewer pictures than frames begin again."""
+def load_photographs(
+    path: str | None, model: ModelConfig, frames: int, skip_bad: bool = False
+) -> Photographs:
+    """The pictures of the frames in order; fewer pictures than frames begin again.
+
+    skip_bad: leave files of a folder out that cannot be read, with a note.
+    """
     if path is None:
         pixels = pictures_in.default_images(model)
         names = [Path(name).stem for name in pictures_in.DEFAULT_PHOTOGRAPHS]
     elif Path(path).is_dir():
-        found, pixels = pictures_in.load_folder(path, model)
+        found, pixels = pictures_in.load_folder(
+            path, model, count=frames, skip_bad=skip_bad, tell=note
+        )
         names = [file.name for file in found]
     else:
         pixels = pictures_in.load_image(path, model)[None]
@@ -144,6 +152,7 @@ def sim(
     skip: Annotated[
         float | None, typer.Option(help="skip the next row group at or below this probability")
     ] = None,
+    skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     trace: Annotated[bool, typer.Option(help="write waves (large)")] = False,
 ) -> None:
     """Runs photographs through the RTL; compares state, maps, logits and decision."""
@@ -155,7 +164,7 @@ def sim(
             raise ValueError(f"frames must be at least 1, not {frames}")
         if camera_name not in CAMERAS:
             raise ValueError(f"camera must be {' or '.join(CAMERAS)}, not {camera_name!r}")
-        photographs = load_photographs(image, model, frames)
+        photographs = load_photographs(image, model, frames, skip_bad)
         weights = load_weights(weights_file, model)
         scale = weights.scales["logit"]
         stop_at = None if tau is None else threshold(tau, scale, up=True)
