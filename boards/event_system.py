@@ -33,7 +33,6 @@ class EventSystem(wiring.Component):
 
     def __init__(self, *, rasca: Rasca, divisor: int, flash: FlashLoader):
         self.rasca, self.divisor, self.flash = rasca, divisor, flash
-        rasca.engine.readback = False
         super().__init__(
             {
                 "rx": In(1, init=1),

@@ -118,7 +118,7 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, 
     from hw.generate import to_verilog
     from hw.top import Rasca
 
-    code = [file for name in ("golden", "hw") for file in sorted((runner.ROOT / name).glob("*.py"))]
+    code = [file for name in ("golden", "hw") for file in sorted((runner.ROOT / name).rglob("*.py"))]
     identity = f"{model} {shape!r} {weights.digest} {version('amaranth')}"
     sha = hashlib.sha256(identity.encode())
     for file in code:
