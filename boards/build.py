@@ -31,8 +31,8 @@ from golden.config import preset
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.generate import plain_names
+from hw.plan import Plan
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import Plan
 from hw.top import Rasca
 
 MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino")

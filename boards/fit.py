@@ -6,8 +6,8 @@ from math import ceil
 from boards.board import Board, Device
 from golden.config import PRESETS, ModelConfig, preset
 from hw.arithmetic.multiplier import Multipliers
+from hw.plan import Plan
 from hw.plan.engine_config import EngineConfig, Geometry
-from hw.plan.program import Plan
 
 # LUT4s of builds with this repository's engine, as nextpnr packs them (docs/boards.md): a
 # constant part, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs.

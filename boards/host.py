@@ -129,8 +129,8 @@ def weights_image(hello: Hello, model: ModelConfig, weights: Weights) -> bytes:
     """The image of these weights for the array that the board has."""
     from hw import image
     from hw.loader import image_bytes
+    from hw.plan import compile_program
     from hw.plan.engine_config import EngineConfig
-    from hw.plan.program import compile_program
 
     pixels, channels, lanes = hello.shape
     plan = compile_program(model, EngineConfig(pixels=pixels, channels=channels, lanes=lanes))

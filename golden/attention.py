@@ -47,7 +47,7 @@ def score(state: Tensor, key: Tensor, layer: LayerWeights, banded: bool) -> Tens
 
 
 def softmax(scores: Tensor, exp_table: Tensor) -> Tensor:
-    """Softmax of each row of S: bytes 0..127 of scale 1/127 (Eq. 8).
+    """Softmax of each row of S: bytes 0..127 of scale 1/127 (in Eq. 7).
 
     The row's sum of e is at least exp_table[0] = 255, so the reciprocal r is at most 2040; a row
     adds up to 127 within its rounding (n / 2 + 1).
@@ -109,7 +109,7 @@ def spatial_attention(
 
 
 def channel_gate(features: Tensor, unit: Tensor, zero_point: int) -> Tensor:
-    """C * A: ``(((C - zp) * A + 128) >> 8) + zp``; C keeps its zero point (Eq. 12)."""
+    """C * A: ``(((C - zp) * A + 128) >> 8) + zp``; C keeps its zero point (in Eq. 13)."""
     return gate(features - zero_point, unit) + zero_point
 
 

@@ -104,7 +104,7 @@ def scans(
     model: IntegerModel, images: Tensor, skips: Sequence[float | None]
 ) -> dict[float | None, Scan]:
     """A scan of uint8 [B, in_channels, h, w] for each skip threshold; the heads run only once."""
-    rows = split_row_groups(to_signed(images))
+    rows = split_row_groups(to_signed(images), model.config.rows_per_group)
     features = model.heads(rows.flatten(0, 1))[0].unflatten(0, rows.shape[:2])
     scale = model.weights.scales["logit"]
     found = {}

@@ -96,7 +96,8 @@ def float_answers(
     config = model.config
     batch, groups = images.shape[0], config.row_groups
     dtype = next(model.parameters()).dtype
-    rows = split_row_groups(to_signed(images).to(dtype)).flatten(0, 1)
+    pixels = to_signed(images).to(dtype)
+    rows = split_row_groups(pixels, config.rows_per_group).flatten(0, 1)
     parts = [
         getattr(model, f"raster_cnn_{head}")(rows)[-1].squeeze(2).unflatten(0, (batch, groups))
         for head in range(config.heads)

@@ -214,7 +214,7 @@ class FloatModel(nn.Module):
         dtype = next(self.parameters()).dtype
         pixels = to_signed(images).to(dtype) if images.dtype == torch.uint8 else images.to(dtype)
         batch, groups = pixels.shape[0], config.row_groups
-        rows = split_row_groups(pixels).flatten(0, 1)
+        rows = split_row_groups(pixels, config.rows_per_group).flatten(0, 1)
         parts = []
         for head in range(config.heads):
             maps = getattr(self, f"raster_cnn_{head}")(rows)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from golden.config import ROWS_PER_GROUP
-
 
 def to_signed(pixels: Tensor) -> Tensor:
     """``p - 127 - (p >= 128)``: 0..255 to -127..127, which is round((p / 255 - 0.5) * 2 * 127).
@@ -17,9 +15,13 @@ def to_signed(pixels: Tensor) -> Tensor:
     return pixels - 127 - (pixels >= 128).to(torch.int64)
 
 
-def split_row_groups(image: Tensor) -> Tensor:
-    """Cut pictures [B, channels, h, w] into row groups [B, T, channels, 5, w]; drop a remainder."""
+def split_row_groups(image: Tensor, rows: int) -> Tensor:
+    """Cut pictures [B, channels, h, w] into row groups [B, T, channels, k, w]; drop a remainder.
+
+    `rows` is k (``ModelConfig.rows_per_group``).
+    """
     batch, channels, height, width = image.shape
-    groups = height // ROWS_PER_GROUP
-    rows = image[:, :, : groups * ROWS_PER_GROUP]
-    return rows.reshape(batch, channels, groups, ROWS_PER_GROUP, width).transpose(1, 2)
+    groups = height // rows
+    return (
+        image[:, :, : groups * rows].reshape(batch, channels, groups, rows, width).transpose(1, 2)
+    )

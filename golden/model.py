@@ -175,7 +175,7 @@ class IntegerModel:
             kind = str(images.dtype).removeprefix("torch.")
             raise ValueError(f"images must be uint8, not {kind}")
         batch, groups = images.shape[0], config.row_groups
-        rows = line_buffer.split_row_groups(line_buffer.to_signed(images))
+        rows = line_buffer.split_row_groups(line_buffer.to_signed(images), config.rows_per_group)
         features, stages = self.heads(rows.flatten(0, 1), trace=trace)
         features = features.unflatten(0, (batch, groups))
         traced: dict[str, Tensor] = {}

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from golden.activation import KNOTS, SIGMOID_SCALE, TANH_SCALE, decode_unit
 from golden.attention import WEIGHT_SCALE, make_exp_table
+from golden.bias_correction import Origin, correct_biases
 from golden.classifier import HIDDEN_SCALE, SWISH_SCALE
 from golden.config import PRESETS, ModelConfig
 from golden.conv_gru import STATE_SCALE
@@ -356,6 +357,7 @@ def quantise(
     least_error: bool = False,
     together: bool = True,
     per_channel: bool = True,
+    correct: bool = True,
 ) -> Weights:
     """Integer weights of a float network.
 
@@ -375,6 +377,8 @@ def quantise(
         its bias; False rounds each to the nearest.
     per_channel : bool
         A weight scale for each output channel of an array layer; False: one for the whole layer.
+    correct : bool
+        Correct all biases on what the integer network itself gives (`golden.bias_correction`).
 
     Raises
     ------
@@ -389,9 +393,15 @@ def quantise(
     try:
         with _repeatable():
             ranges, moments = _observe(model, images, percentile, least_error)
-            return quantise_ranges(
-                model, ranges, moments=moments if together else None, per_channel=per_channel
+            origins: dict[str, Origin] = {}
+            weights = quantise_ranges(
+                model,
+                ranges,
+                moments=moments if together else None,
+                per_channel=per_channel,
+                origins=origins,
             )
+            return correct_biases(model, weights, origins, images) if correct else weights
     finally:
         model.train(training)
 
@@ -425,6 +435,7 @@ def quantise_ranges(
     *,
     moments: Mapping[nn.Module, Moments] | None = None,
     per_channel: bool = True,
+    origins: dict[str, Origin] | None = None,
 ) -> Weights:
     """Integer weights of a network in eval mode whose maps have these ranges.
 
@@ -437,6 +448,8 @@ def quantise_ranges(
         rounds each one to the nearest.
     per_channel : bool
         As in `quantise`.
+    origins : dict or None
+        Filled with the float layers behind each array layer, for `correct_biases`.
     """
     config = model.config
     d, c = config.state_channels, config.head_channels[3]
@@ -453,11 +466,13 @@ def quantise_ranges(
         parts: list,
         output_scale: float,
         swap: int = 0,
+        norm: nn.Module | None = None,
     ) -> None:
         """Quantise one layer.
 
-        `module` is the float layer; `parts`: (channels, scale, zero point) of each joined input;
-        `swap`: the first that many input channels of the float layer come last here.
+        `module` is the float layer, `norm` the batch norm folded into it; `parts`: (channels,
+        scale, zero point) of each joined input; `swap`: the first that many input channels of the
+        float layer come last here.
         """
         while weight.dim() < 4:
             weight = weight.unsqueeze(2)  # 1-D kernels get one row
@@ -477,6 +492,8 @@ def quantise_ranges(
         )
         if sources is not None:
             sources[name] = source
+        if origins is not None:
+            origins[name] = Origin(module, norm, output_scale)
         layers[name] = quantise_layer(
             source.weight.detach(),
             source.bias.detach(),
@@ -493,7 +510,8 @@ def quantise_ranges(
         part = (config.in_channels, 1.0, 0)
         for number, block in enumerate(getattr(model, f"raster_cnn_{head}").children(), start=1):
             name = f"head{head}.block{number}"
-            add(name, block.conv, *_fold(block.conv.weight, block.bn), [part], scales[name])
+            folded = _fold(block.conv.weight, block.bn)
+            add(name, block.conv, *folded, [part], scales[name], norm=block.bn)
             part = (config.head_channels[number - 1], scales[name], -128)
 
     exp_table, feature_scales = None, [scales[f"head{h}.block4"] for h in range(config.heads)]
@@ -542,8 +560,8 @@ def quantise_ranges(
         ("projection.1", 3, [(d, scales["projection.0"], -128)]),
     ):
         conv = prj.projection[place]
-        folded = _fold(conv.weight, prj.projection[place + 1])
-        add(name, conv, *folded, parts, scales[name])
+        norm = prj.projection[place + 1]
+        add(name, conv, *_fold(conv.weight, norm), parts, scales[name], norm=norm)
     feature = (d, scales["projection.1"], -128)
     for name, conv in (("reset", model.cell.conv_reset), ("update", model.cell.conv_update)):
         parts = [state, feature]  # float order [F : H], integer order [H : F]
@@ -604,4 +622,4 @@ def default_weights(config: ModelConfig, seed: int = 0) -> Weights:
         return trained
     with _repeatable():
         images = calibration_images(config)
-        return quantise(calibrated_model(config, images, seed), images)
+        return quantise(calibrated_model(config, images, seed), images, correct=False)

@@ -151,7 +151,7 @@ class QuantisedModel(nn.Module):
 
         pixels = to_signed(images).double() if images.dtype == torch.uint8 else images.double()
         batch, groups = pixels.shape[0], config.row_groups
-        rows = split_row_groups(pixels).flatten(0, 1)
+        rows = split_row_groups(pixels, config.rows_per_group).flatten(0, 1)
         parts = []
         for head in range(config.heads):
             maps, zero = rows, 0

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from golden.activation import KNOTS
 from golden.attention import WEIGHT_SCALE, make_exp_table
-from golden.config import LayerShape, ModelConfig
+from golden.config import ModelConfig
 from golden.conv_gru import STATE_SCALE
+from golden.network import Layer
 from golden.requant import fixed_point
 from golden.weights import LayerWeights, Weights, constants, scale_name
 
@@ -19,7 +20,7 @@ _PIXEL, _RELU, _SIGNED, _STATE, _RESET = 70.0, 90.0, 45.0, 60.0, 35.0
 _PRE_ACTIVATION = 110.0  # of -511..511: gates spread, few of them saturated
 
 
-def _input_moments(layer: LayerShape, config: ModelConfig) -> tuple[Tensor, Tensor]:
+def _input_moments(layer: Layer, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Zero point and root mean square of each input channel of a layer."""
     d, name, zp = config.state_channels, layer.name, config.feature_zero_point
     feature = (zp, _SIGNED if config.spatial else _RELU)
@@ -129,7 +130,7 @@ def _extreme_layer(config: ModelConfig, weight: Tensor, generator: torch.Generat
 
 
 def _random_classifier(
-    shape: LayerShape,
+    shape: Layer,
     config: ModelConfig,
     weight: Tensor,
     generator: torch.Generator,

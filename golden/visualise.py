@@ -24,7 +24,7 @@ from rich.console import Console
 
 from golden.classifier import HIDDEN_LIMIT, HIDDEN_SCALE, SWISH_SCALE, threshold
 from golden.command_line import bad_input, check_probability, load_network
-from golden.config import ROWS_PER_GROUP, ModelConfig, preset
+from golden.config import ModelConfig, preset
 from golden.conv_gru import STATE_SCALE
 from golden.images import load_image
 from golden.model import IntegerModel
@@ -79,6 +79,7 @@ class Scan:
 
     image: (h, w, 3) bytes as the engine saw it.
     states, logits: (T, d, n) and (T, 2) integers after each row group.
+    rows_per_group: k.
     computed: row groups worked on; the others are drawn as not read or skipped.
     """
 
@@ -88,6 +89,7 @@ class Scan:
     logits: np.ndarray
     computed: Sequence[int]
     person: bool
+    rows_per_group: int
 
     @property
     def last(self) -> int:
@@ -150,7 +152,7 @@ def _draw_overlay(axes: Any, scan: Scan, level: np.ndarray) -> None:
     """The photograph in grey with each row group's band coloured by the state at that moment."""
     height, width = scan.image.shape[:2]
     groups = len(scan.states)
-    depth = groups * ROWS_PER_GROUP
+    depth = groups * scan.rows_per_group
     done = np.zeros(groups, dtype=bool)
     done[list(scan.computed)] = True
     grey = scan.image @ np.array([0.299, 0.587, 0.114]) / 255
@@ -168,7 +170,7 @@ def _draw_curve(
 ) -> None:
     """The person probability as the scan goes down, with the rules of early termination."""
     height, groups, last = scan.image.shape[0], len(scan.states), scan.last
-    middle = (np.arange(groups) + 0.5) * ROWS_PER_GROUP - 0.5
+    middle = (np.arange(groups) + 0.5) * scan.rows_per_group - 0.5
     shown, rows = sure[: last + 1], middle[: last + 1]
     for side, shade in ((shown >= 0.5, WARM), (shown <= 0.5, COOL)):
         axes.fill_betweenx(
@@ -203,7 +205,7 @@ def _draw_curve(
     axes.set_xlabel("person, %", color=INK, fontsize=9, labelpad=2)
     axes.yaxis.tick_right()
     ticks = np.array([*range(0, groups, max(1, round(groups / 7))), groups])
-    axes.set_yticks(ticks * ROWS_PER_GROUP - 0.5, [str(tick) for tick in ticks], fontsize=9)
+    axes.set_yticks(ticks * scan.rows_per_group - 0.5, [str(tick) for tick in ticks], fontsize=9)
     axes.yaxis.set_label_position("right")
     axes.set_ylabel("row groups read", color=INK, fontsize=9)
     axes.grid(True, color="#e6e9ef", lw=0.8)
@@ -272,7 +274,7 @@ def draw(
         map_ = class_activation_map(scan.states, weights)
         _draw_overlay(overlay, scan, _level(map_, np.asarray(list(scan.computed))))
         if scan.stopped:
-            at = (last + 1) * ROWS_PER_GROUP - 0.5
+            at = (last + 1) * scan.rows_per_group - 0.5
             for axes in (photo, overlay):
                 axes.axhline(at, color=WARM, lw=1.6)
             if height - at > 0.08 * height:  # else the words would not fit
@@ -323,7 +325,7 @@ def animate(
         _draw_overlay(overlay, now, level)
         _draw_curve(curve, now, sure, stop, skip)
         ended = group == shown - 1
-        at = (group + 1) * ROWS_PER_GROUP - 0.5
+        at = (group + 1) * scan.rows_per_group - 0.5
         overlay.axhline(at, color=WARM if ended and scan.stopped else INK, lw=1.6)
         _title(overlay, f"row group {group + 1} of {groups}", bold=True)
         if ended:
@@ -377,6 +379,7 @@ def scan_image(
         logits=result.logits[0].numpy(),
         computed=result.computed[0].nonzero()[:, 0].tolist(),
         person=bool(result.decision[0]),
+        rows_per_group=config.rows_per_group,
     )
 
 

@@ -4,7 +4,7 @@ from amaranth.hdl import ClockSignal, Instance, Module, Shape, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
-from hw.plan.program import Plan
+from hw.plan import Plan
 
 
 def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):
@@ -56,14 +56,14 @@ NO_COLLISION = {"no_rw_check": True}
 
 
 def word_layout(plan: Plan, word: str) -> data.StructLayout:
-    """Layout of a row program word ("walk", "drain", "store")."""
+    """Layout of a row program word: "walk", "drain", "operand", "store"; serial: "walk", "back"."""
     return data.StructLayout(dict(plan.field_widths(word)))
 
 
 class WordFetch:
     """Prefetch of row program words: the next operation's word is always waiting.
 
-    After `take` the following operation's word is valid in `word` FETCH_CYCLES cycles later.
+    After `take` the following operation's word is valid in `word` CYCLES cycles later.
     """
 
     CYCLES = 3

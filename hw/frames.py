@@ -299,13 +299,12 @@ class FrameControl(wiring.Component):
         ]
         m.d.sync += lines.enable.eq(self.loaded & ~self.loading)
         self._camera_rows(m, take, group_done, skip & ~skip_last)
-        self._tell(m, finish, stop, ended_group, ended_used, answer.valid & (ended_last | ~dropping))
+        answered = answer.valid & (ended_last | ~dropping)
+        self._tell(m, finish, stop, ended_group, ended_used, answered)
         # a frame that is decided in the cycle of its fault, or of its pixel, has its one decision
         stopped = delay(m, lines.stop, 1, "stopped")
         m.d.comb += [
-            self.decisions.fault.eq(
-                lines.fault & ~((lines.stop | stopped) & lines.fault_current)
-            ),
+            self.decisions.fault.eq(lines.fault & ~((lines.stop | stopped) & lines.fault_current)),
             self.decisions.status.eq(lines.status),
             # on a frame that is being dropped itself there will be no decision
             self.decisions.behind.eq(

@@ -4,13 +4,11 @@ from golden.weights import LayerWeights
 from golden.weights import Weights as NetworkWeights
 from hw.loader import Section
 from hw.parallel.classifier import constant_words
-from hw.plan.program import Operation, Plan, Weights
-from hw.serial.classifier import word_count
+from hw.plan import Operation, Plan, Weights
+from hw.plan.beside import CLASSIFIER_BIAS_BITS, SerialClassifierTiming
 from hw.serial.classifier import words as compact_words
 from hw.serial.store import WORDS
 from hw.serial.store import constant_words as compact_constants
-
-CLASSIFIER_BIAS_BITS = 32
 
 
 def _pack(values, bits: int) -> int:
@@ -145,7 +143,9 @@ def sections(plan: Plan) -> list[Section]:
     model = plan.model
     found = [Section("weights", plan.weight_words, 8 * plan.engine.units)]
     if plan.engine.compact:
-        count = word_count(model.state_channels, model.classifier_hidden)
+        count = SerialClassifierTiming(
+            channels=model.state_channels, hidden=model.classifier_hidden
+        ).words
         return [
             *found,
             Section("constants", WORDS * plan.constant_words, 16),

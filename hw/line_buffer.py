@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
 from hw.interfaces import Status
-from hw.plan import timing
-from hw.plan.program import Plan
+from hw.plan import Plan
+from hw.plan.latency import PARALLEL
 
 
 class LineBuffer(wiring.Component):
@@ -42,7 +42,7 @@ class LineBuffer(wiring.Component):
     fault, status : out, a frame ended badly; fault_current : out, it was the engine's
     counts : out, per Status (0: dropped frames), 16 bits, saturating, a cycle after the fault
     read_en : in, banks that are read; read_address : in, an address per bank, both one cycle
-        before the address registers; words : out, `timing.MEMORY` after them
+        before the address registers; words : out, `PARALLEL.memory` after them
     """
 
     def __init__(self, plan: Plan):
@@ -341,7 +341,7 @@ class LineBuffer(wiring.Component):
                 write.addr.eq(write_address),
                 write.data.eq(write_word),
             ]
-        assert timing.MEMORY == 2
+        assert PARALLEL.memory == 2
         return m
 
     def _write_bytes(self, m, go, raw, place, address, row_words):

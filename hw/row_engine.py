@@ -15,17 +15,17 @@ from hw.line_buffer import LineBuffer
 from hw.loader import Loader, image_bytes, image_digest
 from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.classifier import Classifier
-from hw.parallel.drain import Drain
 from hw.parallel.head_lane import HeadLane
-from hw.parallel.maps import StateSram
+from hw.parallel.maps import Maps
 from hw.parallel.operands import Operands
-from hw.parallel.softmax import SpatialAttention
+from hw.parallel.softmax import Softmax
 from hw.parallel.store import Store
+from hw.parallel.unit_control import UnitControl
 from hw.parallel.window import Windows
-from hw.plan import timing
+from hw.plan import Memory as MemoryInfo
+from hw.plan import Plan, Source, Weights
+from hw.plan.latency import PARALLEL
 from hw.plan.memory import memories
-from hw.plan.program import Memory as MemoryInfo
-from hw.plan.program import Plan, Source, Weights
 from hw.sequencer import WalkSequencer
 from hw.weight_sram import WeightSram
 
@@ -37,10 +37,10 @@ class StateCopy(wiring.Component):
 
     Ports
     -----
-    write_en : in, L bits; address, data : in, like StateSram's; address 0 is channel 0's
+    write_en : in, L bits; address, data : in, like Maps's; address 0 is channel 0's
     read_en, bank, row : in, channel `row * L + bank` (bank one-hot), one cycle before the address
         register
-    word : out, `timing.MEMORY` after the address register
+    word : out, `PARALLEL.memory` after the address register
     """
 
     def __init__(self, plan: Plan):
@@ -63,7 +63,7 @@ class StateCopy(wiring.Component):
         m = Module()
         row = Signal.like(self.row, reset_less=True)
         m.d.sync += row.eq(self.row)
-        bank = delay(m, self.bank, 1 + timing.MEMORY - 1, "bank", reset_less=True)
+        bank = delay(m, self.bank, 1 + PARALLEL.memory - 1, "bank", reset_less=True)
         chosen = 0
         for b in range(self.lanes):
             memory = m.submodules[f"bank{b}"] = Memory(
@@ -89,10 +89,10 @@ class RowEngine(wiring.Component):
 
     ::
 
-                    ┌──────────────────────── maps (StateSram) ◄───────────────────────┐
+                    ┌──────────────────────────────── Maps ◄───────────────────────────┐
         pixels ─► LineBuffer ─► Windows ─► HeadLane x L ─► ChannelUnit x C*L ─► Store ─┘
                     ▲              ▲           ▲ weights      ▲ constants, operands │
-                 WalkSequencer ────┴───────────┘            Drain, Operands         ▼
+                 WalkSequencer ────┴───────────┘       UnitControl, Operands        ▼
                     └── transfer ──────────────────────────► (follows)          Classifier
 
     Bit-exact model: golden.model.IntegerModel.
@@ -115,9 +115,13 @@ class RowEngine(wiring.Component):
         self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
         self.loader = Loader(sections=self.sections, digest=self.digest if full else None)
         model, engine = plan.model, plan.engine
-        rows, classes = 5, 2
+        classes = model.class_count
         self.frames = FrameControl(
-            row_groups=model.row_groups, rows=rows, needs=(3, 4, 5), classes=classes, stop_class=1
+            row_groups=model.row_groups,
+            rows=model.rows_per_group,
+            needs=(3, 4, 5),
+            classes=classes,
+            stop_class=model.stop_index,
         )
         self.host_read = HostRead(
             lanes=engine.lanes,
@@ -138,8 +142,8 @@ class RowEngine(wiring.Component):
         self.lines = LineBuffer(plan)
         self.sequencer = WalkSequencer(plan)
         self.windows = Windows(plan)
-        self.maps = StateSram(plan)
-        self.drain = Drain(plan, first["constants"] or ())
+        self.maps = Maps(plan)
+        self.drain = UnitControl(plan, first["constants"] or ())
         self.operands = Operands(plan)
         self.store = Store(plan)
         self.units = [
@@ -174,7 +178,7 @@ class RowEngine(wiring.Component):
             constants=first["classifier_constants"],
         )
         self.attention = (
-            SpatialAttention(
+            Softmax(
                 heads=model.heads,
                 columns=model.n,
                 pixels=plan.engine.pixels,
@@ -265,8 +269,10 @@ class RowEngine(wiring.Component):
             self.busy.eq(frames.busy),
             self.frame_start.eq(frames.frame_start),
         ]
-        for ours, theirs in zip(("red", "green", "blue"), self.pixels.signature.colours):
-            m.d.comb += getattr(lines, ours).eq(getattr(self.pixels, theirs))
+        for number, name in enumerate(self.pixels.signature.colours):
+            m.d.comb += getattr(lines, ("red", "green", "blue")[number]).eq(
+                getattr(self.pixels, name)
+            )
         for number, name in enumerate(Counters.names):
             m.d.comb += getattr(self.counts, name).eq(lines.counts[number])
         wiring.connect(m, frames.row, wiring.flipped(self.row))
@@ -304,7 +310,7 @@ class RowEngine(wiring.Component):
         )
         operands = self.operands
         spatial = plan.model.spatial_attention != "none"
-        steps = self._steps(m, timing.TRANSFER, reset)
+        steps = self._steps(m, PARALLEL.transfer, reset)
         step = steps[0]
 
         # Stage 1: addresses. Words left of, of and right of the chunk group in the three phases.
@@ -356,7 +362,7 @@ class RowEngine(wiring.Component):
         # weights: in head mode a word holds the steps of several parts
         m.submodules.weights = self.weights
         word, load = self.weights.word, self.loader.weights
-        before = steps[timing.WEIGHT_ADDRESS - 1]
+        before = steps[PARALLEL.weight_address - 1]
         weight_read = Signal()
         m.d.sync += weight_read.eq(
             before.valid & (before.weights == Weights.MEMORY) & (before.part == 0)
@@ -366,9 +372,9 @@ class RowEngine(wiring.Component):
             self.weights.write_en.eq(load.en),
             self.weights.write_address.eq(load.addr),
             self.weights.write_data.eq(load.data),
-            self.weights.address.eq(steps[timing.WEIGHT_ADDRESS].weight),
+            self.weights.address.eq(steps[PARALLEL.weight_address].weight),
         ]
-        chosen_at = steps[timing.WEIGHT_CHOSEN]
+        chosen_at = steps[PARALLEL.weight_chosen]
         other = [None] * engine.units
         if spatial:
             other = self._data_weights(m, steps, first_group)
@@ -393,9 +399,9 @@ class RowEngine(wiring.Component):
 
         # multipliers, sums, drains
         transfer = Signal()
-        ending = steps[timing.TRANSFER - 1].valid & steps[timing.TRANSFER - 1].last
+        ending = steps[PARALLEL.transfer - 1].valid & steps[PARALLEL.transfer - 1].last
         m.d.sync += transfer.eq(ending & ~reset)
-        adding = steps[timing.TRANSFER - 1 - HeadLane.lead]
+        adding = steps[PARALLEL.transfer - 1 - HeadLane.lead]
         for lane, block in enumerate(self.lanes):
             m.d.comb += [
                 block.operand.eq(windows.operands[lane]),
@@ -466,14 +472,14 @@ class RowEngine(wiring.Component):
             copy.address.eq(store.write_address - base),
             copy.data.eq(store.write_data),
             copy.read_en.eq(
-                steps[timing.ADDRESS_ONE_TAP - 1].valid
-                & (steps[timing.ADDRESS_ONE_TAP - 1].weights == Weights.STATE)
+                steps[PARALLEL.address_one_tap - 1].valid
+                & (steps[PARALLEL.address_one_tap - 1].weights == Weights.STATE)
             ),
-            copy.bank.eq(steps[timing.ADDRESS_ONE_TAP - 1].bank),
-            copy.row.eq(steps[timing.ADDRESS_ONE_TAP - 1].inner_row),
+            copy.bank.eq(steps[PARALLEL.address_one_tap - 1].bank),
+            copy.row.eq(steps[PARALLEL.address_one_tap - 1].inner_row),
         ]
         # rows of A for the array, at the same time as a one-tap word of the maps
-        at = steps[timing.ADDRESS_ONE_TAP]
+        at = steps[PARALLEL.address_one_tap]
         m.d.comb += [
             attention.r_en.eq(at.valid & (at.source == Source.ATTENTION)),
             attention.r_row.eq(at.inner),
@@ -504,7 +510,7 @@ class RowEngine(wiring.Component):
             attention.t_addr.eq(table.addr),
             attention.t_data.eq(table.data),
         ]
-        arrival = timing.ADDRESS_ONE_TAP + timing.MEMORY
+        arrival = PARALLEL.address_one_tap + PARALLEL.memory
         zero, late = delay(m, first_group, arrival, "no_state", reset_less=True), steps[arrival]
         chosen = []
         groups = -(-plan.model.n // engine.units)

@@ -5,14 +5,14 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch
-from hw.plan import timing
-from hw.plan.program import Plan, Source, bits_for
+from hw.plan import Plan, Source, bits_for
+from hw.plan.latency import PARALLEL
 
 
 def step_layout(plan: Plan) -> data.StructLayout:
     """What a step says to the memories and to the array.
 
-    Fields: `valid`; `source`, `weights` (enums of hw.plan.program); `one_tap`; `phase` 0..2 of a
+    Fields: `valid`; `source`, `weights` (enums of hw.plan); `one_tap`; `phase` 0..2 of a
     three-tap row; `address` of the row's word of this chunk group; `bank` one-hot (shared mode);
     `first_chunk`, `last_chunk`: no word to the left / right; `tail`: words of the last group;
     `state`: the word is the state (zero in a frame's first group); `pad`: padding byte is -128;
@@ -344,4 +344,4 @@ class WalkSequencer(wiring.Component):
     @property
     def latency(self) -> int:
         """Cycles from a step to the transfer of its sums."""
-        return timing.TRANSFER
+        return PARALLEL.transfer

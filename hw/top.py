@@ -6,8 +6,8 @@ from amaranth.lib import wiring
 from golden.config import ModelConfig
 from golden.weights import Weights
 from hw.interfaces import flat_name
+from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, config_digest
-from hw.plan.program import Plan, compile_program
 from hw.row_engine import RowEngine
 from hw.serial.engine import CompactEngine
 

@@ -6,7 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
-from hw.plan import timing
+from hw.plan.latency import PARALLEL
 
 PIECE = {"generic": None, "ecp5": 2048, "ice40": 16384}
 """Words of a piece by kind of cells: the depth of a DP16KD that is 9 bits wide, of an SPRAM."""
@@ -38,10 +38,10 @@ class WeightSram(wiring.Component):
     -----
     write_en, write_address, write_data : in
     read_en, address : in, registered outside; all pieces are read together
-    word : out, `timing.WEIGHT_MEMORY` cycles after `address`, stays until the next word is read
+    word : out, `PARALLEL.weight_memory` cycles after `address`, stays until the next word is read
     """
 
-    latency = timing.WEIGHT_MEMORY
+    latency = PARALLEL.weight_memory
 
     def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", compact=False):
         self.depth, self.bits, self.init, self.cells = depth, bits, list(init), cells

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from golden.config import ROWS_PER_GROUP, ModelConfig
-from hw.plan.timing import FRAME_TURN
+from golden.config import ModelConfig
+from hw.plan.latency import PARALLEL
 
 VALID, START, LINE_END, FRAME_END = 1, 2, 4, 8
 """Flags of a schedule entry: a pixel, first of a frame, last of a line, the frame is over."""
@@ -88,15 +88,15 @@ class Timing:
 
 
 def paced(cycles_per_row_group: int, config: ModelConfig, speed: float = 1) -> Timing:
-    """Evenly at the engine's own pace: pixel i of a row group at floor(i * cycles / (5 * width)).
+    """Evenly at the engine's own pace: pixel i of a row group at floor(i * cycles / (k * width)).
 
     Between frames it pauses as long as the engine does.
 
     speed: 1.1 is a camera a tenth too fast (an overrun), 0.9 one that lets the engine wait.
     """
-    pixels = ROWS_PER_GROUP * config.image_width
+    pixels = config.rows_per_group * config.image_width
     pixel = Fraction(cycles_per_row_group, pixels) / Fraction(speed).limit_denominator(10000)
-    return Timing(pixel=max(Fraction(1), pixel), frame_blank=Fraction(FRAME_TURN))
+    return Timing(pixel=max(Fraction(1), pixel), frame_blank=Fraction(PARALLEL.frame_turn))
 
 
 def blanking(cycles_per_row_group: int, config: ModelConfig) -> Timing:
@@ -105,7 +105,7 @@ def blanking(cycles_per_row_group: int, config: ModelConfig) -> Timing:
     The line time is a tenth longer than the engine's pace, so that no line is lost though the
     pixels of a line come closer together.
     """
-    line = Fraction(cycles_per_row_group, ROWS_PER_GROUP) * Fraction(11, 10)
+    line = Fraction(cycles_per_row_group, config.rows_per_group) * Fraction(11, 10)
     pixel = max(Fraction(1), line * Fraction(640, 784) / config.image_width)
     line_blank = max(Fraction(0), line - pixel * config.image_width)
     frame_blank = (

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from hw.common import word_layout
-from hw.plan import timing
+from hw.plan import Plan, Source
 from hw.plan.cost import STALLS, Cost, LayerCost, layer_of
 from hw.plan.memory import memories, memory_name
-from hw.plan.program import Plan, Source
 
 CAMERA = "camera"
 """Cycles that wait for rows of the picture: a cause that no row program knows."""
@@ -252,8 +251,8 @@ def monitor(plan: Plan, verilog: str) -> str:
     for ram in found:
         if ram.name.endswith("_program"):
             sources[ram.name] = ram.read_address
-    t = timing.of(plan.engine)
-    latest = max(t.WEIGHT_ADDRESS, t.ADDRESS_ONE_TAP)
+    t = plan.engine.latency
+    latest = max(t.weight_address, t.address_one_tap)
     lines = next(ram for ram in found if ram.block == "lines")
     layout = word_layout(plan, "walk")
     idle = layout["idle"]
@@ -296,12 +295,12 @@ def _tags(sources: dict[str, str], latest: int) -> Iterator[str]:
 
 def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[str]:
     """Statements that count the accesses of every memory."""
-    t = timing.of(plan.engine)
+    t = plan.engine.latency
     readers = {
-        "weights": f"walk_{t.WEIGHT_ADDRESS}",
-        "line buffer": f"walk_{t.ADDRESS_THREE_TAP}",
-        "state copy": f"walk_{t.ADDRESS_ONE_TAP}",
-        "attention weights": f"walk_{t.ADDRESS_ONE_TAP}",
+        "weights": f"walk_{t.weight_address}",
+        "line buffer": f"walk_{t.address_three_tap}",
+        "state copy": f"walk_{t.address_one_tap}",
+        "attention weights": f"walk_{t.address_one_tap}",
         "constants": "back_program" if plan.engine.compact else "drain_program",
         **dict.fromkeys(("attention scores", "attention delayed", "exp table"), "softmax"),
     }

@@ -182,7 +182,7 @@ def sim(
         scale = weights.scales["logit"]
         stop_at = None if tau is None else threshold(tau, scale, up=True)
         skip_at = None if skip is None else threshold(skip, scale, up=False)
-        from hw.plan.program import compile_program
+        from hw.plan import compile_program
 
         plan = compile_program(model, shape)  # here, because a shape may not fit
     console.print(f"[bold]{preset_name}[/] on {shape.multipliers} multipliers ({shape})")
@@ -368,7 +368,7 @@ def _measure(
     console: Console, model: ModelConfig, shape: EngineConfig
 ) -> tuple[dict[str, Any], bool]:
     """One line of the table: the second of two frames, so that the engine never waits for rows."""
-    from hw.plan.program import compile_program
+    from hw.plan import compile_program
 
     plan, weights = compile_program(model, shape), load_weights(None, model)
     photographs = load_photographs(None, model, 2)

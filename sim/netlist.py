@@ -28,7 +28,7 @@ from rich.table import Table
 
 from boards import build, fit
 from boards.system import System
-from golden.config import ROWS_PER_GROUP, ModelConfig, preset
+from golden.config import ModelConfig, preset
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.top import Rasca, flat_ports
@@ -165,7 +165,7 @@ def play(
     expected = session.golden_frames(golden)[0]
     picture = camera.Picture.of(session.camera_image(pixels))
     if row_groups < model.row_groups:
-        picture, expected = cut(picture, expected, row_groups)
+        picture, expected = cut(picture, expected, row_groups, model.rows_per_group)
     timing = camera.paced(engine.plan.camera_period, model)
     return session.play(
         engine,
@@ -179,16 +179,17 @@ def play(
 
 def check_row_groups(model: ModelConfig, row_groups: int) -> None:
     """ValueError if a frame cannot break off after so many row groups, see `cut`."""
-    most = (model.image_height - 1) // ROWS_PER_GROUP - 1
+    most = (model.image_height - 1) // model.rows_per_group - 1
     if row_groups != model.row_groups and not 1 <= row_groups <= most:
         raise ValueError(f"row groups must be 1..{most} or {model.row_groups}, not {row_groups}")
 
 
 def cut(
-    picture: camera.Picture, expected: Expected, row_groups: int
+    picture: camera.Picture, expected: Expected, row_groups: int, rows: int
 ) -> tuple[camera.Picture, Expected]:
-    """A frame that breaks off while the row group after `row_groups` is worked on."""
-    lines = ROWS_PER_GROUP * (row_groups + 1) + 1
+    """A frame that breaks off while the row group after `row_groups` of `rows` rows is worked
+    on."""
+    lines = rows * (row_groups + 1) + 1
     short = replace(expected, computed=tuple(range(row_groups)), status=STATUS.index("TRUNCATED"))
     return picture.truncated(lines), short
 

@@ -24,7 +24,7 @@ from boards.board import Board
 from boards.packets import Byte, Status
 from boards.system import System
 from golden import camera as fitting
-from golden.config import ROWS_PER_GROUP, ModelConfig
+from golden.config import ModelConfig
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.top import Rasca
@@ -158,7 +158,7 @@ def cut(
     if row_groups == model.row_groups:
         return exposure
     above = fitting.crop(sensor.height, model.image_height, binning)
-    lines = above + binning * (ROWS_PER_GROUP * (row_groups + 1) + 1)
+    lines = above + binning * (model.rows_per_group * (row_groups + 1) + 1)
     return exposure.without_lines(sensor.height - lines)
 
 

@@ -8,8 +8,9 @@ A *scenario* is a generator that yields the inputs of a cycle, a dictionary (wha
         assert out["value"] == 7
 
 Inputs and outputs are named like the block's ports (`pixels__valid`: a member of one with a
-signature); a port with a layout is one number (`pack`, `unpack`). The input `reset` puts the block back to its start. `on_verilator` runs scenarios in
-cocotb, `on_amaranth` in Amaranth's own simulator, where a block that is altered needs no build.
+signature); a port with a layout is one number (`pack`, `unpack`). The input `reset` puts the block
+back to its start. `on_verilator` runs scenarios in cocotb, `on_amaranth` in Amaranth's own
+simulator, where a block that is altered needs no build.
 """
 
 import gc

@@ -4,7 +4,7 @@ _channel_unit run their scenarios on it."""
 from hw.arithmetic.activation import Activation
 from hw.arithmetic.requant import Requantiser
 from hw.parallel.gate import Gate
-from tests import test_activation, test_channel_unit, test_conv_gru, test_requant
+from tests import test_activation, test_channel_unit, test_gate, test_requant
 
 
 def rack():
@@ -14,7 +14,7 @@ def rack():
     blocks["gate_ecp5"] = Gate(signed_features=False, spatial=True, cells="ecp5")
     blocks |= {f"activation_{n}": Activation(knots=k) for n, k in test_activation.KNOTS.items()}
     blocks |= {f"gate_{name}": Gate(signed_features=signed_features, spatial=spatial)
-               for name, (signed_features, spatial) in test_conv_gru.KINDS.items()}
+               for name, (signed_features, spatial) in test_gate.KINDS.items()}
     blocks |= {f"unit_{name}": test_channel_unit.unit(*kind)
                for name, kind in test_channel_unit.KINDS.items()}
     return blocks

@@ -133,7 +133,7 @@ def mapped(place, library_file):
     design = Rasca(MODEL, ENGINE, WEIGHTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asic, "SMALLEST_SRAM", 24)
-        found = asic.synthesise(design, place / "mapped", library_file, 100, Console(quiet=True))
+        found = asic.synthesise(design, place / "mapped", [library_file], 100, Console(quiet=True))
     return design, found
 
 
@@ -737,8 +737,8 @@ def test_without_a_library(app, place, monkeypatch):
 
 def test_debians_library_is_found(place, library_file, monkeypatch):
     monkeypatch.setattr(asic, "DEBIAN", library_file)
-    assert asic.find_library(None) == library_file
-    assert asic.find_library(Path("other")) == Path("other")
+    assert asic.find_library(None) == (library_file,)
+    assert asic.find_library(Path("other")) == (Path("other"),)
     monkeypatch.setattr(asic, "DEBIAN", place / "none.lib")
     assert asic.find_library(None) is None
 

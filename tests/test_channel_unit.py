@@ -11,7 +11,7 @@ from hw.arithmetic.activation import Activation
 from hw.arithmetic.requant import Requantiser
 from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.gate import Gate
-from hw.plan.program import Function
+from hw.plan import Function
 from tests import test_activation
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator
 

@@ -14,11 +14,11 @@ from golden.config import PRESETS, ModelConfig
 from golden.random_weights import random_weights
 from hw import generate
 from hw.generate import register_bits
+from hw.plan import compile_program
 from hw.plan import cost as cost_module
 from hw.plan.cost import STALLS, cost, latency_at, layer_of, registers
 from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.memory import memory_name
-from hw.plan.program import compile_program
 from hw.top import Rasca
 from sim import camera, counters, fuzz, session
 from sim.main import load_weights

@@ -171,7 +171,7 @@ def test_heads_and_scan_are_run(model):
     """`IntegerModel.run` is `heads` and `scan`, for every field of the result."""
     images = calibration_images(CONFIG)[:2]
     whole = model.run(images, stop_threshold=50)
-    rows = early_termination.split_row_groups(early_termination.to_signed(images))
+    rows = early_termination.split_row_groups(early_termination.to_signed(images), 5)
     features = model.heads(rows.flatten(0, 1))[0].unflatten(0, rows.shape[:2])
     parts = model.scan(features, stop_threshold=50)
     for field in ("state", "logits", "computed", "skipped", "stopped", "rows_used", "decision"):

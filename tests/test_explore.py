@@ -16,9 +16,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from golden.config import PRESETS, preset
+from hw.plan import compile_program
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import compile_program
 from sim.study import asic, explore, point
 from sim.study.energy import energy, technology
 from sim.study.explore_plots import draw
@@ -439,7 +439,7 @@ def test_points_are_synthesised(tmp_path, monkeypatch):
     monkeypatch.setattr(asic, "study", study)
     space = written(tmp_path)
     result = run("--space", space, "--folder", tmp_path, "--synthesise", 3)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output  # one of them was not made
     found = json.loads((tmp_path / "small" / "explore.json").read_text())["synthesised"]
     assert len(asked) == len(set(asked)) == len(found) == 3
     assert [entry["cells"] for entry in found if "cells" in entry] == [7, 7]

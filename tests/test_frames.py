@@ -156,7 +156,7 @@ def frames(kind, seed, cycles=6000, wrong=""):
         }
         for name, value in told_now.items():
             assert out[name] == value, (
-                f"{where}: {name} {out[name]}; {engine=} {group=} {ended=} {drop=} {stops=} {skips=}"
+                f"{where}: {name} {out[name]}; {engine=} {group=} {ended=} {drop=} {stops=}"
             )
         if row:
             assert out["row__group"] == ended[1], f"{where}: row group"

@@ -1,10 +1,15 @@
 """ModelConfig: derived sizes, accounting, presets, and every error text."""
 
+import json
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
+from golden import config as config_module
 from golden.config import PRESETS, ModelConfig, preset
+from golden.network import Activation, Part
 
 SMALL = dict(
     name="small",
@@ -63,15 +68,159 @@ def test_presets_of_the_release():
     assert config.acc_bits == 23  # 252 products in projection.0
     assert preset("vww_175x200").widths == (200, 100, 50, 25, 12)
     assert preset("vww_105x120").n == 7
-    assert len(PRESETS) == 14
-    assert len({config.digest for config in PRESETS.values()}) == 14
+    assert len(PRESETS) == 18
+    assert len({config.digest for config in PRESETS.values()}) == 18
     assert all(config.name == name for name, config in PRESETS.items())
+
+
+def test_grey_presets_differ_in_their_channels_only():
+    for size in ("210x240", "175x200", "140x160", "105x120"):
+        colour, grey = preset(f"vww_{size}"), preset(f"vww_{size}_grey")
+        assert replace(colour, name=grey.name, in_channels=1) == grey
+        first = colour.network[0].macs + colour.of_part(Part.HEAD, 1)[0].macs
+        assert colour.array_macs_row_group - grey.array_macs_row_group == first * 2 // 3
 
 
 def test_unknown_preset_lists_all():
     with pytest.raises(ValueError, match="vww_210x240_h3, .*|vww_105x120.*not 'vww'") as error:
         preset("vww")
     assert all(name in str(error.value) for name in PRESETS)
+    with pytest.raises(ValueError, match=r"not 'vww_105x12_gray'; did you mean vww_105x120_grey"):
+        preset("vww_105x12_gray")
+
+
+@pytest.mark.parametrize(
+    "name, digest",
+    [
+        ("vww_105x120", "9860430fc4a57d1a26fbe9ef7d5a1d5fe1dff730995eb2bf66453e53f19e1a33"),
+        ("vww_210x240", "7c2b26d225fdbac80a69bcad2a65fb97f4554bff5e22f5b76dbde59d9c88a7a8"),
+    ],
+)
+def test_digests_are_those_of_the_shipped_weights(name, digest):
+    assert preset(name).digest == digest
+    path = Path(config_module.__file__).with_name("default_weights") / f"{name}.safetensors"
+    with safe_open(path, framework="np") as file:
+        assert json.loads(file.metadata()["rasca"])["config_digest"] == digest
+
+
+# ---- the network as data ----
+
+
+def test_the_table_of_the_paper():
+    """Each layer as docs/network.md has it, with both attentions."""
+    config = ModelConfig(**SMALL | dict(spatial_attention="full"))
+    layers = {layer.name: layer for layer in config.network}
+    first, second = layers["head1.block1"], layers["head1.block2"]
+    assert (first.part, first.head, first.block) == (Part.HEAD, 1, 0)
+    assert (first.reads, first.writes, first.in_channels, first.taps) == (
+        ("X",), "head1.block1", 3, 27,
+    )  # fmt: skip
+    assert (first.rows_in, first.rows_out, first.columns_in, first.columns_out) == (5, 3, 67, 33)
+    assert (first.pad_rows, first.pad_cols, first.pool, first.norm, first.bias) == (
+        0, 1, True, True, False,
+    )  # fmt: skip
+    assert (first.input_zero_point, first.zero_point, second.input_zero_point) == (0, -128, -128)
+    assert first.stages == tuple(f"head1.block1.row{row}" for row in range(3))
+    last = layers["head1.block4"]
+    assert (last.writes, last.first, last.stages) == ("C", 3, ("head1.block4",))
+    score, mix = layers["attention1.score"], layers["attention1.mix"]
+    assert not score.weighted and not mix.weighted
+    assert (score.reads, score.operand, score.writes) == (("K.1",), "H", "A.1")
+    assert (mix.reads, mix.operand, mix.writes, mix.first, mix.gates) == (
+        ("A.1",), "V.1", "C", 3, ("C",),
+    )  # fmt: skip
+    assert layers["attention1.key"].inputs == (("C", 3, -128, 3),)
+    hidden, gate = layers["channel_attention.0"], layers["channel_attention.1"]
+    assert hidden.inputs == (("H", 6, 0, 0), ("C", 6, 0, 0))
+    assert (gate.gates, gate.zero_point, gate.activation) == (("C",), 0, Activation.SIGMOID)
+    candidate = layers["gru.candidate"]
+    assert (candidate.reads, candidate.gates) == (("F", "HR"), ("H", "U"))
+    assert (candidate.stages, candidate.input_zero_point) == (("gru.state",), 0)
+    assert layers["classifier.1"].out_channels == 2
+    assert [layer.name for layer in config.network if not layer.on_array] == [
+        "classifier.0",
+        "classifier.1",
+    ]
+
+
+SEVEN = SMALL | dict(
+    head_channels=(2, 3, 2, 3, 4),
+    head_kernels=((3, 3), (1, 3), (3, 1), (1, 3), (3, 3)),
+)
+
+
+def test_seven_rows_with_a_fifth_block():
+    config = ModelConfig(**SEVEN)
+    assert (config.rows_per_group, config.row_groups, config.n) == (7, 3, 2)
+    assert config.widths == (67, 33, 16, 8, 4, 2)
+    assert config.blocks[2] == (3, 1, 2) and config.features == 8
+    rows = [(layer.rows_in, layer.rows_out) for layer in config.head_layers(0)]
+    assert rows == [(7, 5), (5, 5), (5, 3), (3, 3), (3, 1)]
+    assert config.head_layers(0)[2].pad_cols == 0
+    head = 5 * 67 * 2 * 27 + 5 * 33 * 3 * 2 * 3 + 3 * 16 * 2 * 3 * 3 + 3 * 8 * 3 * 2 * 3
+    head += 4 * 4 * 3 * 9
+    rest = 2 * (14 * 1 + 1 * 8) + 2 * 3 * (8 * 6 + 6 * 6) + 2 * 3 * 6 * 12
+    assert config.array_macs_row_group == 2 * head + rest
+    weights = 2 * (2 * 27 + 3 * 6 + 2 * 9 + 3 * 6 + 4 * 27) + 14 + 8 + 3 * (48 + 36) + 3 * 72
+    norm, bias = 2 * (2 * 14 + 12 + 1), 1 + 8 + 18 + 1 + 2
+    assert config.parameters == weights + norm + bias + (6 + 2) + (6 + 1)
+    assert config.peak_elements == 67 * (3 * 7 + 2 * 5)
+    outputs = 2 * (5 * 67 * 2 + 5 * 33 * 3 + 3 * 16 * 2 + 3 * 8 * 3 + 4 * 4)
+    group = 2 * head + rest + outputs + 2 * (1 + 8) + 3 * 6 * 2 + 7
+    assert config.operations == 3 * group + 4 * (6 + 1 + 2 + 2)
+    stages = [stage for stage in config.stages if stage.name.startswith("head1")]
+    assert len(stages) == 5 + 5 + 3 + 3 + 1
+    assert stages[-1] == ("head1.block5", 4, 2) and stages[5] == ("head1.block2.row0", 3, 16)
+
+
+@pytest.mark.parametrize(
+    "kernels, k",
+    [
+        ([(3, 3), (1, 3), (1, 3), (1, 3)], 3),
+        ([(3, 3)] * 4, 9),
+        ([(5, 3), (1, 1)], 5),
+        ([(9, 3)], 9),
+    ],
+)
+def test_any_blocks(kernels, k):
+    config = ModelConfig(
+        **SMALL | dict(head_kernels=kernels, head_channels=range_of(len(kernels)))
+    )
+    assert config.rows_per_group == k and config.n == 67 >> len(kernels)
+    assert config.head_layers(0)[-1].rows_out == 1
+
+
+def range_of(count):
+    return tuple(range(1, count + 1))
+
+
+def test_three_classes():
+    two, three = ModelConfig(**SMALL), ModelConfig(**SMALL | dict(classes=["no", "cat", "dog"]))
+    assert (two.class_count, two.stop_index, two.stop_class) == (2, 1, "person")
+    assert (three.class_count, three.stop_index, three.stop_class) == (3, 1, "cat")
+    assert replace(three, stop_class="dog").stop_index == 2
+    # One more output of the classifier (hidden 1) and of the confidence head (6 states).
+    assert three.parameters - two.parameters == (1 + 1) + (6 + 1)
+    assert three.operations - two.operations == (4 + 1) * (1 + 1) + 4 * (6 + 1)
+    assert three.network[-1].out_channels == 3 and three.array_macs_frame == two.array_macs_frame
+
+
+def test_digest_of_what_is_new():
+    plain = ModelConfig(**SMALL)
+    written = replace(plain, head_kernels=[[3, 3], [1, 3], [3, 3], [1, 3]], stop_class="person")
+    assert written == plain and written.digest == plain.digest
+    named = replace(plain, classes=("nothing", "cat"), stop_class="cat")
+    assert named.digest == plain.digest
+    three = replace(plain, classes=("no", "cat", "dog"), stop_class="cat")
+    others = [
+        replace(plain, stop_class="no_person"),
+        three,
+        replace(three, stop_class="dog"),
+        replace(plain, head_kernels=((3, 1), (1, 3), (3, 3), (1, 3))),
+        replace(plain, head_kernels=((3, 3), (3, 3), (3, 3), (1, 3))),
+    ]
+    assert len({config.digest for config in [plain, *others]}) == 6
+    assert replace(three, classes=("a", "b", "c"), stop_class="b").digest == three.digest
 
 
 def test_layers_in_running_order():
@@ -157,6 +306,33 @@ def test_digest_is_of_the_network_not_of_the_name():
         ),
         (dict(image_width=16 * 6000), "at most 33286 .*, not 36000"),
         (dict(classifier_hidden=345), "classifier_hidden must be at most 344, not 345"),
+        (dict(head_channels=range(4)), r"must be four numbers, not range\(0, 4\) \(one for each"),
+        (dict(head_kernels=[]), r"head_kernels must be a list of 1..8 kernels .*, not \[\]"),
+        (dict(head_kernels=[(3, 3)] * 9), "head_kernels must be a list of 1..8 kernels"),
+        (dict(head_kernels=[(3, 3), 3]), r"head_kernels\[1\] must be \[rows, columns\], not 3"),
+        (dict(head_kernels=[(2, 3)]), r"rows of head_kernels\[0\] must be 1, 3, 5, 7 or 9, not 2"),
+        (dict(head_kernels=[(3, 5)]), r"columns of head_kernels\[0\] must be 1 or 3, not 5"),
+        (dict(head_kernels=[(3, True)]), "must be 1 or 3, not True"),
+        (
+            dict(head_kernels=[(3, 3)] * 5),
+            r"head_channels must be five numbers, not \(2, 3, 2, 3\) .*each of head_kernels",
+        ),
+        (
+            dict(head_kernels=[(1, 3)] * 4),
+            "rows that head_kernels reduce to one must be 3, 5, 7 or 9, not 1",
+        ),
+        (dict(head_kernels=[(9, 3), (3, 3)], head_channels=(1, 1)), "3, 5, 7 or 9, not 11"),
+        (SEVEN | dict(image_height=6), "image_height must be an integer, at least 7, not 6"),
+        (SEVEN | dict(image_width=31), "image_width must be an integer, at least 32, not 31"),
+        (dict(classes=("a",)), r"classes must be a list of 2..16 names, not \('a',\)"),
+        (dict(classes="ab"), "classes must be a list of 2..16 names, not 'ab'"),
+        (dict(classes=[f"c{i}" for i in range(17)]), "classes must be a list of 2..16 names"),
+        (dict(classes=("a", "")), r"classes\[1\] must be a text .*, not ''"),
+        (dict(classes=("a", "b ")), r"classes\[1\] must be a text without blanks .*, not 'b '"),
+        (dict(classes=("a", 1)), r"classes\[1\] must be a text .*, not 1"),
+        (dict(classes=("a", "b", "a")), "classes must differ, not twice 'a'"),
+        (dict(classes=("a", "0")), r"classes\[1\] must be a name \(or its number, 1\), not '0'"),
+        (dict(stop_class="cat"), "stop_class must be one of no_person, person, not 'cat'"),
     ],
 )
 def test_errors_give_rule_and_value(change, text):

@@ -312,7 +312,8 @@ def test_accumulators_hold_the_worst_case(name):
 def by_hand(model, image, stop, skip):
     """One picture, group by group: (computed, skipped, stopped, rows used, last logits, states)."""
     config = model.config
-    rows = line_buffer.split_row_groups(line_buffer.to_signed(image[None]))[0]
+    signed = line_buffer.to_signed(image[None])
+    rows = line_buffer.split_row_groups(signed, config.rows_per_group)[0]
     features, _ = model.heads(rows)
     state = torch.zeros(1, config.state_channels, config.n, dtype=torch.int64)
     computed, skipped, states, skip_next, logits = [], [], [], False, None

@@ -10,7 +10,7 @@ import torch
 from golden.array import exact_matmul
 from hw.arithmetic.multiplier import Multipliers
 from hw.parallel.head_lane import HeadLane
-from hw.plan import timing
+from hw.plan.latency import PARALLEL
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
 SHAPES = {  # pixels, channels, acc_bits, shares_pair, kind of cells
@@ -42,7 +42,7 @@ class Walk:
 
     @property
     def transfer(self) -> int:
-        return self.cycles[-1] + timing.MULTIPLY
+        return self.cycles[-1] + PARALLEL.multiply
 
 
 def walks(name: str, seed: int, count: int = 120):
@@ -71,7 +71,7 @@ def walks(name: str, seed: int, count: int = 120):
             cycles.append(now)
             now += 1
         # its transfer must leave the one before the time for its positions
-        late = max(0, free - (cycles[-1] + timing.MULTIPLY))
+        late = max(0, free - (cycles[-1] + PARALLEL.multiply))
         cycles[-1] += late
         now = cycles[-1] + 1
         walk = Walk(a, w, [source.randint(-high, high) for _ in range(channels)], begin,
@@ -96,7 +96,7 @@ def sums(name: str, seed: int, wrong: str = ""):
     due = {}  # cycle -> walk, position
     for walk in found:
         for position in range(pixels + shares_pair):
-            due[walk.transfer + timing.DRAIN + position + (wrong == "late")] = (walk, position)
+            due[walk.transfer + PARALLEL.drain + position + (wrong == "late")] = (walk, position)
     if wrong == "weight":
         steps[found[3].cycles[0]] = (
             Walk(found[3].operands, found[3].weights ^ 1, []), 0)
@@ -160,4 +160,4 @@ def test_differences_are_seen(wrong):
 
 
 def test_latency():
-    assert HeadLane.latency == timing.MULTIPLY
+    assert HeadLane.latency == PARALLEL.multiply

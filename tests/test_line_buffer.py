@@ -12,9 +12,9 @@ from amaranth.sim import Simulator
 from golden.config import ModelConfig
 from golden.line_buffer import to_signed
 from hw.line_buffer import LineBuffer, Status
-from hw.plan import timing
+from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import compile_program
+from hw.plan.latency import PARALLEL
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 BASE = ModelConfig(
@@ -31,7 +31,7 @@ KINDS = {  # model, shape: 1, 2, 4 banks; colour and grey; nothing divides the w
     "four": (replace(BASE, image_width=16, image_height=9), "3,1,4"),
     "exact": (replace(BASE, image_width=16, in_channels=1), "4,1,2"),
 }
-READ = 1 + timing.MEMORY  # cycles from a read address to its word
+READ = 1 + PARALLEL.memory  # cycles from a read address to its word
 
 
 def plan_of(kind):

@@ -5,7 +5,7 @@ import pytest
 
 from hw.arithmetic.multiplier import Multipliers
 from hw.plan.engine_config import EngineConfig
-from hw.serial.array import CompactArray
+from hw.serial.array import SerialArray
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
 PAIRS = [(a, b) for a in range(-128, 128) for b in range(-128, 128)]
@@ -71,7 +71,7 @@ def test_compact_array_on_all_operands():
     """The cell as the UP5K's boards have it: two products and two sums."""
     kinds = ("generic", "ice40")
     on_verilator(
-        {k: CompactArray(pixels=1, lanes=2, acc_bits=20, cells=k) for k in kinds},
+        {k: SerialArray(pixels=1, lanes=2, acc_bits=20, cells=k) for k in kinds},
         [(k, sums, {}) for k in kinds],
         **CELLS,
     )
@@ -80,7 +80,7 @@ def test_compact_array_on_all_operands():
 @pytest.mark.parametrize("late", [-1, 1])
 def test_differences_in_sums_are_seen(late):
     with pytest.raises(AssertionError):
-        on_amaranth(CompactArray(pixels=1, lanes=2, acc_bits=20), sums(late=late, step=31))
+        on_amaranth(SerialArray(pixels=1, lanes=2, acc_bits=20), sums(late=late, step=31))
 
 
 @pytest.mark.parametrize("late", [-1, 1])

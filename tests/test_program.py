@@ -1,4 +1,4 @@
-"""hw/plan/program.py: what every compiled program must hold to, on presets and random networks."""
+"""hw/plan: what every compiled program must hold to, on presets and random networks."""
 
 from dataclasses import replace
 from math import ceil
@@ -6,9 +6,10 @@ from math import ceil
 import pytest
 
 from golden.config import PRESETS, preset
-from hw.plan import timing
+from hw.plan import Function, Source, Target, Weights, compile_program
 from hw.plan.engine_config import EngineConfig, default_shape
-from hw.plan.program import Function, Source, Target, Weights, _Schedule, compile_program
+from hw.plan.latency import PARALLEL
+from hw.plan.schedule import Schedule
 from sim import fuzz
 
 # Cycles of a row group as they were when the schedule was settled. A change shows here first.
@@ -120,19 +121,20 @@ def test_spacing(compiled):
     """Transfers leave each other the time for drain, words' turns, constants and state's sums."""
     e, g = compiled.engine, compiled.geometry
     odd = g.head_lanes > 1 and e.pixels % 2
-    found = [(op, last + timing.TRANSFER) for op, _, _, _, last in walks(compiled)]
+    found = [(op, last + PARALLEL.transfer) for op, _, _, _, last in walks(compiled)]
     first_again = (found[0][0], found[0][1] + compiled.cycles_per_row_group)
     for (before, at), (after, then) in zip(found, [*found[1:], first_again], strict=True):
         apart = then - at
         assert apart >= e.pixels + (1 if before.head_mode and odd else 0)
         constants = e.channels * g.heads if after.head_mode else e.units
-        assert apart >= timing.FOLLOW + constants + (timing.SWITCH if before is not after else 0)
+        switch = PARALLEL.switch if before is not after else 0
+        assert apart >= PARALLEL.follow + constants + switch
         if before.target == Target.CONCAT:
             assert apart > e.channels * g.heads * max(1, g.head_lanes // 2)
         if before.target == Target.SCORES or before.function == Function.BLEND:
             assert apart > e.units
     for op in compiled.operations:
-        assert op.cycles >= timing.FETCH
+        assert op.cycles >= PARALLEL.fetch
 
 
 def written(plan):
@@ -166,7 +168,8 @@ def test_words_are_there_in_time(compiled):
                     if op.source in (Source.CAMERA, Source.ATTENTION) or segment.state:
                         pass
                     elif op.taps == 1:
-                        assert ready[segment.first + row, j] < at + timing.ADDRESS_ONE_TAP, op.name
+                        read = at + PARALLEL.address_one_tap
+                        assert ready[segment.first + row, j] < read, op.name
                     else:
                         for lane in range(lanes):
                             for phase in range(3):
@@ -176,7 +179,7 @@ def test_words_are_there_in_time(compiled):
                                 # lanes beside each other share words: each is read once
                                 when = 0 if lane + phase - 1 < lanes - 1 else (
                                     1 if lane + phase - 1 == lanes - 1 else 2)
-                                address = at + when + timing.ADDRESS_THREE_TAP
+                                address = at + when + PARALLEL.address_three_tap
                                 assert ready[segment.first + row, word] < address, op.name
                     at += op.taps
                 if number == 0 and len(op.segments) > 1:
@@ -311,8 +314,8 @@ def test_impossible(changes, shape, message):
 
 def test_no_schedule(monkeypatch):
     """Operands that never come in time end in an error in words, not in a loop."""
-    monkeypatch.setattr(_Schedule, "operands_in_time", lambda self, index, op: False)
-    monkeypatch.setattr(_Schedule, "place", lambda self: 0)
+    monkeypatch.setattr(Schedule, "operands_in_time", lambda self, index, op: False)
+    monkeypatch.setattr(Schedule, "place", lambda self: 0)
     with pytest.raises(ValueError, match="no schedule found in which operands come in time"):
         compile_program(fuzz.case(1).model, fuzz.case(1).shape)
 

@@ -30,9 +30,9 @@ from golden.classifier import threshold
 from golden.config import PRESETS, preset
 from golden.model import IntegerModel
 from golden.quantise import trained_weights
+from hw.plan import compile_program
 from hw.plan.cost import STALLS, cost, latency_at
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import compile_program
 from sim.study import asic, content, energy, report, report_plots, savings
 from sim.study.content import Study
 from sim.study.energy import mac_pj, technology
@@ -548,13 +548,13 @@ def test_a_library_is_mapped_to_unless_it_was(tmp_path, monkeypatch):
         return {**SUMMARY, "library": "made"}
 
     monkeypatch.setattr(asic, "study", fake)
-    found, line = synthesised(tmp_path, library)
+    found, line = synthesised(tmp_path, [library])
     assert not calls and found["library"] == "lib" and line == ""
-    found, line = synthesised(tmp_path, library, library="other")
+    found, line = synthesised(tmp_path, [library], library="other")
     assert found["library"] == "made" and line == ""
     ((name, shape, memory, more),) = calls
     assert (name, shape, memory) == ("vww_105x120", "8,1,2", "loaded")
-    assert more["library"] == library and more["clock_mhz"] == 100.0
+    assert more["library"] == [library] and more["clock_mhz"] == 100.0
     assert more["technology"].name == "ihp130" and more["groups"] == 2
     assert more["folder"] == tmp_path / "vww_105x120" / "8_1_2"
 
@@ -562,8 +562,12 @@ def test_a_library_is_mapped_to_unless_it_was(tmp_path, monkeypatch):
         raise RuntimeError("synthesis failed (whole log: x):\n  ERROR: no")
 
     monkeypatch.setattr(asic, "study", fails)
-    found, line = synthesised(tmp_path, library, library="other")
-    assert found is None and line == "synthesis failed (whole log: x): ERROR: no"
+    with pytest.raises(RuntimeError, match="synthesis failed"):
+        synthesised(tmp_path, [library], library="other")
+    words = ["--liberty", library, "--folder", tmp_path / "page", "--asic", tmp_path / "none"]
+    result = run(*words)
+    assert result.exit_code == 1 and not (tmp_path / "page").exists()
+    assert result.stderr.endswith("\nrasca: synthesis failed (whole log: x): ERROR: no\n")
 
 
 # ---- the command ----
@@ -970,7 +974,8 @@ def test_every_preset_can_be_drawn():
     """With everything that a page has, on the default and on odd shapes."""
     for name, shape in zip(PRESETS, ("15,3,2", "16,1,1", "15,5,8", "5,2,2", "12,1,2", "64,1,2",
                                      "3,1,1", "10,5,2", "20,2,4", "8,3,1", "7,1,2", "16,5,2",
-                                     "9,2,2", "20,2,3"), strict=True):  # fmt: skip
+                                     "9,2,2", "20,2,3", "15,3,2", "4,2,2", "5,1,2", "8,1,2"),
+                           strict=True):  # fmt: skip
         try:
             one = study(name, shape, "45nm")
         except ValueError:  # three pixels for a state of ten columns, say

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from golden.config import ModelConfig, preset
+from hw.plan import Source, Weights, compile_program
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import Source, Weights, compile_program
 from hw.sequencer import WalkSequencer, step_layout
 from tests.bench_blocks import on_amaranth, on_verilator, unpack_struct
 

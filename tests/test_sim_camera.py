@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden.config import PRESETS
-from hw.plan.timing import FRAME_TURN
+from hw.plan.latency import PARALLEL
 from sim.camera import (
     FRAME_END,
     LINE_END,
@@ -38,7 +38,7 @@ def test_paced_is_the_engines_own_pace():
     pixels = schedule.cycle[schedule.flags & VALID != 0].reshape(2, 21, 600)
     for frame in range(2):
         for group in (0, 1, 20):
-            at = 100 + (frame * 21 + group) * cycles + frame * FRAME_TURN
+            at = 100 + (frame * 21 + group) * cycles + frame * PARALLEL.frame_turn
             assert pixels[frame, group].tolist() == [at + i * cycles // 600 for i in range(600)]
 
 

@@ -12,8 +12,8 @@ from golden.config import PRESETS
 from golden.images import default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
-from hw.plan import timing
 from hw.plan.cost import CATEGORIES
+from hw.plan.latency import PARALLEL
 from sim import main, session
 from sim import tables as report
 
@@ -81,9 +81,10 @@ def test_two_photographs(run, tmp_path):
     assert status == 0, output
     check_summary(summary, "vww_105x120")
     assert summary["shape"] == {"pixels": 8, "channels": 1, "lanes": 2, "multipliers": 16}
-    assert summary["cycles_frame_wall"] == summary["cycles_frame"] + timing.FRAME_TURN
+    assert summary["cycles_frame_wall"] == summary["cycles_frame"] + PARALLEL.frame_turn
     *groups, last = summary["cycles_per_row_group"]
-    assert set(groups) == {summary["cycles_frame"] // 21} and last == groups[0] + timing.FRAME_TURN
+    assert set(groups) == {summary["cycles_frame"] // 21}
+    assert last == groups[0] + PARALLEL.frame_turn
     assert summary["mac_utilisation"] >= 0.88 and summary["on_chip_bytes"]["total"] <= 41000
     assert summary["image"] == "coffee"
     logits = summary["logits"]

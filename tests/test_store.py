@@ -8,9 +8,9 @@ import pytest
 
 from golden.config import ModelConfig
 from hw.parallel.store import Store
-from hw.plan import timing
+from hw.plan import Function, Target, compile_program
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import Function, Target, compile_program
+from hw.plan.latency import PARALLEL
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 BASE = ModelConfig(name="store", image_height=5, image_width=16 * 4 + 9, heads=2,
@@ -59,10 +59,10 @@ class Outcome:
         bytes_of = {}        # (head or None, channel) -> bytes of the columns
         for walk in range(op.walks):
             group, j = divmod(walk, op.chunks)
-            transfer = op.start + walk * op.period + op.k + op.pause - 1 + timing.TRANSFER
+            transfer = op.start + walk * op.period + op.k + op.pause - 1 + PARALLEL.transfer
             self.transfers[transfer] = op
             for position in range(positions):
-                given = self.streams.setdefault(transfer + timing.PACK + position, {})
+                given = self.streams.setdefault(transfer + PARALLEL.pack + position, {})
                 for lane in range(e.lanes):
                     for k in range(e.channels):
                         unit = k * e.lanes + lane
@@ -154,7 +154,7 @@ def traffic(kind: str, seed: int, groups: int = 1, wrong: str = ""):
         span = plan.cycles_per_row_group + gap
         if turn == groups:   # only what is still under way
             span = max(c for c in (*late[1].done, *(c for _, c in late[1].writes))) - late[0]
-            span += plan.engine.units + timing.WRITE + 5
+            span += plan.engine.units + PARALLEL.write + 5
         for cycle in range(span):
             before = cycle + late[0] if late else None
             given = dict(outcome.streams.get(cycle, {}))

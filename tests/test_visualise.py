@@ -86,7 +86,13 @@ def test_picture_of_two_scans(tmp_path):
     image = np.full((105, 120, 3), 90, np.uint8)
     scans = [
         visualise.Scan(
-            name=name, image=image, states=state, logits=logits, computed=computed, person=person
+            name=name,
+            image=image,
+            states=state,
+            logits=logits,
+            computed=computed,
+            person=person,
+            rows_per_group=CONFIG.rows_per_group,
         )
         for name, computed, person in (
             ("whole", list(range(groups)), False),

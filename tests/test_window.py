@@ -7,9 +7,9 @@ import pytest
 
 from golden.config import ModelConfig
 from hw.parallel.window import Windows
-from hw.plan import timing
+from hw.plan import Source, compile_program
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import Source, compile_program
+from hw.plan.latency import PARALLEL
 from hw.sequencer import step_layout
 from tests.bench_blocks import on_amaranth, on_verilator, pack, pack_struct, unpack
 
@@ -19,8 +19,9 @@ KINDS = {  # shape, heads, spatial attention: 1, 2 and 4 lanes a head; 1 to 3 he
     "two": ("5,2,4", 2, "none"),
     "four": ("4,1,4", 1, "banded"),
 }
-AHEAD = timing.TRANSFER - timing.MULTIPLY  # step -> operands
-THREE, ONE = (timing.ADDRESS_THREE_TAP + timing.MEMORY, timing.ADDRESS_ONE_TAP + timing.MEMORY)
+AHEAD = PARALLEL.transfer - PARALLEL.multiply  # step -> operands
+THREE = PARALLEL.address_three_tap + PARALLEL.memory
+ONE = PARALLEL.address_one_tap + PARALLEL.memory
 
 
 def plan_of(kind):

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import delay
-from hw.plan import timing
+from hw.plan.latency import PARALLEL
 
 
 class Activation(wiring.Component):
@@ -29,7 +29,7 @@ class Activation(wiring.Component):
     tanh : out, signed(8)
     """
 
-    latency = timing.ACTIVATE
+    latency = PARALLEL.activate
 
     def __init__(self, *, knots):
         knots = [int(k) for k in knots]

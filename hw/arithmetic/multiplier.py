@@ -5,8 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows
-
-KINDS = ("generic", "ecp5", "ice40")
+from hw.plan.engine_config import CELLS
 
 
 class Multipliers(wiring.Component):
@@ -42,8 +41,8 @@ class Multipliers(wiring.Component):
     def __init__(self, *, count: int, kind: str = "generic", dsps: int | None = None):
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
-        if kind not in KINDS:
-            raise ValueError(f"kind must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {kind!r}")
+        if kind not in CELLS:
+            raise ValueError(f"kind must be {', '.join(CELLS[:-1])} or {CELLS[-1]}, not {kind!r}")
         if dsps is not None and dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {dsps}")
         if kind == "ice40" and dsps is not None and 2 * dsps < count:

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows
 from hw.common import delay
-from hw.plan import timing
+from hw.plan.latency import PARALLEL
 
 
 class Requantiser(wiring.Component):
@@ -30,7 +30,7 @@ class Requantiser(wiring.Component):
     value : out, signed(12), `latency` cycles later
     """
 
-    latency = timing.REQUANTISE - 1
+    latency = PARALLEL.requantise - 1
 
     def __init__(self, *, acc_bits: int, cells: str = "generic"):
         if not 9 <= acc_bits <= 40:

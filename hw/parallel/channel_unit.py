@@ -8,8 +8,8 @@ from hw.arithmetic.activation import Activation
 from hw.arithmetic.requant import Requantiser
 from hw.common import delay
 from hw.parallel.gate import Gate
-from hw.plan import timing
-from hw.plan.program import Function
+from hw.plan import Function
+from hw.plan.latency import PARALLEL
 
 
 class ChannelUnit(wiring.Component):
@@ -20,7 +20,7 @@ class ChannelUnit(wiring.Component):
         sum ─► Requantiser ─► saturate ─► Activation ─► Gate ─► byte
                   ▲ bias, multiplier, shift               ▲ operand bytes
 
-    Bit-exact model: golden.requant, golden.activation, golden.conv_gru, golden.attention.
+    Bit-exact model: golden.requant, .activation, .attention, and .conv_gru.new_state.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ class ChannelUnit(wiring.Component):
     byte : out, `latency` cycles after `sum`
     """
 
-    latency = timing.UNIT
-    operand_delay = timing.REQUANTISE + timing.ACTIVATE
+    latency = PARALLEL.unit
+    operand_delay = PARALLEL.requantise + PARALLEL.activate
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """Classifier: pooled state, FC, hard-swish, FC, decision; on one multiplier beside the array."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
@@ -9,16 +8,14 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hw.plan.beside import POOL_STAGES, SHIFT_BITS, ClassifierTiming, tree_cycles
+
 X_BITS = 13  # x, scale 1/256: -4096..4095
-Y_BITS = 16  # y = hard-swish(x): -576..24570
 A_BITS = 18  # operand that carries p, y, or x * 32
-SHIFT_BITS = 5
-MAX_SHIFT = 31
 _DIGIT_BITS = 5  # the hard-swish factor (0..1536, 11 bits) is multiplied in two digits
 _LIMIT = 2**30  # half the range of the 32-bit accumulator; the bias has the rest
 _HIDDEN_LIMIT = _LIMIT // (24570 * 127)
 _POOLED_LIMIT = _LIMIT // (2 * 127 * 127)
-_POOL_STAGES = 4  # p_en -> the write port of the value memory
 
 
 class Phase(IntEnum):
@@ -97,7 +94,7 @@ class TreeMultiplier(wiring.Component):
     @staticmethod
     def cycles(*, b_bits: int) -> int:
         """Latency for a ``b`` of so many bits."""
-        return (b_bits - 1).bit_length()
+        return tree_cycles(b_bits)
 
     def elaborate(self, platform):
         m = Module()
@@ -122,55 +119,6 @@ class TreeMultiplier(wiring.Component):
             rows = sums
         m.d.comb += self.o.eq(rows[0][0])
         return m
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Timing:
-    """When the classifier does what.
-
-    "Issue" is the cycle in which a value's read address stands.
-    """
-
-    channels: int
-    hidden: int
-
-    @property
-    def capture(self) -> int:
-        """Issue of the last product of a sum -> the sum stands in the accumulator."""
-        return 5 + TreeMultiplier.cycles(b_bits=8)
-
-    @property
-    def x_ready(self) -> int:
-        """Issue of the last product of an FC1 sum -> x may be read: longest shift, round, write."""
-        return self.capture + 1 + (MAX_SHIFT - 1) + 4
-
-    @property
-    def y_ready(self) -> int:
-        """Issue of the last product of a hard-swish -> y may be read."""
-        return self.capture + 2
-
-    @property
-    def fc1_wait(self) -> int:
-        """Between two FC1 outputs: the serial shift of the first must be through."""
-        return max(0, MAX_SHIFT + 1 - self.channels)
-
-    @property
-    def swish_wait(self) -> int:
-        """Last FC1 product -> first hard-swish: the last x comes in time, and before any y."""
-        return max(self.x_ready - 2 * (self.hidden - 1), self.x_ready - self.y_ready) - 1
-
-    @property
-    def fc2_wait(self) -> int:
-        """End of the hard-swish phase -> first FC2 product: the last y is read in time."""
-        return max(0, self.y_ready - self.hidden)
-
-    @property
-    def cycles(self) -> int:
-        """``start`` -> ``o_valid``: last p written, products, last sum, comparison, decision."""
-        fc1 = self.hidden * self.channels + (self.hidden - 1) * self.fc1_wait
-        swish = self.swish_wait + 2 * self.hidden
-        fc2 = self.fc2_wait + 2 * self.hidden
-        return _POOL_STAGES + fc1 + swish + fc2 - 1 + self.capture + 3
 
 
 def constant_words(
@@ -334,7 +282,7 @@ class Classifier(wiring.Component):
                 "c_data": In(self.constant_bits),
             }
         )
-        self._timing = _Timing(channels=channels, hidden=hidden)
+        self._timing = ClassifierTiming(channels=channels, hidden=hidden)
 
     # ---- sizes ----
 
@@ -378,16 +326,14 @@ class Classifier(wiring.Component):
         *, channels: int, hidden: int, columns: int, bias_bits: int
     ) -> dict[str, tuple[int, int]]:
         """Words and bits of a classifier's memories, without building one."""
-        return {
-            "values": (channels + hidden, max((256 * columns - 1).bit_length() + 1, Y_BITS)),
-            "weights": (hidden * (channels + 2), 8),
-            "constants": (hidden + 2, max(32, bias_bits + SHIFT_BITS)),
-        }
+        return ClassifierTiming.shapes(
+            channels=channels, hidden=hidden, columns=columns, bias_bits=bias_bits
+        )
 
     @staticmethod
     def run_cycles(*, channels: int, hidden: int) -> int:
         """``start`` -> ``o_valid`` of a classifier of these sizes, without building one."""
-        return _Timing(channels=channels, hidden=hidden).cycles
+        return ClassifierTiming(channels=channels, hidden=hidden).cycles
 
     @property
     def cycles(self) -> int:
@@ -436,8 +382,8 @@ class Classifier(wiring.Component):
         ]
 
         # ---- pooling: p = sum + n * max ----
-        pool_en = Signal(_POOL_STAGES - 1)
-        channel = [data(self.p_channel.shape(), f"channel{i}") for i in range(1, _POOL_STAGES)]
+        pool_en = Signal(POOL_STAGES - 1)
+        channel = [data(self.p_channel.shape(), f"channel{i}") for i in range(1, POOL_STAGES)]
         sums = [data(self.p_sum.shape(), f"sum{i}") for i in (1, 2)]
         maximum = data(signed(8))
         scaled = data(signed(9 + self.columns.bit_length()))
@@ -472,7 +418,7 @@ class Classifier(wiring.Component):
         v_addr = Signal.like(v_read.addr)
         w_addr = Signal.like(w_read.addr)
         # A start waits until the last p is written
-        starting = Signal(_POOL_STAGES - 1)
+        starting = Signal(POOL_STAGES - 1)
         m.d.sync += starting.eq(Cat(self.start & ~self.busy, starting))
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)

@@ -1,4 +1,7 @@
-"""Gate: the elementwise arithmetic of the conv-GRU and of both attentions, one byte a cycle."""
+"""Gate: what is done to a value after its activation, one byte a cycle.
+
+The elementwise arithmetic of the conv-GRU and of both attentions.
+"""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -6,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows, with_either
 from hw.common import delay
-from hw.plan import timing
-from hw.plan.program import Function
+from hw.plan import Function
+from hw.plan.latency import PARALLEL
 
 
 class Gate(wiring.Component):
@@ -16,13 +19,13 @@ class Gate(wiring.Component):
     ========  =======================  ===========================  =================
     function  result                   equation of the paper        golden
     ========  =======================  ===========================  =================
-    RELU      value - 128                                           requant.relu
-    SIGNED    value                    K, V, S (6)                  requant.signed
-    CHANNEL   C * A                    (12)                         attention.channel_gate
-    RESET     H * R                    (4)                          conv_gru.reset
+    RELU      value - 128              F (1)                        requant.relu
+    SIGNED    value                    K (6), S (7), V (8)          requant.signed
+    CHANNEL   C * A                    in (13), A of (10-12)        attention.channel_gate
+    RESET     H * R                    in (4), R of (2)             activation.gate
     UPDATE    U as a unit byte         (3)                          activation.encode_unit
-    BLEND     N + (H - N) * U          (5)                          conv_gru.blend
-    MIX       P + V A                  (9)                          attention.mix
+    BLEND     N + (H - N) * U          (5)                          conv_gru.new_state
+    MIX       V A + gain * P           (9)                          attention.mix
     ========  =======================  ===========================  =================
 
     One multiplier serves them all: (1 - U) N + U H = N + (H - N) U exactly, as N enters as 256 N.
@@ -46,7 +49,7 @@ class Gate(wiring.Component):
     byte : out 8 bits, `latency` cycles later
     """
 
-    latency = timing.GATE
+    latency = PARALLEL.gate
 
     def __init__(self, *, signed_features: bool, spatial: bool, cells: str = "generic"):
         self.signed_features, self.spatial, self.cells = signed_features, spatial, cells

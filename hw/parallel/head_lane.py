@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hw.arithmetic.carry import choose, cleared
 from hw.arithmetic.multiplier import Multipliers
 from hw.common import fan_out
-from hw.plan import timing
+from hw.plan.latency import PARALLEL
 
 # Pixels that share one copy of the registers that command all sums: fewer than that crosses the
 # device in a cycle of 10 ns.
@@ -23,7 +23,7 @@ class HeadLane(wiring.Component):
     After a walk the sums move to the drain registers (`transfer`), of which C multiplexers make
     serial streams of P sums while the next walk runs.
 
-    Bit-exact model: the sums inside golden.head_lane.conv.
+    Bit-exact model: the sums inside golden.array.convolve.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ class HeadLane(wiring.Component):
     weights : in, C bytes, signed, valid with `operand`
     valid, first : in, `lead` before the product of `operand` (which is its multiplier's latency
         after it): it counts; it begins a sum
-    transfer : in, `lead` before the sums are complete (`timing.MULTIPLY` after the last operand)
+    transfer : in, `lead` before the sums are complete (`PARALLEL.multiply` after the last operand)
     extra : in, C sums: position P of the drain, the pixel that pairs with position P - 1
-    head : out, C sums, the first one `timing.DRAIN` after the transfer, then one a cycle
+    head : out, C sums, the first one `PARALLEL.drain` after the transfer, then one a cycle
     lowest : out, C sums of pixel 0 (the neighbour's `extra`)
     """
 
-    latency = timing.MULTIPLY
+    latency = PARALLEL.multiply
     lead = 1
 
     def __init__(

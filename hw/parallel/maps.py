@@ -6,11 +6,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
-from hw.plan import timing
-from hw.plan.program import Plan
+from hw.plan import Plan
+from hw.plan.latency import PARALLEL
 
 
-class StateSram(wiring.Component):
+class Maps(wiring.Component):
     """Banks and their read arbitration: the array first, then operands, then the host.
 
     The array never waits. An operand read asks for one address in all banks and gets each bank in
@@ -21,7 +21,7 @@ class StateSram(wiring.Component):
     -----
     read_en : in, L bits: banks that the array reads; `read_address`: in, an address per bank,
         one cycle before the address registers
-    words : out, L words of P bytes, `timing.MEMORY` cycles after the address registers
+    words : out, L words of P bytes, `PARALLEL.memory` cycles after the address registers
     operand_en : in, an operand read is wanted at `operand_address` (held until `operand_done`)
     operand_done : out, the last bank is granted in this cycle
     operand_valid : out, L bits: `words` of these banks are the answer to an operand read
@@ -74,8 +74,8 @@ class StateSram(wiring.Component):
             m.d.sync += waiting.eq(0)
         # address register, memory, output register
         m.d.comb += [
-            self.operand_valid.eq(delay(m, granted, 1 + timing.MEMORY, "granted")),
-            self.host_valid.eq(delay(m, host, 1 + timing.MEMORY, "host")),
+            self.operand_valid.eq(delay(m, granted, 1 + PARALLEL.memory, "granted")),
+            self.host_valid.eq(delay(m, host, 1 + PARALLEL.memory, "host")),
         ]
         for b in range(lanes):
             memory = m.submodules[f"bank{b}"] = Memory(

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import choose
 from hw.common import WordFetch, delay
-from hw.plan import timing
-from hw.plan.program import Plan
+from hw.plan import Plan
+from hw.plan.latency import PARALLEL
 
 
 class Operands(wiring.Component):
@@ -25,7 +25,7 @@ class Operands(wiring.Component):
     a, b : out, an operand byte per unit (unit k * L + l), ChannelUnit.operand_delay after the sum
     values : out, register A of each unit (weights of MIX)
     first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    enable, address : out, done, valid, words : in, see StateSram's operand port
+    enable, address : out, done, valid, words : in, see Maps's operand port
     """
 
     def __init__(self, plan: Plan):
@@ -55,12 +55,14 @@ class Operands(wiring.Component):
         state_words = plan.geometry.state_words
         fetch = WordFetch(m, plan, "operand")
         word = fetch.word
-        advance = delay(m, self.transfer, timing.OPERAND_LEAD - timing.OPERAND_FOLLOW, "advance")
+        advance = delay(
+            m, self.transfer, PARALLEL.operand_lead - PARALLEL.operand_follow, "advance"
+        )
 
         # the walk whose operands come next
         group, chunk = Signal.like(word.groups), Signal.like(word.chunks)
         last_chunk, last_walk, first_walk = Signal(), Signal(), Signal()
-        longest = timing.OPERAND_FOLLOW + pixels + max(f["hold"] for f in plan.fields["operand"])
+        longest = PARALLEL.operand_follow + pixels + max(f["hold"] for f in plan.fields["operand"])
         timer = Signal(range(longest + 1))  # cycles since it became the next
         offset, group_offset = (
             Signal(range(plan.bank_words), name=n) for n in ("offset", "group_offset")
@@ -91,7 +93,7 @@ class Operands(wiring.Component):
         k_offset = Signal(range(plan.bank_words))
         turn = Signal()  # functions with one operand: which register
         due_a, due_b, due = Signal(), Signal(), Signal()
-        begin = timing.OPERAND_FOLLOW - 2 + Mux(first_walk, fetch.ahead.hold, 0)
+        begin = PARALLEL.operand_follow - 2 + Mux(first_walk, fetch.ahead.hold, 0)
         m.d.sync += [
             due_a.eq((timer >= begin) & ~advance),
             due_b.eq((timer >= begin + pixels) & ~advance),
@@ -111,7 +113,7 @@ class Operands(wiring.Component):
                     m.d.sync += turn.eq(~turn)
         with m.If(advance):
             m.d.sync += [second.eq(0), finished.eq(0)]
-        arrival = 1 + timing.MEMORY
+        arrival = 1 + PARALLEL.memory
         into = delay(m, Mux(word.both, second, turn), arrival, "into", reset_less=True)
         into_k = delay(m, k, arrival, "into_k", reset_less=True)
         state = delay(m, word.state & ~second, arrival, "state", reset_less=True)
@@ -119,14 +121,14 @@ class Operands(wiring.Component):
         first_group = delay(
             m,
             self.first_group,
-            timing.TRANSFER + timing.OPERAND + 3,
+            PARALLEL.transfer + PARALLEL.operand + 3,
             "first_group",
             reset_less=True,
         )
 
         # registers -> bytes, position by position
-        start = delay(m, self.transfer, timing.OPERAND - 1, "start")
-        single = delay(m, self.single, timing.OPERAND - 1, "single", reset_less=True)
+        start = delay(m, self.transfer, PARALLEL.operand - 1, "start")
+        single = delay(m, self.single, PARALLEL.operand - 1, "single", reset_less=True)
         position, use_b, use_turn = Signal(range(pixels)), Signal(), Signal()
         with m.If(position != pixels - 1):
             m.d.sync += position.eq(position + 1)

@@ -1,7 +1,6 @@
-"""Spatial attention: the score and weight rows of every head, and the softmax unit between them."""
+"""Softmax: the score and weight rows of every head's spatial attention, and the unit between."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from amaranth import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
@@ -9,90 +8,15 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.parallel.classifier import TreeMultiplier
+from hw.plan.beside import QUOTIENT_BITS, SoftmaxTiming
 
-QUOTIENT_BITS = 11  # r = 127 * 4096 / sum is at most 2040, since a row's sum is at least 255
 BAND = 2
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttentionTiming:
-    """When the softmax unit does what, for n columns.
-
-    "Addressed" is the cycle in which the address of a row's scores stands at the memory.
-
-    Parameters
-    ----------
-    columns : int
-        n, at least 1.
-    """
-
-    columns: int
-
-    def __post_init__(self):
-        if self.columns < 1:
-            raise ValueError(f"columns must be at least 1, not {self.columns}")
-
-    @property
-    def row_cycles(self) -> int:
-        """Cycles from a row to the next: the columns, or the divider's load and steps."""
-        return max(self.columns, QUOTIENT_BITS + 1)
-
-    @property
-    def delay(self) -> int:
-        """Cycles in the delay memory: e waits for the divider (s and its maximum wait as long)."""
-        return self.columns + QUOTIENT_BITS + 2
-
-    @property
-    def score(self) -> int:
-        """Row addressed -> its first score stands at the delay memory: read, select, band."""
-        return 4
-
-    @property
-    def exp(self) -> int:
-        """Row addressed -> its first e stands at the delay memory: subtract, table, register."""
-        return self.score + self.delay + 3
-
-    @property
-    def sum(self) -> int:
-        """Row addressed -> its sum stands."""
-        return self.exp + self.columns
-
-    @property
-    def quotient(self) -> int:
-        """Row addressed -> its r stands in the divider: load, steps."""
-        return self.sum + 1 + QUOTIENT_BITS
-
-    @property
-    def normalise(self) -> int:
-        """Row addressed -> its first e stands at the multiplier."""
-        return self.exp + self.delay
-
-    @property
-    def weight(self) -> int:
-        """Row addressed -> its first a stands, for its byte of the word: multiply, round."""
-        return self.normalise + TreeMultiplier.cycles(b_bits=8) + 1
-
-    @property
-    def write(self) -> int:
-        """Row addressed -> its word of A stands at the memory."""
-        return self.weight + self.columns
-
-    def row_ready(self, row: int) -> int:
-        """Cycles from ``start`` to the first in which ``r_row`` may be this row, to read its A."""
-        if not 0 <= row < self.columns:
-            raise ValueError(f"row must be 0..{self.columns - 1}, not {row}")
-        return 1 + row * self.row_cycles + self.write + 1
-
-    @property
-    def cycles(self) -> int:
-        """``start`` -> the first cycle with ``busy`` = 0: the last row has been written."""
-        return self.row_ready(self.columns - 1)
-
-
-class SpatialAttention(wiring.Component):
+class Softmax(wiring.Component):
     """Memory of the spatial attention S and A, with one softmax unit for all heads.
 
-    Eq. 7-8 of the paper, for each row (state position) of S over its n columns::
+    Eq. 7 of the paper, for each row (state position) of S over its n columns::
 
         s = 0 where banded and |row - column| > 2
         e = exp_table[max(s) - s]
@@ -104,8 +28,8 @@ class SpatialAttention(wiring.Component):
     The scores come row by row from the drain (``w_*``), the array reads the weights (``r_*``) as
     words of P bytes of which those beyond n are 0. S and A are two memories, each with one write
     and one read port: the array may read A while the unit still reads S, and the drain may write
-    S at any time. The products S = H^T K and V A are the array's; P' and the gate of the channel
-    attention (Eq. 10-12) are the channel unit's (hw/parallel/channel_unit.py).
+    S at any time. The products S = H^T K and V A are the array's (Eq. 7, 9); P' (Eq. 9) and
+    C * A (Eq. 13) are the channel unit's (hw/parallel/channel_unit.py).
 
     The unit is a pipeline of four stages of `row_cycles` each, every one serial over the columns
     (the divider over its quotient bits)::
@@ -186,7 +110,7 @@ class SpatialAttention(wiring.Component):
             raise ValueError(f"entry 0 of exp_table must be 255, not {exp_table[0]}")
         self.heads, self.columns, self.pixels = heads, columns, pixels
         self.banded, self.exp_table = banded, exp_table
-        self._timing = AttentionTiming(columns=columns)
+        self._timing = SoftmaxTiming(columns=columns)
         self._head_bits = max(1, (heads - 1).bit_length())
         self._row_bits = max(1, (columns - 1).bit_length())
         super().__init__(
@@ -217,14 +141,12 @@ class SpatialAttention(wiring.Component):
     @staticmethod
     def shapes(*, heads: int, columns: int, pixels: int) -> dict[str, tuple[int, int]]:
         """Words and bits of the memories beside the table, without building a unit."""
-        rows = (heads << max(1, (columns - 1).bit_length()), 8 * pixels)
-        delayed = (AttentionTiming(columns=columns).delay - 1, 16)
-        return {"scores": rows, "weights": rows, "delayed": delayed}
+        return SoftmaxTiming(columns=columns).shapes(heads=heads, pixels=pixels)
 
     @staticmethod
-    def timing(*, columns: int) -> AttentionTiming:
+    def timing(*, columns: int) -> SoftmaxTiming:
         """Timing of a unit for n columns, without building one."""
-        return AttentionTiming(columns=columns)
+        return SoftmaxTiming(columns=columns)
 
     @property
     def row_cycles(self) -> int:

@@ -5,12 +5,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch, delay
-from hw.plan import timing
-from hw.plan.program import Plan, Target
+from hw.plan import Plan, Target
+from hw.plan.latency import PARALLEL
 
 
 class Store(wiring.Component):
-    """Follows the transfers, `timing.PACK` cycles late, through the store words of the row program.
+    """Follows the transfers, `PARALLEL.pack` cycles late, through the program's store words.
 
     Blocks 1-4 pool pairs of neighbouring pixels (max pool 1x2, Table 1): the stream of a lane
     holds one of a pair until the other comes. Where P is odd, a pair may straddle two walks (the
@@ -29,9 +29,9 @@ class Store(wiring.Component):
     Ports
     -----
     transfer : in, a walk's sums move to the drain registers
-    bytes : in, a byte per unit (unit k * L + l), the first one `timing.PACK` after `transfer`
-    write_en, write_address, write_data : to StateSram, `timing.WRITE` after a walk's last byte and
-        as many more as the word's turn (write_op: the operation, for monitors)
+    bytes : in, a byte per unit (unit k * L + l), the first one `PARALLEL.pack` after `transfer`
+    write_en, write_address, write_data : to Maps, `PARALLEL.write` after a walk's last byte
+        and as many more as the word's turn (write_op: the operation, for monitors)
     score_en, score_head, score_row, score_data : to the attention SRAM, likewise
     score_done : out, one cycle after a head's last row
     state_en : out, the word is of the state
@@ -78,7 +78,7 @@ class Store(wiring.Component):
         units = engine.units
         fetch = WordFetch(m, plan, "store")
         word = fetch.word
-        advance = delay(m, self.transfer, timing.PACK - 1, "advance")
+        advance = delay(m, self.transfer, PARALLEL.pack - 1, "advance")
 
         # the walk that comes next
         group, chunk = Signal.like(word.groups), Signal.like(word.chunks)

@@ -5,8 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import delay
-from hw.plan import timing
-from hw.plan.program import Plan, Source
+from hw.plan import Plan, Source
+from hw.plan.latency import PARALLEL
 from hw.sequencer import step_layout
 
 
@@ -28,10 +28,10 @@ class Windows(wiring.Component):
     -----
     step : in, step_layout(plan)
     first_group : in, the step belongs to a frame's first row group
-    camera_words : in, Lh words of the line buffer, `timing.MEMORY` cycles after their address
+    camera_words : in, Lh words of the line buffer, `PARALLEL.memory` cycles after their address
     map_words : in, L words of the state SRAM, likewise
     attention_word : in, a word of the attention SRAM, likewise
-    operands : out, L words of P bytes, valid `timing.TRANSFER - timing.MULTIPLY` after the step
+    operands : out, L words of P bytes, valid `PARALLEL.transfer - PARALLEL.multiply` after the step
     """
 
     def __init__(self, plan: Plan):
@@ -58,17 +58,17 @@ class Windows(wiring.Component):
         spatial = plan.model.spatial_attention != "none"
 
         steps = [self.step]
-        for i in range(timing.TRANSFER - timing.MULTIPLY - 1):
+        for i in range(PARALLEL.transfer - PARALLEL.multiply - 1):
             later = Signal.like(self.step, name=f"step_{i + 1}")
             m.d.sync += later.eq(steps[-1])
             steps.append(later)
         zero_now = Signal()
         m.d.comb += zero_now.eq(self.first_group & self.step.state)
 
-        arrive = steps[timing.ADDRESS_THREE_TAP + timing.MEMORY]  # of a three-tap row
-        arrive_one = steps[timing.ADDRESS_ONE_TAP + timing.MEMORY]  # of a one-tap row
-        loading = timing.ADDRESS_ONE_TAP + timing.MEMORY + 1
-        load_row = steps[timing.ADDRESS_THREE_TAP + timing.MEMORY + 1]
+        arrive = steps[PARALLEL.address_three_tap + PARALLEL.memory]  # of a three-tap row
+        arrive_one = steps[PARALLEL.address_one_tap + PARALLEL.memory]  # of a one-tap row
+        loading = PARALLEL.address_one_tap + PARALLEL.memory + 1
+        load_row = steps[PARALLEL.address_three_tap + PARALLEL.memory + 1]
         load_one, tap = steps[loading], steps[loading + 1]
         zero = delay(m, zero_now, loading, "zero")
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
 
-from hw.parallel.softmax import AttentionTiming
-from hw.plan import timing
+from hw.plan.beside import SoftmaxTiming
 from hw.plan.engine_config import EngineConfig
-from hw.plan.memory import memories
-from hw.plan.program import Memory, Operation, Plan, Source, Target, Weights
-from hw.serial.array import LOW
-from hw.serial.store import WORDS
+from hw.plan.latency import PARALLEL
+from hw.plan.memory import SERIAL_CONSTANT_WORDS, Memory, memories
+from hw.plan.operations import Operation, Source, Target, Weights
+from hw.plan.plan import Plan
+
+LOW = 16  # bits of a sum that a DSP cell of hw.serial.array accumulates
 
 STALLS = ("turn", "wait", "gap", "pause")
 """Causes of cycles without a multiply-accumulate step: the turn of the row group (all that its
@@ -373,7 +374,7 @@ def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     engine = plan.engine
     yield "walk program", 1
     yield "weights", op.walks * op.k
-    yield "constants", op.walks * engine.lanes * WORDS
+    yield "constants", op.walks * engine.lanes * SERIAL_CONSTANT_WORDS
     state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.map == "H")
     # an operand is read for each byte of a lane, one lane after the other
     state = op.walks * (state + op.operands.count("H") * engine.lanes * engine.pixels)
@@ -453,7 +454,7 @@ def _beside(plan: Plan) -> Iterator[LayerCost]:
     if model.spatial_attention != "none":
         rows = model.heads * model.n
         # the table and the delay memory run as long as the unit is busy
-        busy = model.heads * (AttentionTiming(columns=model.n).cycles - 1)
+        busy = model.heads * (SoftmaxTiming(columns=model.n).cycles - 1)
         yield LayerCost(
             name="softmax",
             macs=0,
@@ -526,7 +527,7 @@ def _answer(plan: Plan) -> int:
     if engine.compact:  # the last byte's sum leaves in the next cycle
         state_done = int(plan.schedule.write_times(last).max()) + 1
     else:
-        last_byte = last.last_step + timing.TRANSFER + timing.PACK + engine.pixels - 1
+        last_byte = last.last_step + PARALLEL.transfer + PARALLEL.pack + engine.pixels - 1
         # sums and maxima leave unit by unit, the last channel's with `state_done`
         units_before = (last.out_groups - 1) * engine.units
         state_done = last_byte + 3 + (model.state_channels - 1 - units_before)

@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from math import ceil, gcd
 
 from golden.config import ModelConfig
-from hw.arithmetic.multiplier import KINDS
+from hw.plan.latency import PARALLEL, SERIAL, Latency
 
+CELLS = ("generic", "ecp5", "ice40")
+"""Multiplier cells that there are, see hw.arithmetic.multiplier."""
 WEIGHT_MEMORIES = ("initialised", "loaded")
 
 
@@ -64,9 +66,9 @@ class EngineConfig:
             raise ValueError(
                 f"weight_memory must be {' or '.join(WEIGHT_MEMORIES)}, not {self.weight_memory!r}"
             )
-        if self.cells not in KINDS:
+        if self.cells not in CELLS:
             raise ValueError(
-                f"cells must be {', '.join(KINDS[:-1])} or {KINDS[-1]}, not {self.cells!r}"
+                f"cells must be {', '.join(CELLS[:-1])} or {CELLS[-1]}, not {self.cells!r}"
             )
         if self.dsps is not None and self.dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
@@ -97,6 +99,11 @@ class EngineConfig:
     def multipliers(self) -> int:
         """Multipliers of the array."""
         return self.pixels * self.channels * self.lanes
+
+    @property
+    def latency(self) -> Latency:
+        """Latencies of its parts."""
+        return SERIAL if self.compact else PARALLEL
 
     def lane_dsps(self, lane: int) -> int | None:
         """DSP cells of a lane: an equal part."""

@@ -1,15 +1,34 @@
 """Every addressable memory of the design, from the row program alone."""
 
-from golden.config import ModelConfig
-from hw.image import CLASSIFIER_BIAS_BITS
-from hw.parallel.classifier import Classifier
-from hw.parallel.softmax import SpatialAttention
-from hw.plan.program import Memory, Plan
-from hw.serial.classifier import word_count
-from hw.serial.store import WORDS
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
+
+if TYPE_CHECKING:
+    from hw.plan.plan import Plan
+
+SERIAL_CONSTANT_WORDS = 4
+"""Serial engine: words of 16 bits from one sum's constants to the next; the last is not used."""
 
 FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
 STATUS_BITS = 3
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An addressable memory of the design; `always_read`: its read ports have no enable."""
+
+    name: str
+    category: str
+    words: int
+    bits: int
+    count: int = 1
+    always_read: bool = False
+
+    @property
+    def bytes(self) -> float:
+        return self.count * self.words * self.bits / 8
 
 
 _PLACES = {
@@ -37,17 +56,7 @@ def memory_name(block: str, name: str) -> str:
     return _PLACES.get(block) or _PLACES.get(f"{block} {name}") or f"{block} {name}"
 
 
-def classifier_shapes(model: ModelConfig) -> dict[str, tuple[int, int]]:
-    """Words and bits of the classifier's memories."""
-    return Classifier.shapes(
-        channels=model.state_channels,
-        hidden=model.classifier_hidden,
-        columns=model.n,
-        bias_bits=CLASSIFIER_BIAS_BITS,
-    )
-
-
-def memories(plan: Plan) -> list[Memory]:
+def memories(plan: "Plan") -> list[Memory]:
     """Every addressable memory of the design.
 
     The words of the state are a part of the same banks as the maps.
@@ -56,7 +65,9 @@ def memories(plan: Plan) -> list[Memory]:
     word, state = 8 * engine.pixels, plan.maps["H"].words
     if engine.compact:
         return _compact(plan)
-    classifier = classifier_shapes(model)
+    classifier = ClassifierTiming.shapes(
+        channels=model.state_channels, hidden=model.classifier_hidden, columns=model.n
+    )
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
         Memory("classifier weights", "weights", *classifier["weights"]),
@@ -76,14 +87,14 @@ def memories(plan: Plan) -> list[Memory]:
         Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
     ]
     if model.spatial_attention != "none":
-        shapes = SpatialAttention.shapes(heads=model.heads, columns=model.n, pixels=engine.pixels)
+        shapes = SoftmaxTiming(columns=model.n).shapes(heads=model.heads, pixels=engine.pixels)
         found.append(Memory("exp table", "tables", 256, 8))
         found += [Memory(f"attention {name}", "buffers", *shape) for name, shape in shapes.items()]
         found.append(Memory("state copy", "state", state, word, engine.lanes))
     return found
 
 
-def _compact(plan: Plan) -> list[Memory]:
+def _compact(plan: "Plan") -> list[Memory]:
     """The compact engine's: one memory of the classifier, a table of the activations.
 
     Weights, constants and the walk program have a read enable, the others have none: they read in
@@ -91,11 +102,13 @@ def _compact(plan: Plan) -> list[Memory]:
     """
     engine, model = plan.engine, plan.model
     word, state = 8 * engine.pixels, plan.maps["H"].words
-    classifier = word_count(model.state_channels, model.classifier_hidden)
+    classifier = SerialClassifierTiming(
+        channels=model.state_channels, hidden=model.classifier_hidden
+    ).words
     values = model.state_channels + model.classifier_hidden
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
-        Memory("constants", "constants", WORDS * plan.constant_words, 16),
+        Memory("constants", "constants", SERIAL_CONSTANT_WORDS * plan.constant_words, 16),
         Memory("classifier", "weights", classifier + values, 16, 1, True),
         Memory("line buffer", "line_buffer", plan.line_buffer_words, word, 1, True),
         Memory("maps", "maps", plan.bank_words - state, word, engine.lanes, True),

@@ -13,7 +13,7 @@ _CELL_OFF = (
 )
 
 
-class CompactArray(wiring.Component):
+class SerialArray(wiring.Component):
     """P x L multipliers and accumulators, and one chain of drain registers behind all of them.
 
     A sum's low 16 bits are accumulated modulo 2**16, in the DSP cell where there is one (two 8 x 8
@@ -22,7 +22,7 @@ class CompactArray(wiring.Component):
     half into the lowest quarter it passed a multiple of 2**16 upwards, from the lower half into the
     highest quarter downwards. A small counter keeps the bits above.
 
-    Bit-exact model: the sums inside golden.head_lane.conv.
+    Bit-exact model: the sums inside golden.array.convolve.
 
     Ports
     -----

@@ -9,12 +9,8 @@ from amaranth.lib.wiring import In, Out
 from golden.weights import LayerWeights
 from hw.common import delay
 from hw.parallel.classifier import _times
+from hw.plan.beside import FACTOR_BITS, TOP, WAIT, SerialClassifierTiming
 from hw.weight_sram import WeightSram
-
-TOP = 19  # where x stands in the accumulator at last: its upper 13 bits
-CONSTANTS = 3  # words before an output's weights: bias, low and high half, and shift
-_FACTOR_BITS = 11
-_WAIT = 3  # start -> the last p is written
 
 
 def words(first: LayerWeights, second: LayerWeights) -> list[int]:
@@ -38,12 +34,7 @@ def words(first: LayerWeights, second: LayerWeights) -> list[int]:
     return found
 
 
-def word_count(channels: int, hidden: int) -> int:
-    """Words of weights and constants."""
-    return hidden * (channels + CONSTANTS) + 2 * (hidden + CONSTANTS)
-
-
-class CompactClassifier(wiring.Component):
+class SerialClassifier(wiring.Component):
     """Person or not: hw.parallel.classifier with one adder and one memory of 16 bits.
 
     The values p, then x and y, lie below the weights. A product takes eight cycles (hard-swish:
@@ -70,7 +61,7 @@ class CompactClassifier(wiring.Component):
     ):
         self.channels, self.hidden, self.columns = channels, hidden, columns
         self.words, self.cells = list(words), cells
-        self.count = word_count(channels, hidden)
+        self.count = SerialClassifierTiming(channels=channels, hidden=hidden).words
         self.sum_bits = (128 * columns - 1).bit_length() + 1
         super().__init__(
             {
@@ -100,11 +91,7 @@ class CompactClassifier(wiring.Component):
     @staticmethod
     def run_cycles(*, channels: int, hidden: int) -> int:
         """``start`` -> ``o_valid``, the same for all data."""
-        sum_begins, product = 4 + 16, 3 + 8
-        fc1 = hidden * (sum_begins + product * channels + TOP + 1)
-        swish = hidden * (2 + _FACTOR_BITS + 1)
-        fc2 = 2 * (sum_begins + product * hidden + 1)
-        return _WAIT + 1 + fc1 + swish + fc2 + 1
+        return SerialClassifierTiming(channels=channels, hidden=hidden).cycles
 
     @property
     def cycles(self) -> int:
@@ -131,7 +118,7 @@ class CompactClassifier(wiring.Component):
         m.d.sync += p.eq(self.p_sum + _times(self.p_max, self.columns))
 
         # value << i, its weight's bits, the sum
-        value, factor = Signal(32, reset_less=True), Signal(_FACTOR_BITS, reset_less=True)
+        value, factor = Signal(32, reset_less=True), Signal(FACTOR_BITS, reset_less=True)
         total = Signal(signed(32), reset_less=True)
         # `minus`: the last bit of a weight counts downwards; `double`: the sum goes up by a place
         clear, add, minus, double = (Signal(name=n) for n in ("clear", "add", "minus", "double"))
@@ -189,7 +176,7 @@ class CompactClassifier(wiring.Component):
                     output.eq(d),
                     second.eq(0),
                     weights.eq(lowest),
-                    left.eq(_WAIT - 2),
+                    left.eq(WAIT - 2),
                 ]
                 with m.If(self.start):
                     m.d.sync += self.busy.eq(1)
@@ -267,7 +254,7 @@ class CompactClassifier(wiring.Component):
                 m.d.sync += [
                     value.eq(found.as_signed()),
                     factor.eq(clipped),
-                    left.eq(_FACTOR_BITS - 2),
+                    left.eq(FACTOR_BITS - 2),
                 ]
                 m.next = "SWISH"
             with m.State("SWISH"):

@@ -4,14 +4,14 @@ from amaranth.hdl import Module, ResetInserter, Signal
 
 from golden.weights import Weights as NetworkWeights
 from hw.line_buffer import LineBuffer
-from hw.plan import timing
+from hw.plan.latency import SERIAL
 from hw.row_engine import RowEngine
 from hw.sequencer import WalkSequencer
-from hw.serial.array import CompactArray
-from hw.serial.classifier import CompactClassifier
-from hw.serial.store import CompactStore
-from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, CompactUnit
-from hw.serial.window import CompactWindow
+from hw.serial.array import SerialArray
+from hw.serial.classifier import SerialClassifier
+from hw.serial.store import SerialStore
+from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, SerialUnit
+from hw.serial.window import SerialWindow
 from hw.weight_sram import WeightSram
 
 
@@ -20,9 +20,9 @@ class CompactEngine(RowEngine):
 
     ::
 
-        LineBuffer ─► CompactWindow ─► CompactArray ─► CompactUnit ─► CompactStore ─┐
-                          ▲ maps, state                    ▲ constants, operands    │
-                          └─────────────────────────────────────────────── bytes ◄──┘
+        LineBuffer ─► SerialWindow ─► SerialArray ─► SerialUnit ─► SerialStore ─┐
+                         ▲ maps, state                  ▲ constants, operands   │
+                         └──────────────────────────────────────────── bytes ◄──┘
 
     Differences: a walk is followed by at least one idle cycle; its sums leave one after the other,
     a byte every two cycles (four in the last operation); pixels come no closer than
@@ -49,15 +49,15 @@ class CompactEngine(RowEngine):
         self.attention = None
         self.lines = LineBuffer(plan)
         self.sequencer = WalkSequencer(plan)
-        self.maps = CompactWindow(plan)
-        self.array = CompactArray(
+        self.maps = SerialWindow(plan)
+        self.array = SerialArray(
             pixels=engine.pixels, lanes=engine.lanes, acc_bits=model.acc_bits, cells=engine.cells
         )
-        self.unit = CompactUnit(
+        self.unit = SerialUnit(
             acc_bits=model.acc_bits, high_bits=self.array.high_bits, knots=weights.knots.tolist()
         )
-        self.store = CompactStore(plan, first["constants"] or ())
-        self.classifier = CompactClassifier(
+        self.store = SerialStore(plan, first["constants"] or ())
+        self.classifier = SerialClassifier(
             channels=model.state_channels,
             hidden=model.classifier_hidden,
             columns=model.n,
@@ -85,9 +85,9 @@ class CompactEngine(RowEngine):
         return m
 
     def _array(self, m, reset, first_group):
-        t = timing.COMPACT
+        t = SERIAL
         lines, maps, array, unit, store = self.lines, self.maps, self.array, self.unit, self.store
-        steps = self._steps(m, t.TRANSFER, reset)
+        steps = self._steps(m, t.transfer, reset)
         step = steps[0]
         m.d.comb += [
             maps.step.eq(step),
@@ -104,18 +104,18 @@ class CompactEngine(RowEngine):
             self.weights.write_en.eq(load.en),
             self.weights.write_address.eq(load.addr),
             self.weights.write_data.eq(load.data),
-            self.weights.address.eq(steps[t.WEIGHT_ADDRESS].weight),
-            self.weights.read_en.eq(steps[t.WEIGHT_ADDRESS].valid),
+            self.weights.address.eq(steps[t.weight_address].weight),
+            self.weights.read_en.eq(steps[t.weight_address].valid),
             array.weights.as_value().eq(self.weights.word),
             array.operands.eq(maps.operands),
-            array.add.eq(steps[t.TRANSFER - 1].valid),
-            array.transfer.eq(steps[t.TRANSFER].valid & steps[t.TRANSFER].last),
+            array.add.eq(steps[t.transfer - 1].valid),
+            array.transfer.eq(steps[t.transfer].valid & steps[t.transfer].last),
             array.clear.eq(array.transfer | reset),
             array.shift.eq(store.shift),
         ]
         # sums to bytes
         m.d.comb += [
-            store.ending.eq(steps[t.TRANSFER - 1].valid & steps[t.TRANSFER - 1].last),
+            store.ending.eq(steps[t.transfer - 1].valid & steps[t.transfer - 1].last),
             store.transfer.eq(array.transfer),
             store.first_group.eq(first_group),
             unit.low.eq(array.low),

@@ -8,15 +8,14 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import delay, word_layout
-from hw.plan import timing
-from hw.plan.program import Function, Plan, Target
+from hw.plan import Function, Plan, Target
+from hw.plan.latency import SERIAL
+from hw.plan.memory import SERIAL_CONSTANT_WORDS as WORDS
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
 BYTES = 2  # cycles of a value
 BLEND = 4  # ... of one that needs two operands
-WORDS = 4
-"""Words of 16 bits from one sum's constants to the next; the last one is not used."""
 
 
 def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
@@ -25,7 +24,7 @@ def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
     return [bias & 0xFFFF, bias >> 16 & 0xFFFF, factor, 0]
 
 
-class CompactConstants(wiring.Component):
+class SerialConstants(wiring.Component):
     """Constants of the sums, lane after lane, from a memory of 16 bits with one port.
 
     A lane's are read two cycles before its first sum, a word a cycle: each is there when the sum
@@ -36,7 +35,7 @@ class CompactConstants(wiring.Component):
     settled : in, the operation is a new one: base, in, is its first block of constants
     chunks : in, of a row, less one: walks that have the same constants
     go : in, two cycles before a lane's first sum
-    bias, multiplier, scale : out, see CompactUnit
+    bias, multiplier, scale : out, see SerialUnit
     load_en, load_address, load_data : in, writes the memory (`constant_words`)
     """
 
@@ -98,7 +97,7 @@ class CompactConstants(wiring.Component):
         return m
 
 
-class CompactStore(wiring.Component):
+class SerialStore(wiring.Component):
     """Follows the transfers through the `back` words of the row program.
 
     A walk's sums leave lane after lane. Three places have counters of their own, some cycles apart:
@@ -112,11 +111,11 @@ class CompactStore(wiring.Component):
     Ports
     -----
     ending : in, a cycle before transfer : in
-    shift, at, pool, function : out, bias, multiplier, scale : out; see CompactUnit
+    shift, at, pool, function : out, bias, multiplier, scale : out; see SerialUnit
     first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    ask, ask_bank, ask_address : out, granted : in, words : in, see CompactWindow; a, b : out
-    byte, written : in, see CompactUnit
-    write_en, write_address, write_mask, write_low, write_high : out, see CompactWindow
+    ask, ask_bank, ask_address : out, granted : in, words : in, see SerialWindow; a, b : out
+    byte, written : in, see SerialUnit
+    write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
     write_op : out, the operation, for monitors
     pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store
     load_en, load_address, load_data : in, writes the constant memory (`constant_words`)
@@ -125,7 +124,7 @@ class CompactStore(wiring.Component):
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
         engine, model = plan.engine, plan.model
-        self.constants = CompactConstants(plan, constants)
+        self.constants = SerialConstants(plan, constants)
         self.sum_bits = (128 * model.n).bit_length() + 1
         address = range(plan.bank_words)
         super().__init__(
@@ -133,7 +132,7 @@ class CompactStore(wiring.Component):
                 "ending": In(1),
                 "transfer": In(1),
                 "shift": Out(1),
-                "at": Out(timing.COMPACT.UNIT_GATED + 1),
+                "at": Out(SERIAL.unit_gated + 1),
                 "pool": Out(1),
                 "function": Out(Function),
                 "bias": Out(signed(model.acc_bits)),
@@ -168,7 +167,7 @@ class CompactStore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        t = timing.COMPACT
+        t = SERIAL
         plan, engine, model = self.plan, self.plan.engine, self.plan.model
         lanes, pixels, half = engine.lanes, engine.pixels, engine.pixels // 2
         state_words = plan.geometry.state_words
@@ -238,8 +237,8 @@ class CompactStore(wiring.Component):
             m.d.sync += running.eq(1)
         # a byte without a gate is written earlier, and then forgotten
         at = [running & (beat == 0)]
-        for i in range(t.UNIT_GATED):
-            goes_on = at[-1] & ~plain if i == t.UNIT_PLAIN else at[-1]
+        for i in range(t.unit_gated):
+            goes_on = at[-1] & ~plain if i == t.unit_plain else at[-1]
             at.append(delay(m, goes_on, 1, f"at{i}"))
         m.submodules.constants = constants = self.constants
         lane_ends = running & drain.last & (beat == Mux(blend, BLEND - BYTES, 0))
@@ -264,12 +263,12 @@ class CompactStore(wiring.Component):
         start, pending, second = Signal(), Signal(), Signal()
         second_next, moves = Signal(), Signal()
         m.d.comb += [
-            second_next.eq(blend & (at[t.OPERAND - 1] | at[t.OPERAND])),
-            moves.eq(at[t.OPERAND]),
+            second_next.eq(blend & (at[t.operand - 1] | at[t.operand])),
+            moves.eq(at[t.operand]),
             self.ask.eq(start | pending),
         ]
         m.d.sync += [
-            start.eq(word.fetch & (at[t.OPERAND - 1] | (blend & at[t.OPERANDS - 1]))),
+            start.eq(word.fetch & (at[t.operand - 1] | (blend & at[t.operands - 1]))),
             second.eq(second_next),
             pending.eq(start & ~self.granted),
         ]

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.activation import Activation
 from hw.common import delay
-from hw.plan import timing
-from hw.plan.program import Function
+from hw.plan import Function
+from hw.plan.latency import SERIAL
 
 FIRST_SHIFT, SHIFT_BITS = 9, 4
 """Shifts that the unit can do: FIRST_SHIFT .. FIRST_SHIFT + 15."""
@@ -34,7 +34,7 @@ def _rows(y, x, at):
     return Mux(y[at], x, 0) << at
 
 
-class CompactUnit(wiring.Component):
+class SerialUnit(wiring.Component):
     """Sums of all lanes one after the other, a value every two cycles (four for BLEND).
 
     The functions of a channel never fall, so that the larger of two neighbouring sums gives the
@@ -52,13 +52,13 @@ class CompactUnit(wiring.Component):
 
     Ports
     -----
-    low, high : in, the sum (high a cycle later), as CompactArray gives it
+    low, high : in, the sum (high a cycle later), as SerialArray gives it
     bias : in, its lower 16 bits with the sum's `low`, those above with `high`
     multiplier, shift : in, with bit 3 of `at` (shift - FIRST_SHIFT)
     pool : in, sums go in pairs
     function : in, Function, the same from the first `low` to the byte
     at : in, bit i is set i cycles after the first `low` of a value
-    a, b : in, operand bytes, with bit `timing.COMPACT.GATE_AT` of `at`
+    a, b : in, operand bytes, with bit `SERIAL.gate_at` of `at`
     byte : out; written : out, it is valid
     """
 
@@ -74,7 +74,7 @@ class CompactUnit(wiring.Component):
                 "shift": In(SHIFT_BITS),
                 "pool": In(1),
                 "function": In(Function),
-                "at": In(timing.COMPACT.UNIT_GATED + 1),
+                "at": In(SERIAL.unit_gated + 1),
                 "a": In(8),
                 "b": In(8),
                 "byte": Out(8),
@@ -84,7 +84,7 @@ class CompactUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        t = timing.COMPACT
+        t = SERIAL
         at = self.at
 
         # Stage 1: bias, the lower half first
@@ -199,7 +199,7 @@ class CompactUnit(wiring.Component):
         base, simple = Signal(signed(8), reset_less=True), Signal(8, reset_less=True)
         a = self.a.as_signed()
         feature = Cat(self.a[:7], ~self.a[7])
-        with m.If(at[t.GATE_AT]):
+        with m.If(at[t.gate_at]):
             m.d.sync += [
                 x.eq(Mux(self.function == Function.CHANNEL, feature, a - Mux(blend, tanh, 0))),
                 y.eq(Mux(blend, self.b + self.b[7], unit)),
@@ -207,15 +207,15 @@ class CompactUnit(wiring.Component):
                 simple.eq(Mux(relu, Cat(plain[:7], ~plain[7]), unit - (unit >= 128))),
             ]
         # Stages 14 to 17: x * y, rounded, and the base
-        gated = digits("gate", y, x, 9, at[t.GATE_AT + 1], special=y[8])
+        gated = digits("gate", y, x, 9, at[t.gate_at + 1], special=y[8])
         result = Signal(8, reset_less=True)
         m.d.sync += result.eq((gated >> 4) + gated[3] + base)
         channel = Signal()
         m.d.comb += [
             channel.eq(self.function == Function.CHANNEL),
             self.byte.eq(Cat(result[:7], result[7] ^ channel)),
-            self.written.eq(at[t.UNIT_GATED]),
+            self.written.eq(at[t.unit_gated]),
         ]
         with m.If(relu | (self.function == Function.UPDATE)):
-            m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.UNIT_PLAIN])]
+            m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.unit_plain])]
         return m

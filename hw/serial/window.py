@@ -6,11 +6,11 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
-from hw.plan.program import Plan, Source
+from hw.plan import Plan, Source
 from hw.sequencer import step_layout
 
 
-class CompactWindow(wiring.Component):
+class SerialWindow(wiring.Component):
     """Maps and state in L banks, written byte by byte; one window of P bytes per lane.
 
     A window is a shift register: a three-tap row loads word i with the byte left of it before its
@@ -31,7 +31,7 @@ class CompactWindow(wiring.Component):
     step : in, step_layout(plan); later1, later2: in, the same one and two cycles later
     first_group : in, the step belongs to a frame's first row group
     camera_address : out; camera_word : in, a cycle later; all ones: a word of zeros
-    operands : out, L words, `timing.COMPACT.TRANSFER` less three cycles after the step
+    operands : out, L words, `SERIAL.transfer` less three cycles after the step
     ask, ask_bank, ask_address : in, a read wanted in this cycle; granted : out
     host_en, host_bank, host_address : in, likewise; host_done : out
     words : out, the banks' words, a cycle after the address

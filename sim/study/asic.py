@@ -25,13 +25,13 @@ from rich.table import Table
 
 from boards import build
 from golden.command_line import run
-from golden.config import ROWS_PER_GROUP, ModelConfig, preset
+from golden.config import ModelConfig, preset
 from golden.quantise import default_weights
 from golden.weights import Weights
+from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.plan.memory import memory_name
-from hw.plan.program import Plan
 from hw.top import Rasca, flat_ports
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology
@@ -58,9 +58,9 @@ memory_map
 opt -undriven -fine
 techmap
 opt -fast"""
-_MAPPED = """dfflibmap -liberty cells.lib
+_MAPPED = """dfflibmap {liberty}
 opt
-abc -liberty cells.lib -constr cells.constr -D {period}
+abc {liberty} -constr cells.constr -D {period}
 opt_clean -purge
 setundef -zero
 opt_clean -purge
@@ -114,7 +114,11 @@ def _same(design: dict[str, Any]) -> None:
 
 
 def synthesise(
-    design: Rasca, folder: Path, library: Path | None, clock_mhz: float, console: Console
+    design: Rasca,
+    folder: Path,
+    library: Sequence[Path] | None,
+    clock_mhz: float,
+    console: Console,
 ) -> Mapped:
     """Maps an engine; without a library to generic gates.
 
@@ -126,7 +130,8 @@ def synthesise(
         Yosys failed.
     """
     yosys = build.tool("yosys")
-    cells = None if library is None else liberty.read(library)
+    cells = None if library is None else liberty.read(*library)
+    inverter = None if cells is None else cells.inverter
     folder.mkdir(parents=True, exist_ok=True)
     with console.status("RTL"):
         text = rtlil.convert(design, name=TOP, ports=flat_ports(design), emit_src=False)
@@ -142,17 +147,24 @@ def synthesise(
     if cells is None:
         script += "\n" + _GENERIC
     else:
-        shutil.copyfile(library, folder / "cells.lib")  # a path that every Yosys can read
-        load = 4 * max(pin.capacitance for pin in cells.cells[cells.inverter].pins.values())
+        for name, content in zip(copies(cells), cells.texts, strict=True):
+            (folder / name).write_text(content)  # a path that every Yosys can read
+        load = 4 * max(pin.capacitance for pin in cells.cells[inverter].pins.values())
         (folder / "cells.constr").write_text(
-            f"set_driving_cell {cells.inverter}\nset_load {1000 * load:g} [all_outputs]\n"
+            f"set_driving_cell {inverter}\nset_load {1000 * load:g} [all_outputs]\n"
         )
-        script += "\n" + _MAPPED.format(period=f"{1e6 / clock_mhz:.0f}")
+        liberties = " ".join(f"-liberty {name}" for name in copies(cells))
+        script += "\n" + _MAPPED.format(period=f"{1e6 / clock_mhz:.0f}", liberty=liberties)
     (folder / "map.ys").write_text(script.format(top=TOP) + "\n")
     build.run([*yosys, "map.ys"], folder, "map.log", console, "mapping")
     netlist = Netlist(json.loads((folder / "mapped.json").read_text()))
     (folder / "netlist.v").write_text(netlist.verilog())
     return Mapped(netlist=netlist, cuts=cuts, library=cells)
+
+
+def copies(library: liberty.Library) -> list[str]:
+    """Names of the library's files beside the netlist."""
+    return [f"cells{number or ''}.lib" for number in range(len(library.texts))]
 
 
 def block_of(path: Sequence[str]) -> str:
@@ -192,7 +204,7 @@ def count_cells(mapped: Mapped) -> tuple[int, int]:
 
 # ---- timing ----
 
-_STA = """read_liberty cells.lib
+_STA = """{liberty}
 read_verilog netlist.v
 link_design {top}
 create_clock -name clk -period {period:g} [get_ports clk]
@@ -211,7 +223,8 @@ def frequency(folder: Path, library: liberty.Library, clock_mhz: float) -> float
         OpenSTA reported an error (its exit status does not) or no slack.
     """
     period = 1e3 / clock_mhz / library.time_ns
-    (folder / "sta.tcl").write_text(_STA.format(top=TOP, period=period))
+    reads = "\n".join(f"read_liberty {name}" for name in copies(library))
+    (folder / "sta.tcl").write_text(_STA.format(top=TOP, period=period, liberty=reads))
     done = subprocess.run(
         ["sta", "-no_splash", "-exit", "sta.tcl"], cwd=folder, capture_output=True, text=True
     )
@@ -251,7 +264,7 @@ def stimulus(design: Rasca, names: list[str], widths: list[int], schedule, group
         cycle(load_valid=1, load_data=byte, load_last=i + 1 == len(image))
     lines.append(f"events {WARM_UP - 1} {WARM_UP + groups - 1}")
     now, colours = -1, {}
-    rows = schedule.lines[0][: ROWS_PER_GROUP * (WARM_UP + groups + 1)]
+    rows = schedule.lines[0][: design.plan.model.rows_per_group * (WARM_UP + groups + 1)]
     for at, rgb, flags in zip(schedule.cycle, schedule.rgb, schedule.flags, strict=True):
         if at > rows[-1]:
             break
@@ -285,7 +298,7 @@ def camera_of(design: Rasca, weights: Weights, groups: int):
     model = design.plan.model
     picture = images.default_images(model)[:1]
     first = max(0, (model.row_groups - groups) // 2 - WARM_UP)
-    picture = torch.roll(picture, -ROWS_PER_GROUP * first, dims=2)
+    picture = torch.roll(picture, -model.rows_per_group * first, dims=2)
     logits = IntegerModel(model, weights).run(picture).logits[0].tolist()
     timing = camera.paced(design.plan.camera_period, model)
     shot = camera.Shot(camera.Picture.of(session.camera_image(picture[0])), timing)
@@ -429,9 +442,11 @@ def power(
 # ---- all of it ----
 
 
-def find_library(given: Path | None) -> Path | None:
-    """The Liberty file to map to: the given one, else Debian's, else none."""
-    return given if given is not None else DEBIAN if DEBIAN.exists() else None
+def find_library(given: str | Path | None) -> tuple[Path, ...] | None:
+    """The Liberty files to map to: those given, else Debian's, else none."""
+    if given is not None:
+        return liberty.files(given)
+    return (DEBIAN,) if DEBIAN.exists() else None
 
 
 def study(
@@ -439,7 +454,7 @@ def study(
     engine: EngineConfig,
     weights: Weights,
     *,
-    library: Path | None,
+    library: Sequence[Path] | None,
     technology: Technology,
     clock_mhz: float,
     groups: int,
@@ -573,7 +588,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
 def main(
     preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
-    library: Annotated[Path | None, typer.Option("--liberty", help="Liberty file")] = None,
+    library: Annotated[str | None, typer.Option("--liberty", help="Liberty files")] = None,
     process: Annotated[
         str, typer.Option("--technology", help="of the SRAM macros, see technology.toml")
     ] = "ihp130",

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from golden.accounting import MOST_BYTES
-from golden.config import ROWS_PER_GROUP, ModelConfig
+from golden.config import ModelConfig
+from hw.plan import Plan, compile_program
 from hw.plan.cost import STALLS, Cost, LayerCost, latency_at, layer_of
 from hw.plan.cost import cost as cost_of
 from hw.plan.engine_config import config_digest
-from hw.plan.program import Plan, compile_program
 from sim.study import energy as energies
 from sim.study.energy import Technology, mac_pj
 from sim.study.point import area_um2
@@ -111,7 +111,7 @@ class Study:
     def cycles_sensor(self) -> float:
         """Fewest cycles from frame to frame: the engine's, or those of a sensor whose rows come
         evenly, the rows below the last row group included."""
-        rows = self.model.image_height / ROWS_PER_GROUP
+        rows = self.model.image_height / self.model.rows_per_group
         return max(self.cost.cycles_frame, rows * self.cost.camera_period)
 
     def slowest_clock_mhz(self, rate: float) -> float:
@@ -130,7 +130,7 @@ class Study:
     @property
     def period(self) -> int:
         """Cycles of a row group at the sensor's rate."""
-        groups = self.model.image_height / ROWS_PER_GROUP
+        groups = self.model.image_height / self.model.rows_per_group
         cycles = int(self.clock_mhz * 1e6 / (self.frames_per_s * groups) + 1e-6)
         return max(cycles, self.cost.camera_period)
 
@@ -205,25 +205,26 @@ def row_groups(study: Study) -> list[dict[str, Any]]:
     """
     plan, cost, period = study.plan, study.cost, study.period
     width, last = study.model.image_width, plan.operations[-1]
+    k = study.model.rows_per_group
 
     def pixel(row: int) -> int:
         """As hw.plan.cost.latency_at has it."""
-        return ((row + 1) * width - 1) * period // (ROWS_PER_GROUP * width)
+        return ((row + 1) * width - 1) * period // (k * width)
 
-    ready = [pixel(row) + plan.row_delay for row in range(ROWS_PER_GROUP * cost.row_groups)]
+    ready = [pixel(row) + plan.row_delay for row in range(k * cost.row_groups)]
     written = int(plan.schedule.write_times(last).max()) - (last.last_step + 1)
     answer = cost.latency_cycles["frame"] - cost.latency_cycles["row_group"]
     found, now = [], 0
     for t in range(cost.row_groups):
         before = now
         first, now = plan.predict(ready, [t], start=now)
-        row = ROWS_PER_GROUP * t
+        row = k * t
         state = now + written
-        arrived = pixel(row + ROWS_PER_GROUP - 1)
+        arrived = pixel(row + k - 1)
         found.append(
             {
                 "row_group": t,
-                "rows": [row, row + ROWS_PER_GROUP - 1],
+                "rows": [row, row + k - 1],
                 "cycles": cost.cycles_row_group,
                 "cycles_waiting": now - before - cost.cycles_row_group,
                 "macs": cost.macs_row_group,
@@ -319,34 +320,35 @@ def lines(study: Study) -> list[dict[str, Any]]:
     at the shortest period of an even camera: arriving, there, let go of.
     """
     plan, period = study.plan, study.cost.camera_period
-    width, settled = study.model.image_width, 3  # row groups after which nothing changes any more
+    width, k = study.model.image_width, study.model.rows_per_group
+    settled = 3  # row groups after which nothing changes any more
 
     def pixel(row: int, column: int) -> int:
-        return (row * width + column) * period // (ROWS_PER_GROUP * width)
+        return (row * width + column) * period // (k * width)
 
     now, released, found = 0, 0, []
     for t in range(settled + 1):
         for op in plan.operations:
             now += op.wait + op.idle
             if op.need_rows:
-                ready = pixel(ROWS_PER_GROUP * t + op.need_rows - 1, width - 1) + plan.row_delay
+                ready = pixel(k * t + op.need_rows - 1, width - 1) + plan.row_delay
                 now = max(now, ready)
             now += op.walks * op.period - op.idle
             if op.release_rows:
-                rows = range(released, ROWS_PER_GROUP * t + op.release_rows)
+                rows = range(released, k * t + op.release_rows)
                 found += [(row, now, op.name) for row in rows]
-                released = ROWS_PER_GROUP * t + op.release_rows
-    start = pixel(ROWS_PER_GROUP * settled, 0)
+                released = k * t + op.release_rows
+    start = pixel(k * settled, 0)
     return [
         {
-            "row": row % ROWS_PER_GROUP,
+            "row": row % k,
             "arrives": pixel(row, 0) - start,
             "there": pixel(row, width - 1) + plan.row_delay - start,
             "released": at - start,
             "by": name,
         }
         for row, at, name in found
-        if row >= ROWS_PER_GROUP * settled
+        if row >= k * settled
     ]
 
 
@@ -616,7 +618,7 @@ def content(study: Study) -> dict[str, Any]:
             "frame_ms": round(cost.cycles_frame / study.clock_mhz / 1e3, 4),
             "fastest_frames_per_s": round(study.fastest_frames_per_s, 3),
             "fastest_line_rate_hz": round(
-                study.clock_mhz * 1e6 * ROWS_PER_GROUP / cost.camera_period, 1
+                study.clock_mhz * 1e6 * model.rows_per_group / cost.camera_period, 1
             ),
             "line_rate_hz": round(study.frames_per_s * model.image_height, 1),
             "slowest_clock_mhz": round(study.slowest_clock_mhz(study.frames_per_s), 4),

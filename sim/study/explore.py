@@ -170,6 +170,7 @@ def digest(wanted: list[Point]) -> str:
     text = hashlib.sha256(json.dumps([point.key() for point in wanted]).encode())
     more = (
         "golden/config.py",
+        "golden/network.py",
         "sim/study/point.py",
         "sim/study/energy.py",
         "sim/study/technology.toml",
@@ -415,7 +416,7 @@ def print_best(found: Mapping[str, Any], console: Console) -> None:
 
 
 def synthesise(
-    found: dict[str, Any], count: int, library: Path | None, folder: Path, console: Console
+    found: dict[str, Any], count: int, library: str | None, folder: Path, console: Console
 ) -> None:
     """Maps `count` designs of the Pareto front, spread over it, and notes what came of them."""
     from golden.quantise import default_weights
@@ -458,7 +459,7 @@ def main(
     synthesise_count: Annotated[
         int, typer.Option("--synthesise", min=0, help="points to map to cells")
     ] = 0,
-    library: Annotated[Path | None, typer.Option("--liberty", help="Liberty file")] = None,
+    library: Annotated[str | None, typer.Option("--liberty", help="Liberty files")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="forget what was done before")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/explore"),
 ) -> None:
@@ -469,7 +470,7 @@ def main(
     try:
         wanted = points(read_space(space) if space else DEFAULT_SPACE)
         if library is not None:
-            liberty.read(library)
+            liberty.read(*liberty.files(library)).inverter  # noqa: B018 - nothing maps without one
         if fresh:
             (place / PROGRESS).unlink(missing_ok=True)
         results, now = run(wanted, place, console, workers=workers, cluster=cluster)
@@ -499,7 +500,8 @@ def main(
     )
     if not found["points"]:
         raise typer.Exit(2)
-    if any(not entry["impossible"] for entry in found["failed"]):
+    broken = any("error" in entry for entry in found["synthesised"])
+    if broken or any(not entry["impossible"] for entry in found["failed"]):
         raise typer.Exit(1)
 
 

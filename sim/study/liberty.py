@@ -2,9 +2,15 @@
 
 A small reader of its own: areas, pin capacitances, leakage, energy tables. Delays stay with the
 timing tool, functions with Yosys.
+
+Power as OpenSTA sums it, with every input 0 and 1 half of the time: conditions (`when`) of a supply
+pin are weighed by how often they hold; supply pins are added up, of leakage the primary power pins.
 """
 
+import gzip
 import re
+import shlex
+import zlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 _SYNTAX = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([{}();:,])|([^\s{}();:,"]+))', re.S)
+_COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.S)
+_MOST_NAMES = 12  # pins in a condition whose truth table is worked out
 _PREFIX = {"m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "": 1.0}
 
 
@@ -61,21 +69,19 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """A pin of a cell: `capacitance` in pF, energy tables in pJ."""
+    """A pin of a cell: `capacitance` in pF, energy tables in pJ, each with its weight."""
 
     direction: str
     capacitance: float
     function: str
     clock: bool
-    rise: tuple[Table, ...]
-    fall: tuple[Table, ...]
+    rise: tuple[tuple[float, Table], ...]
+    fall: tuple[tuple[float, Table], ...]
 
     def energy(self, load: float) -> float:
         """Energy in pJ inside the cell for one change of this pin: mean of rising and falling,
-        and of the table's conditions, which nobody watches here."""
-        parts = [part for part in (self.rise, self.fall) if part]
-        means = [sum(table.at(load) for table in part) / len(part) for part in parts]
-        return sum(means) / 2
+        and of the tables' conditions, which nobody watches here; summed over the supply pins."""
+        return sum(weight * table.at(load) for weight, table in (*self.rise, *self.fall)) / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,7 @@ class Cell:
     leakage: float
     state: dict[str, Any] | None
     pins: dict[str, Pin]
+    usable: bool = True  # not marked `dont_use`
 
     @property
     def flip_flop(self) -> bool:
@@ -99,13 +106,18 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """A standard-cell library at one corner."""
+    """A standard-cell library at one corner.
+
+    `sources`: the files that it was read from, and `texts`, what was in them (for other tools).
+    """
 
     name: str
     voltage: float
     temperature: float
     time_ns: float  # the library's unit of time
     cells: dict[str, Cell]
+    sources: tuple[Path, ...] = ()
+    texts: tuple[str, ...] = ()
 
     @property
     def corner(self) -> str:
@@ -114,12 +126,7 @@ class Library:
     @property
     def inverter(self) -> str:
         """The smallest inverter: it drives the inputs while gates are chosen."""
-        found = [
-            cell
-            for cell in self.cells.values()
-            for pin in cell.pins.values()
-            if re.fullmatch(r"\(?(!\s*\w+|\w+\s*')\)?", pin.function) and len(_logic(cell)) == 2
-        ]
+        found = [cell for cell in self.cells.values() if cell.usable and _inverts(cell)]
         if not found:
             raise ValueError(f"library {self.name} has no inverter")
         return min(found, key=lambda cell: cell.area).name
@@ -199,12 +206,85 @@ def table(function: str, inputs: tuple[str, ...]) -> str:
     return "".join(str(value(function, row)) for row in rows)
 
 
-def _logic(cell: Cell) -> list[Pin]:
-    return [pin for pin in cell.pins.values() if pin.direction in ("input", "output")]
+def _inverts(cell: Cell) -> bool:
+    """Whether its truth table is an inverter's, however its function is written."""
+    inputs = [name for name, pin in cell.pins.items() if pin.direction == "input"]
+    outputs = [pin for pin in cell.pins.values() if pin.direction in ("output", "inout")]
+    if cell.state is not None or len(inputs) != 1 or len(outputs) != 1:
+        return False
+    try:
+        return table(outputs[0].function, tuple(inputs)) == "10"
+    except ValueError:
+        return False
+
+
+def _share(condition: str) -> float:
+    """How often a `when` holds if all its pins are 0 and 1 half of the time; 1 without one."""
+    if not condition:
+        return 1.0
+    names = tuple(dict.fromkeys(re.findall(r"[A-Za-z_][\w.\[\]]*", condition)))
+    if len(names) > _MOST_NAMES:
+        return 1.0
+    try:
+        ones = table(condition, names).count("1")
+    except ValueError:
+        return 1.0
+    return ones / (1 << len(names))
+
+
+def _rail(power: "Group") -> str:
+    """The supply pin that a power is of; the older `power_level` says it, too."""
+    return power.attributes.get("related_pg_pin", power.attributes.get("power_level", ""))
+
+
+def _weighed(powers: list[tuple["Group", Any]]) -> tuple[tuple[float, Any], ...]:
+    """(weight, what) of powers of one pin: the weights of each supply pin add up to 1."""
+    shares = [_share(power.attributes.get("when", "")) for power, _ in powers]
+    sums: dict[str, float] = {}
+    for (power, _), share in zip(powers, shares, strict=True):
+        sums[_rail(power)] = sums.get(_rail(power), 0.0) + share
+    return tuple(
+        (share / sums[_rail(power)], what)
+        for (power, what), share in zip(powers, shares, strict=True)
+        if sums[_rail(power)]
+    )
+
+
+def _leakage(cell: "Group", default: float) -> float:
+    """Leakage of a cell in the library's unit: what it says of itself, else of its conditions.
+
+    What has no `when` is for the time in which no condition holds, or for all of it.
+    """
+    if "cell_leakage_power" in cell.attributes:
+        return cell.number("cell_leakage_power")
+    kinds = {
+        name: pin.attributes.get("pg_type", "") for pin in cell.all("pg_pin") for name in pin.names
+    }
+    rails: dict[str, list[Group]] = {}
+    for leak in cell.all("leakage_power"):
+        if kinds.get(_rail(leak), "primary_power") == "primary_power":
+            rails.setdefault(_rail(leak), []).append(leak)
+    if not cell.all("leakage_power"):
+        return default
+    total = 0.0
+    for leaks in rails.values():
+        held = [
+            (_share(one.attributes["when"]), one.number("value"))
+            for one in leaks
+            if "when" in one.attributes
+        ]
+        always = [one.number("value") for one in leaks if "when" not in one.attributes]
+        time = sum(share for share, _ in held)
+        total += sum(share * value for share, value in held) / max(1.0, time)
+        if always:
+            total += max(0.0, 1 - time) * sum(always) / len(always)
+        elif 0 < time < 1:  # the rest of the time as in these conditions
+            total += (1 / time - 1) * sum(share * value for share, value in held)
+    return total
 
 
 def _tokens(text: str):
-    text = re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
+    text = _COMMENT.sub(lambda match: match[1] or " ", text)
     text = re.sub(r"\\\s*?\n", " ", text)
     # a statement may end with its line
     at, end = 0, len(text.rstrip())
@@ -277,7 +357,7 @@ def parse(text: str) -> Group:
 
 def _unit(text: str) -> float:
     """ "1ns" or "10pW" to seconds, watts."""
-    match = re.fullmatch(r"\s*([\d.eE+-]+)\s*([munpf]?)[a-zA-Z]+\s*", text)
+    match = re.fullmatch(r"\s*([\d.eE+-]+)\s*([munpf]?)[a-z]+\s*", text.lower())
     if match is None:
         raise ValueError(f"{text!r} is no unit")
     return float(match[1]) * _PREFIX[match[2]]
@@ -307,22 +387,69 @@ def _table(group: Group, templates: dict[str, Group], energy: float, farads: flo
     return Table(tuple(axes), values)
 
 
-def read(path: Path) -> Library:
-    """A library from its file.
+def files(given: str | Path) -> tuple[Path, ...]:
+    """The files that an option names: one, or several with blanks or commas between them.
 
     Raises
     ------
     ValueError
-        In one line: no such file, or no Liberty file.
+        None are named.
     """
+    if Path(given).exists():  # its name may have blanks
+        return (Path(given),)
     try:
-        text = path.read_text(errors="replace")
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    try:
-        return _library(parse(text))
-    except (ValueError, IndexError, KeyError) as error:
-        raise ValueError(f"{path} is no Liberty file that can be read: {error}") from None
+        words = shlex.split(str(given).replace(",", " "))
+    except ValueError:
+        words = [str(given)]
+    if not all(word.endswith((".lib", ".gz")) for word in words):
+        words = [str(given)]  # of one file that is not there
+    return tuple(Path(word) for word in words)
+
+
+def read(*paths: Path) -> Library:
+    """A library from its files, each Liberty text or that text compressed by gzip.
+
+    Raises
+    ------
+    ValueError
+        In one line: no such file, no Liberty file, no flip-flop, a cell in two of the files, or
+        files of different corners.
+    """
+    parts, texts = [], []
+    for path in paths:
+        try:
+            content = path.read_bytes()
+            if content[:2] == b"\x1f\x8b":
+                content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        text = content.decode(errors="replace")
+        try:
+            parts.append(_library(parse(text)))
+        except (ValueError, IndexError, KeyError) as error:
+            raise ValueError(f"{path} is no Liberty file that can be read: {error}") from None
+        texts.append(text)
+    cells: dict[str, Cell] = {}
+    for path, part in zip(paths, parts, strict=True):
+        if part.corner != parts[0].corner:
+            raise ValueError(f"{path} is of {part.corner}, {paths[0]} of {parts[0].corner}")
+        for name, cell in part.cells.items():
+            if name in cells:
+                raise ValueError(f"{path}: cell {name} is in another of the files, too")
+            cells[name] = cell
+    if not any(cell.flip_flop for cell in cells.values()):
+        what = "it has" if len(paths) == 1 else f"the {len(paths)} files have"
+        named = ", ".join(map(str, paths))
+        raise ValueError(f"{named} is no Liberty file that can be read: {what} no flip-flop")
+    return Library(
+        name=" + ".join(part.name for part in parts),
+        voltage=parts[0].voltage,
+        temperature=parts[0].temperature,
+        time_ns=parts[0].time_ns,
+        cells=cells,
+        sources=tuple(paths),
+        texts=tuple(texts),
+    )
 
 
 def _library(tree: Group) -> Library:
@@ -337,25 +464,25 @@ def _library(tree: Group) -> Library:
     cells = {}
     for group in tree.all("cell"):
         pins = {}
-        found = [(pin, name) for pin in group.all("pin") for name in pin.names]
+        found = [(pin, name, {}) for pin in group.all("pin") for name in pin.names]
         for bundle in [*group.all("bus"), *group.all("bundle")]:
-            found += [(pin, name) for pin in bundle.all("pin") for name in pin.names]
-        for pin, name in found:
-            tables: dict[str, list[Table]] = {"rise": [], "fall": []}
+            for pin in bundle.all("pin"):
+                found += [(pin, name, bundle.attributes) for name in pin.names]
+        for pin, name, outer in found:
+            tables: dict[str, list[tuple[Group, Table]]] = {"rise": [], "fall": []}
             for power in pin.all("internal_power"):
                 for kind, into in tables.items():
                     both = [*power.all(f"{kind}_power"), *power.all("power")]
-                    into += [_table(t, templates, energy, farads, seconds) for t in both]
+                    into += [(power, _table(t, templates, energy, farads, seconds)) for t in both]
             pins[name] = Pin(
-                direction=pin.attributes.get("direction", ""),
+                direction=pin.attributes.get("direction", outer.get("direction", "")),
                 capacitance=pin.number("capacitance") * farads / 1e-12,
                 function=pin.attributes.get("function", ""),
                 clock=pin.attributes.get("clock", "") == "true",
-                rise=tuple(tables["rise"]),
-                fall=tuple(tables["fall"]),
+                rise=_weighed(tables["rise"]),
+                fall=_weighed(tables["fall"]),
             )
-        leaks = [leak.number("value") for leak in group.all("leakage_power")]
-        leakage = group.number("cell_leakage_power", sum(leaks) / max(1, len(leaks)))
+        leakage = _leakage(group, float(attributes.get("default_cell_leakage_power", 0)))
         name, state = group.names[0], None
         if group.all("ff"):
             flop = group.all("ff")[0]
@@ -366,9 +493,8 @@ def _library(tree: Group) -> Library:
             leakage=leakage * watts / 1e-9,
             state=state,
             pins=pins,
+            usable=group.attributes.get("dont_use", "") != "true",
         )
-    if not any(cell.flip_flop for cell in cells.values()):
-        raise ValueError("it has no flip-flop")
     return Library(
         name=tree.names[0],
         voltage=float(attributes.get("nom_voltage", 1.0)) * volts,

@@ -10,9 +10,9 @@ from math import prod
 from typing import Any
 
 from golden.config import preset
+from hw.plan import compile_program
 from hw.plan.cost import Cost, cost
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import compile_program
 from sim.study.energy import Technology, energy, technology
 
 OBJECTIVES = ("cycles_frame", "multipliers", "on_chip_bytes", "energy_uj")

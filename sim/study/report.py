@@ -11,7 +11,7 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,19 +22,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from golden.command_line import bad_input, run
+from golden.command_line import bad_input, note, run
 from golden.config import ModelConfig, preset
 from golden.quantise import trained_weights
 from golden.weights import Weights
+from hw.plan import compile_program
 from hw.plan.cost import STALLS, cost
 from hw.plan.engine_config import EngineConfig, default_shape
-from hw.plan.program import compile_program
 from sim.study import report_plots
 from sim.study.content import Study, content, peers, saved_by_stopping, used_sources
 from sim.study.energy import technology
 from sim.study.savings import RELEASE, Pictures, savings
 
 TEMPLATE = "report.html.j2"
+FAILED = 1  # exit status: a tool that was asked for
+FOR_FPGAS = "the compact engine is for FPGAs (make bitstream); make asic does not map it"
 PROGRAM = " program"  # how the names of the row program's memories end
 
 
@@ -64,20 +66,25 @@ def number(name: str, text: str | None) -> float | None:
 
 
 def synthesised(
-    study: Study, library: Path | None, folder: Path, console: Console
+    study: Study, library: Sequence[Path] | None, folder: Path, console: Console
 ) -> tuple[dict[str, Any] | None, str]:
     """The summary of `make asic` for this engine, or None and a line that says what to do.
 
     It is looked for where `make asic` puts it; with a library it is made if it is not there.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As `asic.study` does: what was asked for could not be made.
     """
     from sim.study import asic, liberty
 
     if study.plan.engine.compact:
-        return None, "the compact engine is for FPGAs (make bitstream); make asic does not map it"
+        return None, FOR_FPGAS
     name, shape, tech = study.model.name, study.cost.shape, study.tech.name
     place = folder / name / shape.replace(",", "_")
     command = f"make asic PRESET={name} SHAPE={shape} TECH={tech}"
-    wanted = None if library is None else liberty.read(library).name
+    wanted = None if library is None else liberty.read(*library).name
     try:
         found = json.loads((place / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -97,20 +104,17 @@ def synthesised(
         return None, line
     from golden.quantise import default_weights
 
-    try:
-        return asic.study(
-            study.model,
-            study.plan.engine,
-            default_weights(study.model),
-            library=library,
-            technology=study.tech,
-            clock_mhz=study.clock_mhz,
-            groups=2,
-            folder=place,
-            console=console,
-        ), ""
-    except (ValueError, RuntimeError) as error:
-        return None, " ".join(str(error).split())
+    return asic.study(
+        study.model,
+        study.plan.engine,
+        default_weights(study.model),
+        library=library,
+        technology=study.tech,
+        clock_mhz=study.clock_mhz,
+        groups=2,
+        folder=place,
+        console=console,
+    ), ""
 
 
 def early(
@@ -315,7 +319,7 @@ def make(
     model: ModelConfig,
     study: Study,
     *,
-    library: Path | None,
+    library: Sequence[Path] | None,
     pictures: Pictures,
     weights: Weights | None,
     asic_folder: Path,
@@ -345,7 +349,7 @@ def main(
     clock: Annotated[str, typer.Option("--clock-mhz", help="of the engine")] = "100",
     tech: Annotated[str, typer.Option(help="process, see technology.toml")] = "ihp130",
     rate: Annotated[str | None, typer.Option("--fps", help="frames/s of the sensor")] = None,
-    library: Annotated[Path | None, typer.Option("--liberty", help="Liberty file")] = None,
+    library_text: Annotated[str | None, typer.Option("--liberty", help="Liberty files")] = None,
     image_folder: Annotated[Path | None, typer.Option("--images", help="photographs")] = None,
     weights_file: Annotated[Path | None, typer.Option("--weights", help="safetensors")] = None,
     compact: Annotated[bool, typer.Option("--compact", help="the small FPGAs' engine")] = False,
@@ -362,23 +366,31 @@ def main(
         engine = EngineConfig.parse(shape or usual, "loaded", compact=compact)
         process, clock_mhz = technology(tech), number("clock_mhz", clock)
         frames = number("fps", rate)
-        if library is not None:
+        library = None
+        if library_text is not None:
             from sim.study import liberty
 
-            liberty.read(library)
+            library = liberty.files(library_text)
+            if engine.compact:
+                raise ValueError(f"LIBERTY={library_text}: {FOR_FPGAS}")
+            liberty.read(*library).inverter  # noqa: B018 - without one nothing can be mapped
         pictures = Pictures.of(image_folder)
         weights = Weights.load(weights_file, model) if weights_file else None
         plan = compile_program(model, engine)
         study = Study(plan=plan, cost=cost(plan), tech=process, clock_mhz=clock_mhz, rate=frames)
-        found, missing = make(
-            model,
-            study,
-            library=library,
-            pictures=pictures,
-            weights=weights,
-            asic_folder=asic_folder,
-            console=console,
-        )
+        try:
+            found, missing = make(
+                model,
+                study,
+                library=library,
+                pictures=pictures,
+                weights=weights,
+                asic_folder=asic_folder,
+                console=console,
+            )
+        except RuntimeError as error:  # a tool failed
+            note(" ".join(str(error).split()))
+            raise typer.Exit(FAILED) from None
     place = folder / model.name
     place.mkdir(parents=True, exist_ok=True)
     given = {
@@ -387,7 +399,7 @@ def main(
         "CLOCK_MHZ": f"{clock_mhz:g}",
         "TECH": process.name,
         "FPS": None if frames is None else f"{frames:g}",
-        "LIBERTY": library and library.name,
+        "LIBERTY": library and " ".join(path.name for path in library),
         "IMAGES": image_folder and image_folder.name,
         "WEIGHTS": weights_file and weights_file.name,
         "COMPACT": "1" if compact else None,

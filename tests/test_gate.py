@@ -9,7 +9,7 @@ import torch
 
 from golden import activation, attention, conv_gru, requant
 from hw.parallel.gate import Gate
-from hw.plan.program import Function
+from hw.plan import Function
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 KINDS = {  # signed_features, spatial

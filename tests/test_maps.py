@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from hw.parallel.maps import StateSram
-from hw.plan import timing
+from hw.parallel.maps import Maps
 from hw.plan.engine_config import EngineConfig
+from hw.plan.latency import PARALLEL
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 KINDS = {  # pixels, lanes, words of a bank
@@ -18,12 +18,12 @@ KINDS = {  # pixels, lanes, words of a bank
     "three": (3, 3, 7),
     "eight": (5, 8, 16),
 }
-ANSWER = 1 + timing.MEMORY  # cycles from the request to the word
+ANSWER = 1 + PARALLEL.memory  # cycles from the request to the word
 
 
 def block(pixels, lanes, depth):
     engine = EngineConfig(pixels=pixels, channels=1, lanes=lanes)
-    return StateSram(SimpleNamespace(engine=engine, bank_words=depth))
+    return Maps(SimpleNamespace(engine=engine, bank_words=depth))
 
 
 def traffic(kind: str, seed: int, cycles: int = 4000, wrong: str = ""):

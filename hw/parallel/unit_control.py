@@ -1,4 +1,4 @@
-"""Drain sequencer: the channel units' constants and function, walk by walk."""
+"""What the channel units do: their constants and function, walk by walk."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -6,8 +6,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, WordFetch, delay
-from hw.plan import timing
-from hw.plan.program import Function, Plan
+from hw.plan import Function, Plan
+from hw.plan.latency import PARALLEL
 
 
 def constant_layout(acc_bits: int) -> data.StructLayout:
@@ -15,8 +15,10 @@ def constant_layout(acc_bits: int) -> data.StructLayout:
     return data.StructLayout({"bias": signed(acc_bits), "multiplier": 8, "shift": 5})
 
 
-class Drain(wiring.Component):
+class UnitControl(wiring.Component):
     """Follows the array's transfers through the drain words of the row program.
+
+    The sums leave HeadLane's drain registers by themselves; this says what is made of them.
 
     Between two transfers it fetches the constants of the next walk's channels from the constant
     memory, one a cycle, into staging registers; they become active with its first drained sum.
@@ -72,7 +74,7 @@ class Drain(wiring.Component):
         with m.If(~settled):
             m.d.sync += wait.eq(wait - 1)
         constant_group = Signal(range(plan.constant_words))
-        moved = delay(m, self.transfer, timing.DRAIN - 1, "moved")
+        moved = delay(m, self.transfer, PARALLEL.drain - 1, "moved")
         with m.If(moved):
             m.d.sync += self.function.eq(word.function)
         with m.If(self.transfer):
@@ -119,9 +121,9 @@ class Drain(wiring.Component):
             write.addr.eq(self.load_address),
             write.data.eq(self.load_data),
         ]
-        arriving = delay(m, loading, timing.MEMORY, "loading")
-        arriving_index = delay(m, index, timing.MEMORY, "index", reset_less=True)
-        arriving_by_head = delay(m, by_head, timing.MEMORY, "by_head", reset_less=True)
+        arriving = delay(m, loading, PARALLEL.memory, "loading")
+        arriving_index = delay(m, index, PARALLEL.memory, "index", reset_less=True)
+        arriving_by_head = delay(m, by_head, PARALLEL.memory, "by_head", reset_less=True)
         for u in range(engine.units):
             k, lane = divmod(u, lanes)
             staging = Signal(self.layout, name=f"staging{u}", reset_less=True)

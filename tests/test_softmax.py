@@ -8,7 +8,8 @@ import torch
 from amaranth.sim import Simulator
 
 from golden import attention as golden
-from hw.parallel.softmax import AttentionTiming, SpatialAttention
+from hw.parallel.softmax import Softmax
+from hw.plan.beside import SoftmaxTiming
 from sim import runner
 
 TABLE = golden.make_exp_table(0.05)
@@ -52,7 +53,7 @@ def words(rows, fill=()):
 
 
 def build(heads, columns, pixels, banded, table=TABLE):
-    return SpatialAttention(
+    return Softmax(
         heads=heads, columns=columns, pixels=pixels, banded=banded, exp_table=table.tolist()
     )
 
@@ -116,7 +117,7 @@ def check(dut, scores, table, *, banded=None, **options):
 def test_sizes(sizes, generator):
     heads, columns, pixels, banded = sizes
     dut = build(*sizes)
-    when = SpatialAttention.timing(columns=columns)
+    when = Softmax.timing(columns=columns)
     assert (dut.cycles, dut.row_cycles) == (when.cycles, when.row_cycles)
     assert [dut.row_ready(row) for row in range(columns)] == [
         when.row_ready(row) for row in range(columns)
@@ -261,7 +262,7 @@ def test_verilator(sizes, generator):
         "read_cycles": dut.READ_CYCLES,
         "seed": 2,
     }
-    runner.simulate(dut, "tests.bench_attention", arguments=arguments)
+    runner.simulate(dut, "tests.bench_softmax", arguments=arguments)
 
 
 def test_differences_are_seen(generator):
@@ -300,14 +301,14 @@ GOOD = dict(heads=2, columns=7, pixels=8, banded=False, exp_table=TABLE.tolist()
     ],
 )
 def test_errors(changes, message):
-    SpatialAttention(**GOOD)
+    Softmax(**GOOD)
     with pytest.raises(ValueError, match=message):
-        SpatialAttention(**(GOOD | changes))
+        Softmax(**(GOOD | changes))
 
 
 def test_timing_errors():
     with pytest.raises(ValueError, match="columns must be at least 1, not 0"):
-        AttentionTiming(columns=0)
+        SoftmaxTiming(columns=0)
     for row in (-1, 7):
         with pytest.raises(ValueError, match=f"row must be 0..6, not {row}"):
-            AttentionTiming(columns=7).row_ready(row)
+            SoftmaxTiming(columns=7).row_ready(row)

@@ -10,12 +10,12 @@ from amaranth.lib import wiring
 
 from golden.config import ModelConfig
 from hw.parallel.channel_unit import ChannelUnit
-from hw.parallel.drain import Drain, constant_layout
-from hw.parallel.maps import StateSram
+from hw.parallel.maps import Maps
 from hw.parallel.operands import Operands
-from hw.plan import timing
+from hw.parallel.unit_control import UnitControl, constant_layout
+from hw.plan import Function, Target, Weights, compile_program
 from hw.plan.engine_config import EngineConfig
-from hw.plan.program import Function, Target, Weights, compile_program
+from hw.plan.latency import PARALLEL
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack, unpack_struct
 
 BASE = ModelConfig(name="operands", image_height=10, image_width=16 * 3 + 5, heads=2,
@@ -85,7 +85,7 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
         constants[len(constants) // 2]["bias"] ^= 1
     transfers = {}
     for _, op, group, _, _, last in walks(plan, random_gaps(source, 2)):
-        transfers[last + timing.TRANSFER] = (op, group)
+        transfers[last + PARALLEL.transfer] = (op, group)
     if wrong == "cycle":  # a transfer comes before its walk's constants
         times = sorted(transfers)
         hurry = next(b for a, b in zip(times, times[1:], strict=False)
@@ -93,8 +93,8 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
         early = times[times.index(hurry) - 1] + 2
         transfers[early] = transfers.pop(hurry)
     present, ends = None, 0
-    for cycle in range(max(transfers) + e.pixels + 2 + timing.DRAIN):
-        walk, began = transfers.get(cycle), transfers.get(cycle - timing.DRAIN)
+    for cycle in range(max(transfers) + e.pixels + 2 + PARALLEL.drain):
+        walk, began = transfers.get(cycle), transfers.get(cycle - PARALLEL.drain)
         out = yield {"transfer": walk is not None}
         if began is not None:
             present, ends = began, cycle - 1 + plan.schedule.drain_length(began[0])
@@ -130,7 +130,7 @@ def fetched(kind: str, seed: int, wrong: str = ""):
     begin = [row[:] for row in content]
     frame = 2
     found = list(walks(plan, random_gaps(source, frame + 1)))
-    transfers = {last + timing.TRANSFER: op for _, op, _, _, _, last in found}
+    transfers = {last + PARALLEL.transfer: op for _, op, _, _, _, last in found}
     ends, busy = {}, set()      # the array's bank reads: (cycle of the address register, bank)
     writes = {}                 # cycle -> {bank: (address, word)}
     right = {}                  # cycle -> [(port, unit, byte, text)]
@@ -149,12 +149,13 @@ def fetched(kind: str, seed: int, wrong: str = ""):
         return values
 
     def walk_operands(turn, op, group, chunk, first, last):
-        at = last + timing.TRANSFER + timing.DRAIN + ChannelUnit.operand_delay + (wrong == "cycle")
+        at = last + PARALLEL.transfer + PARALLEL.drain + ChannelUnit.operand_delay
+        at += wrong == "cycle"
         ports = dict(zip("ab", op.operands, strict=False))
         if op.weights == Weights.VALUE:
             ports = {"b": op.operands[0]}
             values = operand(op.operand_value, op, group, chunk, turn)
-            use = first + timing.ADDRESS_ONE_TAP + timing.MEMORY
+            use = first + PARALLEL.address_one_tap + PARALLEL.memory
             for cycle in range(use, use + op.k):
                 weights[cycle] = (values, f"{op.name}, group {group}")
         for port, name in ports.items():
@@ -221,7 +222,7 @@ class Fetch(wiring.Component):
     """Operands with their state SRAM, the array's reads and the writes from outside."""
 
     def __init__(self, plan):
-        self.operands, self.maps = Operands(plan), StateSram(plan)
+        self.operands, self.maps = Operands(plan), Maps(plan)
         ports = self.operands.signature.members
         sram = self.maps.signature.members
         super().__init__({name: ports[name] for name in (
@@ -244,7 +245,7 @@ class Fetch(wiring.Component):
 
 
 def drain(plan):
-    return Drain(plan, constants_of(plan))
+    return UnitControl(plan, constants_of(plan))
 
 
 def test_verilator():

@@ -11,17 +11,17 @@ import torch
 import golden.activation as activation
 from golden.config import ModelConfig, preset
 from golden.random_weights import random_weights
-from hw.plan import timing
+from hw.plan import Function, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
-from hw.plan.program import Function, compile_program
-from hw.serial.array import CompactArray
-from hw.serial.unit import FIRST_SHIFT, CompactUnit
+from hw.plan.latency import SERIAL
+from hw.serial.array import SerialArray
+from hw.serial.unit import FIRST_SHIFT, SerialUnit
 from hw.top import Rasca
 from sim import fuzz
 from tests.bench_blocks import on_amaranth, on_verilator
 
 SHARE = Path(pyosys.__file__).parent / "share"
-T = timing.COMPACT
+T = SERIAL
 
 
 def small(**changes) -> ModelConfig:
@@ -77,14 +77,14 @@ def unit_scenario(function, count=150):
         for i in range(count)
     ]
     found = []
-    for cycle in range(count * period + T.UNIT_GATED + 2):
+    for cycle in range(count * period + T.unit_gated + 2):
 
         def then(late, now=cycle):
             return values[min(max(now - late, 0) // period, count - 1)]
 
         at = sum(
             1 << late
-            for late in range(T.UNIT_GATED + 1)
+            for late in range(T.unit_gated + 1)
             if (cycle - late) % period == 0 and 0 <= (cycle - late) // period < count
         )
         out = yield {
@@ -95,8 +95,8 @@ def unit_scenario(function, count=150):
             "bias": then(0)["bias"] & 0xFFFF | (then(1)["bias"] & 0xF0000),
             "multiplier": then(3)["multiplier"],
             "shift": then(3)["shift"] - FIRST_SHIFT,
-            "a": then(T.GATE_AT)["a"] & 0xFF,
-            "b": then(T.GATE_AT)["b"],
+            "a": then(T.gate_at)["a"] & 0xFF,
+            "b": then(T.gate_at)["b"],
         }
         if out["written"]:
             found.append(out["byte"])
@@ -109,7 +109,7 @@ def unit_scenario(function, count=150):
 
 @pytest.mark.parametrize("function", [f for f in Function if f.name not in ("SIGNED", "MIX")])
 def test_unit(function):
-    unit = CompactUnit(acc_bits=20, high_bits=4, knots=activation.KNOTS.tolist())
+    unit = SerialUnit(acc_bits=20, high_bits=4, knots=activation.KNOTS.tolist())
     on_amaranth(unit, unit_scenario(function))
 
 
@@ -148,7 +148,7 @@ def array_scenario(pixels, lanes, high_bits, walks=6):
 def test_array():
     on_verilator(
         {
-            kind: CompactArray(pixels=4, lanes=2, acc_bits=23, cells=kind)
+            kind: SerialArray(pixels=4, lanes=2, acc_bits=23, cells=kind)
             for kind in ("generic", "ice40")
         },
         [
