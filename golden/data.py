@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from golden.config import ModelConfig
-from golden.images import check_image, load_image
+from golden.images import RULE, check_image, load_image
 from golden.labels import read_labels
 
 LEAST_FRACTION = 0.005  # of the picture, that one person box must cover
@@ -337,7 +337,7 @@ def read_pictures(
     kept = None
     shape = (len(samples), config.in_channels, config.image_height, config.image_width)
     if cache is not None:
-        sha = hashlib.sha256(repr(shape).encode())
+        sha = hashlib.sha256(repr((*shape, RULE)).encode())
         for sample in samples:
             state = sample.path.stat()
             sha.update(f"{sample.path.resolve()}:{state.st_size}:{state.st_mtime_ns};".encode())

@@ -1,7 +1,7 @@
 """Training of the float network, then quantisation-aware training of the integer one.
 
-    python -m golden.train --preset P --data DATA --epochs N [--resume FILE]
-    torchrun --nproc-per-node 2 -m golden.train ...
+    rasca train --preset P --data DATA --epochs N [--resume FILE]
+    torchrun --nproc-per-node 2 -m rasca train ...
 
 Writes ``last.pt`` (everything needed to resume), ``log.jsonl`` and ``curves.png`` after each epoch
 and ``final.pt`` (the released layout) at the end; with ``--quantised-epochs`` the same again for
@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
@@ -513,9 +512,6 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
 
 # ---- command line ----
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
 def read_cells(path: Path | None) -> dict[str, list[float]] | None:
     """Origin to [mass of label 0, mass of label 1], from a JSON file."""
     if path is None:
@@ -529,7 +525,6 @@ def read_cells(path: Path | None) -> dict[str, list[float]] | None:
         raise ValueError(f"{path}: not a table of origin to two masses ({error})") from error
 
 
-@app.command()
 def main(
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
     data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")] = "",
@@ -559,7 +554,8 @@ def main(
         config = preset(preset_name)
         if not data:
             raise ValueError(
-                "give --data: a folder with labels.csv, a VOC folder, a COCO .json, or a .csv"
+                "expected --data (a folder with labels.csv or VOC, a COCO .json, a .csv), not "
+                "nothing"
             )
         options = TrainConfig(
             epochs=epochs,
@@ -570,7 +566,7 @@ def main(
             held_out=held,
             seed=seed,
         )
-        folder = Path("build/train") / preset_name if output is None else output
+        folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells)
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
@@ -658,7 +654,3 @@ def _follow(rounds: Iterator[Epoch], epochs: int, log: Path, curves: Path, title
                 f"{result.seconds:.0f} s"
             )
             draw_curves(log, curves, title)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -1,6 +1,6 @@
 """The network at work (Fig. 5-7): what the state looks at, how sure it is, as the scan goes down.
 
-    python -m golden.visualise --image FILE -o DIR [--preset P] [--weights W.safetensors |
+    rasca visualise --image FILE -o DIR [--preset P] [--weights W.safetensors |
         --checkpoint FILE [--calibrate DIR]] [--tau 0.99] [--skip 0.005]
 
 Writes scan.png (class activation map of every row group, person probability, where early
@@ -10,7 +10,6 @@ termination stops), scan.gif (the same as it happens) and scan.json.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -403,10 +402,6 @@ def summary(
     }
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
     image: Annotated[Path, typer.Option(help="picture file")],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder to write to")],
@@ -428,9 +423,7 @@ def main(
         check_probability("skip", skip)
         pixels = load_image(image, config)
         with Console(stderr=True).status("weights"):
-            if weights_file is None and checkpoint is None:
-                if calibrate is not None:
-                    raise ValueError("--calibrate goes with --checkpoint")
+            if weights_file is None and checkpoint is None and calibrate is None:
                 weights = default_weights(config)
             else:
                 weights = load_network(
@@ -459,7 +452,3 @@ def main(
         f"{image.name}: {_verdict(whole, _sure(whole, weights))}; with {rules} it {ending} of "
         f"{config.row_groups} row groups. {output}/scan.png, scan.gif, scan.json"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(app())

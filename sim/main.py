@@ -1,4 +1,4 @@
-"""Command line of the simulation: `python -m sim.main sim`, `bench`. See README.md.
+"""The simulation: `rasca sim`, `rasca bench`. See README.md.
 
 Exit status: 0 all equal, 1 a difference, 2 input that cannot be used (one line says why), 3 the
 simulator itself failed.
@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from rich.text import Text
 from golden import images as pictures_in
 from golden.classifier import threshold
 from golden.config import ModelConfig, preset
+from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input, note
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.plan.cost import CATEGORIES
@@ -32,28 +32,8 @@ from sim import tables as report
 from sim.compare import STATUS, Frame, Judge, Row
 
 CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
-DIFFERENT, BAD_INPUT, BROKEN = 1, 2, 3
 MOST_DRAWN = 3  # frames in scan.png
 OUTPUT = runner.BUILD / "sim"
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Simulates the RaScaNet engine and compares it with the golden model.",
-)
-
-
-@contextlib.contextmanager
-def bad_input() -> Iterator[None]:
-    """Turns an error in what the user gave into one line and exit status 2."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"rasca: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-
 
 @contextlib.contextmanager
 def simulator() -> Iterator[None]:
@@ -61,8 +41,7 @@ def simulator() -> Iterator[None]:
     try:
         yield
     except runner.SimulationError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(BROKEN) from None
+        raise CommandError(str(error), BROKEN) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +131,6 @@ class LiveTable:
         return str(frame - self.first) if frame >= self.first else "timed"
 
 
-@app.command()
 def sim(
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
     shape_text: Annotated[
@@ -209,9 +187,9 @@ def sim(
 def _equal(result: session.Session, figures: dict[str, Any]) -> bool:
     """Says what is not as it should be; True if all is."""
     if result.difference is not None:
-        typer.echo(f"rasca: first difference: {result.difference}", err=True)
+        note(f"first difference: {result.difference}")
     if not figures["counters_equal"]:
-        typer.echo(f"rasca: counters: {figures['counters']['difference']}", err=True)
+        note(f"counters: {figures['counters']['difference']}")
     return result.difference is None and figures["counters_equal"]
 
 
@@ -340,7 +318,6 @@ BENCHES = (
 """Preset and shape of each line of the README's table."""
 
 
-@app.command()
 def bench(
     table_only: Annotated[
         bool, typer.Option(help="rewrite the table from build/bench/bench.json")
@@ -387,7 +364,3 @@ def _measure(
         )
     _tell(console, result, figures)
     return {**figures, "lost": report.losses(result.engine)}, _equal(result, figures)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

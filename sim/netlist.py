@@ -1,6 +1,6 @@
 """`make netlist`: the engine as Yosys made it for a board, simulated against the golden model.
 
-python -m sim.netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [--whole]
+rasca netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [--whole]
 
 The engine with the board's configuration (hw.top.Rasca) is synthesised by the script of
 `make bitstream`; the netlist runs on models of the family's cells. Pixels, weights, logits,
@@ -29,6 +29,7 @@ from rich.table import Table
 from boards import build, fit
 from boards.system import System
 from golden.config import ModelConfig, preset
+from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.top import Rasca, flat_ports
@@ -36,11 +37,8 @@ from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
 from sim.compare import STATUS, Expected, Frame, Judge, Row
 from sim.main import (
-    BROKEN,
-    DIFFERENT,
     LiveTable,
     Photographs,
-    bad_input,
     load_photographs,
     load_weights,
 )
@@ -343,8 +341,7 @@ def main(
         else:
             found = simulate_engine(rasca, numbers, photographs, row_groups, place, console)
     except (RuntimeError, runner.SimulationError) as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(BROKEN) from None
+        raise CommandError(str(error), BROKEN) from None
     summary = {
         "board": board.name,
         "device": board.device.name,
@@ -367,10 +364,5 @@ def main(
         tell.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))
     console.print(tell)
     if found["wrong"]:
-        typer.echo(f"rasca: {found['wrong']}", err=True)
-        raise typer.Exit(DIFFERENT)
+        raise CommandError(found["wrong"], DIFFERENT)
     console.print(f"written to {place}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-from golden import import_checkpoint
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
@@ -23,7 +21,6 @@ from golden.quantise import default_weights, trained_weights
 from golden.train import (
     Data,
     TrainConfig,
-    app,
     by_origin,
     draw_curves,
     fit,
@@ -31,6 +28,7 @@ from golden.train import (
     read_cells,
 )
 from golden.weights import Weights
+from tests.command import invoke
 
 CONFIG = ModelConfig(
     name="tiny",
@@ -280,7 +278,7 @@ def pictures(tmp_path):
 
 def train(folder, *words):
     given = ["--data", folder / "data", "--epochs", 1, "--batch", 8, "-o", folder / "out", *words]
-    return CliRunner().invoke(app, [str(word) for word in given])
+    return invoke("train", *given)
 
 
 def test_command_from_pictures_to_integers(pictures, monkeypatch):
@@ -296,7 +294,7 @@ def test_command_from_pictures_to_integers(pictures, monkeypatch):
     Weights.load(out / "weights.safetensors", network)
     for name in ("last.pt", "final.pt", "quantised_last.pt"):
         words = [out / name, "--preset", network.name, "--calibrate", "data", "-o", name + ".w"]
-        done = CliRunner().invoke(import_checkpoint.app, [str(word) for word in words])
+        done = invoke("import", *words)
         assert done.exit_code == 0, done.output
         Weights.load(pictures / f"{name}.w", network)
     # A finished run is gone on with: only what is left is done.
@@ -313,7 +311,7 @@ def test_command_with_two_processes(pictures):
     """torchrun over the whole command: each process reads, trains and stops in order."""
     root = Path(__file__).resolve().parents[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "golden.train", "--data", str(pictures / "data")]
+    command += ["--nproc-per-node", "2", "-m", "rasca", "train", "--data", str(pictures / "data")]
     command += ["--epochs", "1", "--batch", "8", "-o", str(pictures / "out"), "--held-out", "0.3"]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -334,7 +332,7 @@ def test_command_with_two_processes(pictures):
 @pytest.mark.parametrize(
     "words, text",
     [
-        (("--data", ""), "give --data"),
+        (("--data", ""), "expected a value after --data, not nothing"),
         (("--data", "none"), "none: no such folder"),
         (("--preset", "vww"), "preset must be one of"),
         (("--batch", 1), "batch must be at least 2, not 1"),
@@ -342,7 +340,7 @@ def test_command_with_two_processes(pictures):
         (("--resume", "none.pt"), "none.pt: no such file"),
         (("--cells", "none.json"), "none.json: no such file"),
         (("--held-out-of", "made"), "--held-out-of must be ORIGIN=part"),
-        (("--quantised-epochs", -1), "quantised_epochs must be at least 0, not -1"),
+        (("--quantised-epochs", -1), "--quantised-epochs must be at least 0, not -1"),
     ],
 )
 def test_bad_input_is_one_line(words, text, pictures, monkeypatch):

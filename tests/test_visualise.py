@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from golden import visualise
 from golden.classifier import classify, threshold
@@ -16,6 +15,7 @@ from golden.images import calibration_images, default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
+from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
 WEIGHTS = random_weights(CONFIG, 3)
@@ -112,7 +112,7 @@ def weights():
 
 
 def run(*arguments):
-    return CliRunner().invoke(visualise.app, [str(argument) for argument in arguments])
+    return invoke("visualise", *arguments)
 
 
 @pytest.mark.parametrize("tau, skip", [(None, None), (0.7, None), (0.8, 0.3)])
