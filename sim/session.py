@@ -18,13 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import torch
-
 from golden.config import ModelConfig
+from golden.expected import Difference, Expected, Frame, Judge, Row
+from golden.expected import golden_frames as golden_frames
+from golden.images import camera_image as camera_image
 from golden.weights import Weights
 from sim import camera, counters, runner
-from sim.compare import Difference, Expected, Frame, Judge, MapLog, Row
+from sim.compare import MapLog
 
 BENCH = Path(__file__).with_name("tb.sv")
 
@@ -80,6 +80,7 @@ def prepare(
     defines = {
         "SPATIAL": model.spatial,
         "COMPACT": shape.compact,
+        "GREY": model.in_channels == 1,
         "PORTS_ONLY": netlist is not None,
     }
     build = runner.build(
@@ -118,7 +119,8 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, 
     from hw.generate import to_verilog
     from hw.top import Rasca
 
-    code = [file for name in ("golden", "hw") for file in sorted((runner.ROOT / name).glob("*.py"))]
+    places = [runner.ROOT / name for name in ("golden", "hw")]
+    code = [file for place in places for file in sorted(place.rglob("*.py"))]
     identity = f"{model} {shape!r} {weights.digest} {version('amaranth')}"
     sha = hashlib.sha256(identity.encode())
     for file in code:
@@ -311,14 +313,3 @@ def play(
         seconds=outcome[0],
         row_groups=counted,
     )
-
-
-def golden_frames(result: Any) -> list[Expected]:
-    """Expectations of all pictures of a golden result."""
-    return [Expected.of(result, index) for index in range(result.state.shape[0])]
-
-
-def camera_image(image: torch.Tensor) -> np.ndarray:
-    """(channels, h, w) bytes to the (h, w, 3) that a camera sends; one channel on all three."""
-    array = image.permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
