@@ -8,7 +8,7 @@ from boards.flash import FlashLoader, Spi
 from boards.host_system import CameraPort
 from boards.link.events import class_byte
 from boards.packets import Byte, Status
-from boards.switches import engine_ports, hold
+from boards.switches import hold
 from boards.uart import UartTransmitter
 from hw.interfaces import Decision
 from hw.top import Rasca
@@ -42,7 +42,6 @@ class EventSystem(wiring.Component):
 
     def __init__(self, *, rasca: Rasca, divisor: int, flash: FlashLoader):
         self.rasca, self.divisor, self.flash = rasca, divisor, flash
-        rasca.engine.readback = False
         model = rasca.plan.model
         super().__init__(
             {
@@ -56,8 +55,7 @@ class EventSystem(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.rasca = self.rasca
-        rasca = self.engine = engine_ports(m, self.rasca)
+        m.submodules.rasca = rasca = self.rasca
         m.submodules.flash = flash = self.flash
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self.divisor)
         camera, decision = self.camera, rasca.decision

@@ -8,7 +8,7 @@ from boards import packets
 from boards.flash import FlashLoader, Spi
 from boards.host_link import HostLink
 from boards.packets import COUNTERS, Status
-from boards.switches import engine_ports, hold, select
+from boards.switches import hold, select
 from boards.uart import UartReceiver, UartTransmitter
 from hw.interfaces import Decision, Pixels
 from hw.top import Rasca
@@ -94,8 +94,7 @@ class HostSystem(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.rasca = self.rasca
-        rasca = self.engine = engine_ports(m, self.rasca)
+        m.submodules.rasca = rasca = self.rasca
         m.submodules.link = link = self.link
         m.submodules.receiver = receiver = UartReceiver(divisor=self.divisor)
         m.submodules.transmitter = transmitter = UartTransmitter(divisor=self.divisor)
@@ -117,7 +116,7 @@ class HostSystem(wiring.Component):
         connect(m, rasca.decision, flipped(self.decision))
         busy = self._weights(m)
 
-        pixels = Pixels(self.rasca.plan.model.in_channels).create(path=("chosen",))
+        pixels = Pixels(rasca.plan.model.in_channels).create(path=("chosen",))
         select(m, link.host, link.pixels, self.camera.pixels, pixels)
         hold(m, busy, pixels, rasca.pixels)
 
@@ -141,7 +140,7 @@ class HostSystem(wiring.Component):
 
     def _weights(self, m):
         """Weights from the flash, then from the host; whether they come from the flash now."""
-        rasca, link, flash = self.engine, self.link, self.flash
+        rasca, link, flash = self.rasca, self.link, self.flash
         if flash is None:
             connect(m, link.load, rasca.load)
             return Const(0)

@@ -1,9 +1,7 @@
 """Interfaces that are chosen among, or held back."""
 
 from amaranth import Module, Mux
-from amaranth.lib.wiring import In, Out
-
-from hw.interfaces import Engine, flat_name
+from amaranth.lib.wiring import Out
 
 
 def select(m: Module, condition, yes, no, out) -> None:
@@ -23,17 +21,3 @@ def hold(m: Module, condition, pixels, out) -> None:
         if name in ("valid", "frame_end"):
             value = value & ~condition
         m.d.comb += getattr(out, name).eq(value)
-
-
-def engine_ports(m: Module, rasca):
-    """The engine's ports, whose names are flat, as hw.interfaces.Engine."""
-    model, classes = rasca.plan.model, rasca.plan.model.class_count
-    signature = Engine(
-        in_channels=model.in_channels, classes=classes, pixels=rasca.plan.engine.pixels
-    )
-    ports = signature.create(path=("engine",))
-    for path, member, signal in signature.flatten(ports):
-        name = flat_name(path, classes)
-        port = getattr(rasca, "pixel_red" if name == "pixel_luma" else name)
-        m.d.comb += port.eq(signal) if member.flow is In else signal.eq(port)
-    return ports
