@@ -106,9 +106,9 @@ class Board:
         return self.expect(Counters, "counters")
 
 
-def known_model(hello: Hello) -> ModelConfig | None:
-    """The preset that the board has, if it is one."""
-    for model in PRESETS.values():
+def known_model(hello: Hello, name: str | None = None) -> ModelConfig | None:
+    """The network that the board has, if it is `name`'s (a preset or a file) or a preset."""
+    for model in ([] if name is None else [preset(name)]) + list(PRESETS.values()):
         if hello.model.hex() == model.digest[: 2 * packets.DIGEST_BYTES]:
             return model
     return None
@@ -116,7 +116,7 @@ def known_model(hello: Hello) -> ModelConfig | None:
 
 def board_model(hello: Hello, name: str | None) -> ModelConfig:
     """The network that the board has; it must be `name`'s, if there is one."""
-    has, wanted = known_model(hello), None if name is None else preset(name)
+    has, wanted = known_model(hello, name), None if name is None else preset(name)
     digest = hello.model.hex()
     if has is None and wanted is None:
         raise ValueError(f"the board's network, digest {digest}, is none of the presets")
@@ -441,7 +441,7 @@ def main(
             board = Board(transport, patience)
             hello = board.greet()
             if watch_:
-                return watch(board, console, known_model(hello), seconds)
+                return watch(board, console, known_model(hello, preset_name), seconds)
             model = board_model(hello, preset_name)
             weights = load_weights(weights_file, model)
             photographs = load_photographs(image, model, frames, skip_bad)

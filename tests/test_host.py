@@ -1,5 +1,6 @@
 """boards/host.py: against a simulated board, pins only in between, and against scripted ones."""
 
+import json
 import os
 import pty
 import threading
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from boards import host, packets
 from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
-from golden.config import PRESETS
+from golden.config import PRESETS, preset
 from golden.expected import Judge, golden_frames
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -338,6 +339,28 @@ def test_load_fails(status, text):
     script = Script(lambda kind, payload: answers if kind == Kind.ASK else [])
     with pytest.raises(host.BoardError, match=f"did not arrive after 2 tries: .*{text}"):
         host.load(host.Board(script, 1), board.MODEL, bytes(600))
+
+
+def test_network_from_a_file(tmp_path):
+    """A board with a user's own network: its file names it, and its classes."""
+    file = tmp_path / "mine.json"
+    fields = {"image_height": 17, "image_width": 64, "heads": 1, "head_channels": [1, 2, 2, 3]}
+    fields |= {"state_channels": 4, "spatial_attention": "none", "channel_attention": True}
+    file.write_text(json.dumps(fields | {"classes": ["nothing", "cat", "dog"]}))
+    mine = preset(str(file))
+    hello = replace(HELLO, model=bytes.fromhex(mine.digest)[:8])
+    assert host.known_model(hello) is None
+    assert host.board_model(hello, str(file)) == mine
+    with pytest.raises(ValueError, match="is none of the presets"):
+        host.board_model(hello, None)
+    assert [host.said_class(mine, i) for i in range(3)] == [
+        "[bold blue]nothing[/]",
+        "[bold red]CAT[/]",
+        "[bold blue]dog[/]",
+    ]
+    assert host.said_class(None, 3) == "[bold blue]class 3[/]"
+    assert host.said_byte(0x08, mine) == "[bold blue]dog[/]"
+    assert host.said_byte(0x88, mine).startswith("no byte of a small board: 0x88")
 
 
 def test_watch(tiny):
