@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from golden import files
 from golden import images as pictures
 from golden.config import ModelConfig
 from golden.errors import bad_input, note
@@ -51,7 +52,7 @@ def refresh(page: Path, mark: str, text: str | None) -> None:
     if not found or not also:
         raise ValueError(f"{page}: must hold the lines {begin} and {end}")
     if text is not None:
-        page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+        files.write(page, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def check_probability(name: str, value: float | None) -> None:

@@ -30,6 +30,7 @@ from golden.quantise import quantise
 
 _TRIED = 64  # pictures that are put through both models at the end
 
+
 def main(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="torch checkpoint")],
     calibrate: Annotated[Path, typer.Option(help="folder of pictures")],

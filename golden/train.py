@@ -16,6 +16,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ import typer
 from rich.progress import Progress
 from torch import Tensor
 
+from golden import files
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import ModelConfig, preset
 from golden.data import (
@@ -507,10 +509,12 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
         frameon=False, fontsize=8.5, labelcolor=ink, loc="center left", bbox_to_anchor=(1.01, 0.5)
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=ink)
-    figure.savefig(path)
+    with files.writing(path) as part:
+        figure.savefig(part)
 
 
 # ---- command line ----
+
 
 def read_cells(path: Path | None) -> dict[str, list[float]] | None:
     """Origin to [mass of label 0, mass of label 1], from a JSON file."""
@@ -550,7 +554,7 @@ def main(
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains a network."""
-    with bad_input():
+    with bad_input(), ExitStack() as own:
         config = preset(preset_name)
         if not data:
             raise ValueError(
@@ -586,6 +590,8 @@ def main(
             raise ValueError(f"{resume}: of quantisation-aware training; give --quantised-epochs")
         join_processes()
         rank, _ = processes()
+        if not rank:
+            own.enter_context(files.claimed(folder))
         if rank and dist.is_initialized():
             dist.barrier()  # the first process fills the cache
         with progress_bar("pictures") as bar:

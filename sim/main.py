@@ -7,7 +7,6 @@ simulator itself failed.
 import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from golden import files
 from golden import images as pictures_in
 from golden.classifier import threshold
 from golden.config import ModelConfig, preset
@@ -34,6 +34,7 @@ from sim.compare import STATUS, Frame, Judge, Row
 CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
 MOST_DRAWN = 3  # frames in scan.png
 OUTPUT = runner.BUILD / "sim"
+
 
 @contextlib.contextmanager
 def simulator() -> Iterator[None]:
@@ -73,7 +74,7 @@ def load_weights(path: str | None, model: ModelConfig) -> Weights:
         return Weights.load(path, model)
     from golden.quantise import default_weights
 
-    golden = sorted((runner.ROOT / "golden").glob("*.py"))
+    golden = sorted((runner.ROOT / "golden").rglob("*.py"))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
     kept = runner.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
     if kept.exists():
@@ -163,7 +164,7 @@ def sim(
         from hw.plan import compile_program
 
         plan = compile_program(model, shape)  # here, because a shape may not fit
-    console.print(f"[bold]{preset_name}[/] on {shape.multipliers} multipliers ({shape})")
+    console.print(f"[bold]{model.name}[/] on {shape.multipliers} multipliers ({shape})")
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow")
     with simulator():
@@ -173,7 +174,6 @@ def sim(
             shape=shape,
             weights=weights,
             photographs=photographs,
-            preset_name=preset_name,
             timing=CAMERAS[camera_name](plan.camera_period, model),
             stop=(tau, stop_at),
             skip=(skip, skip_at),
@@ -200,7 +200,6 @@ def _simulate(
     shape: EngineConfig,
     weights: Weights,
     photographs: Photographs,
-    preset_name: str,
     timing: camera.Timing,
     stop: tuple[float | None, int | None],
     skip: tuple[float | None, int | None],
@@ -225,39 +224,36 @@ def _simulate(
     sent = [camera.Picture.of(pixels) for pixels in [*shown[:free], *shown]]
     # The first rows of one frame more, so that the last frame's period can be seen.
     shots = [camera.Shot(picture, timing) for picture in [*sent, sent[0].restarted(5)]]
-    folder = OUTPUT / preset_name / str(shape)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    table = LiveTable(console, weights, free)
-    result = session.play(
-        engine,
-        camera.play(shots),
-        expected,
-        stop=stop[1],
-        skip=skip[1],
-        free_frames=free,
-        frame_starts=len(shots),
-        on_record=lambda found, judge: table.show(found, judge),
-        folder=folder / "logs",
-        waves=folder / "waves.vcd" if trace else None,
-    )
-    frame = len(shots) - 2
-    figures = report.summary(
-        result,
-        preset=preset_name,
-        image=photographs.names[-1],
-        frame=frame,
-        timed=0 if free else frame,
-        weights_digest=weights.digest,
-        config_digest=config_digest(model, shape),
-        seconds={"build": engine.seconds, "simulate": result.seconds},
-    )
-    (folder / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
-    drawn = range(len(photographs.names))[-MOST_DRAWN:]
-    scans = [_scan(result.frames[free + k], photographs.names[k], shown[k]) for k in drawn]
-    pictures.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
-    for name in ("summary.json", "scan.png"):
-        shutil.copyfile(folder / name, folder.parent / name)
+    last = OUTPUT / model.name / str(shape)
+    with files.run_folder(last, shown=("summary.json", "scan.png")) as folder:
+        table = LiveTable(console, weights, free)
+        result = session.play(
+            engine,
+            camera.play(shots),
+            expected,
+            stop=stop[1],
+            skip=skip[1],
+            free_frames=free,
+            frame_starts=len(shots),
+            on_record=lambda found, judge: table.show(found, judge),
+            folder=folder / "logs",
+            waves=folder / "waves.vcd" if trace else None,
+        )
+        frame = len(shots) - 2
+        figures = report.summary(
+            result,
+            preset=model.name,
+            image=photographs.names[-1],
+            frame=frame,
+            timed=0 if free else frame,
+            weights_digest=weights.digest,
+            config_digest=config_digest(model, shape),
+            seconds={"build": engine.seconds, "simulate": result.seconds},
+        )
+        (folder / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
+        drawn = range(len(photographs.names))[-MOST_DRAWN:]
+        scans = [_scan(result.frames[free + k], photographs.names[k], shown[k]) for k in drawn]
+        pictures.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
     return result, figures
 
 
@@ -334,7 +330,7 @@ def bench(
             lines.append(figures)
             equal &= same
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(lines, indent=2) + "\n")
+        files.write(kept, json.dumps(lines, indent=2) + "\n")
         if not equal:
             raise typer.Exit(DIFFERENT)
     report.refresh(runner.ROOT / "README.md", "bench", report.table(json.loads(kept.read_text())))
@@ -356,7 +352,6 @@ def _measure(
             shape=shape,
             weights=weights,
             photographs=photographs,
-            preset_name=model.name,
             timing=camera.paced(plan.camera_period, model),
             stop=(None, None),
             skip=(None, None),
