@@ -17,10 +17,10 @@ from boards import fit
 from boards.build import boards, find_board
 from boards.flash import CRC_BYTES, ERASE_BLOCK, HEADER_BYTES, OFFSET, flash_image
 from golden import files
+from golden.command_line import load_weights
 from golden.config import preset
 from golden.errors import bad_input
 from hw.top import Rasca
-from sim.main import load_weights
 
 UP5K_BITSTREAM = 104_090
 """Bytes of a UP5K's bitstream, which lies at 0 and is always as long."""

@@ -21,14 +21,15 @@ from rich.table import Table
 from boards import packets
 from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
 from golden.classifier import threshold
+from golden.command_line import load_photographs, load_weights
 from golden.config import PRESETS, ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
+from golden.expected import STATUS, Difference, Expected, Frame, Judge, golden_frames
+from golden.expected import Row as JudgedRow
+from golden.images import camera_image
+from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
-from sim.compare import STATUS, Difference, Expected, Frame, Judge
-from sim.compare import Row as JudgedRow
-from sim.main import LiveTable, load_photographs, load_weights
-from sim.session import camera_image, golden_frames
 
 NO_ANSWER = BROKEN
 LINES = 5  # of a row group: the host is never further ahead
@@ -263,7 +264,7 @@ def run_frame(
         {
             "kind": "decision",
             "cycle": now(),
-            "person": int(decision.person),
+            "label": int(decision.person),
             "status": decision.status,
             "rows_used": decision.rows_used,
             "logits": decision.logits,
@@ -436,7 +437,7 @@ def main(
             f"[bold]{model.name}[/] on {','.join(map(str, hello.shape))}, "
             f"weights {hello.weights:08x}; microseconds instead of cycles"
         )
-        table = LiveTable(console, weights, 0)
+        table = LiveTable(console, model, weights, 0)
         judge, moved = check_frames(
             board,
             hello,

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from boards.board import Board
 from boards.build import boards, find_board
+from golden.command_line import refresh
 from golden.errors import DIFFERENT, CommandError, bad_input
-from sim.tables import refresh
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path("docs/results")

@@ -23,7 +23,7 @@ from golden import files
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import PRESETS, ModelConfig, preset
 from golden.data import load_any
-from golden.train import Data, TrainConfig, fit
+from golden.train import Data, TrainConfig, fit, resized
 
 KINDS = ("heads", "loss", "attention")
 
@@ -65,18 +65,6 @@ def variants(kind: str, config: ModelConfig) -> dict[str, tuple[ModelConfig, str
             for name, spatial, channel in rows
         }
     raise ValueError(f"ablation must be one of {', '.join(KINDS)}, not {kind!r}")
-
-
-def resized(config: ModelConfig, size: str | None) -> ModelConfig:
-    """The same network for pictures of ``HEIGHTxWIDTH``; ValueError if that is no size."""
-    if size is None:
-        return config
-    try:
-        height, width = map(int, size.split("x"))
-    except ValueError:
-        raise ValueError(f"size must be HEIGHTxWIDTH, not {size!r}") from None
-    name = f"{config.name}_at_{size}"
-    return replace(config, name=name, image_height=height, image_width=width)
 
 
 def run(

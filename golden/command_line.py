@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +21,7 @@ from golden import images as pictures
 from golden.config import ModelConfig
 from golden.errors import bad_input, note
 from golden.float_model import FloatModel, load_checkpoint
-from golden.quantise import quantise, trained_weights
+from golden.quantise import default_weights, quantise, trained_weights
 from golden.weights import Weights
 
 __all__ = ["bad_input", "note"]
@@ -194,3 +197,42 @@ def load_network(
         note("no --calibrate: calibrated on scikit-image's photographs")
     with Console(stderr=True).status("calibrating"):
         return quantise(model, calibration_pictures(calibrate, config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """The pictures of a run: bytes [B, in_channels, h, w] and their names."""
+
+    pixels: Tensor
+    names: tuple[str, ...]
+
+
+def load_photographs(path: str | None, model: ModelConfig, frames: int) -> Photographs:
+    """The pictures of the frames in order; fewer pictures than frames begin again."""
+    if path is None:
+        pixels = pictures.default_images(model)
+        names = [Path(name).stem for name in pictures.DEFAULT_PHOTOGRAPHS]
+    elif Path(path).is_dir():
+        found, pixels = pictures.load_folder(path, model)
+        names = [file.name for file in found]
+    else:
+        pixels = pictures.load_image(path, model)[None]
+        names = [Path(path).name]
+    order = [index % len(names) for index in range(frames)]
+    return Photographs(pixels=pixels[order], names=tuple(names[index] for index in order))
+
+
+def load_weights(path: str | None, model: ModelConfig) -> Weights:
+    """A weights file, or the default weights, which are kept under build/weights/."""
+    if path is not None:
+        return Weights.load(path, model)
+    golden = sorted(Path(__file__).parent.glob("*.py"))
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
+    kept = files.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
+    if kept.exists():
+        with contextlib.suppress(ValueError):  # made by a run that was cut short
+            return Weights.load(kept, model)
+    weights = default_weights(model)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    weights.save(kept)
+    return weights

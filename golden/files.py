@@ -15,6 +15,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = (ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()) / "build"
+"""Beside a checkout's sources; where they were installed, in the folder that a command runs in."""
 RUNS = ".running"
 
 

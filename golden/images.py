@@ -317,3 +317,9 @@ def calibration_images(config: ModelConfig) -> Tensor:
             stretch(lower.point(lambda value: value // 2), config),
         ]
     return torch.stack(found)
+
+
+def camera_image(image: Tensor) -> np.ndarray:
+    """Bytes [channels, h, w] as a camera sends them, (h, w, 3); one channel on all three."""
+    array = image.permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))

@@ -29,20 +29,16 @@ from rich.table import Table
 from boards import build, fit
 from boards.system import System
 from golden import files
+from golden.command_line import Photographs, load_photographs, load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
+from golden.expected import STATUS, Expected, Frame, Judge, Row
+from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.top import Rasca
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
-from sim.compare import STATUS, Expected, Frame, Judge, Row
-from sim.main import (
-    LiveTable,
-    Photographs,
-    load_photographs,
-    load_weights,
-)
 
 SHARE = Path(pyosys.__file__).parent / "share"
 OURS = Path(__file__).with_name("cells")
@@ -224,7 +220,7 @@ def simulate_engine(
     with console.status("compiling the netlist"):
         compiled = prepare(rasca, weights, verilog)
     console.print(f"simulation: {compiled.seconds:.0f} s")
-    table = LiveTable(console, weights, 0)
+    table = LiveTable(console, rasca.plan.model, weights, 0)
 
     def show(found: Row | Frame, judge: Judge) -> None:
         if isinstance(found, Row) or found.decision["status"] == 0:
@@ -248,7 +244,7 @@ def simulate_engine(
         "row_groups_equal": sum(row.difference is None for row in rows),
         "values_compared": sum(row.compared for row in rows),
         "wrong": complaint(result, row_groups, rasca.engine.digest),
-        "decision": ("person" if decision["person"] else "no_person") if whole else None,
+        "decision": rasca.plan.model.classes[decision["label"]] if whole else None,
         "cycles": result.judge.end["cycle"],
         "seconds": took(synthesised, compiled.seconds, result.seconds),
     }

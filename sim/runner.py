@@ -29,9 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = (ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()) / "build"
-"""Beside a checkout's sources; where they were installed, in the folder that a command runs in."""
+from golden.files import BUILD, ROOT
+
 ARGUMENTS = "RASCA_BENCH_ARGUMENTS"
 """Name of the variable that carries the path of the bench's arguments into the simulator."""
 

@@ -16,11 +16,10 @@ from rich.console import Console
 from boards import host, packets
 from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
 from golden.config import PRESETS
+from golden.expected import Judge, golden_frames
 from golden.model import IntegerModel
 from golden.weights import Weights
 from sim import runner
-from sim.compare import Judge
-from sim.session import golden_frames
 from tests import board
 from tests.command import invoke
 

@@ -12,12 +12,12 @@ import torch
 from rich.console import Console
 
 from boards import build
+from golden.command_line import Photographs
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import netlist, runner
-from sim.main import Photographs
 from tests.command import invoke
 
 LUTS = Path(__file__).with_name("turned_luts.v")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from golden.command_line import refresh
 from golden.config import PRESETS
 from golden.random_weights import random_weights
-from sim import tables as report
 from tests import command
 
 
@@ -60,7 +60,7 @@ def test_option_that_is_no_number():
 def test_table_between_markers(tmp_path):
     path = tmp_path / "page.md"
     path.write_text("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n")
-    report.refresh(path, "bench", "new")
+    refresh(path, "bench", "new")
     assert path.read_text() == "a\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nb\n"
-    with pytest.raises(ValueError, match="page.md: no <!-- other:begin -->"):
-        report.refresh(path, "other", "new")
+    with pytest.raises(ValueError, match="page.md: must hold the lines <!-- other:begin -->"):
+        refresh(path, "other", "new")

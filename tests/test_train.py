@@ -19,6 +19,7 @@ from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights, trained_weights
 from golden.train import (
+    Average,
     Data,
     TrainConfig,
     by_origin,
@@ -104,6 +105,39 @@ def test_training_learns_and_writes(tmp_path):
     assert isinstance(model, FloatModel)
     draw_curves(tmp_path / "log.jsonl", tmp_path / "curves.png", "tiny")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_average_follows_the_network():
+    """A running mean, of batch norm's statistics, too; in the first steps it forgets the start."""
+    model = initial_model(CONFIG, 0.0, 0)
+    mean = Average(model, 0.9)
+    parameter = model.cell.conv_h.bias
+    for step in range(200):
+        with torch.no_grad():
+            parameter.fill_(float(step >= 150))
+            model.out_classifier.out_classifier[1].running_mean.fill_(3.0)
+        mean.add(model)
+        if step == 20:
+            assert mean.model.cell.conv_h.bias.abs().max() < 1e-5  # the start is forgotten
+    torch.testing.assert_close(mean.model.cell.conv_h.bias, torch.full((8,), 1 - 0.9**50))
+    assert (mean.model.out_classifier.out_classifier[1].running_mean > 2.9).all()
+
+
+def test_boxes_train(tmp_path):
+    """With boxes the early row groups learn, too."""
+    data = made()
+    samples = [replace(s, persons=((0.1, 0.0, 0.9, 1.0),) * s.label) for s in data.samples]
+    data = replace(data, samples=samples)
+    losses = []
+    for kind in ("none", "boxes"):
+        options = replace(OPTIONS, epochs=10, confidence=kind, average=0.0)
+        list(fit(CONFIG, data, options, tmp_path / kind))
+        model = load_checkpoint(tmp_path / kind / "final.pt", CONFIG)
+        with torch.no_grad():
+            logits = model(data.exact).logits[:, 0]  # a quarter of the picture
+        labels = torch.tensor([s.label for s in samples])
+        losses.append(float(torch.nn.functional.cross_entropy(logits, labels)))
+    assert losses[1] < losses[0] - 0.01
 
 
 def states(folder):
@@ -337,6 +371,11 @@ def test_command_with_two_processes(pictures):
         (("--preset", "vww"), "preset must be one of"),
         (("--batch", 1), "batch must be at least 2, not 1"),
         (("--confidence", "much"), "confidence labels must be one of"),
+        (("--confidence", "boxes"), "no person boxes, which --confidence boxes needs"),
+        (("--average", 1), "average must be 0 to below 1, not 1"),
+        (("--augmentation", 2), "augmentation must be 0..1, not 2"),
+        (("--device", "abacus"), "device 'abacus': "),
+        (("--size", "small"), "size must be HEIGHTxWIDTH, not 'small'"),
         (("--resume", "none.pt"), "none.pt: no such file"),
         (("--cells", "none.json"), "none.json: no such file"),
         (("--held-out-of", "made"), "--held-out-of must be ORIGIN=part"),
@@ -349,6 +388,17 @@ def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
     assert text in result.stderr
+
+
+def test_smaller_pictures_first(pictures, monkeypatch):
+    """The weights hang on no size, so a network learns at a small one and goes on at its own."""
+    monkeypatch.chdir(pictures)
+    first = train(pictures, "--size", "40x48", "--held-out", 0.3)
+    assert first.exit_code == 0 and "images/s" in first.stderr
+    name = "small.pt"
+    (pictures / "out/final.pt").rename(pictures / name)
+    result = train(pictures, "--begin-with", name, "--held-out", 0.3)
+    assert result.exit_code == 0, result.output
 
 
 def test_bad_pictures_are_refused_or_left_out(pictures, monkeypatch):

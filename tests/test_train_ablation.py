@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from golden.ablation import KINDS, resized, run, variants
+from golden.ablation import KINDS, run, variants
 from golden.config import preset
+from golden.train import resized
 from tests.command import invoke
 from tests.test_train import CONFIG, OPTIONS, made
 
