@@ -40,9 +40,9 @@ def check_words(command: Any, words: list[str]) -> None:
 def complaint(error: Exception) -> tuple[str | None, int]:
     """(text, exit status) of what Typer raised; no text where all is said already."""
     kind = type(error).__name__
-    if kind == "Exit" and error.exit_code != INTERRUPTED:  # as Typer has a KeyboardInterrupt
+    if kind == "Exit":
         return None, error.exit_code
-    if kind in ("Exit", "Abort"):
+    if kind == "Abort":
         return "stopped", INTERRUPTED
     parameter = getattr(error, "param", None)
     name = ""
