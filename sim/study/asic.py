@@ -24,9 +24,9 @@ from rich.console import Console
 from rich.table import Table
 
 from boards import build
+from golden.command_line import load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import DIFFERENT, CommandError, bad_input
-from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.plan import Plan
 from hw.plan.cost import cost
@@ -526,6 +526,7 @@ def study(
     summary = {
         "preset": model.name,
         "shape": str(engine),
+        "weights_trained": not weights.untrained,
         "library": None if found is None else found.name,
         "technology": technology.name,
         "clock_mhz": clock_mhz,
@@ -608,7 +609,7 @@ def main(
             summary = study(
                 model,
                 engine,
-                Weights.load(weights, model) if weights else default_weights(model),
+                load_weights(weights, model),
                 library=find_library(library),
                 technology=technology(process),
                 clock_mhz=clock,
