@@ -30,7 +30,7 @@ SAID = "the weights of tiny are random, not trained: its answers mean nothing"
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    monkeypatch.setattr(command_line, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(command_line.files, "BUILD", tmp_path / "build")
     path = tmp_path / "tiny.toml"
     path.write_text(TINY)
     return path
