@@ -1,6 +1,6 @@
 """`make bitstream`: from a board's name to a bitstream, with open tools only.
 
-python -m boards.build --board ulx3s [--preset P] [--shape P,C,L] [--weights FILE] [--seed N]
+rasca bitstream --board ulx3s [--preset P] [--shape P,C,L] [--weights FILE] [--seed N]
 
 Tools on PATH (yosys, nextpnr-*, ecppack, icepack) are taken where they are, else those that pip has
 installed; a Yosys on PATH only if it is new enough. docs/boards.md has the keys of summary.json.
@@ -28,6 +28,7 @@ from boards import carries, fit
 from boards.board import Board
 from boards.rtlil import allow_collisions
 from golden.config import preset
+from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.generate import plain_names
@@ -367,31 +368,27 @@ def main(
     """Builds the bitstream of a board."""
     console = Console()
     try:
-        board = find_board(board_name)
-        model = preset(preset_name or board.preset)
-        try:
-            engine = fit.configure(board, model, shape)
-        except ValueError as error:
-            near = fit.nearest(board, model, plan_with_memories)
-            raise ValueError(f"{error}; {near}") from None
-        numbers = Weights.load(weights, model) if weights else default_weights(model)
-        rasca = Rasca(model, engine, numbers)
-        check_fit(board, rasca.plan, console)
-        place = folder / board.name / model.name
-        summary = build(board, rasca, place, seed, console)
-    except (ValueError, RuntimeError) as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
+        with bad_input():
+            board = find_board(board_name)
+            model = preset(preset_name or board.preset)
+            try:
+                engine = fit.configure(board, model, shape)
+            except ValueError as error:
+                near = fit.nearest(board, model, plan_with_memories)
+                raise ValueError(f"{error}; {near}") from None
+            numbers = Weights.load(weights, model) if weights else default_weights(model)
+            rasca = Rasca(model, engine, numbers)
+            check_fit(board, rasca.plan, console)
+            place = folder / board.name / model.name
+            summary = build(board, rasca, place, seed, console)
+    except RuntimeError as error:
+        raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)
     if not summary["timing_met"]:
-        typer.echo(
-            f"rasca: timing not met: {summary['fmax_mhz']} MHz reached, "
-            f"{summary['clock_mhz'] * (1 + board.oscillator_error):g} wanted; another SEED= may do",
-            err=True,
+        wanted = summary["clock_mhz"] * (1 + board.oscillator_error)
+        raise CommandError(
+            f"timing not met: {summary['fmax_mhz']} MHz reached, {wanted:g} wanted; "
+            "another --seed may do",
+            DIFFERENT,
         )
-        raise typer.Exit(1)
     console.print(f"written to {place}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""Weights for a board's flash: `make flash-image`, `python -m boards.flash_image`.
+"""Weights for a board's flash: `make flash-image`, `rasca flash-image`.
 
 Writes the image for the engine that `make bitstream` puts on the board, and how to put it into the
 flash.
@@ -16,9 +16,10 @@ from rich.table import Table
 from boards import fit
 from boards.build import boards, find_board
 from boards.flash import CRC_BYTES, ERASE_BLOCK, HEADER_BYTES, OFFSET, flash_image
+from golden.command_line import load_weights
 from golden.config import preset
+from golden.errors import bad_input
 from hw.top import Rasca
-from sim.main import bad_input, load_weights
 
 UP5K_BITSTREAM = 104_090
 """Bytes of a UP5K's bitstream, which lies at 0 and is always as long."""
@@ -101,7 +102,3 @@ def main(
         table.add_row(key.replace("_", " "), str(value))
     console.print(table)
     console.print(f"written to {folder}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

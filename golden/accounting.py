@@ -1,6 +1,6 @@
 """Weights, peak memory and OPs of every preset as the authors count them, beside our own count.
 
-    python -m golden.accounting [--json] [-o OUT.json]
+    rasca accounting [--json] [-o OUT.json]
 
 The authors' rule (NETWORK.md, "Accounting"): weights = trainable parameters, a byte each; peak =
 largest input + output of one layer; OPs = MACs of convolutions and linear layers, one per bias use
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -204,10 +203,6 @@ def _times(pair: tuple[float, float]) -> str:
     return f"{pair[0]:.1f}-{pair[1]:.1f}x"
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
     as_json: Annotated[
         bool, typer.Option("--json", help="a list of objects to standard output")
@@ -231,7 +226,3 @@ def main(
         print(text)
     else:
         _show(Console(highlight=False, soft_wrap=True, width=140), accounts)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

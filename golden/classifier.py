@@ -37,20 +37,28 @@ def hard_swish(x: Tensor) -> Tensor:
 
 
 def classify(state: Tensor, layers: Mapping[str, LayerWeights]) -> Tensor:
-    """Logits [..., 2] (int64, 32 bits, one scale for both) of states [..., d, n]."""
+    """Logits [..., K] (int64, 32 bits, one scale for all) of states [..., d, n]."""
     y = hard_swish(hidden(pool(state.to(torch.int64)), layers["classifier.0"]))
     layer = layers["classifier.1"]
-    weight = layer.weight.reshape(2, -1).to(torch.int64)
+    weight = layer.weight.reshape(len(layer.bias), -1).to(torch.int64)
     return y @ weight.T + layer.bias.to(torch.int64)
 
 
 def decide(logits: Tensor) -> Tensor:
-    """1 (person) where logit1 > logit0, else 0: equal logits are no person."""
-    return (logits[..., 1] > logits[..., 0]).to(torch.int64)
+    """The class of the largest logit, 0..K-1; of equal ones the lowest."""
+    return logits.argmax(dim=-1)
+
+
+def margin(logits: Tensor, label: int) -> Tensor:
+    """Logit of a class less the largest other one, [..., K] to [...]."""
+    others = torch.cat([logits[..., :label], logits[..., label + 1 :]], dim=-1)
+    # One of them, not their maximum: gradients go to the first of equal ones.
+    largest = others.gather(-1, others.detach().argmax(dim=-1, keepdim=True)).squeeze(-1)
+    return logits[..., label] - largest
 
 
 def threshold(probability: float, scale: float, *, up: bool) -> int:
-    """Integer threshold for ``logit1 - logit0``: ln(q / (1 - q)) / scale, rounded up or down.
+    """Integer threshold for a `margin`: ln(q / (1 - q)) / scale, rounded up or down.
 
     Parameters
     ----------
@@ -59,7 +67,7 @@ def threshold(probability: float, scale: float, *, up: bool) -> int:
     scale : float
         Real value of one step of a logit (``Weights.scales['logit']``).
     up : bool
-        True for stopping (``difference >= threshold``), False for skipping (``<=``).
+        True for stopping (``margin >= threshold``), False for skipping (``<=``).
 
     Raises
     ------

@@ -1,59 +1,32 @@
-"""What the command lines of golden/ share: errors in one line, and a network from its files."""
+"""What the commands share: outputs, progress, all cores, and a network from its files."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import torch
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from typer.exceptions import TyperException
 
 from golden import images as pictures
 from golden.config import ModelConfig
+from golden.errors import bad_input, note
 from golden.float_model import FloatModel, load_checkpoint
-from golden.quantise import quantise
+from golden.quantise import default_weights, quantise, trained_weights
 from golden.weights import Weights
 
-BAD_INPUT, INTERRUPTED = 2, 128 + 2  # exit status, as shells have it
+__all__ = ["bad_input", "note"]
+BUILD = Path(__file__).resolve().parent.parent / "build"
 CALIBRATION_COUNT = 256  # pictures of a larger folder, evenly over its sorted names
 _In, _Out = TypeVar("_In"), TypeVar("_Out")
-
-
-@contextlib.contextmanager
-def bad_input() -> Iterator[None]:
-    """Turn an error in what the user gave into one line and exit status 2."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"rasca: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-
-
-def run(main: Callable[..., None]) -> NoReturn:
-    """As `typer.run`, with options that cannot be read told in one line, too."""
-    app = typer.Typer(add_completion=False)
-    app.command()(main)
-    try:
-        status = app(standalone_mode=False)
-    except TyperException as error:
-        note(" ".join(error.format_message().split()))
-        status = BAD_INPUT
-    except typer.Abort:
-        status = INTERRUPTED
-    raise SystemExit(status or 0)
-
-
-def note(text: str) -> None:
-    """A line to standard error."""
-    typer.echo(f"rasca: {text}", err=True)
 
 
 def writable(*paths: Path | None) -> None:
@@ -147,7 +120,11 @@ def cores() -> int:
 
 
 def calibration_pictures(
-    folder: str | Path | None, config: ModelConfig, count: int = CALIBRATION_COUNT
+    folder: str | Path | None,
+    config: ModelConfig,
+    count: int = CALIBRATION_COUNT,
+    *,
+    skip_bad: bool = False,
 ) -> Tensor:
     """Pictures to calibrate on, uint8 [B, in_channels, h, w].
 
@@ -156,6 +133,8 @@ def calibration_pictures(
     folder : path or None
         All pictures in it and in its folders, or `count` of them spread evenly over their sorted
         names. None takes scikit-image's photographs.
+    skip_bad : bool
+        Leave pictures out that cannot be read, with a note, instead of refusing the folder.
 
     Raises
     ------
@@ -164,15 +143,12 @@ def calibration_pictures(
     """
     if folder is None:
         return pictures.calibration_images(config)
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in pictures.SUFFIXES)
-    if not found:
-        raise ValueError(f"{folder}: no picture in it (looked for {', '.join(pictures.SUFFIXES)})")
+    found = pictures.list_images(folder, deep=True)
     count = min(count, len(found))
     chosen = [found[index * len(found) // count] for index in range(count)]
-    return torch.stack([pictures.load_image(path, config) for path in chosen])
+    if skip_bad:
+        chosen = pictures.usable(chosen, skip_bad=True, tell=note)
+    return pictures.load_images(chosen, config)
 
 
 def load_network(
@@ -185,22 +161,35 @@ def load_network(
 ) -> FloatModel | Weights:
     """A float model (`kind` float) or integer weights (int), from what the user gave.
 
+    Without weights and checkpoint: the integer weights that come with the network.
+
     Raises
     ------
     ValueError
-        Both or neither of weights and checkpoint, a float network from integer weights, or any
-        fault of the file.
+        Both of weights and checkpoint, neither where no weights come with the network, a float
+        network from integer weights, or any fault of the file.
     """
     if kind not in ("float", "int"):
         raise ValueError(f"model must be float or int, not {kind!r}")
-    if (weights is None) == (checkpoint is None):
-        raise ValueError("give either --weights or --checkpoint")
+    if weights is not None and checkpoint is not None:
+        raise ValueError("give either --weights or --checkpoint, not both")
     if weights is not None:
         if kind == "float":
             raise ValueError("--model float needs --checkpoint: --weights holds integers only")
         if calibrate is not None:
             raise ValueError("--calibrate goes with --checkpoint: --weights are calibrated already")
         return Weights.load(weights, config)
+    if checkpoint is None:
+        shipped = None if kind == "float" or calibrate is not None else trained_weights(config)
+        if shipped is not None:
+            return shipped
+        if kind == "float":
+            raise ValueError("--model float needs --checkpoint: the shipped weights are integers")
+        if calibrate is not None:
+            raise ValueError("--calibrate goes with --checkpoint")
+        raise ValueError(
+            f"no trained weights come with {config.name}: expected --weights or --checkpoint"
+        )
     model = load_checkpoint(checkpoint, config)
     if kind == "float":
         return model
@@ -208,3 +197,42 @@ def load_network(
         note("no --calibrate: calibrated on scikit-image's photographs")
     with Console(stderr=True).status("calibrating"):
         return quantise(model, calibration_pictures(calibrate, config))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photographs:
+    """The pictures of a run: bytes [B, in_channels, h, w] and their names."""
+
+    pixels: Tensor
+    names: tuple[str, ...]
+
+
+def load_photographs(path: str | None, model: ModelConfig, frames: int) -> Photographs:
+    """The pictures of the frames in order; fewer pictures than frames begin again."""
+    if path is None:
+        pixels = pictures.default_images(model)
+        names = [Path(name).stem for name in pictures.DEFAULT_PHOTOGRAPHS]
+    elif Path(path).is_dir():
+        found, pixels = pictures.load_folder(path, model)
+        names = [file.name for file in found]
+    else:
+        pixels = pictures.load_image(path, model)[None]
+        names = [Path(path).name]
+    order = [index % len(names) for index in range(frames)]
+    return Photographs(pixels=pixels[order], names=tuple(names[index] for index in order))
+
+
+def load_weights(path: str | None, model: ModelConfig) -> Weights:
+    """A weights file, or the default weights, which are kept under build/weights/."""
+    if path is not None:
+        return Weights.load(path, model)
+    golden = sorted(Path(__file__).parent.glob("*.py"))
+    code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
+    kept = BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
+    if kept.exists():
+        with contextlib.suppress(ValueError):  # made by a run that was cut short
+            return Weights.load(kept, model)
+    weights = default_weights(model)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    weights.save(kept)
+    return weights

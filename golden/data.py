@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from golden.config import ModelConfig
-from golden.images import check_image, load_image
+from golden.images import RULE, check_image, load_image
 from golden.labels import read_labels
 
 LEAST_FRACTION = 0.005  # of the picture, that one person box must cover
@@ -212,13 +212,15 @@ def load_table(
     """A folder with a CSV: columns ``file`` and ``label``.
 
     The columns ``origin`` and ``largest_person_box_fraction`` are used where they stand, others
-    are ignored. `table` is ``labels.csv`` in the folder by default.
+    are ignored. `table` is ``labels.csv`` in the folder by default. A ``boxes.csv`` beside it gives
+    persons (`read_boxes`).
     """
     folder = Path(folder)
     table = folder / "labels.csv" if table is None else Path(table)
     found = read_labels(table, folder, skip_bad=skip_bad, progress=progress)
     with table.open(newline="", encoding="utf-8-sig") as file:
         more = {(row["file"] or "").strip(): row for row in csv.DictReader(file)}
+    boxes = read_boxes(table.parent)
     samples = []
     for name, path, label in zip(found.files, found.paths, found.labels, strict=True):
         text = more[name].get("largest_person_box_fraction") or ""
@@ -229,8 +231,44 @@ def load_table(
                 f"{table}: largest_person_box_fraction of {name} must be a number, not {text!r}"
             ) from error
         origin = more[name].get("origin") or ""
-        samples.append(Sample(path=path, label=label, origin=origin, fraction=fraction))
+        samples.append(
+            Sample(
+                path=path, label=label, origin=origin, fraction=fraction, persons=boxes.get(name)
+            )
+        )
     return samples
+
+
+def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:
+    """Person boxes by the file's name in the labels file; empty without a ``boxes.csv``.
+
+    ``boxes.csv``: a line for each box, columns ``file``, ``x0``, ``y0``, ``x1``, ``y1``, 0..1 of
+    the picture. ``boxes_known.csv`` (column ``file``): all pictures whose boxes are complete, so
+    that one without a box has nobody; without that file, those that have a box.
+    """
+    table, known = folder / "boxes.csv", folder / "boxes_known.csv"
+    if not table.is_file():
+        return {}
+    found: dict[str, list[Box]] = {}
+    only = None
+    if known.is_file():
+        with known.open(newline="", encoding="utf-8-sig") as file:
+            only = {(row.get("file") or "").strip() for row in csv.DictReader(file)}
+        found = {name: [] for name in only}
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.DictReader(file), 2):
+            try:
+                box = tuple(float(row[side]) for side in ("x0", "y0", "x1", "y1"))
+                if not 0 <= box[0] < box[2] <= 1 or not 0 <= box[1] < box[3] <= 1:
+                    raise ValueError
+                name = row["file"].strip()
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise ValueError(
+                    f"{table}: line {number} must be file, x0, y0, x1, y1 (0..1 of the picture)"
+                ) from None
+            if only is None or name in only:
+                found.setdefault(name, []).append(box)
+    return {name: tuple(boxes) for name, boxes in found.items()}
 
 
 def load_any(
@@ -337,7 +375,7 @@ def read_pictures(
     kept = None
     shape = (len(samples), config.in_channels, config.image_height, config.image_width)
     if cache is not None:
-        sha = hashlib.sha256(repr(shape).encode())
+        sha = hashlib.sha256(repr((*shape, RULE)).encode())
         for sample in samples:
             state = sample.path.stat()
             sha.update(f"{sample.path.resolve()}:{state.st_size}:{state.st_mtime_ns};".encode())
@@ -480,7 +518,9 @@ SMALL_PERSON = 0.03  # of the picture
 _NARROWEST, _NARROWEST_SMALL, _WIDEST = 0.72, 0.88, 1.05
 
 
-def random_views(careful: Tensor, aspect: float, generator: torch.Generator) -> Views:
+def random_views(
+    careful: Tensor, aspect: float, generator: torch.Generator, strength: float = 1.0
+) -> Views:
     """Crop of 72..105% a side, aspect 0.89..1.13, mirror, in half of them up to 0.1 rad of turn.
 
     Parameters
@@ -489,18 +529,21 @@ def random_views(careful: Tensor, aspect: float, generator: torch.Generator) -> 
         Crop less (88..105%): persons that are small and whose place is not known.
     aspect : float
         Height over width of the picture.
+    strength : float
+        0..1: everything but the mirror that much nearer to the picture as it is.
     """
     count = len(careful)
 
     def uniform(low: float | Tensor, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, generator=generator)
 
-    low = torch.where(careful, _NARROWEST_SMALL, _NARROWEST)
-    scale, stretch = uniform(low, _WIDEST), torch.exp(uniform(-0.12, 0.12))
-    across = (scale * stretch).clamp(max=_WIDEST)
-    down = (scale / stretch).clamp(max=_WIDEST)
+    low = 1 - strength * (1 - torch.where(careful, _NARROWEST_SMALL, _NARROWEST))
+    widest = 1 + strength * (_WIDEST - 1)
+    scale, stretch = uniform(low, widest), torch.exp(strength * uniform(-0.12, 0.12))
+    across = (scale * stretch).clamp(max=widest)
+    down = (scale / stretch).clamp(max=widest)
     mirror = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-    angle = uniform(-0.1, 0.1) * (torch.rand(count, generator=generator) < 0.5)
+    angle = strength * uniform(-0.1, 0.1) * (torch.rand(count, generator=generator) < 0.5)
     x = uniform(-1, 1) * (1 - across).abs()
     y = uniform(-1, 1) * (1 - down).abs()
     first = torch.stack([across * mirror * angle.cos(), -across * mirror * angle.sin() * aspect, x])
@@ -521,32 +564,40 @@ def crop_labels(samples: Sequence[Sample], crops: Tensor) -> Tensor:
     return torch.tensor(labels)
 
 
-def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
+def jitter(images: Tensor, generator: torch.Generator, strength: float = 1.0) -> Tensor:
     """Colours of [B, C, h, w], 0..255, changed in place and returned.
 
     Brightness 0.75..1.25, contrast 0.7..1.35, saturation 0.4..1.6 (0 in 12%), a tint of 5%, noise
-    in 15%.
+    in 15%; `strength` 0..1 takes all of these that much nearer to none.
     """
     count, channels = images.shape[:2]
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand((count, 1, 1, 1), generator=generator)
 
-    saturation = uniform(0.4, 1.6) * (uniform(0, 1) >= 0.12)
-    contrast, brightness = uniform(0.7, 1.35), uniform(0.75, 1.25)
-    tint = 1 + 0.05 * torch.randn((count, channels, 1, 1), generator=generator)
+    def factor(low: float, high: float) -> Tensor:
+        return 1 + strength * (uniform(low, high) - 1)
+
+    saturation = factor(0.4, 1.6) * (uniform(0, 1) >= 0.12 * strength)
+    contrast, brightness = factor(0.7, 1.35), factor(0.75, 1.25)
+    tint = 1 + 0.05 * strength * torch.randn((count, channels, 1, 1), generator=generator)
     grey = images
     if channels == 3:
         grey = (images * images.new_tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     else:
         saturation = torch.ones_like(saturation)
     middle = grey.mean(dim=(1, 2, 3), keepdim=True)
+    device = images.device  # draws are the CPU's, so that they are the same on every device
+    saturation, contrast, brightness, tint = (
+        part.to(device) for part in (saturation, contrast, brightness, tint)
+    )
     images.mul_(saturation).add_(grey * (1 - saturation))
     images.mul_(contrast * brightness * tint).add_(middle * (1 - contrast) * brightness)
-    noisy = (torch.rand(count, generator=generator) < 0.15).nonzero().flatten()
+    noisy = (torch.rand(count, generator=generator) < 0.15 * strength).nonzero().flatten()
     if len(noisy):
         noise = torch.randn((len(noisy), *images.shape[1:]), generator=generator)
-        images[noisy] += 8 * noise * torch.rand((len(noisy), 1, 1, 1), generator=generator)
+        noise *= 8 * torch.rand((len(noisy), 1, 1, 1), generator=generator)
+        images[noisy.to(device)] += noise.to(device)
     return images
 
 
@@ -560,11 +611,16 @@ class Augmenter:
         Pictures larger than the network's (`LARGER` is what the command line takes).
     exact : uint8 tensor [N, C, h, w]
         Of the network's size; one in eight of a batch is taken from these as it is.
+    strength : float
+        0..1, of crops and colours.
     """
 
     PLAIN = 0.12
 
-    def __init__(self, samples: Sequence[Sample], larger: Tensor, exact: Tensor) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], larger: Tensor, exact: Tensor, strength: float = 1.0
+    ) -> None:
+        self.strength = strength
         self.samples, self.larger, self.exact = list(samples), larger, exact
         self.careful = torch.tensor(
             [
@@ -573,19 +629,24 @@ class Augmenter:
             ]
         )
 
-    def batch(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Pictures [B, C, h, w] as floats 0..255 (whole numbers), and labels [B]."""
-        views = random_views(
-            self.careful[index], self.larger.shape[2] / self.larger.shape[3], generator
-        )
+    def batch(self, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures [B, C, h, w] as floats 0..255 (whole numbers), labels [B], transforms [B, 2, 3].
+
+        Transforms and labels are on the CPU, pictures where the data is.
+        """
+        aspect = self.larger.shape[2] / self.larger.shape[3]
+        views = random_views(self.careful[index], aspect, generator, self.strength)
+        device = self.larger.device
         plain = torch.rand(len(index), generator=generator) < self.PLAIN
         size = (len(index), *self.exact.shape[1:])
-        grid = functional.affine_grid(views.transform, list(size), align_corners=False)
+        grid = functional.affine_grid(views.transform.to(device), list(size), align_corners=False)
+        there = index.to(device)
         images = functional.grid_sample(
-            self.larger[index].float(), grid, padding_mode="reflection", align_corners=False
+            self.larger[there].float(), grid, padding_mode="reflection", align_corners=False
         )
-        images = jitter(images, generator)
-        images[plain] = self.exact[index[plain]].float()
+        images = jitter(images, generator, self.strength)
+        images[plain.to(device)] = self.exact[there[plain.to(device)]].float()
         crop = torch.where(plain[:, None], torch.tensor([0.0, 0.0, 1.0, 1.0]), views.crop)
         labels = crop_labels([self.samples[i] for i in index.tolist()], crop)
-        return images.round_().clamp_(0, 255), labels
+        transform = torch.where(plain[:, None, None], torch.eye(2, 3), views.transform)
+        return images.round_().clamp_(0, 255), labels, transform

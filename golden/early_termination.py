@@ -1,6 +1,6 @@
 """Early termination (Sec. 3.5): accuracy and MACs saved over both thresholds.
 
-    python -m golden.early_termination --preset P (--weights W.safetensors | --checkpoint FILE
+    rasca early-termination --preset P (--weights W.safetensors | --checkpoint FILE
         [--calibrate DIR]) --images DIR --labels CSV -o DIR [--tau 0.9,0.99] [--skip off,0.005]
         [--page FILE.md]
 
@@ -13,7 +13,6 @@ makes (`golden.classifier.threshold`).
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -303,16 +302,14 @@ def _probabilities(text: str, name: str) -> list[float | None]:
     return found
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
-    preset_name: Annotated[str, typer.Option("--preset")],
     images: Annotated[Path, typer.Option(help="folder that the CSV's files are relative to")],
     labels: Annotated[Path, typer.Option(help="CSV with the columns file and label")],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder to write to")],
-    weights: Annotated[Path | None, typer.Option(help="integer weights")] = None,
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    weights: Annotated[
+        Path | None, typer.Option(help="integer weights; the shipped ones, if not given")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="float checkpoint")] = None,
     calibrate: Annotated[
         Path | None, typer.Option(help="folder of pictures for --checkpoint")
@@ -354,7 +351,3 @@ def main(
             refresh(page, MARK, text.strip())
             draw(page.with_name("early_termination.png"), points, title)
     typer.echo(text, nl=False)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -1,6 +1,6 @@
 """Accuracy of a network on labelled photographs.
 
-    python -m golden.evaluate --preset P (--weights W.safetensors | --checkpoint FILE
+    rasca evaluate --preset P (--weights W.safetensors | --checkpoint FILE
         [--calibrate DIR]) --images DIR --labels CSV --model float|int [--tau T] [--skip S]
         --json OUT [--logits OUT.csv] [--skip-bad]
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -195,17 +194,15 @@ def load_labels(labels: Path, images: Path, skip_bad: bool) -> Labelled:
     return found
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
-    preset_name: Annotated[str, typer.Option("--preset")],
     images: Annotated[Path, typer.Option(help="folder that the CSV's files are relative to")],
     labels: Annotated[Path, typer.Option(help="CSV with the columns file and label")],
-    json_file: Annotated[Path, typer.Option("--json", help="figures are written here")],
-    kind: Annotated[str, typer.Option("--model", help="float or int")],
-    weights: Annotated[Path | None, typer.Option(help="integer weights")] = None,
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    json_file: Annotated[Path | None, typer.Option("--json", help="figures, too")] = None,
+    kind: Annotated[str, typer.Option("--model", help="float or int")] = "int",
+    weights: Annotated[
+        Path | None, typer.Option(help="integer weights; the shipped ones, if not given")
+    ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="float checkpoint")] = None,
     calibrate: Annotated[
         Path | None, typer.Option(help="folder of pictures for --checkpoint with --model int")
@@ -231,7 +228,8 @@ def main(
         found = answers(network, config, labelled.paths, tau=tau, skip=skip)
         seconds = time.perf_counter() - start
         figures = report(found, labelled.labels, config, seconds)
-        json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        if json_file is not None:
+            json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         if logits is not None:
             write_logits(logits, labelled.files, found)
     typer.echo(
@@ -239,7 +237,3 @@ def main(
         f"{100 * figures['accuracy']:.2f} %, {figures['mean_rows_used']:.2f} of "
         f"{config.row_groups} row groups, {figures['images'] / seconds:.1f} photographs/s"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(app())

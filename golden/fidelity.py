@@ -1,6 +1,6 @@
 """How near the integer model comes to the float one, for several ways to calibrate.
 
-    python -m golden.fidelity --preset P --checkpoint FILE --calibrate DIR --images DIR
+    rasca fidelity --preset P --checkpoint FILE --calibrate DIR --images DIR
         --labels CSV [--json OUT]
 
 Prints a line for each way to scale the weights (per output channel or per layer), to choose the
@@ -12,7 +12,6 @@ docs/quantisation.md has what this found and what was chosen.
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,16 +80,12 @@ def distance(found: Answers, wanted: Answers, labels: list[int]) -> Distance:
     )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
-    preset_name: Annotated[str, typer.Option("--preset")],
     checkpoint: Annotated[Path, typer.Option(help="float checkpoint")],
     calibrate: Annotated[Path, typer.Option(help="folder of pictures to calibrate on")],
     images: Annotated[Path, typer.Option(help="folder that the CSV's files are relative to")],
     labels: Annotated[Path, typer.Option(help="CSV with the columns file and label")],
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     count: Annotated[int, typer.Option(help="pictures to calibrate on")] = CALIBRATION_COUNT,
     json_file: Annotated[Path | None, typer.Option("--json", help="figures, too")] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
@@ -135,7 +130,3 @@ def main(
             figures["ways"].append(dict(zip(NAMES, names, strict=True)) | asdict(found))
         if json_file is not None:
             json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -77,7 +77,7 @@ class _SpatialAttention(nn.Module):
         key, value = self.key_conv(features), self.value_conv(features)
         score = (state / math.sqrt(state.shape[1])).transpose(1, 2) @ key
         if self.banded:
-            place = torch.arange(score.shape[-1])
+            place = torch.arange(score.shape[-1], device=score.device)
             score = score * ((place[:, None] - place[None, :]).abs() <= BAND)
         weights = score.softmax(dim=-1)
         output = features + self.dropout(value) @ weights

@@ -1,6 +1,6 @@
 """A released or self-trained checkpoint to integer weights.
 
-    python -m golden.import_checkpoint FILE --preset P --calibrate DIR -o W.safetensors
+    rasca import FILE --preset P --calibrate DIR -o W.safetensors
 
 Reads the file as data only (no code of its pickle runs), checks every key, shape and value, folds
 batch norm in float64, calibrates on the pictures of a folder and quantises.
@@ -8,7 +8,6 @@ batch norm in float64, calibrates on the pictures of a folder and quantises.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -31,15 +30,14 @@ from golden.quantise import quantise
 
 _TRIED = 64  # pictures that are put through both models at the end
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="torch checkpoint")],
-    preset_name: Annotated[str, typer.Option("--preset")],
     calibrate: Annotated[Path, typer.Option(help="folder of pictures")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="safetensors file to write")],
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="safetensors file; build/PRESET.safetensors"),
+    ] = None,
     count: Annotated[
         int, typer.Option(help="pictures to take of a larger folder")
     ] = CALIBRATION_COUNT,
@@ -49,6 +47,9 @@ def main(
         config = preset(preset_name)
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
+        if output is None:
+            output = Path("build") / f"{config.name}.safetensors"
+            output.parent.mkdir(exist_ok=True)
         writable(output)
         model = load_checkpoint(checkpoint, config)
         status = Console(stderr=True).status("reading pictures")
@@ -70,7 +71,3 @@ def main(
         f"{output}: {config.name}, calibrated on {len(images)} pictures, digest "
         f"{weights.digest[:12]}; same answer as the float model on {same} of {len(tried)} of them"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(app())

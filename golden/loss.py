@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CONFIDENCE_LABELS = ("proposed", "trivial", "none")
+CONFIDENCE_LABELS = ("proposed", "trivial", "none", "boxes")
 ALPHA = 0.05  # weight of the confidence term, a sum over row groups; the paper does not print it
 
 
@@ -29,7 +29,7 @@ class Loss(NamedTuple):
 
 
 def check_confidence_labels(kind: str) -> None:
-    """ValueError unless `kind` is proposed, trivial or none."""
+    """ValueError unless `kind` is proposed, trivial, none or boxes."""
     if kind not in CONFIDENCE_LABELS:
         known = ", ".join(CONFIDENCE_LABELS)
         raise ValueError(f"confidence labels must be one of {known}, not {kind!r}")
@@ -70,8 +70,9 @@ def rascanet_loss(
     confidence : tensor [B, T]
         Of the confidence head, 0..1.
     labels : int64 tensor [B]
-    kind : {'proposed', 'trivial', 'none'}
-        Where the confidence's labels come from; none leaves the term out.
+    kind : {'proposed', 'trivial', 'none', 'boxes'}
+        Where the confidence's labels come from; none leaves the term out, boxes is proposed here
+        (`golden.boxes` has the loss with boxes).
     alpha : float
         >= 0.
 

@@ -1,6 +1,6 @@
 """A labels CSV of a data set, or of its training or validation part.
 
-    python -m golden.make_labels DATA [--images DIR] [--split S] [--origin O] [--part validation
+    rasca labels DATA [--images DIR] [--split S] [--origin O] [--part validation
         --held-out 0.05 --held-out-of coco=0.2] [--links NEW_DIR] -o labels.csv
 
 DATA is what `golden.train` takes. The CSV (columns ``file,label,origin`` and the largest person
@@ -12,7 +12,6 @@ is the one that training left out.
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,10 +22,6 @@ from golden.data import held_out, load_any, read_shares
 
 PARTS = ("all", "training", "validation")
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
     data: Annotated[str, typer.Argument(metavar="DATA", help="as for golden.train")],
     output: Annotated[Path, typer.Option("-o", "--output", help="CSV file to write")],
@@ -83,7 +78,3 @@ def main(
                 name = sample.path.relative_to(folder).as_posix().replace("/", "_")
                 (links / name).symlink_to(sample.path.resolve())
     typer.echo(f"{output}: {len(kept)} of {len(samples)} pictures, files relative to {folder}")
-
-
-if __name__ == "__main__":
-    sys.exit(app())

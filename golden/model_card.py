@@ -1,6 +1,6 @@
 """The accuracy table of a model card: float and integer, by origin.
 
-    python -m golden.model_card --preset P --checkpoint FILE --weights W.safetensors --images DIR
+    rasca card --preset P --checkpoint FILE --weights W.safetensors --images DIR
         --labels CSV [--page FILE.md] [--json OUT]
 
 The CSV has a column ``origin`` (`golden.make_labels` writes one). Prints the table, or puts it
@@ -10,7 +10,6 @@ between the marks of a page.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,12 +17,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from golden.command_line import bad_input, progress_bar, refresh, writable
+from golden.command_line import bad_input, load_network, progress_bar, refresh, writable
 from golden.config import preset
 from golden.data import load_table
 from golden.evaluate import Answers, answers
 from golden.float_model import load_checkpoint
-from golden.weights import Weights
 
 MARK = "accuracy"
 HEAD = (
@@ -92,16 +90,14 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
-    preset_name: Annotated[str, typer.Option("--preset")],
     checkpoint: Annotated[Path, typer.Option(help="the float network")],
-    weights: Annotated[Path, typer.Option(help="its integer weights")],
     images: Annotated[Path, typer.Option(help="folder that the CSV's files are relative to")],
     labels: Annotated[Path, typer.Option(help="CSV with the columns file, label and origin")],
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
+    weights: Annotated[
+        Path | None, typer.Option(help="its integer weights; the shipped ones, if not given")
+    ] = None,
     page: Annotated[
         Path | None, typer.Option(help="Markdown file whose marked part gets the table")
     ] = None,
@@ -114,7 +110,10 @@ def main(
         writable(json_file)
         if page is not None:
             refresh(page, MARK, None)
-        network, integers = load_checkpoint(checkpoint, config), Weights.load(weights, config)
+        network = load_checkpoint(checkpoint, config)
+        integers = load_network(
+            config, kind="int", weights=weights, checkpoint=None, calibrate=None
+        )
         with progress_bar("photographs") as bar:
             task = bar.add_task("checking", total=None)
             samples = load_table(
@@ -137,7 +136,3 @@ def main(
             content = {"preset": config.name, "weights_digest": integers.digest, "rows": found}
             json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     typer.echo(text)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -319,7 +319,7 @@ def finish(
             index = torch.multinomial(
                 probability, batch // count, replacement=True, generator=generator
             )
-            images, labels = augmenter.batch(index, generator)
+            images, labels, _ = augmenter.batch(index, generator)
             result = model(images.to(torch.uint8))
             loss = rascanet_loss(
                 result.logits, result.confidence, labels, kind=confidence, alpha=alpha

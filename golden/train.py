@@ -1,7 +1,7 @@
 """Training of the float network, then quantisation-aware training of the integer one.
 
-    python -m golden.train --preset P --data DATA --epochs N [--resume FILE]
-    torchrun --nproc-per-node 2 -m golden.train ...
+    rasca train --preset P --data DATA --epochs N [--resume FILE]
+    torchrun --nproc-per-node 2 -m rasca train ...
 
 Writes ``last.pt`` (everything needed to resume), ``log.jsonl`` and ``curves.png`` after each epoch
 and ``final.pt`` (the released layout) at the end; with ``--quantised-epochs`` the same again for
@@ -10,11 +10,11 @@ the integer network (``quantised_...``) and ``weights.safetensors``. See docs/tr
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +27,7 @@ import typer
 from rich.progress import Progress
 from torch import Tensor
 
+from golden.boxes import Boxes, Targets, boxes_loss
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import ModelConfig, preset
 from golden.data import (
@@ -47,6 +48,7 @@ from golden.weights import Weights
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
 _MEASURED_ON = 200  # pictures for batch norm's statistics of a network of integers
+_TIMED = 8  # steps of an epoch whose pictures are timed
 _DRAWN_FROM = 100  # validation pictures of an origin; fewer only jump about
 
 
@@ -66,14 +68,20 @@ class TrainConfig:
         0..0.5, part of all steps.
     weight_decay : float
         >= 0, of AdamW, for weights (not for biases and batch norm).
-    confidence : {'proposed', 'trivial', 'none'}
-        Labels of the confidence term.
+    confidence : {'proposed', 'trivial', 'none', 'boxes'}
+        Labels of the confidence term; boxes: every row group learns from the person boxes, where
+        they are known (`golden.boxes`).
     alpha : float
         >= 0, weight of that term.
     dropout : float
         0 to below 1.
     held_out : float
         0 to below 1, validation part of every origin.
+    average : float
+        0 to below 1: what is evaluated and written at the end is a running mean of the network over
+        the steps, of which each keeps this part; 0: the network itself.
+    augmentation : float
+        0..1, of crops and colours.
     seed : int
     """
 
@@ -86,6 +94,8 @@ class TrainConfig:
     alpha: float = ALPHA
     dropout: float = 0.05
     held_out: float = 0.1
+    average: float = 0.999
+    augmentation: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -99,7 +109,9 @@ class TrainConfig:
         for name in ("weight_decay", "alpha"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
-        for name in ("dropout", "held_out"):
+        if not 0 <= self.augmentation <= 1:
+            raise ValueError(f"augmentation must be 0..1, not {self.augmentation}")
+        for name in ("dropout", "held_out", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 0 to below 1, not {getattr(self, name)}")
         check_confidence_labels(self.confidence)
@@ -174,6 +186,18 @@ def initial_model(config: ModelConfig, dropout: float, seed: int) -> FloatModel:
     return model
 
 
+def resized(config: ModelConfig, size: str | None) -> ModelConfig:
+    """The same network for pictures of ``HEIGHTxWIDTH``; ValueError if that is no size."""
+    if size is None:
+        return config
+    try:
+        height, width = map(int, size.split("x"))
+    except ValueError:
+        raise ValueError(f"size must be HEIGHTxWIDTH, not {size!r}") from None
+    name = f"{config.name}_at_{size}"
+    return replace(config, name=name, image_height=height, image_width=width)
+
+
 def _signed(images: Tensor) -> Tensor:
     """Whole floats 0..255 to signed pixels."""
     return images - 127 - (images >= 128).to(images.dtype)
@@ -184,9 +208,10 @@ def answers(model: FloatModel, images: Tensor) -> Tensor:
     """Logit difference of the last row group, [N], of uint8 pictures, in eval mode."""
     training = model.training
     model.eval()
-    parts = [model(part).logits[:, -1] for part in images.split(_EVALUATED_AT_ONCE)]
+    device = next(model.parameters()).device
+    parts = [model(part.to(device)).logits[:, -1] for part in images.split(_EVALUATED_AT_ONCE)]
     model.train(training)
-    logits = torch.cat(parts)
+    logits = torch.cat(parts).cpu()
     return logits[:, 1] - logits[:, 0]
 
 
@@ -209,13 +234,54 @@ def by_origin(samples: list[Sample], differences: Tensor) -> dict[str, dict[str,
     return table
 
 
+class Average:
+    """A running mean of a network and of its batch norm's statistics.
+
+    Parameters
+    ----------
+    model : FloatModel
+    keep : float
+        Part of the mean that a step leaves; less in the first steps, to forget the start.
+    """
+
+    def __init__(self, model: FloatModel, keep: float) -> None:
+        self.model = copy.deepcopy(model).requires_grad_(False)
+        self.keep, self.steps = keep, 0
+
+    @torch.no_grad()
+    def add(self, model: FloatModel) -> None:
+        """The network as it is after a step."""
+        self.steps += 1
+        new = 1 - min(self.keep, self.steps / (self.steps + 9))
+        for mean, value in zip(
+            self.model.state_dict().values(), model.state_dict().values(), strict=True
+        ):
+            if mean.is_floating_point():
+                mean.lerp_(value, new)
+            else:
+                mean.copy_(value)
+
+
+def choose_device(name: str) -> torch.device:
+    """auto: the GPU if there is one, else the CPU; ValueError for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name!r}: {str(error).splitlines()[0]}") from None
+    return device
+
+
 # ---- checkpoints ----
 
 
 def save_checkpoint(path: Path, model: FloatModel, **more: Any) -> None:
     """Write the released layout (``state_dict``) and `more`, whole or not at all."""
     part = path.with_suffix(".part")
-    torch.save({"state_dict": model.state_dict(), **more}, part)
+    state = {key: value.cpu() for key, value in model.state_dict().items()}
+    torch.save({"state_dict": state, **more}, part)
     part.replace(path)
 
 
@@ -297,6 +363,15 @@ class Data:
             held_out(samples, share),
         )
 
+    def on(self, device: torch.device) -> Data:
+        """With its pictures on that device, if they take at most half of its free memory."""
+        if device.type != "cuda":
+            return self
+        free, _ = torch.cuda.mem_get_info(device)
+        if self.larger.numel() + self.exact.numel() > free / 2:
+            return self
+        return replace(self, larger=self.larger.to(device), exact=self.exact.to(device))
+
     @property
     def validation_digest(self) -> str:
         """Tells one validation part from another, whatever the order of the pictures."""
@@ -307,7 +382,11 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """Means over one epoch, and the validation table (empty without a validation part)."""
+    """Means over one epoch, and the validation table (empty without a validation part).
+
+    ``images_per_second`` are those of the training itself, ``augmented_per_second`` those that the
+    picture pipeline alone would make (measured on the epoch's first steps); all processes together.
+    """
 
     epoch: int
     loss: float
@@ -317,6 +396,8 @@ class Epoch:
     rate: float
     seconds: float
     validation: dict[str, dict[str, float]]
+    images_per_second: float = 0.0
+    augmented_per_second: float = 0.0
 
 
 def fit(
@@ -329,6 +410,7 @@ def fit(
     resume: Path | None = None,
     start: FloatModel | None = None,
     stop_after: int | None = None,
+    device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Epoch]:
     """Train; yields after each epoch and leaves ``last.pt`` and ``log.jsonl`` in `folder`.
@@ -347,6 +429,9 @@ def fit(
         Begin with this network instead of a fresh one.
     stop_after : int or None
         Leave after that epoch, schedule unchanged (for tests, or to go on later).
+    device : str
+        auto, cpu, cuda, cuda:1, ... On a GPU products are in bfloat16, and the pictures lie there,
+        too, if they fit. Pictures are drawn and augmented with the same random numbers everywhere.
 
     Raises
     ------
@@ -357,7 +442,9 @@ def fit(
     rank, count = processes()
     if options.batch % count:
         raise ValueError(f"batch must be a multiple of {count} processes, not {options.batch}")
+    place = choose_device(device)
     model = initial_model(config, options.dropout, options.seed) if start is None else start
+    model = model.to(place)
     decay = [p for p in model.parameters() if p.dim() > 1]
     rest = [p for p in model.parameters() if p.dim() <= 1]
     groups = [
@@ -371,15 +458,22 @@ def fit(
     if resume is not None:
         validation = data.validation_digest
         found = read_resumable(resume, config, asdict(options), validation=validation)
-        model.load_state_dict(found["state_dict"])
+        model.load_state_dict(found.get("network", found["state_dict"]))
         optimiser.load_state_dict(found["optimizer"])
         first = found["epoch"] + 1
         own, dropout = found["random"][rank] if rank < len(found["random"]) else (None, None)
         if own is not None:
             generator.set_state(own)
             torch.set_rng_state(dropout)
+    mean = Average(model, options.average) if options.average else None
+    if mean is not None and resume is not None:
+        mean.model.load_state_dict(found["state_dict"])
+        mean.steps = found.get("steps", 0)
+    kept = model if mean is None else mean.model
     weights = make_weights(data.samples, ~data.held_out, cells)
-    augmenter = Augmenter(data.samples, data.larger, data.exact)
+    there = data.on(place)
+    augmenter = Augmenter(data.samples, there.larger, there.exact, options.augmentation)
+    boxes = Boxes(data.samples) if options.confidence == "boxes" else None
     validation = data.held_out.nonzero().flatten()
     steps = max(1, int((~data.held_out).sum()) // options.batch)
     folder.mkdir(parents=True, exist_ok=True)
@@ -388,7 +482,8 @@ def fit(
         log.write_text("")
     model.train()
     for epoch in range(first, options.epochs + 1):
-        begun, sums = time.monotonic(), torch.zeros(4)
+        begun, sums, pipeline = time.monotonic(), torch.zeros(4), 0.0
+        timed = min(steps, _TIMED)
         for step in range(steps):
             at = (epoch - 1) * steps + step
             rate = options.rate(at, options.epochs * steps)
@@ -396,12 +491,25 @@ def fit(
                 group["lr"] = rate
             share = options.batch // count
             index = torch.multinomial(weights, share, replacement=True, generator=generator)
-            images, labels = augmenter.batch(index, generator)
-            result = model(_signed(images))
-            logits, confidence = result.logits, result.confidence
-            loss = rascanet_loss(
-                logits, confidence, labels, kind=options.confidence, alpha=options.alpha
-            )
+            before = time.monotonic()
+            images, labels, transform = augmenter.batch(index, generator)
+            if step < timed:
+                if place.type == "cuda":
+                    torch.cuda.synchronize(place)
+                pipeline += time.monotonic() - before
+            with torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"):
+                result = model(_signed(images.to(place)))
+            logits, confidence = result.logits.float(), result.confidence.float()
+            if boxes is None:
+                labels = labels.to(place)
+                loss = rascanet_loss(
+                    logits, confidence, labels, kind=options.confidence, alpha=options.alpha
+                )
+            else:
+                wanted = boxes.targets(index, transform, config.row_groups)
+                wanted = Targets(*(part.to(place) for part in wanted))
+                labels = wanted.labels
+                loss = boxes_loss(logits, confidence, wanted, options.alpha)
             if not bool(torch.isfinite(loss.total)):
                 raise ValueError(f"the loss is not finite in epoch {epoch}: learning_rate too high")
             optimiser.zero_grad()
@@ -409,17 +517,22 @@ def fit(
             average([p.grad for p in model.parameters() if p.grad is not None])
             torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
             optimiser.step()
+            if mean is not None:
+                mean.add(model)
             right = (logits[:, -1].argmax(dim=1) == labels).float().mean()
             values = (loss.total, loss.classification, loss.confidence, right)
-            sums += torch.stack([value.detach().float() for value in values])
+            sums += torch.stack([value.detach().float() for value in values]).cpu()
             if progress is not None:
                 progress(at + 1, options.epochs * steps)
         sums /= steps
-        average([sums, *(b for b in model.buffers() if b.is_floating_point())])
+        seconds = time.monotonic() - begun
+        average([sums])
+        for network in {id(model): model, id(kept): kept}.values():
+            average([b for b in network.buffers() if b.is_floating_point()])
         table = {}
         if rank == 0 and len(validation):
-            kept = [data.samples[i] for i in validation.tolist()]
-            table = by_origin(kept, answers(model, data.exact[validation]))
+            samples = [data.samples[i] for i in validation.tolist()]
+            table = by_origin(samples, answers(kept, data.exact[validation]))
         result = Epoch(
             epoch=epoch,
             loss=float(sums[0]),
@@ -429,6 +542,8 @@ def fit(
             rate=rate,
             seconds=time.monotonic() - begun,
             validation=table,
+            images_per_second=round(steps * options.batch / seconds, 1),
+            augmented_per_second=round(timed * options.batch / max(pipeline, 1e-9), 1),
         )
         states = gathered((generator.get_state(), torch.get_rng_state()))
         if rank == 0:
@@ -436,7 +551,9 @@ def fit(
                 file.write(json.dumps(asdict(result)) + "\n")
             save_checkpoint(
                 folder / "last.pt",
-                model,
+                kept,
+                network=model.state_dict(),
+                steps=0 if mean is None else mean.steps,
                 optimizer=optimiser.state_dict(),
                 epoch=epoch,
                 digest=config.digest,
@@ -448,7 +565,7 @@ def fit(
         if epoch == stop_after:
             return
     if rank == 0:
-        save_checkpoint(folder / "final.pt", model)
+        save_checkpoint(folder / "final.pt", kept)
 
 
 def draw_curves(log: Path, path: Path, title: str) -> None:
@@ -513,9 +630,6 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
 
 # ---- command line ----
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
 def read_cells(path: Path | None) -> dict[str, list[float]] | None:
     """Origin to [mass of label 0, mass of label 1], from a JSON file."""
     if path is None:
@@ -529,7 +643,6 @@ def read_cells(path: Path | None) -> dict[str, list[float]] | None:
         raise ValueError(f"{path}: not a table of origin to two masses ({error})") from error
 
 
-@app.command()
 def main(
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
     data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")] = "",
@@ -543,8 +656,19 @@ def main(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
     batch: Annotated[int, typer.Option()] = 64,
     learning_rate: Annotated[float, typer.Option()] = 3e-3,
-    confidence: Annotated[str, typer.Option(help="proposed, trivial or none")] = "proposed",
+    confidence: Annotated[
+        str, typer.Option(help="proposed, trivial, none, or boxes (a label for every row group)")
+    ] = "proposed",
     alpha: Annotated[float, typer.Option()] = ALPHA,
+    mean: Annotated[
+        float, typer.Option("--average", help="0 for none: running mean of the network")
+    ] = 0.999,
+    augmentation: Annotated[float, typer.Option(help="0..1, of crops and colours")] = 1.0,
+    dropout: Annotated[float, typer.Option()] = 0.05,
+    size: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH instead of the preset's, to learn faster")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
     held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.1,
     held_of: Annotated[
         list[str] | None, typer.Option("--held-out-of", help="ORIGIN=part, any number")
@@ -556,10 +680,12 @@ def main(
 ) -> None:
     """Trains a network."""
     with bad_input():
-        config = preset(preset_name)
+        config = resized(preset(preset_name), size)
+        choose_device(device)
         if not data:
             raise ValueError(
-                "give --data: a folder with labels.csv, a VOC folder, a COCO .json, or a .csv"
+                "expected --data (a folder with labels.csv or VOC, a COCO .json, a .csv), not "
+                "nothing"
             )
         options = TrainConfig(
             epochs=epochs,
@@ -567,10 +693,13 @@ def main(
             learning_rate=learning_rate,
             confidence=confidence,
             alpha=alpha,
+            dropout=dropout,
             held_out=held,
+            average=mean,
+            augmentation=augmentation,
             seed=seed,
         )
-        folder = Path("build/train") / preset_name if output is None else output
+        folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells)
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
@@ -599,6 +728,8 @@ def main(
                 bar.update(task, completed=done, total=total)
 
             samples = load_any(data, images, skip_bad=skip_bad, progress=tell)
+            if confidence == "boxes" and all(sample.persons is None for sample in samples):
+                raise ValueError(f"{data}: no person boxes, which --confidence boxes needs")
             read = Data.read(samples, config, shares, progress=tell)
         if not rank and dist.is_initialized():
             dist.barrier()
@@ -610,7 +741,7 @@ def main(
         if not later:
             title = f"{config.name}, float"
             with progress_bar("steps") as bar:
-                more = {"start": begin, "progress": _steps(bar), **common}
+                more = {"start": begin, "device": device, "progress": _steps(bar), **common}
                 rounds = fit(config, read, options, folder, **more)
                 _follow(rounds, epochs, folder / "log.jsonl", folder / "curves.png", title)
             if rank == 0:
@@ -652,13 +783,15 @@ def _follow(rounds: Iterator[Epoch], epochs: int, log: Path, curves: Path, title
     for result in rounds:
         if processes()[0] == 0:
             right = result.validation.get("all", {}).get("balanced", float("nan"))
+            speed = ""
+            if result.images_per_second:
+                speed = (
+                    f", {result.images_per_second:.0f} images/s "
+                    f"(picture pipeline alone: {result.augmented_per_second:.0f})"
+                )
             note(
                 f"epoch {result.epoch} of {epochs}: loss {result.loss:.4f}, accuracy "
                 f"{result.accuracy:.3f}, validation {right:.3f} (labels balanced), "
-                f"{result.seconds:.0f} s"
+                f"{result.seconds:.0f} s{speed}"
             )
             draw_curves(log, curves, title)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -1,16 +1,15 @@
 """The network at work (Fig. 5-7): what the state looks at, how sure it is, as the scan goes down.
 
-    python -m golden.visualise --image FILE -o DIR [--preset P] [--weights W.safetensors |
+    rasca visualise --image FILE -o DIR [--preset P] [--weights W.safetensors |
         --checkpoint FILE [--calibrate DIR]] [--tau 0.99] [--skip 0.005]
 
-Writes scan.png (class activation map of every row group, person probability, where early
-termination stops), scan.gif (the same as it happens) and scan.json.
+Writes scan.png (class activation map of every row group, probability of the class looked for, where
+early termination stops), scan.gif (the same as it happens) and scan.json.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
-from golden.classifier import HIDDEN_LIMIT, HIDDEN_SCALE, SWISH_SCALE, threshold
+from golden.classifier import HIDDEN_LIMIT, HIDDEN_SCALE, SWISH_SCALE, margin, threshold
 from golden.command_line import bad_input, check_probability, load_network
 from golden.config import ModelConfig, preset
 from golden.conv_gru import STATE_SCALE
@@ -37,10 +36,11 @@ _DPI = 130
 _LAST_MS, _FRAME_MS = 2500, 4200  # of the GIF: its last picture, and all others together
 
 
-def logit_difference(pooled: torch.Tensor, weights: Weights, n: int) -> torch.Tensor:
-    """logit1 - logit0 in float from p = mean + max over the n columns of H: [..., d] to [...].
+def logit_margin(pooled: torch.Tensor, weights: Weights, n: int, label: int = 1) -> torch.Tensor:
+    """Logit of a class less the largest other one, in float: [..., d] to [...].
 
-    The classifier of NETWORK.md, its integer weights put back on their real scales.
+    pooled: p = mean + max over the n columns of H. The classifier of Eq. 14 (docs/network.md), its
+    integer weights put back on their real scales.
     """
     first, second = weights.layers["classifier.0"], weights.layers["classifier.1"]
     hidden = len(first.bias)
@@ -49,28 +49,37 @@ def logit_difference(pooled: torch.Tensor, weights: Weights, n: int) -> torch.Te
     x = x / 2.0 ** first.shift.double() * HIDDEN_SCALE
     x = x.clamp(-HIDDEN_LIMIT * HIDDEN_SCALE, (HIDDEN_LIMIT - 1) * HIDDEN_SCALE)
     y = x * (x + 3).clamp(0, 6) / 6
-    logits = (y / SWISH_SCALE) @ second.weight.reshape(2, hidden).double().T + second.bias.double()
-    return (logits[..., 1] - logits[..., 0]) * weights.scales["logit"]
+    weight = second.weight.reshape(-1, hidden).double()
+    return (
+        margin((y / SWISH_SCALE) @ weight.T + second.bias.double(), label) * weights.scales["logit"]
+    )
 
 
-def class_activation_map(states: np.ndarray, weights: Weights) -> np.ndarray:
+def class_activation_map(states: np.ndarray, weights: Weights, label: int = 1) -> np.ndarray:
     """CAM_t[j] of Fig. 6 for integer states (T, d, n): (T, n), in float.
 
     sum over c of g_c (H[c, j] / n + H[c, j] * [j is the first maximum of channel c]), where
-    g = d(logit1 - logit0) / dp at p_t. Warm (positive) columns speak for a person.
+    g = d(margin of the class) / dp at p_t. Warm (positive) columns speak for the class.
     """
     state = torch.as_tensor(np.asarray(states)).double() * STATE_SCALE
     n = state.shape[-1]
     pooled = (state.mean(dim=-1) + state.amax(dim=-1)).requires_grad_()
-    (slope,) = torch.autograd.grad(logit_difference(pooled, weights, n).sum(), pooled)
+    (slope,) = torch.autograd.grad(logit_margin(pooled, weights, n, label).sum(), pooled)
     first_maximum = torch.zeros_like(state).scatter_(-1, state.argmax(dim=-1, keepdim=True), 1.0)
     share = state / n + state * first_maximum
     return (slope[..., None] * share).sum(dim=1).numpy()
 
 
 def probability(logit: np.ndarray | float) -> np.ndarray:
-    """Person probability of a real logit difference."""
+    """Probability of a class beside one other, from the real difference of their logits."""
     return 1 / (1 + np.exp(-np.clip(np.asarray(logit, dtype=float), -500, 500)))
+
+
+def class_probability(logits: np.ndarray, label: int) -> np.ndarray:
+    """Softmax probability of a class from real logits [..., K]."""
+    logits = np.asarray(logits, dtype=float)
+    others = np.delete(logits, label, axis=-1) - logits[..., label, None]
+    return 1 / (1 + np.exp(np.clip(others, -500, 500)).sum(axis=-1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +87,10 @@ class Scan:
     """One frame to draw.
 
     image: (h, w, 3) bytes as the engine saw it.
-    states, logits: (T, d, n) and (T, 2) integers after each row group.
-    rows_per_group: k.
+    states, logits: (T, d, n) and (T, K) integers after each row group.
     computed: row groups worked on; the others are drawn as not read or skipped.
+    label: the decision.
+    config: names of the classes, the one that is looked for (the stop class), k.
     """
 
     name: str
@@ -88,8 +98,18 @@ class Scan:
     states: np.ndarray
     logits: np.ndarray
     computed: Sequence[int]
-    person: bool
-    rows_per_group: int
+    label: int
+    config: ModelConfig
+
+    @property
+    def sought(self) -> bool:
+        """The class that is looked for was found."""
+        return self.label == self.config.stop_index
+
+    @property
+    def colour(self) -> str:
+        """Of the decision."""
+        return WARM if self.sought else COOL
 
     @property
     def last(self) -> int:
@@ -98,8 +118,8 @@ class Scan:
 
     @property
     def stopped(self) -> bool:
-        """Ended early with "person"; the rest was not read (a skipped last row group was)."""
-        return self.person and self.last < len(self.states) - 1
+        """Ended early with the class looked for: the rest was not read (a skipped end was)."""
+        return self.sought and self.last < len(self.states) - 1
 
     def until(self, group: int) -> Scan:
         """The same scan when no more than row groups 0..group had been read."""
@@ -127,6 +147,11 @@ class _Page:
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3].copy())
 
 
+def words(name: str) -> str:
+    """A class's name in a sentence."""
+    return name.replace("_", " ")
+
+
 def _bare(axes: Any, height: int, width: int) -> None:
     """Axes of a picture: no ticks, no frame."""
     axes.set_xlim(-0.5, width - 0.5)
@@ -138,8 +163,8 @@ def _bare(axes: Any, height: int, width: int) -> None:
 
 
 def _sure(scan: Scan, weights: Weights) -> np.ndarray:
-    """Person probability after each row group."""
-    return probability((scan.logits[:, 1] - scan.logits[:, 0]) * weights.scales["logit"])
+    """Probability of the class that is looked for after each row group."""
+    return class_probability(scan.logits * weights.scales["logit"], scan.config.stop_index)
 
 
 def _level(map_: np.ndarray, done: np.ndarray) -> np.ndarray:
@@ -152,7 +177,7 @@ def _draw_overlay(axes: Any, scan: Scan, level: np.ndarray) -> None:
     """The photograph in grey with each row group's band coloured by the state at that moment."""
     height, width = scan.image.shape[:2]
     groups = len(scan.states)
-    depth = groups * scan.rows_per_group
+    depth = groups * scan.config.rows_per_group
     done = np.zeros(groups, dtype=bool)
     done[list(scan.computed)] = True
     grey = scan.image @ np.array([0.299, 0.587, 0.114]) / 255
@@ -168,9 +193,9 @@ def _draw_overlay(axes: Any, scan: Scan, level: np.ndarray) -> None:
 def _draw_curve(
     axes: Any, scan: Scan, sure: np.ndarray, stop: float | None, skip: float | None
 ) -> None:
-    """The person probability as the scan goes down, with the rules of early termination."""
+    """The class's probability as the scan goes down, with the rules of early termination."""
     height, groups, last = scan.image.shape[0], len(scan.states), scan.last
-    middle = (np.arange(groups) + 0.5) * scan.rows_per_group - 0.5
+    middle = (np.arange(groups) + 0.5) * scan.config.rows_per_group - 0.5
     shown, rows = sure[: last + 1], middle[: last + 1]
     for side, shade in ((shown >= 0.5, WARM), (shown <= 0.5, COOL)):
         axes.fill_betweenx(
@@ -196,16 +221,16 @@ def _draw_curve(
             ha="right" if rule > 0.5 else "left",
             va="bottom",
         )
-    mark = WARM if scan.person else COOL
-    axes.scatter([sure[last]], [middle[last]], s=70, color=mark, zorder=4, clip_on=False)
+    axes.scatter([sure[last]], [middle[last]], s=70, color=scan.colour, zorder=4, clip_on=False)
     axes.axvline(0.5, color=FAINT, lw=0.8)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"], fontsize=9)
-    axes.set_xlabel("person, %", color=INK, fontsize=9, labelpad=2)
+    axes.set_xlabel(f"{words(scan.config.stop_class)}, %", color=INK, fontsize=9, labelpad=2)
     axes.yaxis.tick_right()
     ticks = np.array([*range(0, groups, max(1, round(groups / 7))), groups])
-    axes.set_yticks(ticks * scan.rows_per_group - 0.5, [str(tick) for tick in ticks], fontsize=9)
+    places = ticks * scan.config.rows_per_group - 0.5
+    axes.set_yticks(places, [str(tick) for tick in ticks], fontsize=9)
     axes.yaxis.set_label_position("right")
     axes.set_ylabel("row groups read", color=INK, fontsize=9)
     axes.grid(True, color="#e6e9ef", lw=0.8)
@@ -222,14 +247,16 @@ def _title(axes: Any, text: str, *, bold: bool = False, colour: str = INK) -> No
 
 def _verdict(scan: Scan, sure: np.ndarray) -> str:
     used, groups = len(scan.computed), len(scan.states)
-    word = "person" if scan.person else "no person"
+    config, which = scan.config, ""
+    if config.class_count > 2 and not scan.sought:  # the probability is that of another class
+        which = f"{words(config.stop_class)} "
     how = "stops after" if scan.stopped else "worked on"
-    return f"{word}: {100 * sure[scan.last]:.1f} %" + (
+    return f"{words(config.classes[scan.label])}: {which}{100 * sure[scan.last]:.1f} %" + (
         f", {how} {used} of {groups}" if used < groups else ""
     )
 
 
-def _draw_key(axes: Any) -> None:
+def _draw_key(axes: Any, name: str) -> None:
     """What the colours mean."""
     axes.imshow(_diverging(np.linspace(-1, 1, 128)[None, :], floor=0.25), aspect="auto")
     axes.set_xticks([])
@@ -237,8 +264,8 @@ def _draw_key(axes: Any) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     text = {"transform": axes.transAxes, "va": "center", "fontsize": 8.5, "color": INK}
-    axes.text(-0.04, 0.5, "against a person", ha="right", **text)
-    axes.text(1.04, 0.5, "for a person", ha="left", **text)
+    axes.text(-0.04, 0.5, f"against {name}", ha="right", **text)
+    axes.text(1.04, 0.5, f"for {name}", ha="left", **text)
 
 
 def draw(
@@ -252,8 +279,8 @@ def draw(
     """Writes the PNG: a line of three panels for each scan.
 
     The photograph; the class activation map over it, each row group's band coloured by the state
-    at that moment; and the person probability as the scan goes down. stop, skip: probabilities of
-    the early termination rules, drawn as lines.
+    at that moment; and the probability of the class looked for as the scan goes down. stop, skip:
+    probabilities of the early termination rules, drawn as lines.
     """
     height, width = scans[0].image.shape[:2]
     # All in inches: three panels of the same height, so that rows line up across them.
@@ -271,10 +298,10 @@ def draw(
         curve = page.place(margin + 2 * wide + 2 * gap + 0.1, bottom, narrow, tall)
         photo.imshow(scan.image, interpolation="lanczos", aspect="equal")
         _bare(photo, height, width)
-        map_ = class_activation_map(scan.states, weights)
+        map_ = class_activation_map(scan.states, weights, scan.config.stop_index)
         _draw_overlay(overlay, scan, _level(map_, np.asarray(list(scan.computed))))
         if scan.stopped:
-            at = (last + 1) * scan.rows_per_group - 0.5
+            at = (last + 1) * scan.config.rows_per_group - 0.5
             for axes in (photo, overlay):
                 axes.axhline(at, color=WARM, lw=1.6)
             if height - at > 0.08 * height:  # else the words would not fit
@@ -292,8 +319,9 @@ def draw(
         _title(photo, scan.name, bold=True)
         pale = " (pale: left out)" if len(scan.computed) < groups else ""
         _title(overlay, f"class activation by row group{pale}")
-        _title(curve, _verdict(scan, sure), bold=True, colour=WARM if scan.person else COOL)
-    _draw_key(page.place(margin + wide + gap + 1.2, 0.2, 1.5, 0.09))
+        _title(curve, _verdict(scan, sure), bold=True, colour=scan.colour)
+    key = page.place(margin + wide + gap + 1.2, 0.2, 1.5, 0.09)
+    _draw_key(key, words(scans[0].config.stop_class))
     page.figure.savefig(path)
 
 
@@ -311,8 +339,9 @@ def animate(
     tall, narrow = wide * height / width, 2.7
     across = margin + wide + gap + narrow + 0.62
     computed = np.asarray(list(scan.computed))
-    level = _level(class_activation_map(scan.states, weights), computed)
-    sure, groups = _sure(scan, weights), len(scan.states)
+    map_ = class_activation_map(scan.states, weights, scan.config.stop_index)
+    level = _level(map_, computed)
+    sure, groups, sought = _sure(scan, weights), len(scan.states), words(scan.config.stop_class)
     pages = []
     # A skipped last row group is shown, too; after a stop there is nothing more.
     shown = scan.last + 1 if scan.stopped else groups
@@ -321,20 +350,19 @@ def animate(
         page = _Page(across, tall + head + foot)
         overlay = page.place(margin, foot, wide, tall)
         curve = page.place(margin + wide + gap, foot, narrow, tall)
-        now = replace(now, person=bool(sure[now.last] > 0.5))
+        now = replace(now, label=int(scan.logits[now.last].argmax()))
         _draw_overlay(overlay, now, level)
         _draw_curve(curve, now, sure, stop, skip)
         ended = group == shown - 1
-        at = (group + 1) * scan.rows_per_group - 0.5
+        at = (group + 1) * scan.config.rows_per_group - 0.5
         overlay.axhline(at, color=WARM if ended and scan.stopped else INK, lw=1.6)
         _title(overlay, f"row group {group + 1} of {groups}", bold=True)
         if ended:
-            shade = WARM if scan.person else COOL
-            _title(curve, _verdict(scan, sure), bold=True, colour=shade)
+            _title(curve, _verdict(scan, sure), bold=True, colour=scan.colour)
         else:
             word = "" if group in now.computed else " (skipped)"
-            _title(curve, f"{100 * sure[now.last]:.0f} % person{word}")
-        _draw_key(page.place(margin + 1.2, 0.2, 1.5, 0.09))
+            _title(curve, f"{100 * sure[now.last]:.0f} % {sought}{word}")
+        _draw_key(page.place(margin + 1.2, 0.2, 1.5, 0.09), sought)
         pages.append(page.pixels())
     # One palette for all pictures, of one in the middle and the last one: colours do not flicker.
     both = Image.new("RGB", (pages[-1].width, 2 * pages[-1].height))
@@ -378,35 +406,33 @@ def scan_image(
         states=result.state[0].numpy(),
         logits=result.logits[0].numpy(),
         computed=result.computed[0].nonzero()[:, 0].tolist(),
-        person=bool(result.decision[0]),
-        rows_per_group=config.rows_per_group,
+        label=int(result.decision[0]),
+        config=config,
     )
 
 
 def summary(
     whole: Scan, early: Scan, weights: Weights, tau: float | None, skip: float | None
 ) -> dict[str, Any]:
-    """The contents of scan.json: probabilities to four decimals, the map as drawn."""
+    """The contents of scan.json: probabilities (of the class looked for) to four decimals, the map
+    as drawn."""
     sure = _sure(whole, weights)
+    map_ = class_activation_map(whole.states, weights, whole.config.stop_index)
     return {
         "image": whole.name,
-        "decision": "person" if whole.person else "no_person",
+        "decision": whole.config.classes[whole.label],
         "probability": [round(float(value), 4) for value in sure],
-        "class_activation_map": class_activation_map(whole.states, weights).round(4).tolist(),
+        "class_activation_map": map_.round(4).tolist(),
         "early_termination": {
             "tau": tau,
             "skip": skip,
-            "decision": "person" if early.person else "no_person",
+            "decision": early.config.classes[early.label],
             "rows_used": len(early.computed),
             "computed": list(early.computed),
         },
     }
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-@app.command()
 def main(
     image: Annotated[Path, typer.Option(help="picture file")],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder to write to")],
@@ -416,7 +442,7 @@ def main(
     calibrate: Annotated[
         Path | None, typer.Option(help="folder of pictures for --checkpoint")
     ] = None,
-    tau: Annotated[float, typer.Option(help="stop with person at this probability")] = 0.99,
+    tau: Annotated[float, typer.Option(help="stop at this probability")] = 0.99,
     skip: Annotated[
         float | None, typer.Option(help="skip the next row group at or below this probability")
     ] = None,
@@ -428,9 +454,7 @@ def main(
         check_probability("skip", skip)
         pixels = load_image(image, config)
         with Console(stderr=True).status("weights"):
-            if weights_file is None and checkpoint is None:
-                if calibrate is not None:
-                    raise ValueError("--calibrate goes with --checkpoint")
+            if weights_file is None and checkpoint is None and calibrate is None:
                 weights = default_weights(config)
             else:
                 weights = load_network(
@@ -459,7 +483,3 @@ def main(
         f"{image.name}: {_verdict(whole, _sure(whole, weights))}; with {rules} it {ending} of "
         f"{config.row_groups} row groups. {output}/scan.png, scan.gif, scan.json"
     )
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -1,6 +1,6 @@
 """Generator: plain Verilog of the engine, the same bytes every time.
 
-python -m hw.generate --preset vww_210x240 --shape 15,3,2
+rasca verilog --preset vww_210x240 --shape 15,3,2
 """
 
 import json
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from golden.config import preset
+from golden.errors import bad_input
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
@@ -93,15 +94,12 @@ def main(
 ) -> None:
     """Writes the Verilog of an engine, its weights image and a summary of both."""
     console = Console()
-    try:
+    with bad_input():
         model = preset(preset_name)
         engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory)
         Geometry(model, engine)  # says what does not fit, before anything is built
         numbers = Weights.load(weights, model) if weights else default_weights(model)
         design = Rasca(model, engine, numbers)
-    except ValueError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(2) from None
     plan = design.plan
     name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -131,7 +129,3 @@ def main(
     for line in plan.warnings:
         console.print(f"warning: {line}")
     console.print(f"written to {folder}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

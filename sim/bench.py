@@ -83,7 +83,7 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
             record(
                 kind="decision",
                 cycle=cycle,
-                person=int(dut.event_person[at].value),
+                label=int(dut.event_person[at].value),
                 logits=[signed(dut.event_logit0[at]), signed(dut.event_logit1[at])],
                 rows_used=int(dut.event_rows_used[at].value),
                 status=int(dut.event_status[at].value),

@@ -1,14 +1,13 @@
 """Random small networks on random arrays: each bit-exact, and its cycles, stalls, reads and writes
 exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one is on the compact engine.
 
-    python -m sim.fuzz --count 20 --seed 0
+    rasca fuzz --count 20 --seed 0
 
 A seed always makes the same case; the line of a failing one says how to run it alone.
 """
 
 import random
 import shutil
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 import typer
 
 from golden.config import SPATIAL_VARIANTS, ModelConfig
+from golden.errors import DIFFERENT, CommandError
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from golden.weights import Weights
@@ -168,8 +168,7 @@ def main(
 ) -> None:
     """Runs `count` random cases from `seed` on."""
     if count < 1:
-        typer.echo(f"rasca: count must be at least 1, not {count}", err=True)
-        raise typer.Exit(2)
+        raise CommandError(f"count must be at least 1, not {count}")
     failed = []
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_scratch()))
     try:
@@ -189,7 +188,7 @@ def main(
         shutil.rmtree(folder, ignore_errors=True)
     typer.echo(f"{count - len(failed)} of {count} equal")
     if failed:
-        raise typer.Exit(1)
+        raise typer.Exit(DIFFERENT)
 
 
 def _scratch() -> Path:
@@ -197,9 +196,3 @@ def _scratch() -> Path:
     folder = runner.BUILD / "fuzz"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(main)
-    sys.exit(app())

@@ -1,59 +1,36 @@
-"""Command line of the simulation: `python -m sim.main sim`, `bench`. See README.md.
+"""The simulation: `rasca sim`, `rasca bench`. See README.md.
 
 Exit status: 0 all equal, 1 a difference, 2 input that cannot be used (one line says why), 3 the
 simulator itself failed.
 """
 
 import contextlib
-import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from rich.console import Console
-from rich.text import Text
 
-from golden import images as pictures_in
+from golden import visualise
 from golden.classifier import threshold
+from golden.command_line import Photographs, load_photographs, load_weights, refresh
 from golden.config import ModelConfig, preset
+from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input, note
+from golden.expected import Frame
+from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.plan.cost import CATEGORIES
 from hw.plan.engine_config import EngineConfig, config_digest, default_shape
-from sim import camera, pictures, runner, session
+from sim import camera, runner, session
 from sim import tables as report
-from sim.compare import STATUS, Frame, Judge, Row
 
 CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
-DIFFERENT, BAD_INPUT, BROKEN = 1, 2, 3
 MOST_DRAWN = 3  # frames in scan.png
 OUTPUT = runner.BUILD / "sim"
-
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Simulates the RaScaNet engine and compares it with the golden model.",
-)
-
-
-@contextlib.contextmanager
-def bad_input() -> Iterator[None]:
-    """Turns an error in what the user gave into one line and exit status 2."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        typer.echo(f"rasca: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(BAD_INPUT) from None
-
 
 @contextlib.contextmanager
 def simulator() -> Iterator[None]:
@@ -61,98 +38,13 @@ def simulator() -> Iterator[None]:
     try:
         yield
     except runner.SimulationError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(BROKEN) from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Photographs:
-    """The pictures of a run: (B, channels, h, w) bytes and their names."""
-
-    pixels: torch.Tensor
-    names: tuple[str, ...]
-
-
-def load_photographs(path: str | None, model: ModelConfig, frames: int) -> Photographs:
-    """The pictures of the frames in order; fewer pictures than frames begin again."""
-    if path is None:
-        pixels = pictures_in.default_images(model)
-        names = [Path(name).stem for name in pictures_in.DEFAULT_PHOTOGRAPHS]
-    elif Path(path).is_dir():
-        found, pixels = pictures_in.load_folder(path, model)
-        names = [file.name for file in found]
-    else:
-        pixels = pictures_in.load_image(path, model)[None]
-        names = [Path(path).name]
-    order = [index % len(names) for index in range(frames)]
-    return Photographs(pixels=pixels[order], names=tuple(names[index] for index in order))
-
-
-def load_weights(path: str | None, model: ModelConfig) -> Weights:
-    """A weights file, or the default weights, which are kept under build/weights/."""
-    if path is not None:
-        return Weights.load(path, model)
-    from golden.quantise import default_weights
-
-    golden = sorted((runner.ROOT / "golden").glob("*.py"))
-    code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
-    kept = runner.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
-    if kept.exists():
-        with contextlib.suppress(ValueError):  # made by a run that was cut short
-            return Weights.load(kept, model)
-    weights = default_weights(model)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    weights.save(kept)
-    return weights
+        raise CommandError(str(error), BROKEN) from None
 
 
 def load_shape(text: str | None, model: ModelConfig) -> EngineConfig:
     return default_shape(model) if text is None else EngineConfig.parse(text)
 
 
-class LiveTable:
-    """Prints one line for each row group as it is compared, and one for each decision."""
-
-    HEAD = f"{'frame':>5} {'group':>6} {'cycles':>9} {'compared':>9}  {'equal':5}  {'person':>7}"
-
-    def __init__(self, console: Console, weights: Weights, first: int) -> None:
-        self.console, self.scale, self.first = console, weights.scales["logit"], first
-        self.before: dict[int, int] = {}
-        console.print(Text(self.HEAD, style="bold"))
-
-    def show(self, found: Row | Frame, judge: Judge) -> None:
-        if isinstance(found, Row):
-            self._row(found, judge)
-        elif found.decision is not None and found.expected is not None:
-            decision = found.decision
-            word = "person" if decision["person"] else "no person"
-            status = STATUS[decision["status"]]
-            self.console.print(
-                f"{self._name(found.index):>5} decision: {word}, status {status}, "
-                f"{len(found.rows)} row groups"
-            )
-
-    def _row(self, row: Row, judge: Judge) -> None:
-        if judge.frames[row.frame].expected is None:
-            return
-        before = self.before.get(row.frame, judge.frames[row.frame].cycle)
-        self.before[row.frame] = row.cycle
-        sure = float(pictures.probability((row.logits[1] - row.logits[0]) * self.scale))
-        line = Text(f"{self._name(row.frame):>5} {row.row_group:>6} {row.cycle - before:>9,} ")
-        line.append(f"{row.compared:>9,}  ")
-        if row.difference is None:
-            line.append("yes    ", style="green")
-        else:
-            line.append("NO     ", style="bold red")
-        line.append(f"{100 * sure:>6.1f}% ")
-        line.append("█" * round(20 * sure), style="red" if sure > 0.5 else "blue")
-        self.console.print(line)
-
-    def _name(self, frame: int) -> str:
-        return str(frame - self.first) if frame >= self.first else "timed"
-
-
-@app.command()
 def sim(
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
     shape_text: Annotated[
@@ -209,9 +101,9 @@ def sim(
 def _equal(result: session.Session, figures: dict[str, Any]) -> bool:
     """Says what is not as it should be; True if all is."""
     if result.difference is not None:
-        typer.echo(f"rasca: first difference: {result.difference}", err=True)
+        note(f"first difference: {result.difference}")
     if not figures["counters_equal"]:
-        typer.echo(f"rasca: counters: {figures['counters']['difference']}", err=True)
+        note(f"counters: {figures['counters']['difference']}")
     return result.difference is None and figures["counters_equal"]
 
 
@@ -246,11 +138,12 @@ def _simulate(
     shown = [session.camera_image(pixels) for pixels in photographs.pixels]
     sent = [camera.Picture.of(pixels) for pixels in [*shown[:free], *shown]]
     # The first rows of one frame more, so that the last frame's period can be seen.
-    shots = [camera.Shot(picture, timing) for picture in [*sent, sent[0].restarted(5)]]
+    sent.append(sent[0].restarted(model.rows_per_group))
+    shots = [camera.Shot(picture, timing) for picture in sent]
     folder = OUTPUT / preset_name / str(shape)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    table = LiveTable(console, weights, free)
+    table = LiveTable(console, model, weights, free)
     result = session.play(
         engine,
         camera.play(shots),
@@ -276,27 +169,28 @@ def _simulate(
     )
     (folder / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
     drawn = range(len(photographs.names))[-MOST_DRAWN:]
-    scans = [_scan(result.frames[free + k], photographs.names[k], shown[k]) for k in drawn]
-    pictures.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
+    scans = [_scan(result.frames[free + k], photographs.names[k], shown[k], model) for k in drawn]
+    visualise.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
     for name in ("summary.json", "scan.png"):
         shutil.copyfile(folder / name, folder.parent / name)
     return result, figures
 
 
-def _scan(frame: Frame, name: str, image: np.ndarray) -> pictures.Scan:
+def _scan(frame: Frame, name: str, image: np.ndarray, config: ModelConfig) -> visualise.Scan:
     """A simulated frame to draw; row groups that were not worked on repeat the one before."""
     assert frame.expected is not None
     by_group = {row.row_group: row for row in frame.rows}
     rows = [frame.rows[0]]
     for group in range(1, len(frame.expected.state)):
         rows.append(by_group.get(group, rows[-1]))
-    return pictures.Scan(
+    return visualise.Scan(
         name=name,
         image=image,
         states=np.stack([row.state for row in rows]),
         logits=np.array([row.logits for row in rows]),
         computed=sorted(by_group),
-        person=bool((frame.decision or {}).get("person")),
+        label=(frame.decision or {}).get("label", 0),
+        config=config,
     )
 
 
@@ -340,7 +234,6 @@ BENCHES = (
 """Preset and shape of each line of the README's table."""
 
 
-@app.command()
 def bench(
     table_only: Annotated[
         bool, typer.Option(help="rewrite the table from build/bench/bench.json")
@@ -360,7 +253,7 @@ def bench(
         kept.write_text(json.dumps(lines, indent=2) + "\n")
         if not equal:
             raise typer.Exit(DIFFERENT)
-    report.refresh(runner.ROOT / "README.md", "bench", report.table(json.loads(kept.read_text())))
+    refresh(runner.ROOT / "README.md", "bench", report.table(json.loads(kept.read_text())))
     console.print("build/bench/bench.json, README.md")
 
 
@@ -387,7 +280,3 @@ def _measure(
         )
     _tell(console, result, figures)
     return {**figures, "lost": report.losses(result.engine)}, _equal(result, figures)
-
-
-if __name__ == "__main__":
-    sys.exit(app())

@@ -1,6 +1,6 @@
 """`make netlist`: the engine as Yosys made it for a board, simulated against the golden model.
 
-python -m sim.netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [--whole]
+rasca netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [--whole]
 
 The engine with the board's configuration (hw.top.Rasca) is synthesised by the script of
 `make bitstream`; the netlist runs on models of the family's cells. Pixels, weights, logits,
@@ -28,22 +28,16 @@ from rich.table import Table
 
 from boards import build, fit
 from boards.system import System
+from golden.command_line import Photographs, load_photographs, load_weights
 from golden.config import ModelConfig, preset
+from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
+from golden.expected import STATUS, Expected, Frame, Judge, Row
+from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.top import Rasca
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
-from sim.compare import STATUS, Expected, Frame, Judge, Row
-from sim.main import (
-    BROKEN,
-    DIFFERENT,
-    LiveTable,
-    Photographs,
-    bad_input,
-    load_photographs,
-    load_weights,
-)
 
 SHARE = Path(pyosys.__file__).parent / "share"
 OURS = Path(__file__).with_name("cells")
@@ -225,7 +219,7 @@ def simulate_engine(
     with console.status("compiling the netlist"):
         compiled = prepare(rasca, weights, verilog)
     console.print(f"simulation: {compiled.seconds:.0f} s")
-    table = LiveTable(console, weights, 0)
+    table = LiveTable(console, rasca.plan.model, weights, 0)
 
     def show(found: Row | Frame, judge: Judge) -> None:
         if isinstance(found, Row) or found.decision["status"] == 0:
@@ -249,7 +243,7 @@ def simulate_engine(
         "row_groups_equal": sum(row.difference is None for row in rows),
         "values_compared": sum(row.compared for row in rows),
         "wrong": complaint(result, row_groups, rasca.engine.digest),
-        "decision": ("person" if decision["person"] else "no_person") if whole else None,
+        "decision": rasca.plan.model.classes[decision["label"]] if whole else None,
         "cycles": result.judge.end["cycle"],
         "seconds": took(synthesised, compiled.seconds, result.seconds),
     }
@@ -342,8 +336,7 @@ def main(
         else:
             found = simulate_engine(rasca, numbers, photographs, row_groups, place, console)
     except (RuntimeError, runner.SimulationError) as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(BROKEN) from None
+        raise CommandError(str(error), BROKEN) from None
     summary = {
         "board": board.name,
         "device": board.device.name,
@@ -366,10 +359,5 @@ def main(
         tell.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))
     console.print(tell)
     if found["wrong"]:
-        typer.echo(f"rasca: {found['wrong']}", err=True)
-        raise typer.Exit(DIFFERENT)
+        raise CommandError(found["wrong"], DIFFERENT)
     console.print(f"written to {place}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

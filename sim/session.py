@@ -18,13 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import torch
-
 from golden.config import ModelConfig
+from golden.expected import Difference, Expected, Frame, Judge, Row
+from golden.expected import golden_frames as golden_frames
+from golden.images import camera_image as camera_image
 from golden.weights import Weights
 from sim import camera, counters, runner
-from sim.compare import Difference, Expected, Frame, Judge, MapLog, Row
+from sim.compare import MapLog
 
 BENCH = Path(__file__).with_name("tb.sv")
 
@@ -311,14 +311,3 @@ def play(
         seconds=outcome[0],
         row_groups=counted,
     )
-
-
-def golden_frames(result: Any) -> list[Expected]:
-    """Expectations of all pictures of a golden result."""
-    return [Expected.of(result, index) for index in range(result.state.shape[0])]
-
-
-def camera_image(image: torch.Tensor) -> np.ndarray:
-    """(channels, h, w) bytes to the (h, w, 3) that a camera sends; one channel on all three."""
-    array = image.permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from math import ceil
-from pathlib import Path
 from typing import Any
 
 from hw.generate import register_bits
@@ -126,9 +125,10 @@ def summary(
         "on_chip_bytes": on_chip_bytes(plan.memories),
         "registers_bytes": ceil(register_bits(engine.verilog) / 8),
         "logits": [
-            value * engine.weights.scales["logit"] for value in decision.get("logits", [0, 0])
+            value * engine.weights.scales["logit"]
+            for value in decision.get("logits", [0] * model.class_count)
         ],
-        "decision": "person" if decision.get("person") else "no_person",
+        "decision": model.classes[decision.get("label", 0)],
         "rows_used": len(last.rows),
         "macs_wasted": wasted_macs(session, frame),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
@@ -157,13 +157,3 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
         )
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join((*head, *rows))
-
-
-def refresh(path: Path, name: str, text: str) -> None:
-    """Puts a text between the markers ``<!-- name:begin -->`` and ``<!-- name:end -->``."""
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, found, rest = path.read_text().partition(begin)
-    _, closed, after = rest.partition(end)
-    if not found or not closed:
-        raise ValueError(f"{path.name}: no {begin} ... {end}")
-    path.write_text(f"{before}{begin}\n{text}\n{end}{after}")

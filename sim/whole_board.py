@@ -24,13 +24,13 @@ from boards.board import Board
 from boards.packets import Byte, Status
 from boards.system import System
 from golden import camera as fitting
+from golden.command_line import load_photographs
 from golden.config import ModelConfig
+from golden.expected import STATUS, first_difference
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.top import Rasca
 from sim import camera_models, runner
-from sim.compare import STATUS, first_difference
-from sim.main import load_photographs
 
 BENCH = Path(__file__).with_name("board_tb.sv")
 PINS = Path(__file__).with_name("cells") / "ice40_pins.v"

@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from golden import accounting
 from golden.accounting import account, ratios
 from golden.config import PRESETS
+from tests.command import invoke
 
 KEYS = (
     "preset parameters peak_elements ops weights_kb peak_kb ops_m array_macs on_chip_bytes".split()
@@ -94,31 +94,31 @@ def test_golden_loads_no_hardware():
 def test_json(monkeypatch):
     chip = {"weights": 1, "total": 1}
     monkeypatch.setattr(accounting, "chip_bytes", lambda config: dict(chip))
-    result = CliRunner().invoke(accounting.app, ["--json"])
+    result = invoke("accounting", "--json")
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert [one["preset"] for one in found] == list(PRESETS)
     assert all(list(one) == KEYS for one in found)
     assert all(one["on_chip_bytes"] == chip for one in found)
     monkeypatch.setattr(accounting, "chip_bytes", lambda config: None)
-    found = json.loads(CliRunner().invoke(accounting.app, ["--json"]).stdout)
+    found = json.loads(invoke("accounting", "--json").stdout)
     assert all(one["on_chip_bytes"] is None for one in found)
 
 
 def test_json_file(monkeypatch, tmp_path):
     """A table for people, the same list for programs."""
     monkeypatch.setattr(accounting, "chip_bytes", lambda config: None)
-    result = CliRunner().invoke(accounting.app, ["-o", str(tmp_path / "a.json")])
+    result = invoke("accounting", "-o", str(tmp_path / "a.json"))
     assert "as printed" in result.stdout
-    wanted = CliRunner().invoke(accounting.app, ["--json"]).stdout
+    wanted = invoke("accounting", "--json").stdout
     assert (tmp_path / "a.json").read_text() == wanted
-    result = CliRunner().invoke(accounting.app, ["-o", str(tmp_path / "none/a.json")])
+    result = invoke("accounting", "-o", str(tmp_path / "none/a.json"))
     assert result.exit_code == 2 and "no folder" in result.stderr
 
 
 def test_table(monkeypatch):
     monkeypatch.setattr(accounting, "chip_bytes", lambda config: None)
-    text = CliRunner().invoke(accounting.app, []).stdout
+    text = invoke("accounting").stdout
     line = next(line for line in text.splitlines() if line.startswith(" vww_210x240_banded"))
     assert "54.59" in line and "61.10" in line and "61,712,280" in line
     assert "not installed" in line and " NO " not in text

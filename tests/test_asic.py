@@ -1,19 +1,14 @@
 """sim/study/asic.py: a small engine in a small library that this file makes up."""
 
 import json
-import shlex
 import shutil
 import stat
 import subprocess
-import sys
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
-import typer
 from rich.console import Console
-from typer.main import get_command
-from typer.testing import CliRunner
 
 from boards import build
 from golden.config import ModelConfig
@@ -21,9 +16,11 @@ from golden.random_weights import random_weights
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
+from rasca import make
 from sim.study import activity, asic, liberty
 from sim.study.energy import technology
 from sim.study.mapped import Netlist, box_ports, cut_memories
+from tests.command import invoke, parse, refused
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ModelConfig(
@@ -655,12 +652,9 @@ def test_sta_fails_though_it_exits_with_0(
 
 
 @pytest.fixture
-def app(monkeypatch):
+def tiny(monkeypatch):
     monkeypatch.setattr(asic, "preset", lambda name: MODEL)
     monkeypatch.setattr(asic, "default_weights", lambda model: WEIGHTS)
-    app = typer.Typer()
-    app.command()(asic.main)
-    return app
 
 
 KEYS = (
@@ -680,14 +674,14 @@ def made(mapped, place, monkeypatch):
     monkeypatch.setattr(asic, "synthesise", synthesise)
 
 
-def run(app, *words):
-    return CliRunner().invoke(app, ["--shape", "3,1,1", *words])
+def run(*words):
+    return invoke("asic", "--shape", "3,1,1", *words)
 
 
-def test_all_of_it(app, made, library_file, place, monkeypatch, tmp_path):
+def test_all_of_it(tiny, made, library_file, place, monkeypatch, tmp_path):
     fake_sta(monkeypatch, tmp_path, REPORT.format(slack="4.0000", met="MET"))
     words = ["--liberty", str(library_file), "--clock", "125", "--row-groups", "1"]
-    result = run(app, *words, "--folder", str(place / "whole"))
+    result = run(*words, "--folder", str(place / "whole"))
     assert result.exit_code == 0, result.output
     folder = place / "whole" / "tiny" / "3_1_1"
     text = (folder / "summary.json").read_text()
@@ -711,9 +705,9 @@ def test_all_of_it(app, made, library_file, place, monkeypatch, tmp_path):
         assert word in result.output, word
 
 
-def test_what_is_missing_is_said_and_the_rest_made(app, made, library_file, place, monkeypatch):
+def test_what_is_missing_is_said_and_the_rest_made(tiny, made, library_file, place, monkeypatch):
     without(monkeypatch, "sta", "g++")
-    result = run(app, "--liberty", str(library_file), "--folder", str(place / "part"))
+    result = run("--liberty", str(library_file), "--folder", str(place / "part"))
     assert result.exit_code == 0, result.output
     found = json.loads((place / "part" / "tiny" / "3_1_1" / "summary.json").read_text())
     assert found["fmax_mhz"] is None and found["power_mw"] is None
@@ -723,10 +717,10 @@ def test_what_is_missing_is_said_and_the_rest_made(app, made, library_file, plac
         assert word in " ".join(result.output.split())
 
 
-def test_without_a_library(app, place, monkeypatch):
+def test_without_a_library(tiny, place, monkeypatch):
     monkeypatch.setattr(asic, "DEBIAN", place / "none.lib")
     monkeypatch.setattr(asic, "SMALLEST_SRAM", 24)
-    result = run(app, "--folder", str(place / "generic"))
+    result = run("--folder", str(place / "generic"))
     assert result.exit_code == 0, result.output
     found = json.loads((place / "generic" / "tiny" / "3_1_1" / "summary.json").read_text())
     assert found["library"] is None and found["area_um2"]["total"] is None
@@ -748,14 +742,14 @@ def test_debians_library_is_found(place, library_file, monkeypatch):
     [
         (["--liberty", "none.lib"], "none.lib: No such file"),
         (["--clock", "0"], "clock must be above 0 MHz"),
-        (["--row-groups", "4"], "row groups must be 0..3 for the power of tiny, not 4"),
+        (["--row-groups", "4"], "--row-groups must be 0..3 for the power of tiny, not 4"),
         (["--technology", "7nm"], "technology must be one of ihp130"),
         (["--shape", "3,1"], "a shape is three whole numbers"),
         (["--shape", "3,1,3"], "3 lanes a head"),
     ],
 )
-def test_errors_are_one_line(app, words, said, tmp_path):
-    result = run(app, *words, "--folder", str(tmp_path))
+def test_errors_are_one_line(tiny, words, said, tmp_path):
+    result = run(*words, "--folder", str(tmp_path))
     assert result.exit_code == 2
     assert said in result.stderr and result.stderr.strip().count("\n") == 0
 
@@ -763,20 +757,15 @@ def test_errors_are_one_line(app, words, said, tmp_path):
 @pytest.mark.parametrize(
     "words, said",
     [
-        ("asic --clock fast", "Invalid value for '--clock': "),
-        ("explore --workers two", "Invalid value for '--workers': "),
-        ("explore --workers -1", "Invalid value for '--workers': "),
-        ("report --compact=maybe", "Option '--compact' does not take a value"),
-        ("report --frames 3", "No such option: --frames"),
+        ("asic --clock fast", "expected a number for --clock, not 'fast'"),
+        ("explore --workers two", "expected a whole number for --workers, not 'two'"),
+        ("explore --workers -1", "expected at least 0 for --workers, not '-1'"),
+        ("report --compact=maybe", "expected --compact without a value, not with one"),
+        ("report --frames 3", "expected an option of rasca report, not --frames"),
     ],
 )
 def test_options_that_cannot_be_read_are_one_line(words, said, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", *f"sim.study.{words} --folder {tmp_path}".split()],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.startswith(f"rasca: {said}") and done.stderr.count("\n") == 1
+    assert refused(*words.split(), "--folder", tmp_path).startswith(f"rasca: {said}")
     assert not list(tmp_path.iterdir())
 
 
@@ -786,22 +775,14 @@ def test_no_compiler(monkeypatch, tmp_path):
         activity.compile_simulator(tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 def test_make_passes_everything_on():
     given = dict(
         PRESET="p", SHAPE="1,2,3", LIBERTY="my lib", TECH="t", CLOCK_MHZ="5", ROW_GROUPS="3",
         WEIGHTS="w",
     )  # fmt: skip
-    words = [f"{key}={value}" for key, value in given.items()]
-    done = subprocess.run(
-        ["make", "-n", "-s", "-o", ".venv/.stamp", "asic", *words],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    )  # fmt: skip
-    found = shlex.split(done.stdout)[3:]
+    found = make.words("asic", given)
     assert found == [
-        "--preset", "p", "--shape", "1,2,3", "--liberty", "my lib", "--technology", "t",
+        "asic", "--preset", "p", "--shape", "1,2,3", "--liberty", "my lib", "--technology", "t",
         "--clock", "5", "--row-groups", "3", "--weights", "w",
     ]  # fmt: skip
-    app = typer.Typer()
-    app.command()(asic.main)
-    get_command(app).make_context("asic", found)
+    parse(found)

@@ -11,7 +11,6 @@ from types import SimpleNamespace as Namespace
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
 
 from boards import build, fit, program
 from boards.board import ecp5
@@ -22,6 +21,7 @@ from golden.quantise import default_weights
 from golden.random_weights import random_weights
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
+from tests.command import invoke
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +51,8 @@ def test_no_pll():
 def test_unknown_board():
     with pytest.raises(ValueError, match="board must be one of ulx3s, .*orangecrab, .*not 'ulx4s'"):
         build.find_board("ulx4s")
-    result = CliRunner().invoke(_command(build.main), ["--board", "ulx4s"])
+    result = invoke("bitstream", "--board", "ulx4s")
     assert result.exit_code == 2 and "board must be one of" in result.output
-
-
-def _command(main):
-    import typer
-
-    app = typer.Typer()
-    app.command()(main)
-    return app
 
 
 @pytest.mark.parametrize("name", build.boards())
@@ -322,7 +314,7 @@ def test_program(tmp_path, monkeypatch):
         program.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
     )
     words = ["--board", "icebreaker", "--folder", str(tmp_path)]
-    result = CliRunner().invoke(_command(program.main), words)
+    result = invoke("program", *words)
     assert result.exit_code == 5 and ran[0][0] == "iceprog"
     assert "weights are apart: make flash-image BOARD=icebreaker" in result.output
     found = program.command("ulx3s", None, tmp_path)
@@ -370,7 +362,7 @@ def test_shape_of_another_network():
 )  # fmt: skip
 def test_what_fits_instead(words, text):
     """A small device, too, has something that fits; all in one line."""
-    found = CliRunner().invoke(_command(build.main), ["--board", "icebreaker", *words])
+    found = invoke("bitstream", "--board", "icebreaker", *words)
     assert found.exit_code == 2 and text in found.output
     assert found.output.count("rasca: ") == 1 and found.output.splitlines()[-1][:7] == "rasca: "
 

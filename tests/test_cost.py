@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from golden.command_line import load_weights
 from golden.config import PRESETS, ModelConfig
 from golden.random_weights import random_weights
 from hw import generate
@@ -21,7 +22,6 @@ from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.memory import memory_name
 from hw.top import Rasca
 from sim import camera, counters, fuzz, session
-from sim.main import load_weights
 
 GROUPS = 3  # the first has no row group before it, the third is a steady one
 WHOLE = ("vww_105x120", "vww_105x120_full", "vww_105x120_banded", "vww_210x240")

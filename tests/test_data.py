@@ -294,14 +294,15 @@ def test_batches_are_repeatable_and_in_range():
     exact = torch.randint(0, 256, (12, 3, 20, 32), generator=generator, dtype=torch.uint8)
     augmenter = Augmenter(samples, larger, exact)
     index = torch.arange(12).repeat(20)
-    first, labels = augmenter.batch(index, torch.Generator().manual_seed(5))
-    again, _ = augmenter.batch(index, torch.Generator().manual_seed(5))
-    other, _ = augmenter.batch(index, torch.Generator().manual_seed(6))
+    first, labels, transform = augmenter.batch(index, torch.Generator().manual_seed(5))
+    again, *_ = augmenter.batch(index, torch.Generator().manual_seed(5))
+    other, *_ = augmenter.batch(index, torch.Generator().manual_seed(6))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert first.shape == (240, 3, 20, 32) and torch.equal(first, first.round())
     assert first.min() >= 0 and first.max() <= 255
     assert torch.equal(labels, torch.tensor([s.label for s in samples]).repeat(20))
     plain = (first == exact[index].float()).flatten(1).all(dim=1)
+    assert torch.equal(transform[plain], torch.eye(2, 3).expand(int(plain.sum()), 2, 3))
     assert 0.04 < plain.float().mean() < 0.25
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from golden import early_termination
 from golden.classifier import threshold
@@ -16,6 +15,7 @@ from golden.early_termination import Point, Scan, best, scans, table
 from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
+from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
 BEGIN, END = "<!-- early_termination:begin -->", "<!-- early_termination:end -->"
@@ -41,7 +41,7 @@ def data(tmp_path, model):
 def run(data, *arguments):
     words = ["--preset", CONFIG.name, "--images", data, "--labels", data / "labels.csv"]
     words += ["--weights", data / "w.safetensors", "-o", data / "out", *arguments]
-    return CliRunner().invoke(early_termination.app, [str(word) for word in words])
+    return invoke("early-termination", *words)
 
 
 def test_one_scan_serves_every_threshold(model):

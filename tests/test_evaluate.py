@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from golden import classifier
 from golden.config import PRESETS
 from golden.evaluate import (
     Answers,
     answers,
-    app,
     float_answers,
     integer_answers,
     scores,
@@ -26,6 +24,7 @@ from golden.images import calibration_images
 from golden.labels import read_labels
 from golden.model import IntegerModel
 from golden.quantise import quantise
+from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "person"
@@ -76,7 +75,7 @@ def run(data, *arguments, **options):
         **options,
     }
     words = [f"--{key}={value}" for key, value in given.items() if value is not None]
-    return CliRunner().invoke(app, [*words, *arguments])
+    return invoke("evaluate", *words, *arguments)
 
 
 def test_integer_evaluation(data, network):
@@ -262,7 +261,7 @@ def test_table_of_a_spreadsheet(data):
         (dict(preset="vww_210x240"), "not for vww_210x240"),
         (dict(model="both"), "model must be float or int, not 'both'"),
         (dict(model="float"), "--model float needs --checkpoint"),
-        (dict(weights=None), "give either --weights or --checkpoint"),
+        (dict(weights=None, preset="vww_140x160"), "expected --weights or --checkpoint"),
         (dict(checkpoint="a.pt"), "give either --weights or --checkpoint"),
         (dict(calibrate="."), "--calibrate goes with --checkpoint"),
         (dict(weights="none"), "none: no such file"),

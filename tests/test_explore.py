@@ -3,7 +3,6 @@
 import itertools
 import json
 import random
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,18 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import typer
-from typer.main import get_command
-from typer.testing import CliRunner
 
 from golden.config import PRESETS, preset
 from hw.plan import compile_program
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
+from rasca import make
 from sim.study import asic, explore, point
 from sim.study.energy import energy, technology
 from sim.study.explore_plots import draw
 from sim.study.point import Design, Point, Use
+from tests.command import invoke, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -40,12 +38,8 @@ KEYS = (
     "power_mw fastest_frames_per_s"
 ).split()
 
-app = typer.Typer()
-app.command()(explore.main)
-
-
 def run(*words):
-    return CliRunner().invoke(app, [*map(str, words), "--workers", "0"])
+    return invoke("explore", *words, "--workers", "0")
 
 
 def written(folder, content=SMALL, name="small.json"):
@@ -464,16 +458,12 @@ def test_any_space_can_be_drawn(tmp_path):
 @pytest.mark.parametrize("who", ["WORKERS", "CLUSTER"])
 def test_make_passes_everything_on(who):
     given = {"SPACE": "my s.yaml", who: "3", "SYNTHESISE": "2", "LIBERTY": "l", "FRESH": "1"}
-    words = [f"{key}={value}" for key, value in given.items()]
-    done = subprocess.run(
-        ["make", "-n", "-s", "-o", ".venv/.stamp", "explore", *words],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    )  # fmt: skip
-    found = shlex.split(done.stdout)[3:]
+    found = make.words("explore", given)
     assert found == [
+        "explore",
         *itertools.chain(
             ("--space", "my s.yaml"), (f"--{who.lower()}", "3"), ("--synthesise", "2"),
             ("--liberty", "l"), ("--fresh",),
         )
     ]  # fmt: skip
-    get_command(app).make_context("explore", found)
+    parse(found)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from typer.testing import CliRunner
 
 from golden import fidelity
 from golden.config import PRESETS, ModelConfig
@@ -20,6 +19,7 @@ from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import Moments, _Spread, quantise, quantise_layer, round_weights
 from tests import released
+from tests.command import invoke
 
 SMALL = ModelConfig(
     name="small",
@@ -253,7 +253,7 @@ def test_command(tmp_path, monkeypatch):
     words = ["--preset", config.name, "--checkpoint", tmp_path / "a.pt", "--images", tmp_path]
     words += ["--calibrate", tmp_path, "--labels", tmp_path / "labels.csv"]
     words += ["--json", tmp_path / "out.json"]
-    result = CliRunner().invoke(fidelity.app, [str(word) for word in words])
+    result = invoke("fidelity", *words)
     assert result.exit_code == 0, result.output
     assert (
         "float accuracy" in result.stdout and "on 3 photographs; calibrated on 3" in result.stdout
@@ -264,5 +264,5 @@ def test_command(tmp_path, monkeypatch):
     assert found["images"] == 3 and len(found["ways"]) == 2
     assert list(found["ways"][0]) == "weight_scale ranges rounding same accuracy gain error".split()
     assert [way["weight_scale"] for way in found["ways"]] == ["layer", "channel"]
-    result = CliRunner().invoke(fidelity.app, [str(word) for word in [*words, "--count", 0]])
+    result = invoke("fidelity", *words, "--count", 0)
     assert result.exit_code == 2 and result.stderr.count("\n") == 1

@@ -5,20 +5,17 @@ import json
 import zlib
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
 from boards import build, fit, flash_image
 from boards.system import System
 from golden.config import preset
 from golden.random_weights import random_weights
 from hw.top import Rasca
+from tests.command import invoke
 
 
 def run(*arguments):
-    app = typer.Typer()
-    app.command()(flash_image.main)
-    return CliRunner().invoke(app, [str(word) for word in arguments])
+    return invoke("flash-image", *arguments)
 
 
 @pytest.mark.parametrize("name, network", [("icebreaker", None), ("upduino", "vww_140x160")])

@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
@@ -14,6 +13,7 @@ from hw import generate
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import runner
+from tests.command import invoke
 
 SMALL = ModelConfig(
     name="small",
@@ -112,11 +112,7 @@ endmodule
 
 
 def run(*arguments):
-    import typer
-
-    app = typer.Typer()
-    app.command()(generate.main)
-    return CliRunner().invoke(app, list(arguments))
+    return invoke("verilog", *arguments)
 
 
 def test_command(tmp_path):

@@ -183,9 +183,7 @@ def test_seven_rows_with_a_fifth_block():
     ],
 )
 def test_any_blocks(kernels, k):
-    config = ModelConfig(
-        **SMALL | dict(head_kernels=kernels, head_channels=range_of(len(kernels)))
-    )
+    config = ModelConfig(**SMALL | dict(head_kernels=kernels, head_channels=range_of(len(kernels))))
     assert config.rows_per_group == k and config.n == 67 >> len(kernels)
     assert config.head_layers(0)[-1].rows_out == 1
 

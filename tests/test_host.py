@@ -10,20 +10,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-import typer
 from PIL import Image
 from rich.console import Console
-from typer.testing import CliRunner
 
 from boards import host, packets
 from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
 from golden.config import PRESETS
+from golden.expected import Judge, golden_frames
 from golden.model import IntegerModel
 from golden.weights import Weights
 from sim import runner
-from sim.compare import Judge
-from sim.session import golden_frames
 from tests import board
+from tests.command import invoke
 
 PATIENCE = 120.0  # of a simulation on a busy machine
 
@@ -50,9 +48,7 @@ def pictures(count, seed=0):
 
 
 def run(*arguments):
-    app = typer.Typer()
-    app.command()(host.main)
-    return CliRunner().invoke(app, [str(word) for word in arguments])
+    return invoke("host", *arguments)
 
 
 @pytest.fixture

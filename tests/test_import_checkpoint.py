@@ -7,18 +7,17 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from golden.checkpoint import read_state_dict
 from golden.command_line import calibration_pictures
 from golden.config import PRESETS
 from golden.float_model import load_checkpoint
 from golden.images import calibration_images
-from golden.import_checkpoint import app
 from golden.model import IntegerModel
 from golden.quantise import _fold
 from golden.weights import Weights
 from tests import released
+from tests.command import invoke
 
 SMALL = PRESETS["vww_105x120"]
 GATE = "raster_rnn.gru.cell.conv_update.weight"
@@ -36,7 +35,7 @@ def folder(tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return invoke("import", *arguments)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -58,7 +58,7 @@ def test_negative_images_want_no_confidence(batch):
 
 
 def test_errors(batch):
-    rule = "confidence labels must be one of proposed, trivial, none, not 'other'"
+    rule = "confidence labels must be one of proposed, trivial, none, boxes, not 'other'"
     with pytest.raises(ValueError, match=rule):
         rascanet_loss(*batch, kind="other")
     with pytest.raises(ValueError, match="alpha must be at least 0, not -1"):

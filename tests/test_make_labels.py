@@ -3,10 +3,9 @@
 import csv
 
 import pytest
-from typer.testing import CliRunner
 
 from golden.data import held_out, load_any, load_table
-from golden.make_labels import app
+from tests.command import invoke
 from tests.test_data import coco, picture, voc  # noqa: F401
 
 
@@ -21,7 +20,7 @@ def data(tmp_path):
 
 
 def run(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return invoke("labels", *words)
 
 
 def read(path):
@@ -67,7 +66,7 @@ def test_coco_and_voc(coco, voc, tmp_path):  # noqa: F811
     "words, text",
     [
         (("--part", "some"), "part must be one of all, training, validation, not 'some'"),
-        (("--held-out", 1), "held_out must be 0 to below 1, not 1.0"),
+        (("--held-out", 1), "--held-out must be 0 to below 1, not 1.0"),
         (("--held-out-of", "b"), "must be ORIGIN=part"),
         (("--origin", "c"), "no picture in that part"),
         (("--images", "none"), "none: no such folder"),

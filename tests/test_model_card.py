@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from golden.config import PRESETS
 from golden.evaluate import Answers
 from golden.float_model import calibrated_model
 from golden.images import calibration_images
-from golden.model_card import app, roc_area, rows, table
+from golden.model_card import roc_area, rows, table
 from golden.quantise import quantise
+from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
 
@@ -59,7 +59,7 @@ def data(tmp_path):
 def run(data, *words):
     given = ["--preset", CONFIG.name, "--images", data, "--labels", data / "labels.csv"]
     given += ["--checkpoint", data / "a.pt", "--weights", data / "w.safetensors", *words]
-    return CliRunner().invoke(app, [str(word) for word in given])
+    return invoke("card", *given)
 
 
 def test_command(data):

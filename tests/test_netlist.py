@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
 from rich.console import Console
-from typer.testing import CliRunner
 
 from boards import build
+from golden.command_line import Photographs
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import netlist, runner
-from sim.main import Photographs
+from tests.command import invoke
 
 LUTS = Path(__file__).with_name("turned_luts.v")
 PINS = {"SB_LUT4": ("I0", "I1", "I2", "I3"), "LUT4": ("A", "B", "C", "D")}
@@ -136,9 +135,7 @@ def test_stricter():
 
 
 def command(*words):
-    app = typer.Typer()
-    app.command()(netlist.main)
-    return CliRunner().invoke(app, list(words))
+    return invoke("netlist", *words)
 
 
 @pytest.mark.parametrize("wrong", [False, True])
@@ -190,9 +187,9 @@ def test_command(made, wrong, monkeypatch, tmp_path):
     [
         (["--board", "ulx4s"], "board must be one of ulx3s"),
         (["--preset", "vww"], "vww"),
-        (["--row-groups", "22"], "row groups must be 1..19 or 21, not 22"),
-        (["--row-groups", "20"], "row groups must be 1..19 or 21, not 20"),
-        (["--row-groups", "0"], "row groups must be 1..19 or 21, not 0"),
+        (["--row-groups", "22"], "--row-groups must be 1..19 or 21, not 22"),
+        (["--row-groups", "20"], "--row-groups must be 1..19 or 21, not 20"),
+        (["--row-groups", "0"], "--row-groups must be 1..19 or 21, not 0"),
         (["--shape", "8,1,1"], "at least 2 lanes"),
         (["--image", "nowhere.png"], "nowhere.png"),
         (["--weights", "nowhere.safetensors"], "nowhere.safetensors"),

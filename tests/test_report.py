@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -19,11 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
 from PIL import Image
 from rich.console import Console
-from typer.main import get_command
-from typer.testing import CliRunner
 
 from golden import images
 from golden.classifier import threshold
@@ -33,15 +29,16 @@ from golden.quantise import trained_weights
 from hw.plan import compile_program
 from hw.plan.cost import STALLS, cost, latency_at
 from hw.plan.engine_config import EngineConfig
+from rasca import make
+from rasca.commands import COMMANDS
 from sim.study import asic, content, energy, report, report_plots, savings
 from sim.study.content import Study
 from sim.study.energy import mac_pj, technology
+from tests.command import invoke, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "reports.md").read_text()
 
-app = typer.Typer()
-app.command()(report.main)
 
 
 def study(name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, compact=False):
@@ -574,7 +571,7 @@ def test_a_library_is_mapped_to_unless_it_was(tmp_path, monkeypatch):
 
 
 def run(*words):
-    return CliRunner().invoke(app, [*map(str, words)])
+    return invoke("report", *words)
 
 
 @pytest.fixture(scope="module")
@@ -825,7 +822,7 @@ def test_the_same_bytes(tmp_path):
         folder = tmp_path / seed
         words = ["--folder", str(folder), "--asic", str(tmp_path / "none")]
         subprocess.run(
-            [sys.executable, "-m", "sim.study.report", *words],
+            [sys.executable, "-m", "rasca", "report", *words],
             cwd=ROOT, env=environment, check=True, capture_output=True,
         )  # fmt: skip
         made.append({path.name: path.read_bytes() for path in (folder / "vww_105x120").iterdir()})
@@ -851,9 +848,9 @@ def test_the_same_bytes(tmp_path):
             ["--compact", "--preset", "vww_105x120_full"],
             "a compact engine has no spatial attention",
         ),
-        (["--clock-mhz", "fast"], "clock_mhz must be a number above 0, not 'fast'"),
-        (["--clock-mhz", "0"], "clock_mhz must be a number above 0, not '0'"),
-        (["--clock-mhz", "inf"], "clock_mhz must be a number above 0, not 'inf'"),
+        (["--clock-mhz", "fast"], "--clock-mhz must be a number above 0, not 'fast'"),
+        (["--clock-mhz", "0"], "--clock-mhz must be a number above 0, not '0'"),
+        (["--clock-mhz", "inf"], "--clock-mhz must be a number above 0, not 'inf'"),
         (["--fps", "-1"], "fps must be a number above 0, not '-1'"),
         (["--fps", "500"], "500 frames/s on 8,1,2 need a clock of at least 32"),
         (["--liberty", "none.lib"], "none.lib: No such file"),
@@ -877,24 +874,18 @@ def test_bad_input_is_one_line(words, said, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 def test_make_passes_everything_on():
     given = dict(
         PRESET="p", SHAPE="1,2,3", CLOCK_MHZ="5", TECH="t", FPS="7", LIBERTY="my lib",
         IMAGES="my folder", WEIGHTS="w", COMPACT="1",
     )  # fmt: skip
-    words = [f"{key}={value}" for key, value in given.items()]
-    done = subprocess.run(
-        ["make", "-n", "-s", "-o", ".venv/.stamp", "report", *words],
-        capture_output=True, text=True, check=True, cwd=ROOT,
-    )  # fmt: skip
-    found = shlex.split(done.stdout)
-    assert found[1:3] == ["-m", "sim.study.report"]
-    assert found[3:] == [
-        "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps", "7",
+    found = make.words("report", given)
+    assert found == [
+        "report", "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps",
+        "7",
         "--liberty", "my lib", "--images", "my folder", "--weights", "w", "--compact",
     ]  # fmt: skip
-    get_command(app).make_context("report", found[3:])
+    parse(found)
 
 
 # ---- docs ----
@@ -955,15 +946,14 @@ def test_the_worked_example():
 
 
 def test_options_of_the_docs_are_make_variables():
-    makefile = (ROOT / "Makefile").read_text()
-    line = next(row for row in makefile.splitlines() if row.startswith("report:"))
+    known = {one.name for one in COMMANDS["report"].variables}
     usage = PAGE.splitlines()[2]
     names = set(re.findall(r"\[([A-Z_]+)=", usage))
-    assert names == set(re.findall(r"\[([A-Z_]+)=", line)) == {
+    assert names == known == {
         "PRESET", "SHAPE", "CLOCK_MHZ", "TECH", "FPS", "LIBERTY", "IMAGES", "WEIGHTS", "COMPACT",
     }  # fmt: skip
     assert "`make report" in (ROOT / "README.md").read_text()
-    table = tomllib.loads((ROOT / "hw" / "study" / "technology.toml").read_text())
+    table = tomllib.loads((ROOT / "sim" / "study" / "technology.toml").read_text())
     assert f"TECH={'|'.join(table['technology'])}" in usage
 
 

@@ -2,15 +2,10 @@
 
 import json
 
-from typer import Typer
-from typer.testing import CliRunner
-
 from boards import results
 from boards.build import boards
 from golden.config import PRESETS
-
-app = Typer()
-app.command()(results.main)
+from tests.command import invoke
 
 
 def project(tmp_path, summaries):
@@ -26,7 +21,7 @@ def project(tmp_path, summaries):
 def test_page_of_the_kept_builds(tmp_path):
     found = results.kept(results.ROOT / results.KEPT)
     words = project(tmp_path, found)
-    done = CliRunner().invoke(app, [*words, "--page-only"])
+    done = invoke("bitstreams", *words, "--page-only")
     assert done.exit_code == 0, done.output
     text = (tmp_path / "docs/results.md").read_text()
     assert "old" not in text and text.endswith("after\n")
@@ -67,12 +62,12 @@ def test_a_failed_board_is_named_and_the_others_go_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(results.subprocess, "run", run)
     words = [*project(tmp_path, []), "--board", "ulx3s", "--board", "ulx3s-25f"]
-    done = CliRunner().invoke(app, [*words, "--folder", str(tmp_path / "builds")])
+    done = invoke("bitstreams", *words, "--folder", str(tmp_path / "builds"))
     assert done.exit_code == 1 and "failed: ulx3s vww_210x240" in done.output
     assert ran[0] == "ulx3s" and ran[-1] == "ulx3s-25f"
     assert "`ulx3s-25f`" in (tmp_path / "docs/results.md").read_text()
 
 
 def test_unknown_board(tmp_path):
-    done = CliRunner().invoke(app, [*project(tmp_path, []), "--board", "arty"])
+    done = invoke("bitstreams", *project(tmp_path, []), "--board", "arty")
     assert done.exit_code == 2 and "board must be one of" in done.output

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from golden.config import ModelConfig
-from sim.compare import MISSING, Difference, Expected, Judge, MapLog, Row, first_difference
+from golden.expected import MISSING, Difference, Expected, Judge, Row, first_difference
+from sim.compare import MapLog
 
 CONFIG = ModelConfig(
     name="tiny",
@@ -144,7 +145,7 @@ ROW = {
 DECISION = {
     "kind": "decision",
     "cycle": 10,
-    "person": 1,
+    "label": 1,
     "logits": [-3, 5],
     "rows_used": 1,
     "status": 0,
@@ -165,7 +166,7 @@ def test_all_equal(tmp_path):
     found, row = judge(tmp_path, expected())
     assert found.first is None and row.difference is None
     assert row.compared == 8 + 4 + 4 + 2  # maps, state through the port, logits
-    assert found.frames[0].decision["person"] == 1
+    assert found.frames[0].decision["label"] == 1
 
 
 def test_maps_are_judged_in_the_order_of_computation(tmp_path):
@@ -182,7 +183,7 @@ def test_maps_are_judged_in_the_order_of_computation(tmp_path):
     [
         ({"state": np.array([[[10, 11], [-128, 126]]])}, "state"),
         ({"logits": np.array([[-3, 6]])}, "logits"),
-        ({"decision": 0}, "decision.person"),
+        ({"decision": 0}, "decision.label"),
         ({"status": 2}, "decision.status"),
         ({"computed": (1,), "logits": np.array([[0, 0], [-3, 5]])}, "row_group"),
     ],

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
 
 from sim import fuzz
+from tests.command import invoke, refused
 
 CASES = [fuzz.case(seed) for seed in range(20)]
 
@@ -35,12 +35,10 @@ def test_the_same_seed_is_the_same_case():
 
 def test_a_failing_case_is_told(monkeypatch):
     monkeypatch.setattr(fuzz, "check", lambda case, folder: "wrong" if case.seed == 5 else None)
-    app = fuzz.typer.Typer()
-    app.command()(fuzz.main)
-    result = CliRunner().invoke(app, ["--count", "3", "--seed", "4"])
+    result = invoke("fuzz", "--count", 3, "--seed", 4)
     assert result.exit_code == 1
     assert "2 of 3 equal" in result.output and "make fuzz N=1 SEED=5" in result.output
-    assert CliRunner().invoke(app, ["--count", "0"]).exit_code == 2
+    assert refused("fuzz", "--count", 0) == "rasca: --count must be at least 1, not 0"
 
 
 def test_a_wrong_value_is_found(monkeypatch, tmp_path):

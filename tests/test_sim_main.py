@@ -1,21 +1,16 @@
 """The command line's answers to bad input: one clear line, status 2, no stack trace."""
 
 import pytest
-from typer.testing import CliRunner
 
+from golden.command_line import refresh
 from golden.config import PRESETS
 from golden.random_weights import random_weights
-from sim import tables as report
-from sim.main import app
+from tests import command
 
 
 def refused(*arguments):
     """The one line that the program says on refusing."""
-    result = CliRunner().invoke(app, ["sim", *map(str, arguments)])
-    assert result.exit_code == 2, result.output
-    lines = result.output.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("rasca: "), result.output
-    return lines[0]
+    return command.refused("sim", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +54,13 @@ def test_wrong_weights(tmp_path):
 
 
 def test_option_that_is_no_number():
-    result = CliRunner().invoke(app, ["sim", "--frames", "two"])
-    assert result.exit_code == 2 and "Traceback" not in result.output
+    assert refused("--frames", "two") == "rasca: expected a whole number for --frames, not 'two'"
 
 
 def test_table_between_markers(tmp_path):
     path = tmp_path / "page.md"
     path.write_text("a\n<!-- bench:begin -->\nold\n<!-- bench:end -->\nb\n")
-    report.refresh(path, "bench", "new")
+    refresh(path, "bench", "new")
     assert path.read_text() == "a\n<!-- bench:begin -->\nnew\n<!-- bench:end -->\nb\n"
-    with pytest.raises(ValueError, match="page.md: no <!-- other:begin -->"):
-        report.refresh(path, "other", "new")
+    with pytest.raises(ValueError, match="page.md: must hold the lines <!-- other:begin -->"):
+        refresh(path, "other", "new")

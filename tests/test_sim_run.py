@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from golden.config import PRESETS
 from golden.images import default_images
@@ -16,6 +15,7 @@ from hw.plan.cost import CATEGORIES
 from hw.plan.latency import PARALLEL
 from sim import main, session
 from sim import tables as report
+from tests import command
 
 KEYS = (
     "preset shape image weights_digest config_digest rows rows_equal values_compared "
@@ -32,7 +32,7 @@ def run(monkeypatch, tmp_path):
 
     def invoke(*arguments, preset="vww_105x120"):
         words = ["sim", "--preset", preset, *map(str, arguments)]
-        result = CliRunner().invoke(main.app, words)
+        result = command.invoke(*words)
         path = tmp_path / preset / "summary.json"
         assert path.exists(), result.output
         return result.exit_code, result.output, json.loads(path.read_text())

@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-from golden import import_checkpoint
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
 from golden.float_model import FloatModel, load_checkpoint
@@ -21,9 +19,9 @@ from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights, trained_weights
 from golden.train import (
+    Average,
     Data,
     TrainConfig,
-    app,
     by_origin,
     draw_curves,
     fit,
@@ -31,6 +29,7 @@ from golden.train import (
     read_cells,
 )
 from golden.weights import Weights
+from tests.command import invoke
 
 CONFIG = ModelConfig(
     name="tiny",
@@ -106,6 +105,39 @@ def test_training_learns_and_writes(tmp_path):
     assert isinstance(model, FloatModel)
     draw_curves(tmp_path / "log.jsonl", tmp_path / "curves.png", "tiny")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_average_follows_the_network():
+    """A running mean, of batch norm's statistics, too; in the first steps it forgets the start."""
+    model = initial_model(CONFIG, 0.0, 0)
+    mean = Average(model, 0.9)
+    parameter = model.cell.conv_h.bias
+    for step in range(200):
+        with torch.no_grad():
+            parameter.fill_(float(step >= 150))
+            model.out_classifier.out_classifier[1].running_mean.fill_(3.0)
+        mean.add(model)
+        if step == 20:
+            assert mean.model.cell.conv_h.bias.abs().max() < 1e-5  # the start is forgotten
+    torch.testing.assert_close(mean.model.cell.conv_h.bias, torch.full((8,), 1 - 0.9**50))
+    assert (mean.model.out_classifier.out_classifier[1].running_mean > 2.9).all()
+
+
+def test_boxes_train(tmp_path):
+    """With boxes the early row groups learn, too."""
+    data = made()
+    samples = [replace(s, persons=((0.1, 0.0, 0.9, 1.0),) * s.label) for s in data.samples]
+    data = replace(data, samples=samples)
+    losses = []
+    for kind in ("none", "boxes"):
+        options = replace(OPTIONS, epochs=10, confidence=kind, average=0.0)
+        list(fit(CONFIG, data, options, tmp_path / kind))
+        model = load_checkpoint(tmp_path / kind / "final.pt", CONFIG)
+        with torch.no_grad():
+            logits = model(data.exact).logits[:, 0]  # a quarter of the picture
+        labels = torch.tensor([s.label for s in samples])
+        losses.append(float(torch.nn.functional.cross_entropy(logits, labels)))
+    assert losses[1] < losses[0] - 0.01
 
 
 def states(folder):
@@ -280,7 +312,7 @@ def pictures(tmp_path):
 
 def train(folder, *words):
     given = ["--data", folder / "data", "--epochs", 1, "--batch", 8, "-o", folder / "out", *words]
-    return CliRunner().invoke(app, [str(word) for word in given])
+    return invoke("train", *given)
 
 
 def test_command_from_pictures_to_integers(pictures, monkeypatch):
@@ -296,7 +328,7 @@ def test_command_from_pictures_to_integers(pictures, monkeypatch):
     Weights.load(out / "weights.safetensors", network)
     for name in ("last.pt", "final.pt", "quantised_last.pt"):
         words = [out / name, "--preset", network.name, "--calibrate", "data", "-o", name + ".w"]
-        done = CliRunner().invoke(import_checkpoint.app, [str(word) for word in words])
+        done = invoke("import", *words)
         assert done.exit_code == 0, done.output
         Weights.load(pictures / f"{name}.w", network)
     # A finished run is gone on with: only what is left is done.
@@ -313,7 +345,7 @@ def test_command_with_two_processes(pictures):
     """torchrun over the whole command: each process reads, trains and stops in order."""
     root = Path(__file__).resolve().parents[1]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "golden.train", "--data", str(pictures / "data")]
+    command += ["--nproc-per-node", "2", "-m", "rasca", "train", "--data", str(pictures / "data")]
     command += ["--epochs", "1", "--batch", "8", "-o", str(pictures / "out"), "--held-out", "0.3"]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -334,15 +366,20 @@ def test_command_with_two_processes(pictures):
 @pytest.mark.parametrize(
     "words, text",
     [
-        (("--data", ""), "give --data"),
+        (("--data", ""), "expected a value after --data, not nothing"),
         (("--data", "none"), "none: no such folder"),
         (("--preset", "vww"), "preset must be one of"),
         (("--batch", 1), "batch must be at least 2, not 1"),
         (("--confidence", "much"), "confidence labels must be one of"),
+        (("--confidence", "boxes"), "no person boxes, which --confidence boxes needs"),
+        (("--average", 1), "average must be 0 to below 1, not 1"),
+        (("--augmentation", 2), "augmentation must be 0..1, not 2"),
+        (("--device", "abacus"), "device 'abacus': "),
+        (("--size", "small"), "size must be HEIGHTxWIDTH, not 'small'"),
         (("--resume", "none.pt"), "none.pt: no such file"),
         (("--cells", "none.json"), "none.json: no such file"),
         (("--held-out-of", "made"), "--held-out-of must be ORIGIN=part"),
-        (("--quantised-epochs", -1), "quantised_epochs must be at least 0, not -1"),
+        (("--quantised-epochs", -1), "--quantised-epochs must be at least 0, not -1"),
     ],
 )
 def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
@@ -351,6 +388,17 @@ def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
     assert text in result.stderr
+
+
+def test_smaller_pictures_first(pictures, monkeypatch):
+    """The weights hang on no size, so a network learns at a small one and goes on at its own."""
+    monkeypatch.chdir(pictures)
+    first = train(pictures, "--size", "40x48", "--held-out", 0.3)
+    assert first.exit_code == 0 and "images/s" in first.stderr
+    name = "small.pt"
+    (pictures / "out/final.pt").rename(pictures / name)
+    result = train(pictures, "--begin-with", name, "--held-out", 0.3)
+    assert result.exit_code == 0, result.output
 
 
 def test_bad_pictures_are_refused_or_left_out(pictures, monkeypatch):

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from golden.ablation import KINDS, app, resized, run, variants
+from golden.ablation import KINDS, run, variants
 from golden.config import preset
+from golden.train import resized
+from tests.command import invoke
 from tests.test_train import CONFIG, OPTIONS, made
 
 NAMES = {
@@ -66,7 +67,7 @@ def pictures(tmp_path):
 
 
 def command(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
+    return invoke("ablation", *words)
 
 
 def test_command_on_a_folder_of_pictures(pictures, monkeypatch):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from golden import visualise
 from golden.classifier import classify, threshold
@@ -16,6 +15,7 @@ from golden.images import calibration_images, default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
+from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
 WEIGHTS = random_weights(CONFIG, 3)
@@ -35,7 +35,7 @@ def test_float_classifier_is_the_integer_one_but_for_rounding():
     state = states(50)
     logits = classify(state, WEIGHTS.layers)
     whole = (logits[:, 1] - logits[:, 0]) * WEIGHTS.scales["logit"]
-    real = visualise.logit_difference(pool(state / 127), WEIGHTS, CONFIG.n)
+    real = visualise.logit_margin(pool(state / 127), WEIGHTS, CONFIG.n)
     # x and y are rounded once each: an error below 1/2 step of x and 1 of y for each hidden unit.
     weight = WEIGHTS.layers["classifier.1"].weight.double().abs().sum()
     bound = float(weight) * 8 * WEIGHTS.scales["logit"]
@@ -53,8 +53,8 @@ def test_class_activation_map_follows_its_equation():
             up, down = p.clone(), p.clone()
             up[c] += step
             down[c] -= step
-            difference = visualise.logit_difference(up, WEIGHTS, CONFIG.n)
-            slope = float(difference - visualise.logit_difference(down, WEIGHTS, CONFIG.n))
+            difference = visualise.logit_margin(up, WEIGHTS, CONFIG.n)
+            slope = float(difference - visualise.logit_margin(down, WEIGHTS, CONFIG.n))
             slope /= 2 * step
             peak = int(np.argmax(state[t, c].numpy()))  # numpy: the first one
             for j in range(CONFIG.n):
@@ -91,12 +91,12 @@ def test_picture_of_two_scans(tmp_path):
             states=state,
             logits=logits,
             computed=computed,
-            person=person,
-            rows_per_group=CONFIG.rows_per_group,
+            label=label,
+            config=CONFIG,
         )
-        for name, computed, person in (
-            ("whole", list(range(groups)), False),
-            ("stopped", [0, 1, 3, 4], True),
+        for name, computed, label in (
+            ("whole", list(range(groups)), 0),
+            ("stopped", [0, 1, 3, 4], 1),
         )
     ]
     path = tmp_path / "scan.png"
@@ -112,7 +112,7 @@ def weights():
 
 
 def run(*arguments):
-    return CliRunner().invoke(visualise.app, [str(argument) for argument in arguments])
+    return invoke("visualise", *arguments)
 
 
 @pytest.mark.parametrize("tau, skip", [(None, None), (0.7, None), (0.8, 0.3)])
@@ -129,7 +129,7 @@ def test_scan_of_a_picture_is_the_integer_models(tau, skip, weights):
         assert np.array_equal(scan.states, result.state[index])
         assert np.array_equal(scan.logits, result.logits[index])
         assert list(scan.computed) == result.computed[index].nonzero()[:, 0].tolist()
-        assert scan.person == bool(result.decision[index])
+        assert scan.label == int(result.decision[index])
         assert np.array_equal(scan.image, pixels.permute(1, 2, 0))
 
 
@@ -143,7 +143,7 @@ def test_grey_networks_are_drawn_in_grey():
 def test_animation_has_a_picture_for_each_row_group(tmp_path, weights):
     pixels = default_images(CONFIG)[0]
     whole = visualise.scan_image("a", pixels, weights, CONFIG)
-    early = replace(whole, computed=[0, 1, 3, 4], person=True)
+    early = replace(whole, computed=[0, 1, 3, 4], label=1)
     for name, scan, count in (("whole.gif", whole, 21), ("early.gif", early, 5)):
         visualise.animate(tmp_path / name, scan, weights, stop=0.9, skip=0.1)
         with Image.open(tmp_path / name) as found:
@@ -161,9 +161,9 @@ def test_a_skipped_end_is_no_stop(tmp_path, weights):
     """The skip rule may leave out the last row group: the scan is shown to its end, no line."""
     pixels = default_images(CONFIG)[0]
     whole = visualise.scan_image("a", pixels, weights, CONFIG)
-    skipped = replace(whole, computed=list(range(20)), person=False)
-    stopped = replace(skipped, person=True)
-    assert stopped.stopped and not skipped.stopped and not replace(whole, person=True).stopped
+    skipped = replace(whole, computed=list(range(20)), label=0)
+    stopped = replace(skipped, label=1)
+    assert stopped.stopped and not skipped.stopped and not replace(whole, label=1).stopped
     sure = np.full(21, 0.25)
     assert visualise._verdict(skipped, sure) == "no person: 25.0 %, worked on 20 of 21"
     assert visualise._verdict(stopped, sure) == "person: 25.0 %, stops after 20 of 21"
@@ -177,7 +177,7 @@ def test_a_skipped_end_is_no_stop(tmp_path, weights):
 def test_rows_left_out_are_pale_and_their_neighbours_are_not(tmp_path, weights):
     pixels = default_images(CONFIG)[0]
     whole = visualise.scan_image("a", pixels, weights, CONFIG)
-    part = replace(whole, computed=[0, 1, 2, 4, 5], person=False)
+    part = replace(whole, computed=[0, 1, 2, 4, 5], label=0)
     page = visualise._Page(6, 5.25)
     axes = page.place(0, 0, 6, 5.25)
     level = visualise._level(np.ones((21, CONFIG.n)), np.arange(21))

@@ -1,6 +1,6 @@
 """Which camera pin goes to which pin of which board, and the drawing of docs/cameras.md.
 
-`python -m boards.camera.wiring` writes docs/ov7670_ulx3s.svg and the tables of docs/cameras.md.
+`rasca wiring` writes docs/ov7670_ulx3s.svg and the tables of docs/cameras.md.
 """
 
 from dataclasses import dataclass, field
@@ -228,10 +228,7 @@ def refresh(text: str) -> str:
 
 
 def main() -> None:
+    """Writes the drawing and the tables of the camera's wires."""
     (DOCS / "ov7670_ulx3s.svg").write_text(drawing())
     page = DOCS / "cameras.md"
     page.write_text(refresh(page.read_text()))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """`make asic`: what an engine would take in silicon, with open tools.
 
-python -m sim.study.asic [--preset P] [--shape P,C,L] [--liberty FILE] [--clock MHZ]
+rasca asic [--preset P] [--shape P,C,L] [--liberty FILE] [--clock MHZ]
 
 Yosys maps the engine without its large memories to the cells of a Liberty file; SRAM macros are
 chosen for those. OpenSTA gives the frequency where it is installed, and a simulation of the mapped
@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from boards import build
-from golden.command_line import run
 from golden.config import ModelConfig, preset
+from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.plan import Plan
@@ -600,27 +600,23 @@ def main(
     """Area, frequency and power of an engine in standard cells."""
     console = Console()
     try:
-        model = preset(preset_name)
-        engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded")
-        Geometry(model, engine)
-        place = folder / model.name / str(engine).replace(",", "_")
-        summary = study(
-            model,
-            engine,
-            Weights.load(weights, model) if weights else default_weights(model),
-            library=find_library(library),
-            technology=technology(process),
-            clock_mhz=clock,
-            groups=row_groups,
-            folder=place,
-            console=console,
-        )
-    except (ValueError, RuntimeError) as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
+        with bad_input():
+            model = preset(preset_name)
+            engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded")
+            Geometry(model, engine)
+            place = folder / model.name / str(engine).replace(",", "_")
+            summary = study(
+                model,
+                engine,
+                Weights.load(weights, model) if weights else default_weights(model),
+                library=find_library(library),
+                technology=technology(process),
+                clock_mhz=clock,
+                groups=row_groups,
+                folder=place,
+                console=console,
+            )
+    except RuntimeError as error:
+        raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)
     console.print(f"written to {place}")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,6 +1,6 @@
 """`make explore`: many networks, arrays and technologies by the cost model, and the best of them.
 
-python -m sim.study.explore [--space FILE] [--workers N | --cluster ADDRESS] [--synthesise N]
+rasca explore [--space FILE] [--workers N | --cluster ADDRESS] [--synthesise N]
 
 The points of a space (docs/explore.md has its keys) are worked out in parallel by Dask, on this
 machine or on a cluster. Results are kept as they come: a run that was stopped goes on where it was,
@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from golden import command_line
 from golden.config import PRESETS, preset
+from golden.errors import BAD_INPUT, DIFFERENT, INTERRUPTED, CommandError, bad_input
 from sim.study import energy, liberty
 from sim.study.point import (
     OBJECTIVES,
@@ -468,18 +468,15 @@ def main(
     place = folder / (space.stem if space else "default")
     began = time.monotonic()
     try:
-        wanted = points(read_space(space) if space else DEFAULT_SPACE)
-        if library is not None:
-            liberty.read(*liberty.files(library)).inverter  # noqa: B018 - nothing maps without one
-        if fresh:
-            (place / PROGRESS).unlink(missing_ok=True)
-        results, now = run(wanted, place, console, workers=workers, cluster=cluster)
-    except ValueError as error:
-        typer.echo(f"rasca: {error}", err=True)
-        raise typer.Exit(2) from None
+        with bad_input():
+            wanted = points(read_space(space) if space else DEFAULT_SPACE)
+            if library is not None:
+                liberty.read(*liberty.files(library)).inverter  # noqa: B018 - nothing maps without one
+            if fresh:
+                (place / PROGRESS).unlink(missing_ok=True)
+            results, now = run(wanted, place, console, workers=workers, cluster=cluster)
     except KeyboardInterrupt:
-        typer.echo("rasca: stopped; the same command goes on from here", err=True)
-        raise typer.Exit(command_line.INTERRUPTED) from None
+        raise CommandError("stopped; the same command goes on from here", INTERRUPTED) from None
     seconds = time.monotonic() - began
     found = summary(wanted, results)
     for line in failures(found):
@@ -499,11 +496,7 @@ def main(
         f"{len(found['failed']):,} without a result; written to {place}"
     )
     if not found["points"]:
-        raise typer.Exit(2)
+        raise typer.Exit(BAD_INPUT)
     broken = any("error" in entry for entry in found["synthesised"])
     if broken or any(not entry["impossible"] for entry in found["failed"]):
-        raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    command_line.run(main)
+        raise typer.Exit(DIFFERENT)

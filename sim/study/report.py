@@ -1,6 +1,6 @@
 """`make report`: an engine's cycles, memories, timing, energy and peers on one page, in seconds.
 
-python -m sim.study.report [--preset P] [--shape P,C,L] [--clock-mhz MHZ] [--tech T] [--fps RATE]
+rasca report [--preset P] [--shape P,C,L] [--clock-mhz MHZ] [--tech T] [--fps RATE]
     [--liberty FILE] [--images FOLDER] [--weights FILE] [--compact]
 
 Writes report.html (one file, plots inside), report.json and layers.csv; docs/reports.md says how to
@@ -22,8 +22,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from golden.command_line import bad_input, note, run
 from golden.config import ModelConfig, preset
+from golden.errors import bad_input, note
 from golden.quantise import trained_weights
 from golden.weights import Weights
 from hw.plan import compile_program
@@ -414,7 +414,3 @@ def main(
         (place / name).write_text(text, encoding="utf-8")
     show(found, missing, console)
     console.print(f"written to {place}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    run(main)

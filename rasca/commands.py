@@ -1,0 +1,326 @@
+"""All commands in one table: what runs them, and what make calls their options.
+
+The command line (`rasca --help`), make (`make help`, the check of its variables) and the tests read
+it. Standard library only, and nothing newer than Python 3.8: make reads it before there is a .venv.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Variable(NamedTuple):
+    """A variable of a make target.
+
+    name : as given to make, NAME=value.
+    option : of the command that gets the value; "" for its positional argument.
+    hint : what may stand after the equals sign.
+    kind : "value"; "flag": 1 or 0, the option takes no value; "list": the option for each word.
+    default : value if none is given; "" leaves it to the command.
+    needed : the target does nothing without it.
+    """
+
+    name: str
+    option: str
+    hint: str = ""
+    kind: str = "value"
+    default: str = ""
+    needed: bool = False
+
+    def __str__(self) -> str:
+        text = f"{self.name}={self.hint}"
+        return text if self.needed else f"[{text}]"
+
+
+class Command(NamedTuple):
+    """A command.
+
+    place : "module:function", imported when it runs.
+    summary : one line of help.
+    variables : of its make target.
+    fixed : words that its make target adds.
+    target : whether make has it.
+    """
+
+    place: str
+    summary: str
+    variables: tuple = ()
+    fixed: tuple = ()
+    target: bool = True
+
+    def variable(self, name: str) -> Variable | None:
+        return next((one for one in self.variables if one.name == name), None)
+
+
+def _flag(name: str, hint: str = "1") -> Variable:
+    return Variable(name, "--" + name.lower().replace("_", "-"), hint, "flag")
+
+
+_PRESET = Variable("PRESET", "--preset", "name or file")
+_SHAPE = Variable("SHAPE", "--shape", "pixels,channels,lanes")
+_WEIGHTS = Variable("WEIGHTS", "--weights", "file")
+_CHECKPOINT = Variable("CHECKPOINT", "--checkpoint", "file")
+_CALIBRATE = Variable("CALIBRATE", "--calibrate", "folder")
+_TAU = Variable("TAU", "--tau", "0.99")
+_SKIP = Variable("SKIP", "--skip", "0.005")
+_DATA = Variable("DATA", "--data", "folder, COCO .json or .csv", needed=True)
+_IMAGES = Variable("IMAGES", "--images", "folder")
+_PICTURES = _IMAGES._replace(needed=True)
+_LABELS = Variable("LABELS", "--labels", "csv", needed=True)
+_HELD_OUT = Variable("HELD_OUT", "--held-out", "0.1")
+_HELD_OUT_OF = Variable("HELD_OUT_OF", "--held-out-of", "'origin=part ...'", "list")
+_BATCH = Variable("BATCH", "--batch", "64")
+_SEED = Variable("SEED", "--seed", "0")
+_PAGE = Variable("PAGE", "--page", "file.md")
+_SKIP_BAD = _flag("SKIP_BAD")
+_LIBERTY = Variable("LIBERTY", "--liberty", "file")
+_TECH = "ihp130|45nm|22nm"
+_BOARD = Variable("BOARD", "--board", "icebreaker")
+_NEEDED_BOARD = Variable("BOARD", "--board", "ulx3s", needed=True)
+_PLACE_SEED = Variable("SEED", "--seed", "1")
+
+COMMANDS = {
+    "sim": Command(
+        "sim.main:sim",
+        "photographs through the RTL, compared value by value",
+        (
+            *(_PRESET, _SHAPE),
+            Variable("IMAGE", "--image", "file or folder"),
+            _WEIGHTS,
+            Variable("FRAMES", "--frames", "2"),
+            Variable("CAMERA", "--camera", "paced|blanking"),
+            *(_TAU, _SKIP, _flag("TRACE")),
+        ),
+    ),
+    "bench": Command(
+        "sim.main:bench", "measures all default shapes and refreshes the table in README.md"
+    ),
+    "verilog": Command(
+        "hw.generate:main",
+        "plain Verilog of an engine and its weights image under build/verilog",
+        (
+            *(_PRESET, _SHAPE, _WEIGHTS),
+            Variable("MEMORY", "--weight-memory", "initialised|loaded"),
+        ),
+    ),
+    "fuzz": Command(
+        "sim.fuzz:main",
+        "random small networks and arrays, each bit-exact with cycles as predicted",
+        (Variable("N", "--count", "20"), _SEED),
+    ),
+    "asic": Command(
+        "sim.study.asic:main",
+        "an engine in standard cells under build/asic: area, SRAM macros, frequency, power",
+        (
+            *(_PRESET, _SHAPE, _LIBERTY),
+            Variable("TECH", "--technology", _TECH),
+            Variable("CLOCK_MHZ", "--clock", "100"),
+            Variable("ROW_GROUPS", "--row-groups", "2 for power, 0 for none"),
+            _WEIGHTS,
+        ),
+    ),
+    "explore": Command(
+        "sim.study.explore:main",
+        "networks x arrays x technologies by the cost model, Pareto plots under build/explore",
+        (
+            Variable("SPACE", "--space", ".yaml, .toml or .json"),
+            Variable("WORKERS", "--workers", "number"),
+            Variable("CLUSTER", "--cluster", "address of a Dask scheduler"),
+            Variable("SYNTHESISE", "--synthesise", "points to map to cells"),
+            *(_LIBERTY, _flag("FRESH")),
+        ),
+    ),
+    "report": Command(
+        "sim.study.report:main",
+        "cycles, memories, timing, energy and peers on one page under build/report, in seconds",
+        (
+            *(_PRESET, _SHAPE),
+            Variable("CLOCK_MHZ", "--clock-mhz", "100"),
+            Variable("TECH", "--tech", _TECH),
+            Variable("FPS", "--fps", "30"),
+            _LIBERTY._replace(hint="file, maps the engine to cells"),
+            *(_IMAGES, _WEIGHTS),
+            _flag("COMPACT", "1, the small FPGAs' engine"),
+        ),
+    ),
+    "bitstream": Command(
+        "boards.build:main",
+        "bitstream of a board under build/bitstream",
+        (_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS, _PLACE_SEED),
+    ),
+    "bitstreams": Command(
+        "boards.results:main",
+        "builds every board and refreshes docs/results.md (hours)",
+        (_PLACE_SEED,),
+    ),
+    "netlist": Command(
+        "sim.netlist:main",
+        "the engine as synthesis made it for a board, simulated on models of its cells",
+        (
+            *(_BOARD, _PRESET, _SHAPE),
+            Variable("IMAGE", "--image", "file"),
+            _WEIGHTS,
+            Variable("ROW_GROUPS", "--row-groups", "3"),
+            _flag("WHOLE", "1 for the whole iCEBreaker, from camera to UART"),
+        ),
+    ),
+    "program": Command(
+        "boards.program:main",
+        "puts the bitstream that make bitstream made on the board",
+        (_NEEDED_BOARD, _PRESET),
+    ),
+    "train": Command(
+        "golden.train:main",
+        "trains a network, then its integers; all of it under build/train",
+        (
+            *(_DATA, _IMAGES, _PRESET),
+            Variable("EPOCHS", "--epochs", "60"),
+            Variable("RESUME", "--resume", "last.pt"),
+            Variable("START", "--begin-with", "final.pt or weights.safetensors"),
+            Variable("OUTPUT", "--output", "folder"),
+            *(_BATCH, _SEED),
+            Variable("SIZE", "--size", "HxW of smaller pictures"),
+            Variable("DEVICE", "--device", "auto|cpu|cuda"),
+            Variable("CONFIDENCE", "--confidence", "proposed|trivial|none|boxes"),
+            Variable("LEARNING_RATE", "--learning-rate", "3e-3"),
+            Variable("DROPOUT", "--dropout", "0.05"),
+            Variable("AVERAGE", "--average", "0.999"),
+            Variable("AUGMENTATION", "--augmentation", "1, 0 for none"),
+            *(_HELD_OUT, _HELD_OUT_OF),
+            Variable("CELLS", "--cells", "file"),
+            Variable("QUANTISED", "--quantised-epochs", "1 epochs, 0 for none", default="1"),
+            _SKIP_BAD,
+        ),
+    ),
+    "labels": Command(
+        "golden.make_labels:main",
+        "build/labels.csv of a data set or a part of it",
+        (
+            Variable("DATA", "", "folder, COCO .json or .csv", needed=True),
+            _IMAGES,
+            Variable("PART", "--part", "all|training|validation"),
+            *(_HELD_OUT, _HELD_OUT_OF),
+            Variable("SPLIT", "--split", "trainval"),
+            Variable("LINKS", "--links", "new folder"),
+            _SKIP_BAD,
+        ),
+        ("-o", "build/labels.csv"),
+    ),
+    "import": Command(
+        "golden.import_checkpoint:main",
+        "a released or own checkpoint to integers, build/PRESET.safetensors",
+        (
+            Variable("CHECKPOINT", "", "file", needed=True),
+            _CALIBRATE._replace(needed=True),
+            _PRESET,
+        ),
+    ),
+    "evaluate": Command(
+        "golden.evaluate:main",
+        "accuracy on photographs, and build/evaluate.json",
+        (
+            *(_PICTURES, _LABELS, _PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
+            Variable("MODEL", "--model", "int|float"),
+            *(_TAU, _SKIP),
+            Variable("LOGITS", "--logits", "out.csv"),
+            _SKIP_BAD,
+        ),
+        ("--json", "build/evaluate.json"),
+    ),
+    "fidelity": Command(
+        "golden.fidelity:main",
+        "integer beside float answers for all ways to calibrate, and build/fidelity.json",
+        (
+            *(_CHECKPOINT._replace(needed=True), _CALIBRATE._replace(needed=True)),
+            *(_PICTURES, _LABELS, _PRESET, _SKIP_BAD),
+        ),
+        ("--json", "build/fidelity.json"),
+    ),
+    "card": Command(
+        "golden.model_card:main",
+        "accuracy table by origin for a model card, and build/card.json",
+        (
+            *(_CHECKPOINT._replace(needed=True), _PICTURES, _LABELS),
+            *(_WEIGHTS, _PRESET, _PAGE, _SKIP_BAD),
+        ),
+        ("--json", "build/card.json"),
+    ),
+    "early-termination": Command(
+        "golden.early_termination:main",
+        "accuracy and MACs saved over both thresholds, under build/early_termination",
+        (
+            *(_PICTURES, _LABELS, _PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
+            *(_TAU._replace(hint="0.9,0.99"), _SKIP._replace(hint="off,0.005")),
+            *(_PAGE, _SKIP_BAD),
+        ),
+        ("-o", "build/early_termination"),
+    ),
+    "visualise": Command(
+        "golden.visualise:main",
+        "what the network looks at, picture and GIF under build/visualise",
+        (
+            Variable("IMAGE", "--image", "file", needed=True),
+            *(_PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE, _TAU, _SKIP),
+        ),
+        ("-o", "build/visualise"),
+    ),
+    "ablation": Command(
+        "golden.ablation:main",
+        "trains the variants of one of the paper's tables, under build/train/ablation",
+        (
+            Variable("KIND", "", "heads|loss|attention", needed=True),
+            *(_DATA, _IMAGES, _PRESET),
+            Variable("SIZE", "--size", "HxW"),
+            Variable("EPOCHS", "--epochs", "10"),
+            Variable("SEEDS", "--seeds", "1"),
+            *(_SEED, _BATCH, _HELD_OUT._replace(hint="0.2"), _SKIP_BAD),
+        ),
+    ),
+    "accounting": Command(
+        "golden.accounting:main",
+        "weights, peak memory and operations of every preset, and build/accounting.json",
+        fixed=("--output", "build/accounting.json"),
+    ),
+    "flash-image": Command(
+        "boards.flash_image:main",
+        "weights for a board's SPI flash, under build/flash",
+        (_BOARD, _PRESET, _SHAPE, _WEIGHTS, Variable("OFFSET", "--offset", "0x40000")),
+    ),
+    "host": Command(
+        "boards.host:main",
+        "photographs through a real board, compared as make sim does",
+        (
+            Variable("PORT", "--port", "/dev/ttyUSB0", needed=True),
+            Variable("IMAGE", "--image", "file or folder"),
+            *(_PRESET, _WEIGHTS),
+            Variable("BAUD", "--baud", "1000000"),
+            *(_flag("LOAD"), _flag("WATCH")),
+            _flag("BYTES", "1 with WATCH of an iCEBreaker or UPduino"),
+        ),
+    ),
+    "wiring": Command(
+        "boards.camera.wiring:main",
+        "writes docs/ov7670_ulx3s.svg and the tables of docs/cameras.md",
+        target=False,
+    ),
+}
+
+TOOLS = {
+    "help": Command("", "this text"),
+    "test": Command("", "all tests, on all cores", (Variable("ARGS", "", "pytest options"),)),
+    "lint": Command("", "ruff"),
+    "clean": Command("", "removes build/"),
+}
+"""Targets that are no commands."""
+
+ANYWHERE = ("PYTHON",)
+"""Variables that every target knows: the interpreter that runs it."""
+
+
+def targets() -> dict[str, Command]:
+    """Every target of make, in the order of its help."""
+    return {
+        "help": TOOLS["help"],
+        **{name: one for name, one in COMMANDS.items() if one.target},
+        **{name: one for name, one in TOOLS.items() if name != "help"},
+    }
