@@ -46,8 +46,6 @@ class Rasca(wiring.Component):
     def __init__(self, model: ModelConfig, engine: EngineConfig, weights: Weights):
         self.plan: Plan = compile_program(model, engine)
         self.engine = (CompactEngine if engine.compact else RowEngine)(self.plan, weights)
-        self.plan.memories = self.engine.memories()
-        self.plan.multipliers_beside_array = self.engine.multipliers_beside_array()
         self.config_digest = config_digest(model, engine)
         super().__init__(self.engine.signature)
 
