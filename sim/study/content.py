@@ -53,6 +53,7 @@ LIVES = {
 }
 """What is in a memory, by its name in hw.plan.memory."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """What a report is about.
@@ -562,9 +563,7 @@ def content(study: Study) -> dict[str, Any]:
         "mac_utilisation": round(cost.mac_utilisation, 6),
         "layers": [layer(study, part) for part in cost.layers],
         "beside": [layer(study, part, array=False) for part in cost.beside],
-        "operations": [
-            {**layer(study, part), "layer": part.layer} for part in cost.operations
-        ],
+        "operations": [{**layer(study, part), "layer": part.layer} for part in cost.operations],
         "row_group": row_group(study),
         "row_groups": row_groups(study),
         "memories": memories(study),
