@@ -46,7 +46,7 @@ from golden.data import sampling_weights as make_weights
 from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
-from golden.weights import Weights
+from golden.weights import Weights, holds_integers
 
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
@@ -656,7 +656,7 @@ def main(
     resume: Annotated[Path | None, typer.Option(help="last.pt of a run to go on with")] = None,
     start: Annotated[
         Path | None,  # torchrun takes --start for one of its own
-        typer.Option("--begin-with", help="checkpoint, or integer weights (.safetensors)"),
+        typer.Option("--begin-with", help="checkpoint, or integer weights"),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
     batch: Annotated[int, typer.Option()] = 64,
@@ -713,7 +713,7 @@ def main(
         if start is not None and resume is not None:
             raise ValueError("give --begin-with or --resume, not both")
         begin, whole = None, None
-        if start is not None and start.suffix == ".safetensors":
+        if start is not None and holds_integers(start):
             whole = Weights.load(start, config)
         elif start is not None:
             begin = FloatModel(config, options.dropout)

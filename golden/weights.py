@@ -53,6 +53,15 @@ class LayerWeights:
         )
 
 
+def holds_integers(path: str | Path) -> bool:
+    """Whether a file is one of `Weights.save`; False for any other or broken one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def constants(
     weight: Tensor | None,
     bias: Sequence[int] | Tensor,
