@@ -315,8 +315,9 @@ TOOLS = {
 }
 """Targets that are no commands."""
 
-ANYWHERE = ("PYTHON",)
-"""Variables that every target knows: the interpreter that runs it."""
+ANYWHERE = ("PYTHON", "TORCH_INDEX", "TORCH")
+"""Variables that every target knows: the interpreter that runs it, and where the set-up of .venv
+gets PyTorch."""
 
 
 def targets() -> dict[str, Command]:
