@@ -233,7 +233,7 @@ def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
         geometry,
         ops,
         maps,
-        classifier(channels=model.state_channels, hidden=model.classifier_hidden).cycles,
+        classifier.of(model).cycles,
         unit,
     )
     plan = Plan(
