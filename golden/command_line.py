@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from golden import files
 from golden import images as pictures
 from golden.config import ModelConfig
 from golden.errors import bad_input, note
@@ -24,7 +25,6 @@ from golden.quantise import default_weights, quantise, trained_weights
 from golden.weights import Weights
 
 __all__ = ["bad_input", "note"]
-BUILD = Path(__file__).resolve().parent.parent / "build"
 CALIBRATION_COUNT = 256  # pictures of a larger folder, evenly over its sorted names
 _In, _Out = TypeVar("_In"), TypeVar("_Out")
 
@@ -55,7 +55,7 @@ def refresh(page: Path, mark: str, text: str | None) -> None:
     if not found or not also:
         raise ValueError(f"{page}: must hold the lines {begin} and {end}")
     if text is not None:
-        page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+        files.write(page, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def check_probability(name: str, value: float | None) -> None:
@@ -237,7 +237,7 @@ def load_weights(path: str | None, model: ModelConfig) -> Weights:
         return Weights.load(path, model)
     golden = sorted(Path(__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
-    kept = BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
+    kept = files.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
     if kept.exists():
         with contextlib.suppress(ValueError):  # made by a run that was cut short
             return Weights.load(kept, model)

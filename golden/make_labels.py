@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from golden import files
 from golden.command_line import bad_input, progress_bar, writable
 from golden.data import held_out, load_any, read_shares, rule_of
 
@@ -70,7 +71,10 @@ def main(
             raise ValueError(f"{data}: no picture in that part")
         place = Path(data)
         folder = Path(images) if images else place if place.is_dir() else place.parent
-        with output.open("w", newline="", encoding="utf-8") as file:
+        with (
+            files.writing(output) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("file", "label", "origin", "largest_person_box_fraction", "rule"))
             for sample in kept:

@@ -22,6 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from golden import files
 from golden.config import ModelConfig, preset
 from golden.errors import bad_input, note
 from golden.quantise import trained_weights
@@ -393,7 +394,6 @@ def main(
             note(" ".join(str(error).split()))
             raise typer.Exit(FAILED) from None
     place = folder / model.name
-    place.mkdir(parents=True, exist_ok=True)
     given = {
         "PRESET": model.name,
         "SHAPE": str(engine),
@@ -406,12 +406,11 @@ def main(
         "COMPACT": "1" if compact else None,
     }
     command = " ".join(["make report", *(f"{k}={v}" for k, v in given.items() if v)])
-    files = {
+    contents = {
         "report.html": page(found, study, missing, command),
         "report.json": json.dumps(found, indent=1) + "\n",
         "layers.csv": table(found),
     }
-    for name, text in files.items():
-        (place / name).write_text(text, encoding="utf-8")
+    files.write_all(place, contents)
     show(found, missing, console)
     console.print(f"written to {place}", soft_wrap=True)
