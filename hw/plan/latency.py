@@ -37,6 +37,9 @@ class Latency:
     frame_turn : int
         Cycles between a frame's last row group and the next frame's first, beyond those: the frame
         is taken, the sequencer begins again.
+    frame_take : int
+        A frame's first pixel on the wires -> the cycle from which on its first row group is waited
+        for: pixel register, line buffer, the frame is taken, the sequencer begins.
     row : int
         A row's last pixel on the wires -> the first step that may read the row, without the cycle
         that each colour takes: pixel register, word register, write port, count, distance, flag,
@@ -54,6 +57,7 @@ class Latency:
     fetch: int = 5
     group_turn: int = 3
     frame_turn: int = 2
+    frame_take: int = 4
     row: int = 7
 
     @property
