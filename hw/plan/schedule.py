@@ -67,6 +67,14 @@ class Rules:
         """Fewest cycles between the last transfer of an operation and the next one's first."""
         return max(self.spacing(previous), self.spacing(op) + self.t.switch)
 
+    def between(self, previous: Operation, op: Operation) -> int:
+        """Fewest cycles between the last step of an operation and the next one's first.
+
+        A row's first words are read a cycle earlier than a single word, and may be the same bank's.
+        """
+        clash = previous.head_mode and op.head_mode and previous.taps == 1 < op.taps
+        return int(clash and self.g.head_lanes > 1)
+
     # ---- reads ----
 
     def read_offsets(self, op: Operation, idle: int, pause: int) -> list[np.ndarray]:
@@ -287,6 +295,7 @@ class Schedule:
         # transfers may not follow each other faster than either operation's drain allows
         apart = self.rules.apart(previous.op, op)
         start = now + draft.idle + max(0, apart - draft.period)
+        start = max(start, now + self.rules.between(previous.op, op))
         reads = self.kept(self.rules.read_offsets, draft)
         for segment, first in zip(op.segments, reads, strict=True):
             if op.source == Source.CAMERA or segment.state:
