@@ -1,8 +1,7 @@
 # amaranth: UnusedElaboratable=no
-"""hw/serial/store.py: each value's constants, operands and place, in plain Python; the pooled state.
+"""hw/serial/store.py: each value's constants, operands, place, in plain Python; pooled state.
 
-The parts around it are played by the scenario: the array's drain, the unit (which answers with the
-golden kind of byte: any), the banks.
+The scenario plays the parts around it: the array's drain, the unit (which gives any bytes), banks.
 """
 
 import random
