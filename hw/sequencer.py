@@ -341,7 +341,38 @@ class WalkSequencer(wiring.Component):
             m.d.sync += changing.eq(0)
         return m
 
-    @property
-    def latency(self) -> int:
-        """Cycles from a step to the transfer of its sums."""
-        return PARALLEL.transfer
+
+class LateSteps(wiring.Component):
+    """The steps as they were some cycles ago; a reset makes all of them invalid.
+
+    Parameters
+    ----------
+    count : int
+        The oldest is so many cycles old.
+
+    Ports
+    -----
+    step : In(step_layout(plan))
+    reset : In(1)
+    steps : Out(step_layout(plan)), an array of count + 1
+        The first one is `step`.
+    """
+
+    def __init__(self, plan: Plan, count: int):
+        layout = step_layout(plan)
+        super().__init__(
+            {"step": In(layout), "reset": In(1), "steps": Out(layout).array(count + 1)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        late = self.step
+        for number, out in enumerate(self.steps):
+            if number:
+                later = Signal.like(late, name=f"step_{number}")
+                m.d.sync += later.eq(late)
+                with m.If(self.reset):
+                    m.d.sync += later.valid.eq(0)
+                late = later
+            m.d.comb += out.eq(late)
+        return m
