@@ -11,11 +11,11 @@ from amaranth.lib.wiring import In, Out
 from hw.arithmetic.multiplier import TreeMultiplier, times
 from hw.common import NO_COLLISION, delay
 from hw.interfaces import LOGIT, Answer, Pooled, Thresholds, write_port
-from hw.plan.beside import POOL_STAGES, SHIFT_BITS, ClassifierTiming
+from hw.plan.beside import CLASSES, POOL_STAGES, SHIFT_BITS, ClassifierTiming
 
 X_BITS = 13  # x, scale 1/256: -4096..4095
 A_BITS = 18  # operand that carries p, y, or x * 32
-CLASSES = range(2, 17)
+
 _DIGIT_BITS = 5  # the hard-swish factor (0..1536, 11 bits) is multiplied in two digits
 _LIMIT = 2**30  # half the range of the 32-bit accumulator; the bias has the rest
 _HIDDEN_LIMIT = _LIMIT // (24570 * 127)

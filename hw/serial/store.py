@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch, delay, one_of, word_layout
 from hw.functions import SERIAL_FUNCTIONS, functions
+from hw.interfaces import write_port
 from hw.plan import Function, Plan, Target
 from hw.plan.latency import SERIAL
 from hw.pool import StatePool, sum_shape
@@ -36,7 +37,7 @@ class SerialConstants(wiring.Component):
     chunks : in, of a row, less one: walks that have the same constants
     go : in, two cycles before a lane's first sum
     bias, multiplier, scale : out, see SerialUnit
-    load_en, load_address, load_data : in, writes the memory (`constant_words`)
+    load : the memory's write port (`constant_words`)
     """
 
     def __init__(self, plan: Plan, constants=()):
@@ -55,15 +56,14 @@ class SerialConstants(wiring.Component):
                 "bias": Out(signed(plan.model.acc_bits)),
                 "multiplier": Out(8),
                 "scale": Out(SHIFT_BITS),
-                "load_en": In(1),
-                "load_address": In(range(depth)),
-                "load_data": In(16),
+                "load": Out(write_port(depth, 16)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.constant_memory = memory = self.memory
+        wiring.connect(m, wiring.flipped(self.load), memory.write)
         lanes = self.plan.engine.lanes
         reading = Signal(2)
         with m.If(self.go | (reading != 0)):
@@ -90,9 +90,6 @@ class SerialConstants(wiring.Component):
             self.scale.eq(scale),
             memory.read_en.eq(self.go | (reading != 0)),
             memory.address.eq(Cat(reading, block * lanes + lane)),
-            memory.write_en.eq(self.load_en),
-            memory.write_address.eq(self.load_address),
-            memory.write_data.eq(self.load_data),
         ]
         return m
 
@@ -468,7 +465,7 @@ class SerialStore(wiring.Component):
     write_op : Out(range(operations))
         The operation, for monitors.
     pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store.Store
-    load_en, load_address, load_data : in, writes the constant memory (`constant_words`)
+    load : the constant memory's write port (`constant_words`)
     """
 
     def __init__(self, plan: Plan, constants=()):
@@ -476,10 +473,9 @@ class SerialStore(wiring.Component):
         self.constants = SerialConstants(plan, constants)
         self.operands, self.writer = SerialOperands(plan), SerialWriter(plan)
         self.pooling = SerialPool(plan)
-        loads = ["load_en", "load_address", "load_data"]
         writes = [f"write_{name}" for name in ("en", "address", "mask", "low", "high")]
         self._same = {  # ports that are a part's own
-            self.constants: [*loads, "bias", "multiplier", "scale"],
+            self.constants: ["bias", "multiplier", "scale"],
             self.operands: ["ask", "ask_bank", "ask_address", "granted", "words", "a", "b"],
             self.writer: ["byte", "written", *writes],
             self.pooling: ["pool_en", "pool_channel", "pool_sum", "pool_max", "state_done"],
@@ -499,6 +495,7 @@ class SerialStore(wiring.Component):
                 "function": Out(Function),
                 "first_group": In(1),
                 "write_op": Out(range(len(plan.operations))),
+                "load": self.constants.signature.members["load"],
                 **members,
             }
         )
@@ -546,6 +543,7 @@ class SerialStore(wiring.Component):
         for part in (operands, writer):
             m.d.comb += [getattr(part, name).eq(value) for name, value in facts.items()]
         self._drain(m, facts, plain)
+        wiring.connect(m, wiring.flipped(self.load), constants.load)
         m.d.comb += [
             operands.first_group.eq(first),
             operands.at.eq(self.at),
