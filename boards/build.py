@@ -377,7 +377,7 @@ def main(
                 near = fit.nearest(board, model, plan_with_memories)
                 raise ValueError(f"{error}; {near}") from None
             numbers = Weights.load(weights, model) if weights else default_weights(model)
-            rasca = Rasca(model, engine, numbers)
+            rasca = Rasca(model, engine, numbers, readback=not board.events_only)
             check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
             summary = build(board, rasca, place, seed, console)

@@ -18,7 +18,7 @@ from golden.errors import bad_input
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
-from hw.top import Rasca
+from hw.top import Rasca, flat_ports
 
 
 def plain_names(text: str) -> str:
@@ -49,7 +49,7 @@ def to_verilog(design: Rasca, name: str = "rasca") -> str:
         The header names the network, the shape and the digests of configuration and weights image;
         it holds no date and no path. No name holds brackets, see `plain_names`.
     """
-    text = plain_names(verilog.convert(design, name=name, emit_src=False))
+    text = plain_names(verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False))
     plan = design.plan
     header = [
         "Rasca: INT8 row engine for RaScaNet",

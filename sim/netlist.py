@@ -35,7 +35,7 @@ from golden.expected import STATUS, Expected, Frame, Judge, Row
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
-from hw.top import Rasca
+from hw.top import Rasca, flat_ports
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
 
@@ -84,7 +84,8 @@ def netlist_of(design: Any, family: str, folder: Path, console: Console) -> dict
     """
     text = design
     if not isinstance(design, str):
-        text = rtlil.convert(design, name=build.TOP, emit_src=False)
+        ports = flat_ports(design) if isinstance(design, Rasca) else None
+        text = rtlil.convert(design, name=build.TOP, ports=ports, emit_src=False)
     return build.synthesise(text, family, folder, console)
 
 
@@ -318,7 +319,7 @@ def main(
             whole_board.check_board(board)
         engine = fit.configure(board, model, shape)
         numbers = load_weights(weights, model)
-        rasca = Rasca(model, engine, numbers)
+        rasca = Rasca(model, engine, numbers, readback=not board.events_only)
         build.tool("yosys")
         place = folder / board.name / model.name
         if whole:

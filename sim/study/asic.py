@@ -32,7 +32,7 @@ from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.plan.memory import memory_name
-from hw.top import Rasca
+from hw.top import Rasca, flat_ports
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology
 from sim.study.mapped import TOP, Cut, Netlist, cut_memories
@@ -134,7 +134,7 @@ def synthesise(
     inverter = None if cells is None else cells.inverter
     folder.mkdir(parents=True, exist_ok=True)
     with console.status("RTL"):
-        text = rtlil.convert(design, name=TOP, emit_src=False)
+        text = rtlil.convert(design, name=TOP, ports=flat_ports(design), emit_src=False)
     (folder / "design.il").write_text(text)
     keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {name}" for name in _blocks(text))
     (folder / "coarse.ys").write_text(_COARSE.format(top=TOP, keep=keep) + "\n")
