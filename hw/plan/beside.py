@@ -5,10 +5,10 @@ The hardware takes its numbers from here, and its tests hold it to them.
 
 from dataclasses import dataclass
 
-from golden.config import ModelConfig
+from golden.config import MOST_CLASSES, ModelConfig
 
 Y_BITS = 16  # y = hard-swish(x): -576..24570
-CLASSES = range(2, 17)  # numbers of classes that there may be
+CLASSES = range(2, MOST_CLASSES + 1)  # numbers of classes that there may be
 SHIFT_BITS = 5
 MAX_SHIFT = 31
 POOL_STAGES = 4  # p_en -> the write port of the value memory
