@@ -173,6 +173,8 @@ class RowEngine(wiring.Component):
             channels=model.state_channels,
             hidden=model.classifier_hidden,
             columns=model.n,
+            classes=model.class_count,
+            stop_class=model.stop_index,
             bias_bits=image.CLASSIFIER_BIAS_BITS,
             weights=first["classifier_weights"],
             constants=first["classifier_constants"],
@@ -243,20 +245,6 @@ class RowEngine(wiring.Component):
             frames.state_done.eq(store.state_done),
             classifier.start.eq(frames.start),
             classifier.abort.eq(frames.forget),
-            classifier.p_en.eq(store.pool_en),
-            classifier.p_channel.eq(store.pool_channel),
-            classifier.p_sum.eq(store.pool_sum),
-            classifier.p_max.eq(store.pool_max),
-            classifier.stop_enable.eq(self.thresholds.stop_enable),
-            classifier.stop_threshold.eq(self.thresholds.stop),
-            classifier.skip_enable.eq(self.thresholds.skip_enable),
-            classifier.skip_threshold.eq(self.thresholds.skip),
-            frames.answer.valid.eq(classifier.o_valid),
-            frames.answer.logits[0].eq(classifier.logit0),
-            frames.answer.logits[1].eq(classifier.logit1),
-            frames.answer.index.eq(self._person()),
-            frames.answer.stop.eq(classifier.stop),
-            frames.answer.skip.eq(classifier.skip),
             frames.loaded.eq(loader.loaded),
             frames.loading.eq(self.load.valid),
             loader.idle.eq(frames.idle),
@@ -275,15 +263,15 @@ class RowEngine(wiring.Component):
             )
         for number, name in enumerate(Counters.names):
             m.d.comb += getattr(self.counts, name).eq(lines.counts[number])
+        wiring.connect(m, store.pooled, classifier.pooled)
+        wiring.connect(m, wiring.flipped(self.thresholds), classifier.thresholds)
+        wiring.connect(m, classifier.answer, frames.answer)
         wiring.connect(m, frames.row, wiring.flipped(self.row))
         wiring.connect(m, frames.decision, wiring.flipped(self.decision))
         if self.readback:
             m.submodules.host_read = self.host_read
             wiring.connect(m, wiring.flipped(self.state), self.host_read.state)
             self._host(m, self.host_read.maps)
-
-    def _person(self):
-        return self.classifier.logit1 > self.classifier.logit0
 
     # ---- the array: addresses, weights, sums, bytes ----
 
@@ -361,7 +349,8 @@ class RowEngine(wiring.Component):
 
         # weights: in head mode a word holds the steps of several parts
         m.submodules.weights = self.weights
-        word, load = self.weights.word, self.loader.weights
+        wiring.connect(m, self.loader.weights, self.weights.write)
+        word = self.weights.word
         before = steps[PARALLEL.weight_address - 1]
         weight_read = Signal()
         m.d.sync += weight_read.eq(
@@ -369,9 +358,6 @@ class RowEngine(wiring.Component):
         )
         m.d.comb += [
             self.weights.read_en.eq(weight_read),
-            self.weights.write_en.eq(load.en),
-            self.weights.write_address.eq(load.addr),
-            self.weights.write_data.eq(load.data),
             self.weights.address.eq(steps[PARALLEL.weight_address].weight),
         ]
         chosen_at = steps[PARALLEL.weight_chosen]
@@ -425,12 +411,7 @@ class RowEngine(wiring.Component):
             maps.operand_en.eq(operands.enable),
             maps.operand_address.eq(operands.address),
         ]
-        constants = self.loader.constants
-        m.d.comb += [
-            drain.load_en.eq(constants.en),
-            drain.load_address.eq(constants.addr),
-            drain.load_data.eq(constants.data),
-        ]
+        wiring.connect(m, self.loader.constants, drain.load)
         for u, unit in enumerate(self.units):
             k, lane = divmod(u, lanes)
             active = drain.active[u]
@@ -451,15 +432,8 @@ class RowEngine(wiring.Component):
             maps.write_address.eq(store.write_address),
             maps.write_data.eq(store.write_data),
         ]
-        weights, constants = self.loader.classifier_weights, self.loader.classifier_constants
-        m.d.comb += [
-            self.classifier.w_en.eq(weights.en),
-            self.classifier.w_addr.eq(weights.addr),
-            self.classifier.w_data.eq(weights.data),
-            self.classifier.c_en.eq(constants.en),
-            self.classifier.c_addr.eq(constants.addr),
-            self.classifier.c_data.eq(constants.data),
-        ]
+        wiring.connect(m, self.loader.classifier_weights, self.classifier.weights)
+        wiring.connect(m, self.loader.classifier_constants, self.classifier.constants)
 
     def _data_weights(self, m, steps, first_group):
         """Spatial attention: bytes of the state (S) or of V (V A) as weights, per unit."""
@@ -504,12 +478,7 @@ class RowEngine(wiring.Component):
             m.d.sync += following.eq(Mux(following == heads - 1, 0, following + 1))
         with m.If(attention.abort):
             m.d.sync += [due.eq(0), following.eq(0)]
-        table = self.loader.exp_table
-        m.d.comb += [
-            attention.t_en.eq(table.en),
-            attention.t_addr.eq(table.addr),
-            attention.t_data.eq(table.data),
-        ]
+        wiring.connect(m, self.loader.exp_table, attention.table)
         arrival = PARALLEL.address_one_tap + PARALLEL.memory
         zero, late = delay(m, first_group, arrival, "no_state", reset_less=True), steps[arrival]
         chosen = []

@@ -6,7 +6,7 @@ from hw.loader import Section
 from hw.parallel.classifier import constant_words
 from hw.parallel.unit_control import constant, constant_layout
 from hw.plan import Operation, Plan, Weights
-from hw.plan.beside import CLASSIFIER_BIAS_BITS, SerialClassifierTiming
+from hw.plan.beside import CLASSIFIER_BIAS_BITS, ClassifierTiming, SerialClassifierTiming
 from hw.serial.classifier import words as compact_words
 from hw.serial.store import WORDS
 from hw.serial.store import constant_words as compact_constants
@@ -139,18 +139,17 @@ def sections(plan: Plan) -> list[Section]:
     model = plan.model
     found = [Section("weights", plan.weight_words, 8 * plan.engine.units)]
     if plan.engine.compact:
-        count = SerialClassifierTiming(
-            channels=model.state_channels, hidden=model.classifier_hidden
-        ).words
+        count = SerialClassifierTiming.of(model).words
         return [
             *found,
             Section("constants", WORDS * plan.constant_words, 16),
             Section("classifier", count, 16),
         ]
+    classifier = ClassifierTiming.of(model).shapes(columns=model.n)
     found += [
         Section("constants", plan.constant_words, model.acc_bits + 13),
-        Section("classifier_weights", model.classifier_hidden * (model.state_channels + 2), 8),
-        Section("classifier_constants", model.classifier_hidden + 2, CLASSIFIER_BIAS_BITS + 5),
+        Section("classifier_weights", *classifier["weights"]),
+        Section("classifier_constants", *classifier["constants"]),
     ]
     if model.spatial_attention != "none":
         found.append(Section("exp_table", 256, 8))

@@ -135,7 +135,7 @@ module counters (
     int reads[KEPT][OPERATIONS + 1][MEMORIES], writes[KEPT][OPERATIONS + 1][MEMORIES];
 
     wire clear = rst | ~tb.dut.engine.loader.loaded;
-    wire answer = tb.dut.engine.classifier.o_valid;
+    wire answer = tb.dut.engine.classifier.answer__valid;
     logic cleared = 0, dead = 0;
     logic [2:0] since = 0;  // the reset itself reads the line buffer
     wire awake = &since;

@@ -7,7 +7,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.parallel.classifier import TreeMultiplier
+from hw.arithmetic.multiplier import TreeMultiplier
+from hw.interfaces import write_port
 from hw.plan.beside import QUOTIENT_BITS, SoftmaxTiming
 
 BAND = 2
@@ -81,8 +82,8 @@ class Softmax(wiring.Component):
         Read a row of A.
     r_data : Out(8 * pixels)
         The row, exactly two cycles after its ``r_en``; stays until two cycles after the next.
-    t_en : In(1), t_addr : In(8), t_data : In(8)
-        Write an entry of the table while idle.
+    table : the table's write port
+        Write an entry while idle.
     """
 
     READ_CYCLES = 2
@@ -127,9 +128,7 @@ class Softmax(wiring.Component):
                 "r_head": In(self._head_bits),
                 "r_row": In(self._row_bits),
                 "r_data": Out(8 * pixels),
-                "t_en": In(1),
-                "t_addr": In(8),
-                "t_data": In(8),
+                "table": Out(write_port(256, 8)),
             }
         )
 
@@ -188,9 +187,9 @@ class Softmax(wiring.Component):
             s_write.en.eq(self.w_en),
             s_write.addr.eq(Cat(self.w_row, self.w_head)),
             s_write.data.eq(self.w_data),
-            t_write.en.eq(self.t_en),
-            t_write.addr.eq(self.t_addr),
-            t_write.data.eq(self.t_data),
+            t_write.en.eq(self.table.en),
+            t_write.addr.eq(self.table.addr),
+            t_write.data.eq(self.table.data),
             a_read.en.eq(self.r_en),
             a_read.addr.eq(Cat(self.r_row, self.r_head)),
         ]

@@ -65,9 +65,7 @@ def memories(plan: "Plan") -> list[Memory]:
     word, state = 8 * engine.pixels, plan.maps["H"].words
     if engine.compact:
         return _compact(plan)
-    classifier = ClassifierTiming.shapes(
-        channels=model.state_channels, hidden=model.classifier_hidden, columns=model.n
-    )
+    classifier = ClassifierTiming.of(model).shapes(columns=model.n)
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
         Memory("classifier weights", "weights", *classifier["weights"]),
@@ -102,9 +100,7 @@ def _compact(plan: "Plan") -> list[Memory]:
     """
     engine, model = plan.engine, plan.model
     word, state = 8 * engine.pixels, plan.maps["H"].words
-    classifier = SerialClassifierTiming(
-        channels=model.state_channels, hidden=model.classifier_hidden
-    ).words
+    classifier = SerialClassifierTiming.of(model).words
     values = model.state_channels + model.classifier_hidden
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),

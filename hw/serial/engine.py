@@ -1,6 +1,7 @@
 """The compact engine: the row engine for small FPGAs."""
 
 from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import wiring
 
 from golden.weights import Weights as NetworkWeights
 from hw.line_buffer import LineBuffer
@@ -61,6 +62,8 @@ class CompactEngine(RowEngine):
             channels=model.state_channels,
             hidden=model.classifier_hidden,
             columns=model.n,
+            classes=model.class_count,
+            stop_class=model.stop_index,
             words=first["classifier"] or (),
             cells=engine.cells,
         )
@@ -99,11 +102,8 @@ class CompactEngine(RowEngine):
             maps.camera_word.eq(lines.words[0]),
         ]
         # a weight word holds a byte for each lane, in both modes
-        load = self.loader.weights
+        wiring.connect(m, self.loader.weights, self.weights.write)
         m.d.comb += [
-            self.weights.write_en.eq(load.en),
-            self.weights.write_address.eq(load.addr),
-            self.weights.write_data.eq(load.data),
             self.weights.address.eq(steps[t.weight_address].weight),
             self.weights.read_en.eq(steps[t.weight_address].valid),
             array.weights.as_value().eq(self.weights.word),
@@ -141,18 +141,8 @@ class CompactEngine(RowEngine):
             maps.write_low.eq(store.write_low),
             maps.write_high.eq(store.write_high),
         ]
-        constants, words = self.loader.constants, self.loader.classifier
-        m.d.comb += [
-            store.load_en.eq(constants.en),
-            store.load_address.eq(constants.addr),
-            store.load_data.eq(constants.data),
-            self.classifier.load_en.eq(words.en),
-            self.classifier.load_address.eq(words.addr),
-            self.classifier.load_data.eq(words.data),
-        ]
-
-    def _person(self):
-        return self.classifier.person
+        wiring.connect(m, self.loader.constants, store.load)
+        wiring.connect(m, self.loader.classifier, self.classifier.load)
 
     def multipliers_beside_array(self) -> list[dict]:
         return [
