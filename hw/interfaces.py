@@ -468,9 +468,7 @@ class WeightRead(_Interface):
     """
 
     def __init__(self, *, words: int, bits: int):
-        super().__init__(
-            {"read_en": Out(1), "address": Out(range(words)), "word": In(bits)}
-        )
+        super().__init__({"read_en": Out(1), "address": Out(range(words)), "word": In(bits)})
 
 
 def write_port(words: int, shape) -> memory.WritePort.Signature:

@@ -5,11 +5,10 @@ from amaranth.lib import wiring
 
 from golden.config import ModelConfig
 from golden.weights import Weights
+from hw.engine import RowEngine
 from hw.interfaces import flat_name
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, config_digest
-from hw.row_engine import RowEngine
-from hw.serial.engine import CompactEngine
 
 
 class Rasca(wiring.Component):
@@ -32,10 +31,7 @@ class Rasca(wiring.Component):
         self, model: ModelConfig, engine: EngineConfig, weights: Weights, *, readback: bool = True
     ):
         self.plan: Plan = compile_program(model, engine)
-        kind = CompactEngine if engine.compact else RowEngine
-        self.engine = kind(self.plan, weights, readback=readback)
-        self.plan.memories = self.engine.memories()
-        self.plan.multipliers_beside_array = self.engine.multipliers_beside_array()
+        self.engine = RowEngine(self.plan, weights, readback=readback)
         self.config_digest = config_digest(model, engine)
         super().__init__(self.engine.signature)
         classes = len(self.row.logits)

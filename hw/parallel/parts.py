@@ -379,12 +379,9 @@ class Back(wiring.Component):
             maps.write_en.eq(store.write_en),
             maps.write_address.eq(store.write_address),
             maps.write_data.eq(store.write_data),
-            self.pool.en.eq(store.pool_en),
-            self.pool.channel.eq(store.pool_channel),
-            self.pool.sum.eq(store.pool_sum),
-            self.pool.max.eq(store.pool_max),
             self.state_done.eq(store.state_done),
         ]
+        wiring.connect(m, store.pooled, wiring.flipped(self.pool))
         wiring.connect(m, wiring.flipped(self.load), control.load)
         for u, unit in enumerate(self.units):
             m.submodules[f"unit{u}"] = unit

@@ -200,6 +200,7 @@ class Back(wiring.Component):
         m.submodules.store = ResetInserter({"sync": self.reset})(self.store)
         store, sums = self.store, self.sums
         join(m, wiring.flipped(self.maps), store)
+        wiring.connect(m, store.pooled, wiring.flipped(self.pool))
         wiring.connect(m, wiring.flipped(self.load), store.load)
         m.d.comb += [
             store.ending.eq(sums.ending),
@@ -218,10 +219,6 @@ class Back(wiring.Component):
             unit.b.eq(store.b),
             store.byte.eq(unit.byte),
             store.written.eq(unit.written),
-            self.pool.en.eq(store.pool_en),
-            self.pool.channel.eq(store.pool_channel),
-            self.pool.sum.eq(store.pool_sum),
-            self.pool.max.eq(store.pool_max),
             self.state_done.eq(store.state_done),
         ]
         return m
