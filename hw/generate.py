@@ -13,6 +13,7 @@ from amaranth.back import verilog
 from rich.console import Console
 from rich.table import Table
 
+from golden import files
 from golden.config import preset
 from golden.errors import bad_input
 from golden.quantise import default_weights
@@ -102,11 +103,8 @@ def main(
         design = Rasca(model, engine, numbers)
     plan = design.plan
     name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
-    folder.mkdir(parents=True, exist_ok=True)
     text = to_verilog(design)
-    (folder / f"{name}.v").write_text(text)
     image = design.engine.weights_image()
-    (folder / f"{name}.weights.bin").write_bytes(image)
     summary = {
         "preset": model.name,
         "shape": str(engine),
@@ -120,7 +118,12 @@ def main(
         "mac_utilisation": plan.utilisation(),
         "warnings": plan.warnings,
     }
-    (folder / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
+    contents = {
+        f"{name}.v": text,
+        f"{name}.weights.bin": image,
+        f"{name}.json": json.dumps(summary, indent=1) + "\n",
+    }
+    files.write_all(folder, contents)
     table = Table(show_header=False)
     for key, value in summary.items():
         if key != "warnings":

@@ -287,7 +287,7 @@ def play(
 
         thread = threading.Thread(target=simulate, daemon=True)
         thread.start()
-        with records.open() as file:
+        with records.open() as file, runner.ended_with(engine.build, thread):
             part, over = "", False
             while True:
                 over = over or not thread.is_alive()

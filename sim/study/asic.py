@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from boards import build
+from golden import files
 from golden.config import ModelConfig, preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.quantise import default_weights
@@ -482,12 +483,27 @@ def study(
             f"row groups must be 0..{model.row_groups - WARM_UP} for the power of {model.name}, "
             f"not {groups}"
         )
+    with files.claimed(folder):
+        design = Rasca(model, engine, weights)
+        return _study(design, weights, library, technology, clock_mhz, groups, folder, console)
+
+
+def _study(
+    design: Rasca,
+    weights: Weights,
+    library: Sequence[Path] | None,
+    technology: Technology,
+    clock_mhz: float,
+    groups: int,
+    folder: Path,
+    console: Console,
+) -> dict[str, Any]:
+    model, engine = design.plan.model, design.plan.engine
     limits = [
         "after synthesis: no placement, no wires, no clock tree, no test logic",
         f"memories of {SMALLEST_SRAM} bits and more are SRAM macros of {technology.title}; what is "
         "around them (decoders of several macros, test) is left out",
     ]
-    design = Rasca(model, engine, weights)
     mapped = synthesise(design, folder, library, clock_mhz, console)
     found, cells = mapped.library, count_cells(mapped)
     sram = srams(mapped, design.plan, technology)
@@ -544,7 +560,7 @@ def study(
         "limits": limits,
         "tool_versions": {"yosys": build.tool_version("yosys")},
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
