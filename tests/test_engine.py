@@ -4,6 +4,7 @@ One small network and array per attention variant; other weights go in through t
 that few simulations are compiled.
 """
 
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 

@@ -320,7 +320,7 @@ def traffic(
             status_of[status, "current" if of_engine else mode] += 1
         assert out["control__fault"] == (told is not None), f"{where}: fault, not {told}"
         if told is not None:
-            assert out["control__status"] == told, f"{where}: status {out['control__status']}, not {told!r}"
+            assert out["control__status"] == told, f"{where}: status, not {told!r}"
             assert out["control__fault_current"] == engine_told, f"{where}: current, {told!r}"
         receiving, waiting, current, rows = shown
         assert out["control__receiving"] == receiving, f"{where}: receiving"
