@@ -138,6 +138,7 @@ def main(
     seeds: Annotated[int, typer.Option(help="runs of each variant")] = 1,
     held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.2,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
+    rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains the variants of one ablation and prints a table."""
@@ -155,7 +156,7 @@ def main(
             def tell(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            samples = load_any(data, images, skip_bad=skip_bad, progress=tell)
+            samples = load_any(data, images, rule=rule, skip_bad=skip_bad, progress=tell)
             read = Data.read(samples, config, held, progress=tell)
         if not bool(read.held_out.any()):
             raise ValueError("too few pictures: the validation part is empty")

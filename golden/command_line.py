@@ -158,10 +158,12 @@ def load_network(
     weights: Path | None,
     checkpoint: Path | None,
     calibrate: Path | None,
+    skip_bad: bool = False,
 ) -> FloatModel | Weights:
     """A float model (`kind` float) or integer weights (int), from what the user gave.
 
-    Without weights and checkpoint: the integer weights that come with the network.
+    Without weights and checkpoint: the integer weights that come with the network. skip_bad: as
+    for `calibration_pictures`.
 
     Raises
     ------
@@ -196,7 +198,7 @@ def load_network(
     if calibrate is None:
         note("no --calibrate: calibrated on scikit-image's photographs")
     with Console(stderr=True).status("calibrating"):
-        return quantise(model, calibration_pictures(calibrate, config))
+        return quantise(model, calibration_pictures(calibrate, config, skip_bad=skip_bad))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,13 +209,20 @@ class Photographs:
     names: tuple[str, ...]
 
 
-def load_photographs(path: str | None, model: ModelConfig, frames: int) -> Photographs:
-    """The pictures of the frames in order; fewer pictures than frames begin again."""
+def load_photographs(
+    path: str | None, model: ModelConfig, frames: int, skip_bad: bool = False
+) -> Photographs:
+    """The pictures of the frames in order; fewer pictures than frames begin again.
+
+    skip_bad: leave files of a folder out that cannot be read, with a note.
+    """
     if path is None:
         pixels = pictures.default_images(model)
         names = [Path(name).stem for name in pictures.DEFAULT_PHOTOGRAPHS]
     elif Path(path).is_dir():
-        found, pixels = pictures.load_folder(path, model)
+        found, pixels = pictures.load_folder(
+            path, model, count=frames, skip_bad=skip_bad, tell=note
+        )
         names = [file.name for file in found]
     else:
         pixels = pictures.load_image(path, model)[None]

@@ -327,7 +327,12 @@ def main(
         taus = [value for value in _probabilities(tau, "tau") if value is not None]
         skips = _probabilities(skip, "skip")
         network = load_network(
-            config, kind="int", weights=weights, checkpoint=checkpoint, calibrate=calibrate
+            config,
+            kind="int",
+            weights=weights,
+            checkpoint=checkpoint,
+            calibrate=calibrate,
+            skip_bad=skip_bad,
         )
         labelled = load_labels(labels, images, skip_bad)
         output.mkdir(parents=True, exist_ok=True)

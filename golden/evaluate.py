@@ -221,13 +221,19 @@ def main(
         check_probability("skip", skip)
         writable(json_file, logits)
         network = load_network(
-            config, kind=kind, weights=weights, checkpoint=checkpoint, calibrate=calibrate
+            config,
+            kind=kind,
+            weights=weights,
+            checkpoint=checkpoint,
+            calibrate=calibrate,
+            skip_bad=skip_bad,
         )
         labelled = load_labels(labels, images, skip_bad)
         start = time.perf_counter()
         found = answers(network, config, labelled.paths, tau=tau, skip=skip)
         seconds = time.perf_counter() - start
         figures = report(found, labelled.labels, config, seconds)
+        figures["rule"] = labelled.rule
         if json_file is not None:
             json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
         if logits is not None:

@@ -98,7 +98,7 @@ def main(
         writable(json_file)
         model = load_checkpoint(checkpoint, config)
         labelled = load_labels(labels, images, skip_bad)
-        pictures = calibration_pictures(calibrate, config, count)
+        pictures = calibration_pictures(calibrate, config, count, skip_bad=skip_bad)
         wanted = answers(model, config, labelled.paths)
         accuracy = 100 * scores(wanted.person, labelled.labels)["accuracy"]
         print(

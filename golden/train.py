@@ -38,6 +38,7 @@ from golden.data import (
     load_any,
     read_pictures,
     read_shares,
+    rule_of,
 )
 from golden.data import sampling_weights as make_weights
 from golden.float_from_integers import float_from_integers
@@ -630,6 +631,7 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
 
 # ---- command line ----
 
+
 def read_cells(path: Path | None) -> dict[str, list[float]] | None:
     """Origin to [mass of label 0, mass of label 1], from a JSON file."""
     if path is None:
@@ -676,6 +678,7 @@ def main(
     cells: Annotated[Path | None, typer.Option(help="JSON: origin to two masses")] = None,
     quantised_epochs: Annotated[int, typer.Option(help="quantisation-aware, afterwards")] = 0,
     seed: Annotated[int, typer.Option()] = 0,
+    rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains a network."""
@@ -727,10 +730,19 @@ def main(
             def tell(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            samples = load_any(data, images, skip_bad=skip_bad, progress=tell)
+            samples = load_any(
+                data,
+                images,
+                rule=rule,
+                classes=config.classes,
+                skip_bad=skip_bad,
+                progress=tell,
+            )
             if confidence == "boxes" and all(sample.persons is None for sample in samples):
                 raise ValueError(f"{data}: no person boxes, which --confidence boxes needs")
             read = Data.read(samples, config, shares, progress=tell)
+        if not rank:
+            _note_data(folder, data, rule, read)
         if not rank and dist.is_initialized():
             dist.barrier()
         if whole is not None:
@@ -763,6 +775,19 @@ def main(
             if rank == 0:
                 typer.echo(f"{folder / 'weights.safetensors'}: {config.name}, integers")
     leave_processes()
+
+
+def _note_data(folder: Path, data: str, rule: str, read: Data) -> None:
+    """data.json: what the figures of this training are of."""
+    held = int(read.held_out.sum())
+    found = {
+        "data": Path(data).name,
+        "rule": rule_of(data, rule),
+        "training": len(read.samples) - held,
+        "validation": held,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _is_quantised(path: Path) -> bool:

@@ -32,6 +32,7 @@ CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
 MOST_DRAWN = 3  # frames in scan.png
 OUTPUT = runner.BUILD / "sim"
 
+
 @contextlib.contextmanager
 def simulator() -> Iterator[None]:
     """Turns a failure of the tools into its text and exit status 3."""
@@ -58,6 +59,7 @@ def sim(
     skip: Annotated[
         float | None, typer.Option(help="skip the next row group at or below this probability")
     ] = None,
+    skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     trace: Annotated[bool, typer.Option(help="write waves (large)")] = False,
 ) -> None:
     """Runs photographs through the RTL; compares state, maps, logits and decision."""
@@ -69,7 +71,7 @@ def sim(
             raise ValueError(f"frames must be at least 1, not {frames}")
         if camera_name not in CAMERAS:
             raise ValueError(f"camera must be {' or '.join(CAMERAS)}, not {camera_name!r}")
-        photographs = load_photographs(image, model, frames)
+        photographs = load_photographs(image, model, frames, skip_bad)
         weights = load_weights(weights_file, model)
         scale = weights.scales["logit"]
         stop_at = None if tau is None else threshold(tau, scale, up=True)

@@ -352,6 +352,7 @@ def main(
     library_text: Annotated[str | None, typer.Option("--liberty", help="Liberty files")] = None,
     image_folder: Annotated[Path | None, typer.Option("--images", help="photographs")] = None,
     weights_file: Annotated[Path | None, typer.Option("--weights", help="safetensors")] = None,
+    skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     compact: Annotated[bool, typer.Option("--compact", help="the small FPGAs' engine")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/report"),
     asic_folder: Annotated[Path, typer.Option("--asic", help="where make asic writes")] = Path(
@@ -374,7 +375,7 @@ def main(
             if engine.compact:
                 raise ValueError(f"LIBERTY={library_text}: {FOR_FPGAS}")
             liberty.read(*library).inverter  # noqa: B018 - without one nothing can be mapped
-        pictures = Pictures.of(image_folder)
+        pictures = Pictures.of(image_folder, skip_bad)
         weights = Weights.load(weights_file, model) if weights_file else None
         plan = compile_program(model, engine)
         study = Study(plan=plan, cost=cost(plan), tech=process, clock_mhz=clock_mhz, rate=frames)
