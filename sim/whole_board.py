@@ -74,15 +74,15 @@ def peek(rasca: Rasca, cells: dict[str, Any]) -> str:
     """
     plan = rasca.plan
     lanes, pixels = plan.engine.lanes, plan.engine.pixels
-    words, base = -(-plan.model.n // pixels), plan.maps["H"].base
+    words, base = -(-plan.model.n // pixels), plan.state.base
     ratio = 1 << int(cells[BANK.format(0, 0)]["parameters"]["READ_MODE"], 2)
     width = BLOCK_BITS // ratio
     inside = "board_tb.dut.\\"
     lines = [
         "module peek (output row_valid, output [31:0] logit0, logit1);",
-        f"assign row_valid = {inside}{CLASSIFIER}.o_valid ;",
-        f"assign logit0 = ~{inside}{CLASSIFIER}.logit0_not ;",
-        f"assign logit1 = {inside}{CLASSIFIER}.logit1 ;",
+        f"assign row_valid = {inside}{CLASSIFIER}.answer__valid ;",
+        f"assign logit0 = ~{inside}{CLASSIFIER}.others_not ;",
+        f"assign logit1 = {inside}{CLASSIFIER}.total ;",
         "function automatic [3:0] place(input [3:0] l);",
         "    place = {l[0], l[1], l[2], l[3]};",
         "endfunction",

@@ -54,7 +54,7 @@ class Outcome:
 
     def operation(self, index, op, source, e, g):
         plan = self.plan
-        positions = plan.schedule.drain_length(op)
+        positions = plan.rules.positions(op)
         spread = source.choice([0, 0, 3])
         bytes_of = {}        # (head or None, channel) -> bytes of the columns
         for walk in range(op.walks):
@@ -95,7 +95,7 @@ class Outcome:
             return pack(values, 8)
 
         words = g.words(op.out_columns)
-        times = plan.schedule.write_times(op)
+        times = plan.write_times(op)
         m = plan.maps.get(op.out)
         pairs = max(1, g.head_lanes // 2)
         for place, head in enumerate(op.heads if op.head_mode else [None]):
@@ -113,7 +113,7 @@ class Outcome:
                     if op.target == Target.HEAD:
                         # words of a row over the banks of the head
                         bank = place * g.head_lanes + w % g.head_lanes
-                        line = (op.row * op.out_channels if op.out.startswith("B2") else 0) + c
+                        line = op.out_row * op.out_channels + c
                         address = m.base + line * m.groups + w // g.head_lanes
                     else:
                         channel = op.first + c + op.operand_first * e.lanes
@@ -191,9 +191,9 @@ def traffic(kind: str, seed: int, groups: int = 1, wrong: str = ""):
             assert out["score_done"] == (done is not None), f"{where}: row done"
             if done is not None:
                 assert out["score_head"] == done, where
-            if out["pool_en"]:
-                found.append((out["pool_channel"], out["pool_sum"], out["pool_max"]))
-            last = out["pool_en"] and out["pool_channel"] == plan.model.state_channels - 1
+            if out["pooled__en"]:
+                found.append((out["pooled__channel"], out["pooled__sum"], out["pooled__max"]))
+            last = out["pooled__en"] and out["pooled__channel"] == plan.model.state_channels - 1
             assert out["state_done"] == last, f"{where}: state done"
         # channels beyond the state are not told, the others once
         told = found == pooled[:len(found)]
@@ -256,7 +256,7 @@ def aborted(kind: str, seed: int):
         out = yield {"reset": 1}
         for _ in range(source.randrange(3, 30)):
             out = yield {}
-            assert not out["write_en"] and not out["score_en"] and not out["pool_en"]
+            assert not out["write_en"] and not out["score_en"] and not out["pooled__en"]
     yield from traffic(kind, seed + 1)
 
 

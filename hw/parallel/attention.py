@@ -31,7 +31,7 @@ class StateCopy(wiring.Component):
     def __init__(self, plan: Plan):
         self.plan, self.latency = plan, plan.engine.latency
         self.lanes, self.word_bits = plan.engine.lanes, 8 * plan.engine.pixels
-        self.depth = plan.maps["H"].words
+        self.depth = plan.state.words
         super().__init__(
             {
                 "write_en": In(self.lanes),
@@ -125,7 +125,7 @@ class Attention(wiring.Component):
         before, at = steps[t.address_one_tap - 1], steps[t.address_one_tap]
         m.d.comb += [
             copy.write_en.eq(Mux(feed.state_en, self.write_en, 0)),
-            copy.address.eq(self.write_address - self.plan.maps["H"].base),
+            copy.address.eq(self.write_address - self.plan.state.base),
             copy.data.eq(self.write_data),
             copy.read_en.eq(before.valid & (before.weights == Weights.STATE)),
             copy.bank.eq(before.bank),

@@ -18,7 +18,7 @@ from math import ceil
 from golden.network import Part
 from hw.plan.beside import SoftmaxTiming
 from hw.plan.engine_config import EngineConfig
-from hw.plan.memory import SERIAL_CONSTANT_WORDS, Memory, memories
+from hw.plan.memory import SERIAL_CONSTANT_WORDS, Memory
 from hw.plan.operations import Operation, Source, Target, Weights
 from hw.plan.plan import Plan
 from hw.plan.replay import latency_at
@@ -43,6 +43,8 @@ class LayerCost:
         Multiply-accumulates that the network needs (padding taps included, idle units not).
     cycles : int
         Of the array; of their own unit where it works beside the array.
+    layer : str
+        Of an operation: the layer that it is a part of.
     steps : int
         Cycles in which the array multiplies.
     stalls : dict of str to int
@@ -60,6 +62,7 @@ class LayerCost:
     name: str
     macs: int
     cycles: int
+    layer: str = ""
     steps: int = 0
     stalls: Mapping[str, int] = field(default_factory=dict)
     slots: int = 0
@@ -200,7 +203,7 @@ def cost(plan: Plan) -> Cost:
     groups = plan.model.row_groups
     reads = _sum(part.reads for part in (*layers, *beside))
     writes = _sum(part.writes for part in (*layers, *beside))
-    listed = memories(plan)
+    listed = plan.memories
     return Cost(
         preset=plan.model.name,
         shape=str(plan.engine),
@@ -282,6 +285,7 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
             reads[name] += count
     return LayerCost(
         name=op.name,
+        layer=layer_of(op),
         macs=op.macs,
         cycles=op.cycles,
         steps=steps,
@@ -332,9 +336,9 @@ def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
             elif op.source == Source.HEAD:
                 yield "maps", words * g.heads
             else:
-                yield "state" if segment.map == "H" else "maps", words
+                yield "state" if segment.state else "maps", words
     # operands: one word a channel unit's lane, the same address in all banks
-    state = plan.maps["H"]
+    state = plan.state
     fetched = [plan.maps[name].base for name in (op.operand_value, *op.operands) if name]
     if op.operand_value:  # P lies `operand_first` channels into C
         fetched[1] += op.operand_first * g.state_words
@@ -354,11 +358,11 @@ def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     yield "walk program", 1
     yield "weights", op.walks * op.k
     yield "constants", op.walks * engine.lanes * SERIAL_CONSTANT_WORDS
-    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.map == "H")
+    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.state)
     # an operand is read for each byte of a lane, one lane after the other
-    state = op.walks * (state + op.operands.count("H") * engine.lanes * engine.pixels)
+    state = op.walks * (state + op.reads_state_operand * engine.lanes * engine.pixels)
     yield "state", state
-    for memory in memories(plan):
+    for memory in plan.memories:
         if memory.always_read:
             yield memory.name, op.cycles * memory.count - (state if memory.name == "maps" else 0)
 
@@ -380,8 +384,8 @@ def _writes(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     count = op.out_channels * words * len(op.stages)
     if plan.engine.compact:
         count = op.out_channels * op.chunks * plan.rules.positions(op) * len(op.stages)
-    yield "state" if op.out == "H" else "maps", count
-    if op.out == "H" and plan.model.spatial_attention != "none":
+    yield "state" if op.writes_state else "maps", count
+    if op.writes_state and plan.model.spatial:
         yield "state copy", count
 
 
@@ -400,7 +404,7 @@ def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost
     parts: dict[str, list[LayerCost]] = {}
     weights: dict[str, dict[str, int]] = {}
     for op, part in zip(plan.operations, operations, strict=True):
-        name = layer_of(op)
+        name = part.layer
         parts.setdefault(name, []).append(part)
         weights.setdefault(name, {})[op.layer.name] = part.weights  # rows share theirs
     for name, found in parts.items():
@@ -432,7 +436,7 @@ def _beside(plan: Plan) -> Iterator[LayerCost]:
         cycles=model.rows_per_group * model.image_width,
         writes={"line buffer": words},
     )
-    if model.spatial_attention != "none":
+    if model.spatial:
         rows = model.heads * model.n
         # the table and the delay memory run as long as the unit is busy
         busy = model.heads * (SoftmaxTiming(columns=model.n).cycles - 1)
@@ -488,7 +492,7 @@ def registers(plan: Plan) -> int:
     flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention, and
     of six compact ones, 4,1,2 to 16,1,2. Small networks have up to a tenth less.
     """
-    engine, spatial = plan.engine, plan.model.spatial_attention != "none"
+    engine, spatial = plan.engine, plan.model.spatial
     pixels, units = engine.pixels, engine.units
     if engine.compact:
         high = max(2, plan.model.acc_bits - LOW)

@@ -179,7 +179,7 @@ class Geometry:
             )
         if self.engine.compact:
             self._check_compact()
-        if self.model.spatial_attention != "none" and self.engine.pixels < self.model.n:
+        if self.model.spatial and self.engine.pixels < self.model.n:
             raise ValueError(
                 f"spatial attention needs the state's {self.model.n} columns in one "
                 f"word: pixels must be at least {self.model.n}, not "
@@ -188,7 +188,7 @@ class Geometry:
 
     def _check_compact(self):
         model, lanes = self.model, self.engine.lanes
-        if model.spatial_attention != "none":
+        if model.spatial:
             raise ValueError("a compact engine has no spatial attention")
         if self.head_lanes != 1:
             raise ValueError(
