@@ -7,6 +7,7 @@ Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot b
 does not answer as it should.
 """
 
+import contextlib
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from boards import packets
 from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
+from boards.port import BoardError, open_port
 from golden.classifier import threshold
 from golden.command_line import load_photographs, load_weights
 from golden.config import PRESETS, ModelConfig, preset
@@ -37,11 +39,9 @@ FLUSH = bytes(1024)
 """More than the longest line: whatever packet the board is in the middle of comes to an end."""
 ASKS = 5
 """The last weights are still on their way into the memories when the first answer leaves."""
+QUIET, DRAIN = 0.05, 0.5
+"""Seconds without a packet that are quiet; and after which it is waited no longer for that."""
 LOAD_TRIES = 2  # what was left over of an earlier load spoils the first
-
-
-class BoardError(Exception):
-    """The board does not answer, or not as it should."""
 
 
 class Transport(Protocol):
@@ -62,41 +62,68 @@ class Board:
     ----------
     transport : Transport
     patience : float
-        Seconds without any packet after which the board is given up.
+        Seconds after which the board is given up: without any packet, or without what is wanted.
     """
 
     transport: Transport
     patience: float = 3.0
     decoder: packets.Decoder = field(default_factory=packets.Decoder)
+    seen: int = 0  # bytes that came
+    found: int = 0  # packets in them
 
     def send(self, packet: bytes) -> None:
         self.transport.write(packet)
 
-    def events(self, patience: float | None = None) -> Iterator[packets.Event]:
-        """Packets as they come; ends after `patience` seconds without one."""
+    def events(
+        self, patience: float | None = None, limit: float | None = None
+    ) -> Iterator[packets.Event]:
+        """Packets as they come; ends after `patience` seconds without one, and after `limit`
+        seconds in any case, if it is given."""
         patience = self.patience if patience is None else patience
         quiet = time.monotonic() + patience
-        while time.monotonic() < quiet:
-            for packet in self.decoder.feed(self.transport.read(256)):
+        end = None if limit is None else time.monotonic() + limit
+        while (now := time.monotonic()) < quiet and (end is None or now < end):
+            data = self.transport.read(256)
+            self.seen += len(data)
+            for packet in self.decoder.feed(data):
+                self.found += 1
                 yield packets.parse(packet)
                 quiet = time.monotonic() + patience
 
+    def drain(self) -> None:
+        """Drops what comes until it is quiet; a board with a camera never is."""
+        for _ in self.events(QUIET, limit=DRAIN):
+            pass
+
+    def awaited(self, *kinds: type) -> Iterator[packets.Event]:
+        """Packets as they come; ends after `patience` seconds without one of these kinds, and
+        after ten times as long in any case."""
+        end = time.monotonic() + self.patience
+        for event in self.events(limit=10 * self.patience):
+            if isinstance(event, kinds):
+                end = time.monotonic() + self.patience
+            elif time.monotonic() > end:
+                return
+            yield event
+
     def expect(self, kind: type, what: str) -> packets.Event:
         """The next packet of one kind; others are dropped."""
-        limit = time.monotonic() + self.patience
-        for event in self.events():
+        seen, found = self.seen, self.found
+        for event in self.events(limit=self.patience):
             if isinstance(event, kind):
                 return event
-            if time.monotonic() > limit:
-                break
-        raise BoardError(f"the board sent no {what} within {self.patience:g} s")
+        why = ""
+        if self.found == found:
+            why = "; nothing came at all" if self.seen == seen else (
+                f"; {self.seen - seen} bytes came, but no packet: is the baud rate right?"
+            )
+        raise BoardError(f"the board sent no {what} within {self.patience:g} s{why}")
 
     def greet(self) -> Hello:
         """What the board is; from now on it sends decisions only."""
         self.send(FLUSH)
         self.send(packets.settings(Setting(0)))
-        for _ in self.events(0.05):
-            pass
+        self.drain()
         self.send(packets.ask())
         return self.expect(Hello, "hello (is this its port, and the baud rate right?)")
 
@@ -164,8 +191,7 @@ def load(board: Board, model: ModelConfig, image: bytes) -> Hello:
                 return hello
             if hello.weights or hello.status & packets.Status.LOAD_ERROR:
                 break
-            for _ in board.events(0.05):
-                pass
+            board.drain()
     assert hello is not None
     wrong = hello.status & packets.Status.LOAD_ERROR
     raise BoardError(
@@ -207,7 +233,7 @@ def run_frame(
             board.send(packet)
         if group not in computed:
             continue
-        for event in board.events():
+        for event in board.awaited(Row, State):
             if isinstance(event, Row):
                 row, channels = event, []
             elif isinstance(event, State):
@@ -302,7 +328,8 @@ def check_frames(
             if judge.first is not None:
                 break
     finally:
-        board.send(packets.settings(Setting(0)))
+        with contextlib.suppress(BoardError):  # of a connection that was lost
+            board.send(packets.settings(Setting(0)))
     return judge, board.counters().since(before)
 
 
@@ -373,16 +400,6 @@ def said_byte(byte: int) -> str:
     if lost:
         return f"frame lost: {STATUS[lost]}"
     return "[bold red]PERSON[/]" if byte & Byte.PERSON else "[bold blue]no person[/]"
-
-
-def open_port(port: str, baud: int) -> Transport:
-    """A serial port; ValueError in words if there is none."""
-    import serial
-
-    try:
-        return serial.serial_for_url(port, baudrate=baud, timeout=0.02)
-    except (serial.SerialException, OSError, ValueError) as error:
-        raise ValueError(f"cannot open port {port}: {error}") from None
 
 
 def main(
