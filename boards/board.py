@@ -136,7 +136,8 @@ class Board:
     outputs : dict of str to int
         Resource name to the level it is held at.
     lamps : dict of str to tuple
-        "heartbeat", "person", "fault": resource name, and its number or its part ("r", "g", "b").
+        "heartbeat", "person" (the network's stop class was the last decision), "fault": resource
+        name, and its number or its part ("r", "g", "b").
     compact : bool
         The compact engine, see hw.plan.engine_config.
     events_only : bool

@@ -34,11 +34,12 @@ from golden.model import IntegerModel
 from golden.weights import Weights
 
 NO_ANSWER = BROKEN
-LINES = 5  # of a row group: the host is never further ahead
 FLUSH = bytes(1024)
 """More than the longest line: whatever packet the board is in the middle of comes to an end."""
 ASKS = 5
 """The last weights are still on their way into the memories when the first answer leaves."""
+SMALL_PRESET = "vww_105x120"
+"""Small boards do not say what they are."""
 QUIET, DRAIN = 0.05, 0.5
 """Seconds without a packet that are quiet; and after which it is waited no longer for that."""
 LOAD_TRIES = 2  # what was left over of an earlier load spoils the first
@@ -132,9 +133,9 @@ class Board:
         return self.expect(Counters, "counters")
 
 
-def known_model(hello: Hello) -> ModelConfig | None:
-    """The preset that the board has, if it is one."""
-    for model in PRESETS.values():
+def known_model(hello: Hello, name: str | None = None) -> ModelConfig | None:
+    """The network that the board has, if it is `name`'s (a preset or a file) or a preset."""
+    for model in ([] if name is None else [preset(name)]) + list(PRESETS.values()):
         if hello.model.hex() == model.digest[: 2 * packets.DIGEST_BYTES]:
             return model
     return None
@@ -142,7 +143,7 @@ def known_model(hello: Hello) -> ModelConfig | None:
 
 def board_model(hello: Hello, name: str | None) -> ModelConfig:
     """The network that the board has; it must be `name`'s, if there is one."""
-    has, wanted = known_model(hello), None if name is None else preset(name)
+    has, wanted = known_model(hello, name), None if name is None else preset(name)
     digest = hello.model.hex()
     if has is None and wanted is None:
         raise ValueError(f"the board's network, digest {digest}, is none of the presets")
@@ -210,7 +211,9 @@ def run_frame(
     computed: tuple[int, ...],
     show: Show = lambda found, judge: None,
 ) -> None:
-    """One picture: the five lines of a row group, its row and state, and so on.
+    """One picture: the lines of a row group, its row and state, and so on.
+
+    The host is never further ahead than a row group.
 
     `computed`: row groups that the golden model works on; after the last of them the decision
     comes, and no more lines are sent.
@@ -225,11 +228,12 @@ def run_frame(
 
     judge.take({"kind": "frame", "cycle": 0})
     # rows below the last whole group are nobody's
-    sent = packets.frame(lines[: LINES * model.row_groups])
+    rows = model.rows_per_group
+    sent = packets.frame(lines[: rows * model.row_groups])
     row, channels, decision = None, [], None
     last = computed[-1]
     for group in range(last + 1):
-        for packet in sent[LINES * group : LINES * (group + 1)]:
+        for packet in sent[rows * group : rows * (group + 1)]:
             board.send(packet)
         if group not in computed:
             continue
@@ -288,7 +292,7 @@ def run_frame(
         {
             "kind": "decision",
             "cycle": now(),
-            "label": int(decision.person),
+            "label": decision.index,
             "status": decision.status,
             "rows_used": decision.rows_used,
             "logits": decision.logits,
@@ -333,9 +337,20 @@ def check_frames(
     return judge, board.counters().since(before)
 
 
+def said_class(model: ModelConfig | None, index: int) -> str:
+    """A class in colour, the one that stops in capitals; of an unknown network its number."""
+    names = () if model is None else model.classes
+    name = names[index].replace("_", " ") if index < len(names) else f"class {index}"
+    if index == (1 if model is None else model.stop_index):
+        return f"[bold red]{name.upper()}[/]"
+    return f"[bold blue]{name}[/]"
+
+
 def watch(board: Board, console: Console, model: ModelConfig | None, seconds: float | None) -> None:
     """Decisions as they come, until interrupted."""
-    seen, persons, latest, rows = 0, 0, None, []
+    seen, hits, latest, rows = 0, 0, None, []
+    wanted = 1 if model is None else model.stop_index
+    name = "class 1" if model is None else model.stop_class.replace("_", " ")
     counters = board.counters()
     board.send(packets.settings(Setting.ROWS))
     started = time.monotonic()
@@ -345,13 +360,13 @@ def watch(board: Board, console: Console, model: ModelConfig | None, seconds: fl
         rate = seen / max(1e-9, time.monotonic() - started)
         said = "nothing yet"
         if latest is not None:
-            said = "[bold red]PERSON[/]" if latest.person else "[bold blue]no person[/]"
+            said = said_class(model, latest.index)
             if latest.status:
                 said = f"[yellow]frame lost: {STATUS[latest.status]}[/]"
             said += f"  ({latest.rows_used} row groups)"
         table.add_row("decision", said)
         table.add_row("rows", "".join("█" if yes else "░" for yes in rows))
-        table.add_row("frames", f"{seen}, {persons} with a person, {rate:.1f} a second")
+        table.add_row("frames", f"{seen}, {hits} of them {name}, {rate:.1f} a second")
         moved = counters.since(Counters())
         table.add_row("faults", ", ".join(f"{n} {v}" for n, v in moved.items()) or "none")
         table.add_row("network", model.name if model is not None else "no preset")
@@ -363,10 +378,10 @@ def watch(board: Board, console: Console, model: ModelConfig | None, seconds: fl
                 for event in board.events(0.2):
                     if isinstance(event, Decision):
                         seen, latest = seen + 1, event
-                        persons += event.person and not event.status
+                        hits += event.index == wanted and not event.status
                     elif isinstance(event, Row):
                         rows = [] if event.row_group == 0 else rows
-                        rows.append(event.logits[1] > event.logits[0])
+                        rows.append(event.logits.index(max(event.logits)) == wanted)
                     elif isinstance(event, Counters):
                         counters = event
                     live.update(view())
@@ -376,30 +391,32 @@ def watch(board: Board, console: Console, model: ModelConfig | None, seconds: fl
         pass
 
 
-def watch_bytes(transport: Transport, console: Console, seconds: float | None) -> None:
+def watch_bytes(
+    transport: Transport, console: Console, model: ModelConfig, seconds: float | None
+) -> None:
     """A line for each byte of a small board (boards.event_system), until interrupted."""
     started = time.monotonic()
     try:
         while seconds is None or time.monotonic() - started < seconds:
             for byte in transport.read(1):
-                console.print(said_byte(byte))
+                console.print(said_byte(byte, model))
     except KeyboardInterrupt:
         pass
 
 
-def said_byte(byte: int) -> str:
-    """What a byte of a small board says."""
-    lost, problem = byte & Byte.LOST, byte & packets.Status.PROBLEM
-    if byte & Byte.REPORT and problem in packets.PROBLEM_TEXT and byte < Byte.PERSON:
+def said_byte(byte: int, model: ModelConfig) -> str:
+    """What a byte of a small board says that has this network."""
+    lost, problem, index = byte & Byte.LOST, byte & packets.Status.PROBLEM, packets.class_of(byte)
+    if byte & Byte.REPORT and problem in packets.PROBLEM_TEXT and byte < 2 * Byte.REPORT:
         said = f"weights in flash: {packets.PROBLEM_TEXT[problem]}"
         if byte & packets.Status.LOADING:
             said = "weights in flash: still being loaded"
         return said + "; the camera's set-up failed" * bool(byte & packets.Status.CAMERA_FAILED)
-    if byte & ~(Byte.LOST | Byte.PERSON) or lost >= len(STATUS):
+    if byte & Byte.REPORT or index >= model.class_count or lost >= len(STATUS):
         return f"no byte of a small board: {byte:#04x} (is the baud rate right?)"
     if lost:
         return f"frame lost: {STATUS[lost]}"
-    return "[bold red]PERSON[/]" if byte & Byte.PERSON else "[bold blue]no person[/]"
+    return said_class(model, index)
 
 
 def main(
@@ -434,11 +451,12 @@ def main(
                 raise ValueError("--bytes goes with --watch: a small board takes no pictures")
             transport = open_port(port, baud)
             if bytes_:
-                return watch_bytes(transport, console, seconds)
+                small = preset(preset_name or SMALL_PRESET)
+                return watch_bytes(transport, console, small, seconds)
             board = Board(transport, patience)
             hello = board.greet()
             if watch_:
-                return watch(board, console, known_model(hello), seconds)
+                return watch(board, console, known_model(hello, preset_name), seconds)
             model = board_model(hello, preset_name)
             weights = load_weights(weights_file, model)
             photographs = load_photographs(image, model, frames, skip_bad)

@@ -24,7 +24,7 @@ class Rasca(wiring.Component):
     readback : bool
         Whether a host can read the state.
 
-    Ports: hw.interfaces.Engine. In Verilog they have flat names (`ports`), in Python both.
+    Ports: hw.interfaces.Engine. In Verilog they have flat names (`ports`).
     """
 
     def __init__(
@@ -45,12 +45,6 @@ class Rasca(wiring.Component):
         m.submodules.engine = self.engine
         wiring.connect(m, wiring.flipped(self), self.engine)
         return m
-
-    def __getattr__(self, name):
-        """A port by its name in Verilog."""
-        if name in (ports := self.__dict__.get("ports", {})):
-            return ports[name]
-        raise AttributeError(f"{type(self).__name__} has no {name}")
 
 
 def flat_ports(design: Rasca) -> dict[str, tuple]:

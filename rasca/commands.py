@@ -166,7 +166,7 @@ COMMANDS = {
         ),
     ),
     "program": Command(
-        "boards.program:main",
+        "boards.programmer:main",
         "puts the bitstream that make bitstream made on the board",
         (_NEEDED_BOARD, _PRESET),
     ),
