@@ -377,7 +377,7 @@ TABLE = {
         --board none | icebreaker | 'none'
         --board ulx3s | weights in the bitstream
         --offset x | number | 'x'
-        --offset 0x41 | multiple
+        --offset 0x41 | 0x40000 | 0x41
         --weights TEXT | text.txt
         --shape 8 | three whole numbers | 8
         --folder UNDER | text.txt
