@@ -236,7 +236,7 @@ def test_checkpoint(tmp_path):
 def test_training_forward_has_gradients():
     model = FloatModel(SMALL).train()
     result = model(calibration_images(SMALL)[:2])
-    assert result.logits.shape == (2, 12, 2) and result.confidence.shape == (2, 12)
+    assert result.logits.shape == (2, 12, 2) and result.confidence.shape == (2, 12, 1)
     (result.logits.square().mean() + result.confidence.mean()).backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None]
     assert not missing
