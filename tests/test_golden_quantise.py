@@ -61,7 +61,7 @@ def test_integer_network_stays_near_the_float_one(variant):
     assert error.mean(dim=(0, 2, 3)).max() < 0.025
     assert error.amax(dim=(0, 2, 3)).max() < 0.3
     difference = floats.logits[..., 1] - floats.logits[..., 0]
-    error = (result.difference * weights.scales["logit"] - difference).abs()
+    error = (result.margin * weights.scales["logit"] - difference).abs()
     assert error.mean() < 0.15 * difference.std()
 
 
