@@ -27,6 +27,7 @@ from rich.table import Table
 from boards import carries, fit
 from boards.board import Board
 from boards.rtlil import allow_collisions
+from golden import files
 from golden.config import preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.quantise import default_weights
@@ -316,12 +317,12 @@ def build(
     names = ["yosys", f"nextpnr-{device.family}", packer]
     commands = {name: tool(name) for name in names}
     with console.status("Verilog and constraints"):
-        system, files = files_of(board, plan_engine)
+        system, sources = files_of(board, plan_engine)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
+    for name, content in sources.items():
         if name.endswith((".lpf", ".pcf")):
             (folder / name).write_text(content)
-    netlist = synthesise(files[f"{TOP}.il"], device.family, folder, console)
+    netlist = synthesise(sources[f"{TOP}.il"], device.family, folder, console)
     place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
     place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
     place += ["--timing-allow-fail"]
@@ -345,7 +346,7 @@ def build(
     summary = summary_of(
         board, plan_engine.plan, report, clock_hz, time.monotonic() - begun, versions
     )
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
@@ -377,10 +378,11 @@ def main(
                 near = fit.nearest(board, model, plan_with_memories)
                 raise ValueError(f"{error}; {near}") from None
             numbers = Weights.load(weights, model) if weights else default_weights(model)
-            rasca = Rasca(model, engine, numbers)
+            rasca = Rasca(model, engine, numbers, readback=not board.events_only)
             check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
-            summary = build(board, rasca, place, seed, console)
+            with files.claimed(place):
+                summary = build(board, rasca, place, seed, console)
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)

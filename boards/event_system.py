@@ -33,7 +33,6 @@ class EventSystem(wiring.Component):
 
     def __init__(self, *, rasca: Rasca, divisor: int, flash: FlashLoader):
         self.rasca, self.divisor, self.flash = rasca, divisor, flash
-        rasca.engine.readback = False
         super().__init__(
             {
                 "rx": In(1, init=1),
@@ -84,6 +83,14 @@ class EventSystem(wiring.Component):
                 waiting.eq(1),
                 byte.eq(rasca.decision_status | Mux(rasca.decision_person, int(Byte.PERSON), 0)),
             ]
+        colours = [
+            getattr(rasca.pixels, ours).eq(theirs)
+            for ours, theirs in zip(
+                rasca.pixels.signature.colours,
+                (self.camera_red, self.camera_green, self.camera_blue),
+                strict=False,
+            )
+        ]
         m.d.comb += [
             self.tx.eq(transmitter.pin),
             transmitter.valid.eq(waiting),
@@ -100,9 +107,7 @@ class EventSystem(wiring.Component):
             rasca.load_data.eq(flash.load_data),
             rasca.load_last.eq(flash.load_last),
             rasca.pixel_valid.eq(self.camera_valid & ~flash.busy),
-            rasca.pixel_red.eq(self.camera_red),
-            rasca.pixel_green.eq(self.camera_green),
-            rasca.pixel_blue.eq(self.camera_blue),
+            *colours,
             rasca.pixel_sof.eq(self.camera_sof),
             rasca.pixel_eol.eq(self.camera_eol),
             rasca.frame_end.eq(self.camera_frame_end & ~flash.busy),

@@ -16,6 +16,7 @@ from rich.table import Table
 from boards import fit
 from boards.build import boards, find_board
 from boards.flash import CRC_BYTES, ERASE_BLOCK, HEADER_BYTES, OFFSET, flash_image
+from golden import files
 from golden.command_line import load_weights
 from golden.config import preset
 from golden.errors import bad_input
@@ -48,9 +49,7 @@ def write(image: bytes, config: str, folder: Path, name: str, offset: int) -> di
             f"offset must leave room for {len(content)} bytes in a flash of {FLASH_BYTES}, "
             f"not {offset:#x}"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     file = f"{name}.flash.bin"
-    (folder / file).write_bytes(content)
     summary = {
         "image": file,
         "bytes": len(content),
@@ -64,7 +63,8 @@ def write(image: bytes, config: str, folder: Path, name: str, offset: int) -> di
         "write": f"openFPGALoader --board ice40_generic -o {offset:#x} {file}",
         "write_icestorm": f"iceprog -o {offset:#x} {file}",
     }
-    (folder / f"{name}.flash.json").write_text(json.dumps(summary, indent=1) + "\n")
+    text = json.dumps(summary, indent=1) + "\n"
+    files.write_all(folder, {file: content, f"{name}.flash.json": text})
     return summary
 
 

@@ -402,6 +402,7 @@ def main(
         bool, typer.Option("--load", help="send the weights to the board first")
     ] = False,
     frames: Annotated[int, typer.Option(help="pictures to send")] = 1,
+    skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     tau: Annotated[float | None, typer.Option(help="stop with person at this probability")] = None,
     skip: Annotated[
         float | None, typer.Option(help="skip the next row group at or below this probability")
@@ -425,7 +426,7 @@ def main(
                 return watch(board, console, known_model(hello), seconds)
             model = board_model(hello, preset_name)
             weights = load_weights(weights_file, model)
-            photographs = load_photographs(image, model, frames)
+            photographs = load_photographs(image, model, frames, skip_bad)
             scale = weights.scales["logit"]
             stop_at = None if tau is None else threshold(tau, scale, up=True)
             skip_at = None if skip is None else threshold(skip, scale, up=False)

@@ -126,19 +126,17 @@ class HostSystem(wiring.Component):
         m.d.comb += link.load_ready.eq(rasca.load_ready & ~busy)
 
         # Pixels
-        for ours, theirs in (
-            ("valid", "pixel_valid"),
-            ("red", "pixel_red"),
-            ("green", "pixel_green"),
-            ("blue", "pixel_blue"),
-            ("sof", "pixel_sof"),
-            ("eol", "pixel_eol"),
-            ("frame_end", "frame_end"),
+        colours = rasca.pixels.signature.colours
+        for member, theirs in zip(
+            ("valid", *colours, "sof", "eol", "frame_end"),
+            ("valid", *("red", "green", "blue")[: len(colours)], "sof", "eol", "frame_end"),
+            strict=True,
         ):
-            pixel = Mux(link.host, getattr(link, theirs), getattr(self, f"camera_{ours}"))
-            if ours in ("valid", "frame_end"):
+            from_host = getattr(link, theirs if theirs == "frame_end" else f"pixel_{theirs}")
+            pixel = Mux(link.host, from_host, getattr(self, f"camera_{theirs}"))
+            if member in ("valid", "frame_end"):
                 pixel = pixel & ~busy
-            m.d.comb += getattr(rasca, theirs).eq(pixel)
+            m.d.comb += getattr(rasca.pixels, member).eq(pixel)
 
         # Counters, status, lamps
         counts = [getattr(rasca, f"count_{name}")[0] for name in ENGINE_COUNTERS]

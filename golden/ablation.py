@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from golden import files
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import PRESETS, ModelConfig, preset
 from golden.data import load_any
@@ -108,8 +110,8 @@ def run(
                 seeds=seeds,
             )
         )
-    (folder / "table.json").write_text(json.dumps(rows, indent=2) + "\n")
-    (folder / "table.md").write_text(table(kind, rows))
+    files.write(folder / "table.json", json.dumps(rows, indent=2) + "\n")
+    files.write(folder / "table.md", table(kind, rows))
     return rows
 
 
@@ -138,24 +140,25 @@ def main(
     seeds: Annotated[int, typer.Option(help="runs of each variant")] = 1,
     held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.2,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
+    rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains the variants of one ablation and prints a table."""
-    with bad_input():
+    with bad_input(), ExitStack() as own:
         config = resized(preset(preset_name), size)
         variants(kind, config)  # before the pictures are read
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {seeds}")
         options = TrainConfig(epochs=epochs, batch=batch, seed=seed, held_out=held)
         folder = Path("build/train/ablation") / kind if output is None else output
-        folder.mkdir(parents=True, exist_ok=True)
+        own.enter_context(files.claimed(folder))
         with progress_bar("pictures") as bar:
             task = bar.add_task("reading", total=None)
 
             def tell(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            samples = load_any(data, images, skip_bad=skip_bad, progress=tell)
+            samples = load_any(data, images, rule=rule, skip_bad=skip_bad, progress=tell)
             read = Data.read(samples, config, held, progress=tell)
         if not bool(read.held_out.any()):
             raise ValueError("too few pictures: the validation part is empty")

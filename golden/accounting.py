@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from golden import files
 from golden.command_line import bad_input, writable
 from golden.config import PRESETS, ModelConfig
 
@@ -221,7 +222,7 @@ def main(
     found: list[dict[str, Any]] = [asdict(one) for one in accounts]
     text = json.dumps(found, indent=2)
     if output is not None:
-        output.write_text(f"{text}\n", encoding="utf-8")
+        files.write(output, f"{text}\n")
     if as_json:
         print(text)
     else:

@@ -1,7 +1,8 @@
 """Reading a PyTorch checkpoint as data: no code of its pickle runs, every key is checked by name.
 
 The layout is that of the authors' release (NETWORK.md) and of our own training: a dict with
-``state_dict`` (and whatever else, which is not looked at), or the state dict itself.
+``state_dict`` (and whatever else, which is not looked at), or the state dict itself; that one also
+as ``.safetensors``, as the float networks behind the shipped weights are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
+
+from golden.errors import one_line
+from golden.weights import holds_integers
 
 _COUNTER = "num_batches_tracked"  # of batch norm; takes no part in anything here
 
@@ -29,6 +35,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the pickle's age; what matters is told below
@@ -52,6 +60,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
                 f"{type(value).__name__})"
             )
     return dict(found)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    if holds_integers(path):
+        raise ValueError(f"{path}: integer weights, not a float checkpoint")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a safetensors file ({one_line(error)})") from error
 
 
 def _code_asked_for(path: Path, message: str) -> str | None:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from golden import files
 from golden import images as pictures
 from golden.config import ModelConfig
 from golden.errors import bad_input, note
@@ -24,7 +25,6 @@ from golden.quantise import default_weights, quantise, trained_weights
 from golden.weights import Weights
 
 __all__ = ["bad_input", "note"]
-BUILD = Path(__file__).resolve().parent.parent / "build"
 CALIBRATION_COUNT = 256  # pictures of a larger folder, evenly over its sorted names
 _In, _Out = TypeVar("_In"), TypeVar("_Out")
 
@@ -55,7 +55,7 @@ def refresh(page: Path, mark: str, text: str | None) -> None:
     if not found or not also:
         raise ValueError(f"{page}: must hold the lines {begin} and {end}")
     if text is not None:
-        page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+        files.write(page, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 def check_probability(name: str, value: float | None) -> None:
@@ -158,10 +158,12 @@ def load_network(
     weights: Path | None,
     checkpoint: Path | None,
     calibrate: Path | None,
+    skip_bad: bool = False,
 ) -> FloatModel | Weights:
     """A float model (`kind` float) or integer weights (int), from what the user gave.
 
-    Without weights and checkpoint: the integer weights that come with the network.
+    Without weights and checkpoint: the integer weights that come with the network. skip_bad: as
+    for `calibration_pictures`.
 
     Raises
     ------
@@ -196,7 +198,7 @@ def load_network(
     if calibrate is None:
         note("no --calibrate: calibrated on scikit-image's photographs")
     with Console(stderr=True).status("calibrating"):
-        return quantise(model, calibration_pictures(calibrate, config))
+        return quantise(model, calibration_pictures(calibrate, config, skip_bad=skip_bad))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,13 +209,20 @@ class Photographs:
     names: tuple[str, ...]
 
 
-def load_photographs(path: str | None, model: ModelConfig, frames: int) -> Photographs:
-    """The pictures of the frames in order; fewer pictures than frames begin again."""
+def load_photographs(
+    path: str | None, model: ModelConfig, frames: int, skip_bad: bool = False
+) -> Photographs:
+    """The pictures of the frames in order; fewer pictures than frames begin again.
+
+    skip_bad: leave files of a folder out that cannot be read, with a note.
+    """
     if path is None:
         pixels = pictures.default_images(model)
         names = [Path(name).stem for name in pictures.DEFAULT_PHOTOGRAPHS]
     elif Path(path).is_dir():
-        found, pixels = pictures.load_folder(path, model)
+        found, pixels = pictures.load_folder(
+            path, model, count=frames, skip_bad=skip_bad, tell=note
+        )
         names = [file.name for file in found]
     else:
         pixels = pictures.load_image(path, model)[None]
@@ -228,7 +237,7 @@ def load_weights(path: str | None, model: ModelConfig) -> Weights:
         return Weights.load(path, model)
     golden = sorted(Path(__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
-    kept = BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
+    kept = files.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"
     if kept.exists():
         with contextlib.suppress(ValueError):  # made by a run that was cut short
             return Weights.load(kept, model)

@@ -1,9 +1,10 @@
 """Training data: labelled photographs, the person rule after a crop, sampling, augmentation.
 
-Three kinds of data set: Visual Wake Words (COCO annotations, relabelled), Pascal VOC (XML), and a
-folder with a CSV. All become a list of `Sample`. The rule is that of Visual Wake Words: label 1
-exactly if one person box covers at least 0.5% of the picture; where boxes are known it is applied
-again to what a crop leaves.
+Kinds of data set: Visual Wake Words (COCO annotations, relabelled, or the ready-made JSON), Pascal
+VOC (XML), a folder with a CSV, a folder for each class. All become a list of `Sample`. The rule is
+the paper's of Visual Wake Words: label 1 exactly if one person box covers at least 0.5% of the
+picture ("box"); its public scripts compare the mask's area instead ("area"). Where boxes are known
+the rule is applied again to what a crop leaves.
 """
 
 from __future__ import annotations
@@ -11,25 +12,26 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io
+import json
 import math
 import os
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from golden.config import ModelConfig
-from golden.images import RULE, check_image, load_image
+from golden.config import TWO_CLASSES, ModelConfig
+from golden.images import RULE, Checked, check_image, list_images, load_image, turned
 from golden.labels import read_labels
 
+RULES = ("box", "area")
 LEAST_FRACTION = 0.005  # of the picture, that one person box must cover
 LARGER = 4 / 3  # pictures are kept this much larger than the network's, so that crops stay sharp
 SINGLE_SHARE = 0.12  # of a batch, for all origins that have one label only
@@ -53,6 +55,8 @@ class Sample:
         Where it comes from; sampling and reports go by it. May be empty.
     persons : tuple of Box or None
         All person boxes, or None where none are known (then a crop keeps the label).
+    fills : tuple of float or None
+        By the area rule: the part of each box that the person's mask fills.
     fraction : float or None
         Part of the picture that the largest person box covers, if known.
     """
@@ -61,6 +65,7 @@ class Sample:
     label: int
     origin: str = ""
     persons: tuple[Box, ...] | None = None
+    fills: tuple[float, ...] | None = None
     fraction: float | None = None
 
 
@@ -74,18 +79,32 @@ def covered(box: Box, crop: Box = (0.0, 0.0, 1.0, 1.0)) -> float:
     return width * height / ((crop[2] - crop[0]) * (crop[3] - crop[1]))
 
 
-def person_label(persons: Sequence[Box], crop: Box = (0.0, 0.0, 1.0, 1.0)) -> int:
-    """1 if one box covers at least 0.5% of the crop, else 0."""
+def person_label(
+    persons: Sequence[Box],
+    crop: Box = (0.0, 0.0, 1.0, 1.0),
+    fills: Sequence[float] | None = None,
+) -> int:
+    """1 if one box covers at least 0.5% of the crop, else 0.
+
+    With `fills` it is the box's filled part that must cover more than 0.5%: the area rule.
+    """
     # The tolerance lets a box of exactly 0.5% pass whatever the rounding of its corners.
-    return int(any(covered(box, crop) >= LEAST_FRACTION - 1e-9 for box in persons))
+    if fills is None:
+        return int(any(covered(box, crop) >= LEAST_FRACTION - 1e-9 for box in persons))
+    parts = (covered(box, crop) * fill for box, fill in zip(persons, fills, strict=True))
+    return int(any(part > LEAST_FRACTION + 1e-9 for part in parts))
 
 
-def _boxed(path: Path, origin: str, persons: Sequence[Box]) -> Sample:
+def _boxed(
+    path: Path, origin: str, persons: Sequence[Box], fills: Sequence[float] | None = None
+) -> Sample:
+    fills = None if fills is None else tuple(fills)
     return Sample(
         path=path,
-        label=person_label(persons),
+        label=person_label(persons, fills=fills),
         origin=origin,
         persons=tuple(persons),
+        fills=fills,
         fraction=max((covered(box) for box in persons), default=0.0),
     )
 
@@ -93,52 +112,188 @@ def _boxed(path: Path, origin: str, persons: Sequence[Box]) -> Sample:
 # ---- data sets ----
 
 
+def check_rule(rule: str) -> None:
+    """ValueError unless it is one of `RULES`."""
+    if rule not in RULES:
+        raise ValueError(f"rule must be {' or '.join(RULES)}, not {rule!r}")
+
+
 def load_coco(
     annotations: str | Path,
     folder: str | Path,
     *,
     origin: str = "coco",
+    rule: str = "box",
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> list[Sample]:
-    """Visual Wake Words of a COCO annotation file (``instances_*.json``).
+    """Visual Wake Words of a COCO annotation file (``instances_*.json``), or a ready-made one.
 
-    Crowd regions count as persons, as they do in Visual Wake Words.
+    Ready-made is the JSON of TensorFlow's scripts: a mapping from picture to its objects and its
+    label, made by the area rule. Crowd regions count as persons, as they do in Visual Wake Words.
+
+    Parameters
+    ----------
+    rule : str
+        Of `RULES`: what must cover 0.5% of the picture.
 
     Raises
     ------
     ValueError
-        One line: no such file or folder, not COCO annotations, no class ``person``; without
-        `skip_bad`, pictures that are missing or cannot be read (counted, the first few named).
+        One line: no such file or folder, not COCO annotations, no annotations (the lists of test
+        pictures have none), no class ``person``; without `skip_bad`, pictures whose entry is wrong,
+        that are missing or cannot be read (counted, the first few named).
     """
-    from pycocotools.coco import COCO  # here, because only this data set needs it
-
+    check_rule(rule)
     annotations, folder = Path(annotations), Path(folder)
     if not annotations.is_file():
         raise ValueError(f"{annotations}: no such file")
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells what it does, always
-            coco = COCO(str(annotations))
-        person = coco.getCatIds(catNms=["person"])
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        content = json.loads(annotations.read_text(encoding="utf-8-sig"))
+        images = content["images"]
+        if not isinstance(images, list):
+            raise TypeError("images is no list")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{annotations}: not COCO annotations ({error})") from error
+    notes = content.get("annotations")
+    if not notes:
+        raise ValueError(
+            f"{annotations}: no annotations in it, so no label is known (a list of test pictures?)"
+        )
+    ready = isinstance(notes, dict)
+    if ready:
+        find = _ready_made(notes)
+    else:
+        find = _annotated(annotations, content, rule)
+    found: list[tuple[Sample, tuple[float, float] | None]] = []
+    faults: dict[str, list[str]] = {}
+    seen: set[Any] = set()
+    for place, image in enumerate(images):
+        name = image.get("file_name") if isinstance(image, dict) else None
+        if not isinstance(name, str) or not name:
+            faults.setdefault("entries without a file_name", []).append(f"images[{place}]")
+            continue
+        try:
+            number = image["id"]
+            if number in seen:
+                raise ValueError("an id twice")
+            seen.add(number)
+            persons, fills, label = find(image)
+        except KeyError as error:
+            faults.setdefault(f"entries without {error.args[0]}", []).append(name)
+            continue
+        except (ValueError, TypeError) as error:
+            faults.setdefault(f"entries with {error}", []).append(name)
+            continue
+        path = folder / name
+        if not path.is_file():
+            faults.setdefault("missing files", []).append(name)
+            continue
+        sample = _boxed(path, origin, persons, fills)
+        if label is not None:
+            sample = replace(sample, label=label)
+        found.append((sample, _size(image) if persons else None))
+    return _checked(found, faults, annotations, skip_bad, progress)
+
+
+def _numbers(values: Any, what: str) -> list[float]:
+    """Finite numbers, no texts and no booleans."""
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{what} that is no number")
+        if not math.isfinite(value):
+            raise ValueError(f"{what} that is not finite")
+    return [float(value) for value in values]
+
+
+def _size(image: Mapping[str, Any]) -> tuple[float, float]:
+    width, height = _numbers((image["width"], image["height"]), "a size")
+    if width <= 0 or height <= 0:
+        raise ValueError("a size of 0")
+    return width, height
+
+
+def _coco_box(note: Mapping[str, Any], size: tuple[float, float]) -> tuple[Box, float]:
+    """A box, 0..1 of the picture, and its area in pixels."""
+    box = note["bbox"]
+    if not isinstance(box, list) or len(box) != 4:
+        raise ValueError("a bbox that is not four numbers")
+    x, y, width, height = _numbers(box, "a bbox")
+    if width < 0 or height < 0:
+        raise ValueError("a negative bbox")
+    if x >= size[0] or y >= size[1] or x + width < 0 or y + height < 0:
+        raise ValueError("a bbox outside the picture")
+    return _relative(x, y, x + width, y + height, *size), width * height
+
+
+def _fill(note: Mapping[str, Any], pixels: float) -> float:
+    """Part of a box that the annotation's area fills; it is 0 of an empty box."""
+    (area,) = _numbers((note["area"],), "an area")
+    if area < 0:
+        raise ValueError("a negative area")
+    return area / pixels if pixels else 0.0
+
+
+def _annotated(annotations: Path, content: Mapping[str, Any], rule: str) -> Callable:
+    """(image entry) -> boxes, fills, None by the list of annotations."""
+    notes, categories = content["annotations"], content.get("categories")
+    if not isinstance(notes, list) or not isinstance(categories, list):
+        raise ValueError(f"{annotations}: not COCO annotations (annotations, categories: no lists)")
+    person = [
+        entry["id"]
+        for entry in categories
+        if isinstance(entry, dict) and "id" in entry and _is_person(entry.get("name"))
+    ]
     if not person:
         raise ValueError(f"{annotations}: no category 'person'")
-    samples, missing = [], []
-    for number in sorted(coco.getImgIds()):
-        image = coco.imgs[number]
-        path = folder / image["file_name"]
-        if not path.is_file():
-            missing.append(image["file_name"])
-            continue
-        persons = []
-        for note in coco.loadAnns(coco.getAnnIds(imgIds=[number], catIds=person)):
-            x, y, width, height = note["bbox"]
-            persons.append(_relative(x, y, x + width, y + height, image["width"], image["height"]))
-        samples.append(_boxed(path, origin, persons))
-    return _checked(samples, {"missing files": missing}, annotations, skip_bad, progress)
+    by_image: dict[Any, list[Any]] = {}
+    for note in notes:
+        image = note.get("image_id") if isinstance(note, dict) else None
+        by_image.setdefault(image if isinstance(image, (int, str)) else None, []).append(note)
+    if None in by_image:
+        raise ValueError(f"{annotations}: {len(by_image[None])} annotations without image_id")
+    known = {entry["id"] for entry in content["images"] if _has_id(entry)}
+    if not known & set(by_image):
+        raise ValueError(f"{annotations}: no annotation belongs to a picture of its list")
+
+    def find(image: Mapping[str, Any]) -> tuple[list[Box], list[float] | None, None]:
+        persons, fills = [], []
+        for note in by_image.get(image["id"], ()):
+            if note["category_id"] not in person:
+                continue
+            box, pixels = _coco_box(note, _size(image))
+            persons.append(box)
+            if rule == "area":
+                fills.append(_fill(note, pixels))
+        return persons, fills if rule == "area" else None, None
+
+    return find
+
+
+def _ready_made(notes: Mapping[str, Any]) -> Callable:
+    """(image entry) -> boxes, fills, label by a mapping from picture to objects and label."""
+
+    def find(image: Mapping[str, Any]) -> tuple[list[Box], list[float], int]:
+        note = notes.get(str(image["id"]))
+        if not isinstance(note, dict):
+            raise ValueError("no label")
+        label = note["label"]
+        if label not in (0, 1):
+            raise ValueError("labels other than 0 and 1")
+        found = [(*_coco_box(entry, _size(image)), entry) for entry in note["objects"]]
+        return [box for box, _, _ in found], [_fill(e, p) for _, p, e in found], int(label)
+
+    return find
+
+
+def _has_id(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("id"), (int, str))
+
+
+def _is_person(name: Any) -> bool:
+    return isinstance(name, str) and name.strip().casefold() == "person"
 
 
 def load_voc(
@@ -164,14 +319,14 @@ def load_voc(
     ------
     ValueError
         One line: no such folder or split; without `skip_bad`, pictures or XML files that are
-        missing or cannot be read.
+        missing or cannot be read, boxes that are none.
     """
     folder = Path(folder)
     listed = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listed.is_file():
         raise ValueError(f"{listed}: no such file")
     origin = folder.name.lower() if origin is None else origin
-    samples: list[Sample] = []
+    found: list[tuple[Sample, tuple[float, float] | None]] = []
     faults: dict[str, list[str]] = {}
     for name in (line.split()[0] for line in listed.read_text().splitlines() if line.strip()):
         path = folder / "JPEGImages" / f"{name}.jpg"
@@ -179,37 +334,114 @@ def load_voc(
             faults.setdefault("missing files", []).append(path.name)
             continue
         try:
-            persons = _voc_persons(folder / "Annotations" / f"{name}.xml")
+            persons, size = _voc_persons(folder / "Annotations" / f"{name}.xml")
+        except _BoxError as error:
+            faults.setdefault(f"XML files with {error}", []).append(f"{name}.xml")
+            continue
         except (OSError, ElementTree.ParseError, ValueError, AttributeError, TypeError):
             faults.setdefault("XML files that cannot be read", []).append(f"{name}.xml")
             continue
-        samples.append(_boxed(path, origin, persons))
-    return _checked(samples, faults, listed, skip_bad, progress)
+        found.append((_boxed(path, origin, persons), size))
+    return _checked(found, faults, listed, skip_bad, progress)
 
 
-def _voc_persons(path: Path) -> list[Box]:
+class _BoxError(ValueError):
+    pass
+
+
+def _voc_persons(path: Path) -> tuple[list[Box], tuple[float, float]]:
+    """The person boxes, and the size that they are of."""
     root = ElementTree.parse(path).getroot()
     width, height = (float(root.find(f"size/{side}").text) for side in ("width", "height"))
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        raise _BoxError("a size of 0")
     persons = []
     for item in root.iter("object"):
-        if item.findtext("name", "").strip() != "person":
+        if not _is_person(item.findtext("name", "")):
             continue
         left, top, right, bottom = (
             float(item.find(f"bndbox/{side}").text) for side in ("xmin", "ymin", "xmax", "ymax")
         )
+        if not all(map(math.isfinite, (left, top, right, bottom))):
+            raise _BoxError("a box that is not finite")
+        if left > right or top > bottom:
+            raise _BoxError("swapped corners of a box")
+        if left > width or top > height or right < 1 or bottom < 1:
+            raise _BoxError("a box outside the picture")
         # Corners are pixels, counted from 1, both inside the box.
         persons.append(_relative(left - 1, top - 1, right, bottom, width, height))
-    return persons
+    return persons, (width, height)
+
+
+def load_classes(
+    folder: str | Path,
+    *,
+    classes: Sequence[str] = TWO_CLASSES,
+    origin: str = "",
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> list[Sample]:
+    """A folder for each class, named after it, with its pictures (and folders of them).
+
+    Parameters
+    ----------
+    classes : sequence of str
+        In the order of the labels. For no_person the usual other names will do, too
+        (`NO_PERSON`), and for every class its number.
+
+    Raises
+    ------
+    ValueError
+        One line: a folder that is none of the classes, a class without folder or pictures; without
+        `skip_bad`, pictures that cannot be read.
+    """
+    folder = Path(folder)
+    named = _class_folders(folder)
+    labels: dict[int, Path] = {}
+    for place in named:
+        label = class_of(place.name, classes)
+        if label is None:
+            raise ValueError(f"{place}: must be one of {', '.join(classes)}, not {place.name!r}")
+        if label in labels:
+            raise ValueError(f"{place}: class {classes[label]} has {labels[label].name}, too")
+        labels[label] = place
+    for label, name in enumerate(classes):
+        if label not in labels:
+            raise ValueError(f"{folder}: no folder {name}")
+    found = [
+        (Sample(path=path, label=label, origin=origin), None)
+        for label in sorted(labels)
+        for path in list_images(labels[label], deep=True)
+    ]
+    return _checked(found, {}, folder, skip_bad, progress)
+
+
+NO_PERSON = ("no_person", "not_person", "non_person", "nonperson", "noperson", "background")
+
+
+def class_of(name: str, classes: Sequence[str]) -> int | None:
+    """The label that a folder's name (or a text in a table) means, whatever its case."""
+    plain = [entry.casefold().replace("-", "_").replace(" ", "_") for entry in (name, *classes)]
+    if plain[0] in plain[1:]:
+        return plain[1:].index(plain[0])
+    if name.isdecimal() and int(name) < len(classes):
+        return int(name)
+    return 0 if tuple(classes) == TWO_CLASSES and plain[0] in NO_PERSON else None
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def load_table(
     folder: str | Path,
     table: str | Path | None = None,
     *,
+    classes: Sequence[str] = TWO_CLASSES,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> list[Sample]:
-    """A folder with a CSV: columns ``file`` and ``label``.
+    """A folder with a CSV: columns ``file`` and ``label`` (a class's number).
 
     The columns ``origin`` and ``largest_person_box_fraction`` are used where they stand, others
     are ignored. `table` is ``labels.csv`` in the folder by default. A ``boxes.csv`` beside it gives
@@ -217,7 +449,7 @@ def load_table(
     """
     folder = Path(folder)
     table = folder / "labels.csv" if table is None else Path(table)
-    found = read_labels(table, folder, skip_bad=skip_bad, progress=progress)
+    found = read_labels(table, folder, classes=len(classes), skip_bad=skip_bad, progress=progress)
     with table.open(newline="", encoding="utf-8-sig") as file:
         more = {(row["file"] or "").strip(): row for row in csv.DictReader(file)}
     boxes = read_boxes(table.parent)
@@ -230,6 +462,10 @@ def load_table(
             raise ValueError(
                 f"{table}: largest_person_box_fraction of {name} must be a number, not {text!r}"
             ) from error
+        if fraction is not None and not 0 <= fraction <= 1:
+            raise ValueError(
+                f"{table}: largest_person_box_fraction of {name} must be 0..1, not {text!r}"
+            )
         origin = more[name].get("origin") or ""
         samples.append(
             Sample(
@@ -243,7 +479,7 @@ def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:
     """Person boxes by the file's name in the labels file; empty without a ``boxes.csv``.
 
     ``boxes.csv``: a line for each box, columns ``file``, ``x0``, ``y0``, ``x1``, ``y1``, 0..1 of
-    the picture. ``boxes_known.csv`` (column ``file``): all pictures whose boxes are complete, so
+    the upright picture. ``boxes_known.csv`` (column ``file``): all whose boxes are complete, so
     that one without a box has nobody; without that file, those that have a box.
     """
     table, known = folder / "boxes.csv", folder / "boxes_known.csv"
@@ -276,31 +512,82 @@ def load_any(
     images: str | Path | None = None,
     *,
     split: str = "trainval",
+    rule: str = "box",
+    classes: Sequence[str] = TWO_CLASSES,
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> list[Sample]:
     """The data set at `data`, by what is there.
 
-    A ``.json`` file is COCO (`images`: its pictures); a ``.csv`` file lists pictures of `images`
-    (by default of its own folder); a folder with ``Annotations`` is a year of VOC, one with
-    ``VOC2007`` or ``VOC2012`` is both years; else ``labels.csv``. `split` is VOC's.
+    A ``.json`` file is COCO or a ready-made Visual Wake Words file (`images`: its pictures); a
+    ``.csv`` file lists pictures of `images` (by default of its own folder); a folder with
+    ``Annotations`` is a year of VOC, one with ``VOC2007`` or ``VOC2012`` is both years; one with
+    ``labels.csv`` is a table; else its folders are the classes. `split` is VOC's, `rule` COCO's.
+
+    Raises
+    ------
+    ValueError
+        As the loaders do; the area rule for a data set without areas; boxes of persons for a
+        network with other classes.
     """
     data = Path(data)
     more = {"skip_bad": skip_bad, "progress": progress}
-    if data.suffix == ".json":
+    check_rule(rule)
+    kind = data_kind(data)
+    if rule != "box" and kind != "coco":
+        raise ValueError(f"{data}: the {rule} rule needs the areas of COCO annotations")
+    if kind in ("coco", "voc", "vocs") and tuple(classes) != TWO_CLASSES:
+        raise ValueError(
+            f"{data}: has persons, not the classes {', '.join(classes)}: a folder for each class, "
+            "or a .csv with their numbers"
+        )
+    if kind == "coco":
         if images is None:
             raise ValueError(f"{data}: COCO annotations need --images, the folder of the pictures")
-        return load_coco(data, images, **more)
+        return load_coco(data, images, rule=rule, **more)
+    if kind == "table":
+        folder = data.parent if images is None else images
+        return load_table(folder, data, classes=classes, **more)
+    if kind == "voc":
+        return load_voc(data, split, **more)
+    if kind == "vocs":
+        years = [data / year for year in _YEARS if (data / year).is_dir()]
+        return [sample for year in years for sample in load_voc(year, split, **more)]
+    if kind == "classes":
+        return load_classes(data, classes=classes, **more)
+    return load_table(data, classes=classes, **more)
+
+
+_YEARS = ("VOC2007", "VOC2012")
+
+
+def data_kind(data: Path) -> str:
+    """What `load_any` takes a data set for: coco, table, voc, vocs (years), folder or classes."""
+    if data.suffix == ".json":
+        return "coco"
     if data.suffix == ".csv":
-        return load_table(data.parent if images is None else images, data, **more)
+        return "table"
     if not data.is_dir():
         raise ValueError(f"{data}: no such folder")
     if (data / "Annotations").is_dir():
-        return load_voc(data, split, **more)
-    years = [data / year for year in ("VOC2007", "VOC2012") if (data / year).is_dir()]
-    if years:
-        return [sample for year in years for sample in load_voc(year, split, **more)]
-    return load_table(data, **more)
+        return "voc"
+    if any((data / year).is_dir() for year in _YEARS):
+        return "vocs"
+    if not (data / "labels.csv").exists() and len(_class_folders(data)) > 1:
+        return "classes"
+    return "folder"
+
+
+def rule_of(data: str | Path, rule: str = "box") -> str:
+    """Which rule a data set's labels follow, in a word: of `RULES`, or "given"."""
+    data = Path(data)
+    kind = data_kind(data)
+    if kind == "coco":
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            if isinstance(json.loads(data.read_text()).get("annotations"), dict):
+                return "area"
+        return rule
+    return "box" if kind in ("voc", "vocs") else "given"
 
 
 def _relative(
@@ -311,24 +598,28 @@ def _relative(
 
 
 def _checked(
-    samples: list[Sample],
+    found: Sequence[tuple[Sample, tuple[float, float] | None]],
     faults: dict[str, list[str]],
     source: Path,
     skip_bad: bool,
     progress: Progress | None,
 ) -> list[Sample]:
-    """The samples whose pictures can be decoded; ValueError for the rest without `skip_bad`."""
+    """The samples whose pictures can be decoded, their boxes as the loader turns the pictures;
+    ValueError for the rest without `skip_bad`.
+
+    found: samples, and the size that their annotations give the picture.
+    """
     good = []
-    for number, (sample, fine) in enumerate(
-        zip(samples, _decodable([sample.path for sample in samples]), strict=True), 1
+    for number, ((sample, size), said) in enumerate(
+        zip(found, _decoded([sample.path for sample, _ in found]), strict=True), 1
     ):
-        if fine:
-            good.append(sample)
-        else:
+        if said is None:
             kind = "files that are no readable picture"
             faults.setdefault(kind, []).append(sample.path.name)
+        else:
+            good.append(_upright(sample, size, said))
         if progress is not None:
-            progress(number, len(samples))
+            progress(number, len(found))
     samples, parts = good, []
     for kind, names in faults.items():
         more = ", ..." if len(names) > _NAMED else ""
@@ -342,13 +633,25 @@ def _checked(
     return samples
 
 
-def _decodable(paths: Sequence[Path]) -> Iterator[bool]:
-    def check(path: Path) -> bool:
+def _upright(sample: Sample, size: tuple[float, float] | None, said: Checked) -> Sample:
+    """The sample with its boxes in the upright picture: they are turned unless the annotations'
+    size shows that they were made on it."""
+    if not sample.persons or said.orientation == 1:
+        return sample
+    lies = said.orientation >= 5 and said.width != said.height
+    if lies and size == (said.height, said.width):
+        return sample
+    return replace(sample, persons=tuple(turned(box, said.orientation) for box in sample.persons))
+
+
+def _decoded(paths: Sequence[Path]) -> Iterator[Checked | None]:
+    """What each file says of itself, None where it is no readable picture."""
+
+    def check(path: Path) -> Checked | None:
         try:
-            check_image(path)
+            return check_image(path)
         except ValueError:
-            return False
-        return True
+            return None
 
     with ThreadPoolExecutor(2) as pool:  # decoding lets go of Python's lock
         yield from pool.map(check, paths)
@@ -566,7 +869,7 @@ def crop_labels(samples: Sequence[Sample], crops: Tensor) -> Tensor:
             labels.append(sample.label)
         else:
             seen = tuple(min(1.0, max(0.0, side)) for side in crop)
-            labels.append(person_label(sample.persons, seen))
+            labels.append(person_label(sample.persons, seen, sample.fills))
     return torch.tensor(labels)
 
 

@@ -24,6 +24,7 @@ import torch
 import typer
 from torch import Tensor
 
+from golden import files
 from golden.classifier import decide, threshold
 from golden.command_line import (
     bad_input,
@@ -304,7 +305,8 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
     trade.set_xlabel("MACs saved, % (numbers: stop at)", fontsize=9, color=ink)
     saved.legend(frameon=False, fontsize=8.5, labelcolor=ink)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=ink)
-    figure.savefig(path)
+    with files.writing(path) as part:
+        figure.savefig(part)
 
 
 def _probabilities(text: str, name: str) -> list[float | None]:
@@ -345,7 +347,12 @@ def main(
         taus = [value for value in _probabilities(tau, "tau") if value is not None]
         skips = _probabilities(skip, "skip")
         network = load_network(
-            config, kind="int", weights=weights, checkpoint=checkpoint, calibrate=calibrate
+            config,
+            kind="int",
+            weights=weights,
+            checkpoint=checkpoint,
+            calibrate=calibrate,
+            skip_bad=skip_bad,
         )
         labelled = load_labels(labels, images, skip_bad)
         output.mkdir(parents=True, exist_ok=True)
@@ -354,7 +361,6 @@ def main(
         points = sweep(network, config, labelled.paths, labelled.labels, taus, skips)
         title = f"{config.name}, {len(labelled)} photographs, integer model {network.digest[:12]}"
         text = f"{title}\n\n{table(points)}\n"
-        (output / "early_termination.md").write_text(text, encoding="utf-8")
         content = {
             "preset": config.name,
             "images": len(labelled),
@@ -363,7 +369,8 @@ def main(
             "best": asdict(best(points)),
             "paper": {"macs_saved": PAPER_SAVED, "change": 0.0},
         }
-        (output / "early_termination.json").write_text(json.dumps(content, indent=2) + "\n")
+        made = {".md": text, ".json": json.dumps(content, indent=2) + "\n"}
+        files.write_all(output, {f"early_termination{end}": part for end, part in made.items()})
         draw(output / "early_termination.png", points, title)
         if page is not None:
             refresh(page, MARK, text.strip())

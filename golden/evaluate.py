@@ -24,7 +24,7 @@ import torch
 import typer
 from torch import Tensor
 
-from golden import classifier
+from golden import classifier, files
 from golden.command_line import (
     bad_input,
     check_probability,
@@ -173,13 +173,13 @@ def report(
     }
 
 
-def write_logits(path: Path, files: Sequence[str], found: Answers) -> None:
+def write_logits(path: Path, names: Sequence[str], found: Answers) -> None:
     """CSV: file, logit0, logit1, ..., rows_used."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with files.writing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        names = (f"logit{label}" for label in range(found.logits.shape[1]))
-        writer.writerow(("file", *names, "rows_used"))
-        for name, values, rows in zip(files, found.logits, found.rows_used, strict=True):
+        heads = (f"logit{label}" for label in range(found.logits.shape[1]))
+        writer.writerow(("file", *heads, "rows_used"))
+        for name, values, rows in zip(names, found.logits, found.rows_used, strict=True):
             writer.writerow((name, *(repr(float(value)) for value in values), int(rows)))
 
 
@@ -225,15 +225,21 @@ def main(
         check_probability("skip", skip)
         writable(json_file, logits)
         network = load_network(
-            config, kind=kind, weights=weights, checkpoint=checkpoint, calibrate=calibrate
+            config,
+            kind=kind,
+            weights=weights,
+            checkpoint=checkpoint,
+            calibrate=calibrate,
+            skip_bad=skip_bad,
         )
         labelled = load_labels(labels, images, skip_bad)
         start = time.perf_counter()
         found = answers(network, config, labelled.paths, tau=tau, skip=skip)
         seconds = time.perf_counter() - start
         figures = report(found, labelled.labels, config, seconds)
+        figures["rule"] = labelled.rule
         if json_file is not None:
-            json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            files.write(json_file, json.dumps(figures, indent=2) + "\n")
         if logits is not None:
             write_logits(logits, labelled.files, found)
     typer.echo(

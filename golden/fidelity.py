@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from golden import files
 from golden.command_line import CALIBRATION_COUNT, bad_input, calibration_pictures, writable
 from golden.config import preset
 from golden.evaluate import Answers, answers, load_labels, scores
@@ -99,7 +100,7 @@ def main(
         writable(json_file)
         model = load_checkpoint(checkpoint, config)
         labelled = load_labels(labels, images, skip_bad)
-        pictures = calibration_pictures(calibrate, config, count)
+        pictures = calibration_pictures(calibrate, config, count, skip_bad=skip_bad)
         wanted = answers(model, config, labelled.paths)
         accuracy = 100 * scores(wanted.decision, labelled.labels)["accuracy"]
         print(
@@ -130,4 +131,4 @@ def main(
             print(f"| {' | '.join(cells)} |", flush=True)
             figures["ways"].append(dict(zip(NAMES, names, strict=True)) | asdict(found))
         if json_file is not None:
-            json_file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+            files.write(json_file, json.dumps(figures, indent=2) + "\n")

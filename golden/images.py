@@ -265,16 +265,18 @@ def load_folder(
     folder: str | Path,
     config: ModelConfig,
     *,
+    count: int | None = None,
     skip_bad: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[list[Path], Tensor]:
-    """All pictures of a folder, sorted by name: their paths and uint8 [B, in_channels, h, w].
+    """Pictures of a folder, sorted by name: their paths and uint8 [B, in_channels, h, w].
 
-    skip_bad, tell: as for `usable`.
+    count: only the first ones. skip_bad, tell: as for `usable`.
     """
     paths = list_images(folder)
     if skip_bad:
         paths = usable(paths, skip_bad=True, tell=tell)
+    paths = paths[:count]
     return paths, load_images(paths, config)
 
 

@@ -30,6 +30,7 @@ from golden.quantise import quantise
 
 _TRIED = 64  # pictures that are put through both models at the end
 
+
 def main(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE", help="torch checkpoint")],
     calibrate: Annotated[Path, typer.Option(help="folder of pictures")],
@@ -41,6 +42,7 @@ def main(
     count: Annotated[
         int, typer.Option(help="pictures to take of a larger folder")
     ] = CALIBRATION_COUNT,
+    skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
 ) -> None:
     """Imports a checkpoint as integer weights."""
     with bad_input():
@@ -55,7 +57,7 @@ def main(
         status = Console(stderr=True).status("reading pictures")
         with status, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            images = calibration_pictures(calibrate, config, count)
+            images = calibration_pictures(calibrate, config, count, skip_bad=skip_bad)
             status.update(f"calibrating on {len(images)} pictures")
             weights = quantise(model, images)
             status.update("comparing with the float model")

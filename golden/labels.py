@@ -24,7 +24,9 @@ class Labelled:
     paths : list of Path
         Of the pictures; each one exists and can be decoded.
     labels : list of int
-        1 person, 0 no person.
+        1 person, 0 no person; or a class's number.
+    rule : str or None
+        What the column ``rule`` says the labels were made by, if all rows say the same.
     bad : str or None
         What was left out, in one line.
     """
@@ -33,6 +35,7 @@ class Labelled:
     paths: list[Path]
     labels: list[int]
     bad: str | None
+    rule: str | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -42,6 +45,7 @@ def read_labels(
     table: str | Path,
     folder: str | Path,
     *,
+    classes: int = 2,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Labelled:
@@ -53,6 +57,8 @@ def read_labels(
         CSV with a header; columns ``file`` and ``label``, others are ignored.
     folder : path
         What the files are relative to.
+    classes : int
+        Labels are 0 to below it.
     skip_bad : bool
         Leave rows out that cannot be used instead of refusing the file.
     progress : function or None
@@ -76,20 +82,24 @@ def read_labels(
             for column in ("file", "label"):
                 if column not in columns:
                     raise ValueError(f"{table}: no column {column!r} (found {', '.join(columns)})")
-            rows = [
-                (reader.line_num, (row["file"] or "").strip(), (row["label"] or "").strip())
-                for row in reader
-            ]
+            rows, rules = [], set()
+            for row in reader:
+                name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
+                rows.append((reader.line_num, name, label))
+                rules.add(row.get("rule") or None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table}: not a readable CSV file ({error})") from error
     if not rows:
         raise ValueError(f"{table}: no row in it")
 
+    known = [str(label) for label in range(classes)]
+    kind = f"labels other than {'0 and 1' if classes == 2 else f'0..{classes - 1}'}"
+
     def check(row: tuple[int, str, str]) -> tuple[str, str] | None:
         """(kind, name) of what is wrong with a row."""
         line, name, label = row
-        if label not in ("0", "1"):
-            return "labels other than 0 and 1", f"{label!r} in line {line}"
+        if label not in known:
+            return kind, f"{label!r} in line {line}"
         path = folder / name
         if not name or not path.is_file():
             return "missing files", name or f"no name in line {line}"
@@ -119,6 +129,7 @@ def read_labels(
         paths=[folder / name for _, name, _ in good],
         labels=[int(label) for _, _, label in good],
         bad=bad,
+        rule=rules.pop() if len(rules) == 1 else None,
     )
 
 

@@ -3,10 +3,10 @@
     rasca labels DATA [--images DIR] [--split S] [--origin O] [--part validation
         --held-out 0.05 --held-out-of coco=0.2] [--links NEW_DIR] -o labels.csv
 
-DATA is what `golden.train` takes. The CSV (columns ``file,label,origin`` and the largest person
-box's part of the picture, where it is known) is for `golden.evaluate`, `golden.fidelity` and
-`golden.early_termination`, or to train on: with the same ``--held-out`` options its validation part
-is the one that training left out.
+DATA is what `golden.train` takes. The CSV (columns ``file,label,origin``, the largest person box's
+part of the picture, where it is known, and ``rule``, which made the labels) is for
+`golden.evaluate`, `golden.fidelity` and `golden.early_termination`, or to train on: with the same
+``--held-out`` options its validation part is the one that training left out.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from typing import Annotated
 
 import typer
 
+from golden import files
 from golden.command_line import bad_input, progress_bar, writable
-from golden.data import held_out, load_any, read_shares
+from golden.data import held_out, load_any, read_shares, rule_of
 
 PARTS = ("all", "training", "validation")
+
 
 def main(
     data: Annotated[str, typer.Argument(metavar="DATA", help="as for golden.train")],
@@ -36,6 +38,7 @@ def main(
     links: Annotated[
         Path | None, typer.Option(help="new folder of links to the pictures, for --calibrate")
     ] = None,
+    rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Writes a labels CSV."""
@@ -52,9 +55,11 @@ def main(
                 data,
                 images,
                 split=split,
+                rule=rule,
                 skip_bad=skip_bad,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
+        said = rule_of(data, rule)
         chosen = held_out(samples, shares).tolist()
         kept = [
             sample
@@ -66,12 +71,15 @@ def main(
             raise ValueError(f"{data}: no picture in that part")
         place = Path(data)
         folder = Path(images) if images else place if place.is_dir() else place.parent
-        with output.open("w", newline="", encoding="utf-8") as file:
+        with (
+            files.writing(output) as part,
+            part.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("file", "label", "origin", "largest_person_box_fraction"))
+            writer.writerow(("file", "label", "origin", "largest_person_box_fraction", "rule"))
             for sample in kept:
                 name = sample.path.relative_to(folder).as_posix()
-                writer.writerow((name, sample.label, sample.origin, sample.fraction))
+                writer.writerow((name, sample.label, sample.origin, sample.fraction, said))
         if links is not None:
             links.mkdir()
             for sample in kept:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import typer
 
+from golden import files
 from golden.classifier import margin
 from golden.command_line import bad_input, load_network, progress_bar, refresh, writable
 from golden.config import preset
@@ -142,5 +143,5 @@ def main(
             refresh(page, MARK, text)
         if json_file is not None:
             content = {"preset": config.name, "weights_digest": integers.digest, "rows": found}
-            json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            files.write(json_file, json.dumps(content, indent=2) + "\n")
     typer.echo(text)

@@ -17,6 +17,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +28,7 @@ import typer
 from rich.progress import Progress
 from torch import Tensor
 
+from golden import files
 from golden.boxes import Boxes, Targets, boxes_loss
 from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
@@ -39,12 +41,13 @@ from golden.data import (
     load_any,
     read_pictures,
     read_shares,
+    rule_of,
 )
 from golden.data import sampling_weights as make_weights
 from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
-from golden.weights import Weights
+from golden.weights import Weights, holds_integers
 
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
@@ -624,10 +627,12 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
         frameon=False, fontsize=8.5, labelcolor=ink, loc="center left", bbox_to_anchor=(1.01, 0.5)
     )
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", color=ink)
-    figure.savefig(path)
+    with files.writing(path) as part:
+        figure.savefig(part)
 
 
 # ---- command line ----
+
 
 def read_cells(path: Path | None) -> dict[str, list[float]] | None:
     """Origin to [mass of label 0, mass of label 1], from a JSON file."""
@@ -650,7 +655,7 @@ def main(
     resume: Annotated[Path | None, typer.Option(help="last.pt of a run to go on with")] = None,
     start: Annotated[
         Path | None,  # torchrun takes --start for one of its own
-        typer.Option("--begin-with", help="checkpoint, or integer weights (.safetensors)"),
+        typer.Option("--begin-with", help="checkpoint, or integer weights"),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
     batch: Annotated[int, typer.Option()] = 64,
@@ -675,10 +680,11 @@ def main(
     cells: Annotated[Path | None, typer.Option(help="JSON: origin to two masses")] = None,
     quantised_epochs: Annotated[int, typer.Option(help="quantisation-aware, afterwards")] = 0,
     seed: Annotated[int, typer.Option()] = 0,
+    rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains a network."""
-    with bad_input():
+    with bad_input(), ExitStack() as own:
         config = resized(preset(preset_name), size)
         choose_device(device)
         if not data:
@@ -706,7 +712,7 @@ def main(
         if start is not None and resume is not None:
             raise ValueError("give --begin-with or --resume, not both")
         begin, whole = None, None
-        if start is not None and start.suffix == ".safetensors":
+        if start is not None and holds_integers(start):
             whole = Weights.load(start, config)
         elif start is not None:
             begin = FloatModel(config, options.dropout)
@@ -718,6 +724,8 @@ def main(
             raise ValueError(f"{resume}: of quantisation-aware training; give --quantised-epochs")
         join_processes()
         rank, _ = processes()
+        if not rank:
+            own.enter_context(files.claimed(folder))
         if rank and dist.is_initialized():
             dist.barrier()  # the first process fills the cache
         with progress_bar("pictures") as bar:
@@ -726,10 +734,19 @@ def main(
             def tell(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            samples = load_any(data, images, skip_bad=skip_bad, progress=tell)
+            samples = load_any(
+                data,
+                images,
+                rule=rule,
+                classes=config.classes,
+                skip_bad=skip_bad,
+                progress=tell,
+            )
             if confidence == "boxes" and all(sample.persons is None for sample in samples):
                 raise ValueError(f"{data}: no person boxes, which --confidence boxes needs")
             read = Data.read(samples, config, shares, progress=tell)
+        if not rank:
+            _note_data(folder, data, rule, read)
         if not rank and dist.is_initialized():
             dist.barrier()
         if whole is not None:
@@ -762,6 +779,19 @@ def main(
             if rank == 0:
                 typer.echo(f"{folder / 'weights.safetensors'}: {config.name}, integers")
     leave_processes()
+
+
+def _note_data(folder: Path, data: str, rule: str, read: Data) -> None:
+    """data.json: what the figures of this training are of."""
+    held = int(read.held_out.sum())
+    found = {
+        "data": Path(data).name,
+        "rule": rule_of(data, rule),
+        "training": len(read.samples) - held,
+        "validation": held,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def _is_quantised(path: Path) -> bool:

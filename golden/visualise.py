@@ -21,6 +21,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 
+from golden import files
 from golden.classifier import HIDDEN_LIMIT, HIDDEN_SCALE, SWISH_SCALE, margin, threshold
 from golden.command_line import bad_input, check_probability, load_network
 from golden.config import ModelConfig, preset
@@ -322,7 +323,8 @@ def draw(
         _title(curve, _verdict(scan, sure), bold=True, colour=scan.colour)
     key = page.place(margin + wide + gap + 1.2, 0.2, 1.5, 0.09)
     _draw_key(key, words(scans[0].config.stop_class))
-    page.figure.savefig(path)
+    with files.writing(path) as part:
+        page.figure.savefig(part)
 
 
 def animate(
@@ -371,7 +373,8 @@ def animate(
     palette = both.quantize(256, method=Image.Quantize.MEDIANCUT)
     frames = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
     times = [max(60, _FRAME_MS // groups)] * (len(frames) - 1) + [_LAST_MS]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=0)
+    with files.writing(path) as part:
+        frames[0].save(part, save_all=True, append_images=frames[1:], duration=times, loop=0)
 
 
 def _diverging(level: np.ndarray, floor: float = 0.0) -> np.ndarray:
@@ -475,7 +478,7 @@ def main(
             draw(output / "scan.png", scans, weights, stop=tau, skip=skip)
             animate(output / "scan.gif", early, weights, stop=tau, skip=skip)
         figures = summary(whole, early, weights, tau, skip)
-        (output / "scan.json").write_text(json.dumps(figures) + "\n", encoding="utf-8")
+        files.write(output / "scan.json", json.dumps(figures) + "\n")
     rules = f"tau {tau:g}" + ("" if skip is None else f" and skip {skip:g}")
     word = "stops after" if early.stopped else "works on"
     ending = f"{word} {len(early.computed)}" if shorter else "works on all"

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as _serialise
 from torch import Tensor
 
+from golden import files
 from golden.config import ModelConfig
 
 _FIELDS = {
@@ -50,6 +51,15 @@ class LayerWeights:
         return tuple(
             part.to(torch.int64)[:, None] for part in (self.bias, self.multiplier, self.shift)
         )
+
+
+def holds_integers(path: str | Path) -> bool:
+    """Whether a file is one of `Weights.save`; False for any other or broken one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def constants(
@@ -141,7 +151,7 @@ class Weights:
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
         # safetensors refuses tensors that share memory, and two layers may share constants
         tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
-        Path(path).write_bytes(_serialise(tensors, {_METADATA_KEY: text}))
+        files.write(Path(path), _serialise(tensors, {_METADATA_KEY: text}))
 
     def check(self, config: ModelConfig, source: str = "weights") -> None:
         """Raise ValueError (one line that begins with `source`) if these do not fit `config`."""

@@ -1,6 +1,9 @@
 """Small shared pieces: delay lines and program ROMs."""
 
-from amaranth.hdl import ClockSignal, Instance, Module, Shape, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import ClockSignal, Const, Instance, Module, Mux, Signal
 from amaranth.lib import data
 from amaranth.lib.memory import Memory
 
@@ -20,6 +23,11 @@ def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):
         m.d.sync += later.eq(value)
         value = later
     return value
+
+
+def one_of(value, values):
+    """Whether a value is one of some constants; 0 where there are none."""
+    return reduce(or_, (value == each for each in values), Const(0, 1))
 
 
 def fan_out(m: Module, value, count: int, cells: str, name: str) -> list[Signal]:
@@ -63,39 +71,53 @@ def word_layout(plan: Plan, word: str) -> data.StructLayout:
 class WordFetch:
     """Prefetch of row program words: the next operation's word is always waiting.
 
-    After `take` the following operation's word is valid in `word` CYCLES cycles later.
+    After `take` the following operation's word is valid in `word` CYCLES cycles later, or one less
+    where it is not registered.
+
+    Parameters
+    ----------
+    word : str
+        See `word_layout`.
+    registered : bool
+        `word` is a register behind the memory; else its output.
+    in_logic : bool
+        The memory is to be made of LUTs: so few words.
+
+    Attributes
+    ----------
+    index : value
+        Operation that `word` describes.
+    take : Signal
+        Go on to the next one; set by the user.
+    moved : Signal
+        The index is new.
+    word, ahead : value
+        The word, and what it will be in the next cycle.
     """
 
     CYCLES = 3
 
-    def __init__(self, m: Module, plan: Plan, word: str):
+    def __init__(
+        self, m: Module, plan: Plan, word: str, *, registered: bool = True, in_logic: bool = False
+    ):
         layout = word_layout(plan, word)
         fields = plan.fields[word]
-        rom = m.submodules[f"{word}_program"] = Memory(shape=layout, depth=len(fields), init=fields)
+        attrs = {"ram_style": "logic"} if in_logic else {}
+        rom = m.submodules[f"{word}_program"] = Memory(
+            shape=layout, depth=len(fields), init=fields, attrs=attrs
+        )
         port = rom.read_port(domain="sync")
-        self.memory = rom
-        self.index = Signal(range(len(fields)))  # operation that `word` describes
+        self.index = Signal(range(len(fields)))
         self.take = Signal()
-        self.word = Signal(layout, reset_less=True)
-        self.ahead = port.data  # what `word` will be in the next cycle
-        following = Signal.like(self.index)
-        moved = Signal(init=1)  # the index is new: the only cycles in which the ROM is read
-        m.d.comb += [
-            following.eq(self.index + 1),
-            port.addr.eq(self.index),
-            port.en.eq(moved),
-        ]
-        m.d.sync += moved.eq(self.take)
-        if plan.engine.compact:  # the memory's own output
-            self.word = port.data
-        else:
+        self.moved = Signal(init=1)  # the only cycles in which the ROM is read
+        self.ahead = self.word = port.data
+        m.d.comb += port.addr.eq(self.index)
+        if not in_logic:
+            m.d.comb += port.en.eq(self.moved)
+        m.d.sync += self.moved.eq(self.take)
+        if registered:
+            self.word = Signal(layout, reset_less=True)
             m.d.sync += self.word.eq(port.data)
+        last = self.index == len(fields) - 1
         with m.If(self.take):
-            m.d.sync += self.index.eq(0 if len(fields) == 1 else following)
-            if len(fields) > 1:
-                with m.If(self.index == len(fields) - 1):
-                    m.d.sync += self.index.eq(0)
-
-    @property
-    def bits(self) -> int:
-        return Shape.cast(self.memory.shape).width
+            m.d.sync += self.index.eq(Mux(last, 0, self.index + 1))

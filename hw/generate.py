@@ -13,12 +13,13 @@ from amaranth.back import verilog
 from rich.console import Console
 from rich.table import Table
 
+from golden import files
 from golden.config import preset
 from golden.errors import bad_input
 from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
-from hw.top import Rasca
+from hw.top import Rasca, flat_ports
 
 
 def plain_names(text: str) -> str:
@@ -49,7 +50,7 @@ def to_verilog(design: Rasca, name: str = "rasca") -> str:
         The header names the network, the shape and the digests of configuration and weights image;
         it holds no date and no path. No name holds brackets, see `plain_names`.
     """
-    text = plain_names(verilog.convert(design, name=name, emit_src=False))
+    text = plain_names(verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False))
     plan = design.plan
     header = [
         "Rasca: INT8 row engine for RaScaNet",
@@ -102,11 +103,8 @@ def main(
         design = Rasca(model, engine, numbers)
     plan = design.plan
     name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
-    folder.mkdir(parents=True, exist_ok=True)
     text = to_verilog(design)
-    (folder / f"{name}.v").write_text(text)
     image = design.engine.weights_image()
-    (folder / f"{name}.weights.bin").write_bytes(image)
     summary = {
         "preset": model.name,
         "shape": str(engine),
@@ -120,7 +118,12 @@ def main(
         "mac_utilisation": plan.utilisation(),
         "warnings": plan.warnings,
     }
-    (folder / f"{name}.json").write_text(json.dumps(summary, indent=1) + "\n")
+    contents = {
+        f"{name}.v": text,
+        f"{name}.weights.bin": image,
+        f"{name}.json": json.dumps(summary, indent=1) + "\n",
+    }
+    files.write_all(folder, contents)
     table = Table(show_header=False)
     for key, value in summary.items():
         if key != "warnings":

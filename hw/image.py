@@ -4,6 +4,7 @@ from golden.weights import LayerWeights
 from golden.weights import Weights as NetworkWeights
 from hw.loader import Section
 from hw.parallel.classifier import constant_words
+from hw.parallel.unit_control import constant, constant_layout
 from hw.plan import Operation, Plan, Weights
 from hw.plan.beside import CLASSIFIER_BIAS_BITS, SerialClassifierTiming
 from hw.serial.classifier import words as compact_words
@@ -56,31 +57,29 @@ def _operation_weights(plan: Plan, op: Operation, layers: list[LayerWeights]) ->
     return words
 
 
-def _operation_constants(plan: Plan, op: Operation, layers: list[LayerWeights]) -> list[dict]:
-    """Requantisation constants of an operation, one per channel unit and channel group."""
+def _operation_constants(
+    plan: Plan, op: Operation, layers: list[LayerWeights]
+) -> list[tuple[int, int, int]]:
+    """Bias, multiplier and shift of an operation, one per channel unit and channel group."""
     g, e = plan.geometry, plan.engine
-    zero = {"bias": 0, "multiplier": 0, "shift": 0}
+    zero = (0, 0, 1)
 
-    def constant(layer, channel):
-        return {
-            "bias": int(layer.bias[channel]),
-            "multiplier": int(layer.multiplier[channel]),
-            "shift": int(layer.shift[channel]) - 1,
-        }
+    def taken(layer, channel):
+        return tuple(int(v[channel]) for v in (layer.bias, layer.multiplier, layer.shift))
 
     if op.weights != Weights.MEMORY:
-        return [constant(layers[0], 0)] * op.constants
+        return [taken(layers[0], 0)] * op.constants
     found = []
     for group in range(op.out_groups):
         if op.head_mode:
             found += [
-                constant(layer, o) if (o := group * e.channels + k) < op.out_channels else zero
+                taken(layer, o) if (o := group * e.channels + k) < op.out_channels else zero
                 for layer in layers
                 for k in range(e.channels)
             ]
         else:
             outs = [group * e.units + u - op.first for u in range(e.units)]
-            found += [constant(layers[0], o) if 0 <= o < op.out_channels else zero for o in outs]
+            found += [taken(layers[0], o) if 0 <= o < op.out_channels else zero for o in outs]
     assert len(found) == op.constants and g.heads == plan.geometry.heads
     return found
 
@@ -91,7 +90,7 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     Returns
     -------
     dict
-        `weights`: words of C * L bytes; `constants`: dicts of bias, multiplier, shift;
+        `weights`: words of C * L bytes; `constants`: as hw.parallel.unit_control has them;
         `classifier_weights`: signed bytes; `classifier_constants`: words; `exp_table` (spatial
         attention only): bytes. Compact: `constants`, words of hw.serial.store; `classifier`, words
         of hw.serial.classifier.
@@ -116,14 +115,11 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     assert len(words["constants"]) == plan.constant_words
     first, second = weights.layers["classifier.0"], weights.layers["classifier.1"]
     if plan.engine.compact:
-        constants = [
-            compact_constants(c["bias"], c["multiplier"], c["shift"] + 1)
-            for c in words["constants"]
-        ]
         return words | {
-            "constants": [word for found in constants for word in found],
+            "constants": [word for c in words["constants"] for word in compact_constants(*c)],
             "classifier": compact_words(first, second),
         }
+    words["constants"] = [constant(*c) for c in words["constants"]]
     words["classifier_weights"] = [
         *first.weight.flatten().tolist(),
         *second.weight.flatten().tolist(),
@@ -165,10 +161,5 @@ def flat_words(plan: Plan, words: dict[str, list]) -> dict[str, list[int]]:
     """The same words as plain numbers, as the loader's stream carries them."""
     if plan.engine.compact:
         return words
-    bits = plan.model.acc_bits
-    flat = dict(words)
-    flat["constants"] = [
-        (c["bias"] & ((1 << bits) - 1)) | c["multiplier"] << bits | c["shift"] << (bits + 8)
-        for c in words["constants"]
-    ]
-    return flat
+    layout = constant_layout(plan.model.acc_bits)
+    return words | {"constants": [layout.const(c).as_value().value for c in words["constants"]]}

@@ -232,6 +232,196 @@ class LoadPort(_Interface):
         )
 
 
+class Pooled(_Interface):
+    """A channel of the new state, pooled over its columns; from store to classifier.
+
+    Parameters
+    ----------
+    channels : int
+        d, channels of the state.
+    columns : int
+        n, columns of the state.
+
+    Members
+    -------
+    en : Out(1), pulse, at most one a cycle, in any order of channels
+    channel : Out(range(d))
+    sum : Out(signed, holds 128 * n)
+        Over the columns of H.
+    max : Out(signed(8))
+        Over the columns of H.
+    """
+
+    def __init__(self, channels: int, columns: int):
+        super().__init__(
+            {
+                "en": Out(1),
+                "channel": Out(range(channels)),
+                "sum": Out(signed((128 * columns).bit_length() + 1)),
+                "max": Out(signed(8)),
+            }
+        )
+
+
+class Answer(_Interface):
+    """What the classifier makes of a row group's state; from classifier to frame control.
+
+    Parameters
+    ----------
+    classes : int
+        K, at least 2.
+
+    Members
+    -------
+    valid : Out(1), pulse
+        What follows counts in this cycle.
+    logits : Out(signed(32)).array(K)
+    index : Out(range(K))
+        Class of the largest logit, of equal ones the lowest.
+    stop, skip : Out(1)
+        The margin has reached that threshold, and the threshold is enabled (`Thresholds`).
+    """
+
+    def __init__(self, classes: int):
+        super().__init__(
+            {
+                "valid": Out(1),
+                "logits": Out(LOGIT).array(classes),
+                "index": Out(range(classes)),
+                "stop": Out(1),
+                "skip": Out(1),
+            }
+        )
+
+
+class WordRead(_Interface):
+    """A read of a word of maps and state that waits for a free cycle; from host read to the maps.
+
+    Parameters
+    ----------
+    lanes, words, pixels : int
+        Banks L, words of a bank, bytes of a word P.
+
+    Members
+    -------
+    en : Out(1)
+        Held until `done`.
+    bank : Out(range(L)), address : Out(range(words)), with `en`
+    done : In(1)
+        Granted in this cycle.
+    valid : In(1), pulse
+        Some cycles after `done`.
+    data : In(8 * P), with `valid`
+    """
+
+    def __init__(self, *, lanes: int, words: int, pixels: int):
+        super().__init__(
+            {
+                "en": Out(1),
+                "bank": Out(range(lanes)),
+                "address": Out(range(words)),
+                "done": In(1),
+                "valid": In(1),
+                "data": In(8 * pixels),
+            }
+        )
+
+
+class LineControl(_Interface):
+    """The camera's frames; from line buffer to frame control. See hw.line_buffer, hw.frames.
+
+    Parameters
+    ----------
+    frame_rows : int
+        Camera rows of a frame that the network sees, row groups * k.
+
+    Members
+    -------
+    waiting : Out(1)
+        A frame waits for the engine.
+    receiving : Out(1)
+        A frame is being received.
+    current : Out(1)
+        The frame being received is the one that the engine works on.
+    rows : Out(range(frame_rows + 1))
+        Complete rows of the frame being received, readable.
+    fault : Out(1), pulse
+        A frame ended badly.
+    status : Out(Status), fault_current : Out(1), with `fault`
+        How; and that it was the engine's.
+    enable : In(1)
+        Frames may be accepted.
+    busy : In(1)
+        The engine works on a frame.
+    released : In(range(frame_rows + 1))
+        Rows of that frame that it no longer needs.
+    take : In(1), pulse
+        The engine begins the waiting frame; what goes wrong in the same cycle is its own.
+    stop : In(1), pulse
+        The engine needs no more rows of its frame.
+    done : In(1), pulse
+        The engine has finished its frame.
+    """
+
+    def __init__(self, frame_rows: int):
+        super().__init__(
+            {
+                "waiting": Out(1),
+                "receiving": Out(1),
+                "current": Out(1),
+                "rows": Out(range(frame_rows + 1)),
+                "fault": Out(1),
+                "status": Out(Status),
+                "fault_current": Out(1),
+                "enable": In(1),
+                "busy": In(1),
+                "released": In(range(frame_rows + 1)),
+                "take": In(1),
+                "stop": In(1),
+                "done": In(1),
+            }
+        )
+
+
+class WalkControl(_Interface):
+    """Row groups; from frame control to the walk sequencer. See hw.sequencer, hw.frames.
+
+    Parameters
+    ----------
+    needs : sequence of int
+        The different numbers of camera rows that operations wait for, ascending, 1..k.
+    rows : int
+        k, camera rows of a row group.
+
+    Members
+    -------
+    more : Out(1)
+        There is a row group to begin with (looked at when idle).
+    again : Out(1)
+        Another one follows (looked at at a group's last step).
+    rows : Out(len(needs))
+        So many rows of the present group are in the line buffer, a bit for each of `needs`.
+    group_first, group_done : In(1)
+        This is the first, the last step of a row group.
+    release : In(1), pulse
+        `released` rows of the group will not be read again.
+    released : In(range(k + 1)), with `release`
+    """
+
+    def __init__(self, needs, rows: int):
+        super().__init__(
+            {
+                "more": Out(1),
+                "again": Out(1),
+                "rows": Out(len(needs)),
+                "group_first": In(1),
+                "group_done": In(1),
+                "release": In(1),
+                "released": In(range(rows + 1)),
+            }
+        )
+
+
 def write_port(words: int, shape) -> memory.WritePort.Signature:
     """Signature of a memory's write port: `en`, `addr`, `data` (its own side: In).
 

@@ -1,25 +1,14 @@
 """Camera line buffer: five rows of pixels, and the camera's side of the engine."""
 
-from enum import IntEnum
-
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
+from hw.interfaces import Status
 from hw.plan import Plan
 from hw.plan.latency import PARALLEL
-
-
-class Status(IntEnum):
-    """How a frame ended."""
-
-    OK = 0
-    OVERRUN = 1  # a word would have overwritten a row that was still needed
-    TRUNCATED = 2  # the camera ended the frame early
-    LINE = 3  # a line too short or too long
-    RESTART = 4  # a new frame began inside this one
 
 
 class LineBuffer(wiring.Component):

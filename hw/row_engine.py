@@ -1,15 +1,17 @@
 """Row engine: the blocks put together, and the frames that run through them."""
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import data, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import Weights as NetworkWeights
 from hw import image
 from hw.common import NO_COLLISION, delay
-from hw.line_buffer import LineBuffer, Status
+from hw.frames import FrameControl
+from hw.host_read import HostRead
+from hw.interfaces import Counters, Engine
+from hw.line_buffer import LineBuffer
 from hw.loader import Loader, image_bytes, image_digest
 from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.classifier import Classifier
@@ -23,7 +25,7 @@ from hw.parallel.window import Windows
 from hw.plan import Memory as MemoryInfo
 from hw.plan import Plan, Source, Weights
 from hw.plan.latency import PARALLEL
-from hw.plan.memory import FAULT_QUEUE, STATUS_BITS, memories
+from hw.plan.memory import memories
 from hw.sequencer import WalkSequencer
 from hw.weight_sram import WeightSram
 
@@ -93,20 +95,17 @@ class RowEngine(wiring.Component):
                  WalkSequencer ────┴───────────┘       UnitControl, Operands        ▼
                     └── transfer ──────────────────────────► (follows)          Classifier
 
-    Frames: a frame begins when the line buffer has one waiting and the walk sequencer is free, so
-    that it follows the one before without a gap. After each row group the classifier gives the
-    logits (`row_valid`); after the last group that was worked on, the decision.
-
-    Early termination (Sec. 3.5): at `logit1 - logit0 >= stop_threshold` the frame ends with
-    "person"; work on the next group that has begun is dropped, the state stays as it was. At
-    `<= skip_threshold` the next group is left out.
-
     Bit-exact model: golden.model.IntegerModel.
 
-    Ports: see hw.top.Rasca, whose ports these are, less the loader's.
+    Parameters
+    ----------
+    readback : bool
+        Whether a host can read the state.
+
+    Ports: see hw.interfaces.Engine.
     """
 
-    def __init__(self, plan: Plan, weights: NetworkWeights):
+    def __init__(self, plan: Plan, weights: NetworkWeights, *, readback: bool = True):
         self.plan = plan
         self.sections = image.sections(plan)
         self.words = image.memory_words(plan, weights)
@@ -115,48 +114,25 @@ class RowEngine(wiring.Component):
         self._blocks(weights, self.words if full else dict.fromkeys(self.words))
         self.digest = image_digest(self.sections, image.flat_words(plan, self.words))
         self.loader = Loader(sections=self.sections, digest=self.digest if full else None)
+        model, engine = plan.model, plan.engine
+        classes = model.class_count
+        self.frames = FrameControl(
+            row_groups=model.row_groups,
+            rows=model.rows_per_group,
+            needs=(3, 4, 5),
+            classes=classes,
+            stop_class=model.stop_index,
+        )
+        self.host_read = HostRead(
+            lanes=engine.lanes,
+            words=plan.bank_words,
+            pixels=engine.pixels,
+            base=plan.maps["H"].base,
+            state_words=plan.geometry.state_words,
+        )
+        self.readback = readback
         super().__init__(
-            {
-                "pixel_valid": In(1),
-                "pixel_red": In(8),
-                "pixel_green": In(8),
-                "pixel_blue": In(8),
-                "pixel_sof": In(1),
-                "pixel_eol": In(1),
-                "frame_end": In(1),
-                "stop_enable": In(1),
-                "stop_threshold": In(signed(32)),
-                "skip_enable": In(1),
-                "skip_threshold": In(signed(32)),
-                "row_valid": Out(1),
-                "row_group": Out(16),
-                "row_logit0": Out(signed(32)),
-                "row_logit1": Out(signed(32)),
-                "decision_valid": Out(1),
-                "decision_person": Out(1),
-                "decision_logit0": Out(signed(32)),
-                "decision_logit1": Out(signed(32)),
-                "decision_rows_used": Out(16),
-                "decision_status": Out(Status),
-                "count_overrun": Out(16),
-                "count_truncated": Out(16),
-                "count_line": Out(16),
-                "count_restart": Out(16),
-                "count_dropped": Out(16),
-                "busy": Out(1),
-                "state_read": In(1),
-                "state_channel": In(16),
-                "state_word": In(16),
-                "state_valid": Out(1),
-                "state_data": Out(8 * plan.engine.pixels),
-                "load_valid": In(1),
-                "load_data": In(8),
-                "load_last": In(1),
-                "load_ready": Out(1),
-                "load_error": Out(1),
-                "weights_digest": Out(32),
-                "frame_start": Out(1),
-            }
+            Engine(in_channels=model.in_channels, classes=classes, pixels=engine.pixels)
         )
 
     def _blocks(self, weights: NetworkWeights, first: dict) -> None:
@@ -221,227 +197,108 @@ class RowEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        abort = Signal()
-        # A register, because it goes everywhere: what comes out of the pipeline meanwhile is
-        # ignored. The first walk's constants are read when the pipeline leaves its reset.
-        idle_reset = Signal()
-        m.d.sync += idle_reset.eq(abort | ~self.loader.loaded)
+        reset = self.frames.reset
         m.submodules.lines = self.lines
         m.submodules.maps = self.maps
         for name in ("windows", "sequencer", "drain", "operands", "store"):
-            m.submodules[name] = ResetInserter({"sync": idle_reset})(getattr(self, name))
+            m.submodules[name] = ResetInserter({"sync": reset})(getattr(self, name))
         m.submodules.classifier = self.classifier
-        m.submodules.loader = self.loader
         for lane, block in enumerate(self.lanes):
             m.submodules[f"lane{lane}"] = block
         for u, block in enumerate(self.units):
             m.submodules[f"unit{u}"] = block
         if self.attention is not None:
             m.submodules.attention = self.attention
-        first_group = Signal()
-        self._frames(m, abort, idle_reset, first_group)
-        self._array(m, idle_reset, first_group)
-        self._host(m)
+            m.d.comb += self.attention.abort.eq(reset)
+        self._edges(m)
+        self._array(m, reset, self.frames.first_group)
         return m
 
-    # ---- frames, row groups, early termination ----
-
-    def _frames(self, m, abort, idle_reset, first_group):
-        plan, lines, sequencer = self.plan, self.lines, self.sequencer
-        store, classifier = self.store, self.classifier
-        row_groups = plan.model.row_groups
-        walking = Signal()  # the walk sequencer is on a frame
-        group = Signal(range(row_groups + 2))
-        base_row = Signal(range(5 * row_groups + 11))
-        used = Signal(range(row_groups + 1))
-        # the row group whose state and logits come next
-        ended_group, ended_used, ended_last = Signal.like(group), Signal.like(used), Signal()
-        tail = Signal()  # its last walks are still being drained
-        answering = Signal()  # ... or its classifier runs
-        last_group = Signal()  # long known when the group ends
-        take, drop = Signal(), Signal()
-        loaded = self.loader.loaded & ~self.loader.load_valid
-        m.d.sync += last_group.eq(group == row_groups - 1)
-
-        # a frame that went wrong is dropped once the one before it is through
-        dropping = Signal()
-        m.d.comb += drop.eq(dropping & ~tail)
-
-        group_done, state_done = Signal(), Signal()
+    def _edges(self, m):
+        """What is the same whatever the array is: frames, weights, host."""
+        m.submodules.frames = frames = self.frames
+        m.submodules.loader = loader = self.loader
+        lines, sequencer, classifier, store = (
+            self.lines,
+            self.sequencer,
+            self.classifier,
+            self.store,
+        )
+        for name, member in frames.lines.signature.members.items():
+            ours, theirs = getattr(frames.lines, name), getattr(lines, name)
+            m.d.comb += ours.eq(theirs) if member.flow is In else theirs.eq(ours)
+        walks = frames.walks
         m.d.comb += [
-            group_done.eq(sequencer.group_done & ~idle_reset),
-            state_done.eq(store.state_done & ~idle_reset),
-        ]
-        # the sequencer stops between frames, so that it does not hang on what the camera does
-        m.d.comb += take.eq(lines.waiting & ~walking)
-        m.d.comb += [
-            # an abort resets the sequencer, whatever it is told
-            sequencer.more.eq(walking & ~dropping),
-            sequencer.again.eq(~last_group & ~dropping),
-            first_group.eq(group == 0),
-            self.frame_start.eq(sequencer.group_first & first_group & ~idle_reset),
-            self.busy.eq(walking | answering | lines.receiving | lines.waiting),
-        ]
-        with m.If(group_done):
-            m.d.sync += [
-                ended_group.eq(group),
-                ended_last.eq(last_group),
-                ended_used.eq(used + 1),
-                used.eq(used + 1),
-                tail.eq(1),
-                answering.eq(1),
-                group.eq(group + 1),
-                base_row.eq(base_row + 5),
-            ]
-            with m.If(last_group):
-                m.d.sync += walking.eq(0)
-        with m.If(take):
-            m.d.sync += [walking.eq(1), group.eq(0), base_row.eq(0), used.eq(0)]
-        with m.If(state_done):
-            m.d.sync += tail.eq(0)
-        m.d.comb += lines.done.eq((group_done & last_group) | drop)
-
-        # camera rows
-        ahead = Signal(signed(len(base_row) + 1), reset_less=True)
-        m.d.sync += ahead.eq(Mux(lines.current, lines.rows - base_row, 5))
-        for i in range(3):
-            m.d.sync += sequencer.rows[i].eq(ahead >= 3 + i)
-        m.d.sync += lines.enable.eq(loaded)
-        released = Signal(range(5 * row_groups + 11))
-        with m.If(sequencer.release & ~idle_reset):
-            m.d.sync += released.eq(base_row + sequencer.released)
-        with m.If(take):
-            m.d.sync += released.eq(0)
-        m.d.comb += [
-            lines.busy.eq(walking & ~dropping),
-            lines.released.eq(released),
-            lines.take.eq(take),
-            lines.pixel_valid.eq(self.pixel_valid),
-            lines.red.eq(self.pixel_red),
-            lines.green.eq(self.pixel_green),
-            lines.blue.eq(self.pixel_blue),
-            lines.sof.eq(self.pixel_sof),
-            lines.eol.eq(self.pixel_eol),
-            lines.frame_end.eq(self.frame_end),
-        ]
-
-        # classifier and decision
-        answer = classifier.o_valid
-        finish, stop, skip = Signal(), Signal(), Signal()
-        skip_last = Signal()
-        m.d.comb += [
+            lines.pixel_valid.eq(self.pixels.valid),
+            lines.sof.eq(self.pixels.sof),
+            lines.eol.eq(self.pixels.eol),
+            lines.frame_end.eq(self.pixels.frame_end),
+            sequencer.more.eq(walks.more),
+            sequencer.again.eq(walks.again),
+            sequencer.rows.eq(walks.rows),
+            walks.group_first.eq(sequencer.group_first),
+            walks.group_done.eq(sequencer.group_done),
+            walks.release.eq(sequencer.release),
+            walks.released.eq(sequencer.released),
+            frames.state_done.eq(store.state_done),
+            classifier.start.eq(frames.start),
+            classifier.abort.eq(frames.forget),
             classifier.p_en.eq(store.pool_en),
             classifier.p_channel.eq(store.pool_channel),
             classifier.p_sum.eq(store.pool_sum),
             classifier.p_max.eq(store.pool_max),
-            classifier.stop_enable.eq(self.stop_enable),
-            classifier.stop_threshold.eq(self.stop_threshold),
-            classifier.skip_enable.eq(self.skip_enable),
-            classifier.skip_threshold.eq(self.skip_threshold),
-            classifier.abort.eq(drop & ~ended_last),
-            stop.eq(answer & classifier.stop & ~ended_last & ~dropping),
-            skip.eq(answer & classifier.skip & ~classifier.stop & ~ended_last & ~dropping),
-            skip_last.eq(ended_group == row_groups - 2),
-            finish.eq(answer & (ended_last | stop | (skip & skip_last))),
-            self.row_valid.eq(answer & (ended_last | ~dropping)),
-            self.row_group.eq(ended_group),
-            self.row_logit0.eq(classifier.logit0),
-            self.row_logit1.eq(classifier.logit1),
-            abort.eq(stop | skip | drop),
-            lines.stop.eq(stop | (skip & skip_last)),
+            classifier.stop_enable.eq(self.thresholds.stop_enable),
+            classifier.stop_threshold.eq(self.thresholds.stop),
+            classifier.skip_enable.eq(self.thresholds.skip_enable),
+            classifier.skip_threshold.eq(self.thresholds.skip),
+            frames.answer.valid.eq(classifier.o_valid),
+            frames.answer.logits[0].eq(classifier.logit0),
+            frames.answer.logits[1].eq(classifier.logit1),
+            frames.answer.index.eq(self._person()),
+            frames.answer.stop.eq(classifier.stop),
+            frames.answer.skip.eq(classifier.skip),
+            frames.loaded.eq(loader.loaded),
+            frames.loading.eq(self.load.valid),
+            loader.idle.eq(frames.idle),
+            loader.load_valid.eq(self.load.valid),
+            loader.load_data.eq(self.load.data),
+            loader.load_last.eq(self.load.last),
+            self.load.ready.eq(loader.load_ready),
+            self.load.error.eq(loader.load_error),
+            self.weights_digest.eq(loader.weights_digest),
+            self.busy.eq(frames.busy),
+            self.frame_start.eq(frames.frame_start),
         ]
-        m.d.sync += classifier.start.eq(state_done)
-        if self.attention is not None:
-            m.d.comb += self.attention.abort.eq(idle_reset)
-        with m.If(answer):
-            m.d.sync += answering.eq(0)
-        with m.If(abort & ~(drop & ended_last)):
-            m.d.sync += answering.eq(0)
-        with m.If(abort):
-            m.d.sync += [walking.eq(0), dropping.eq(0), tail.eq(0)]
-        with m.If(lines.fault & lines.fault_current & walking & ~lines.stop):
-            m.d.sync += dropping.eq(1)
-        with m.If(skip & ~skip_last):
-            m.d.sync += [
-                walking.eq(1),
-                group.eq(group + 1),
-                base_row.eq(base_row + 5),
-                released.eq(base_row + 5),
-            ]
-        # Decisions leave in the order of their frames: a fault of a frame waits for the decision on
-        # the one before it.
-        m.submodules.faults = faults = SyncFIFO(width=STATUS_BITS, depth=FAULT_QUEUE)
-        before = Signal()
-        # a frame that is decided in the cycle of its fault, or of its pixel, has its one decision
-        stopped = delay(m, lines.stop, 1, "stopped")
-        m.d.sync += [
-            faults.w_en.eq(lines.fault & ~((lines.stop | stopped) & lines.fault_current)),
-            faults.w_data.eq(lines.status),
-        ]
-        with m.If(
-            lines.fault & ~finish & ((walking & ~lines.fault_current) | (answering & ended_last))
-        ):
-            m.d.sync += before.eq(1)
-        with m.Elif(finish):
-            m.d.sync += before.eq(0)
-        m.d.sync += self.decision_valid.eq(0)
-        with m.If(finish):
-            m.d.sync += [
-                self.decision_valid.eq(1),
-                self.decision_status.eq(Status.OK),
-                self.decision_person.eq(stop | self._person()),
-                self.decision_logit0.eq(classifier.logit0),
-                self.decision_logit1.eq(classifier.logit1),
-                self.decision_rows_used.eq(ended_used),
-            ]
-        with m.Elif(faults.r_rdy & ~before):
-            m.d.comb += faults.r_en.eq(1)
-            m.d.sync += [
-                self.decision_valid.eq(1),
-                self.decision_status.eq(faults.r_data),
-                self.decision_person.eq(0),
-                self.decision_logit0.eq(0),
-                self.decision_logit1.eq(0),
-                self.decision_rows_used.eq(0),
-            ]
-        m.d.comb += [
-            self.count_dropped.eq(lines.counts[0]),
-            self.count_overrun.eq(lines.counts[int(Status.OVERRUN)]),
-            self.count_truncated.eq(lines.counts[int(Status.TRUNCATED)]),
-            self.count_line.eq(lines.counts[int(Status.LINE)]),
-            self.count_restart.eq(lines.counts[int(Status.RESTART)]),
-        ]
-
-        # weights may be written while nothing runs, nor can begin to
-        m.d.comb += [
-            self.loader.idle.eq(
-                ~walking & ~answering & ~lines.receiving & ~lines.waiting & ~lines.enable
-            ),
-            self.loader.load_valid.eq(self.load_valid),
-            self.loader.load_data.eq(self.load_data),
-            self.loader.load_last.eq(self.load_last),
-            self.load_ready.eq(self.loader.load_ready),
-            self.load_error.eq(self.loader.load_error),
-            self.weights_digest.eq(self.loader.weights_digest),
-        ]
+        for number, name in enumerate(self.pixels.signature.colours):
+            m.d.comb += getattr(lines, ("red", "green", "blue")[number]).eq(
+                getattr(self.pixels, name)
+            )
+        for number, name in enumerate(Counters.names):
+            m.d.comb += getattr(self.counts, name).eq(lines.counts[number])
+        wiring.connect(m, frames.row, wiring.flipped(self.row))
+        wiring.connect(m, frames.decision, wiring.flipped(self.decision))
+        if self.readback:
+            m.submodules.host_read = self.host_read
+            wiring.connect(m, wiring.flipped(self.state), self.host_read.state)
+            self._host(m, self.host_read.maps)
 
     def _person(self):
         return self.classifier.logit1 > self.classifier.logit0
 
     # ---- the array: addresses, weights, sums, bytes ----
 
-    def _steps(self, m, count, idle_reset):
+    def _steps(self, m, count, reset):
         """The sequencer's step, and as it was 1 .. `count` cycles ago."""
         steps = [self.sequencer.step]
         for i in range(count):
             later = Signal.like(steps[0], name=f"step_{i + 1}")
             m.d.sync += later.eq(steps[-1])
-            with m.If(idle_reset):
+            with m.If(reset):
                 m.d.sync += later.valid.eq(0)
             steps.append(later)
         return steps
 
-    def _array(self, m, idle_reset, first_group):
+    def _array(self, m, reset, first_group):
         plan, engine, g = self.plan, self.plan.engine, self.plan.geometry
         lanes, channels, head_lanes = engine.lanes, engine.channels, g.head_lanes
         lines, maps, windows, drain, store = (
@@ -453,7 +310,7 @@ class RowEngine(wiring.Component):
         )
         operands = self.operands
         spatial = plan.model.spatial_attention != "none"
-        steps = self._steps(m, PARALLEL.transfer, idle_reset)
+        steps = self._steps(m, PARALLEL.transfer, reset)
         step = steps[0]
 
         # Stage 1: addresses. Words left of, of and right of the chunk group in the three phases.
@@ -543,7 +400,7 @@ class RowEngine(wiring.Component):
         # multipliers, sums, drains
         transfer = Signal()
         ending = steps[PARALLEL.transfer - 1].valid & steps[PARALLEL.transfer - 1].last
-        m.d.sync += transfer.eq(ending & ~idle_reset)
+        m.d.sync += transfer.eq(ending & ~reset)
         adding = steps[PARALLEL.transfer - 1 - HeadLane.lead]
         for lane, block in enumerate(self.lanes):
             m.d.comb += [
@@ -669,43 +526,18 @@ class RowEngine(wiring.Component):
             chosen.append(byte)
         return chosen
 
-    # ---- host: reading the state ----
-
-    def _host(self, m):
-        plan, maps = self.plan, self.maps
-        lanes, state_words = plan.engine.lanes, plan.geometry.state_words
-        base = plan.maps["H"].base
-        remaining = Signal(16)
-        row = Signal(range(plan.bank_words))
-        seeking, asking = Signal(), Signal()
-        # channel -> bank and row by repeated subtraction: a host is slow anyway
-        with m.If(self.state_read):
-            m.d.sync += [
-                seeking.eq(1),
-                asking.eq(0),
-                remaining.eq(self.state_channel),
-                row.eq(base + self.state_word),
-            ]
-        with m.Elif(seeking):
-            with m.If(remaining >= lanes):
-                m.d.sync += [remaining.eq(remaining - lanes), row.eq(row + state_words)]
-            with m.Else():
-                m.d.sync += [seeking.eq(0), asking.eq(1)]
-        with m.Elif(maps.host_done):
-            m.d.sync += asking.eq(0)
-        m.d.comb += [
-            maps.host_en.eq(asking),
-            maps.host_bank.eq(remaining),
-            maps.host_address.eq(row),
-        ]
-        self._answer(m)
-
-    def _answer(self, m):
-        """The word that a host asked for."""
+    def _host(self, m, read):
+        """Connects the host's read to the maps."""
         maps, word = self.maps, 0
         for b in range(self.plan.engine.lanes):
             word = word | Mux(maps.host_valid[b], maps.words[b], 0)
-        m.d.sync += [self.state_valid.eq(maps.host_valid.any()), self.state_data.eq(word)]
+        m.d.comb += [
+            maps.host_en.eq(read.en),
+            maps.host_bank.eq(read.bank),
+            maps.host_address.eq(read.address),
+            read.done.eq(maps.host_done),
+        ]
+        m.d.sync += [read.valid.eq(maps.host_valid.any()), read.data.eq(word)]
 
     # ---- what it is made of ----
 

@@ -123,7 +123,7 @@ class WalkSequencer(wiring.Component):
         plan = self.plan
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
         step, run = self.step, self.step.valid
-        fetch = WordFetch(m, plan, "walk")
+        fetch = WordFetch(m, plan, "walk", registered=not plan.engine.compact)
         following, following_is = fetch.word, Signal(_FACTS, reset_less=True)
         now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
         # The loop from the counters to the counters sets the clock. So all that is known of a word

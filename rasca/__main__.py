@@ -141,7 +141,10 @@ def _command(name: str, words: list[str]) -> int:
     command = load(name)
     if "--help" not in words:
         options.check_words(command, words)
-    return command(words, standalone_mode=False, prog_name=f"rasca {name}") or 0
+    status = command(words, standalone_mode=False, prog_name=f"rasca {name}") or 0
+    if status == INTERRUPTED:  # what Typer makes of a KeyboardInterrupt
+        raise KeyboardInterrupt
+    return status
 
 
 def _from_make(words: Sequence[str]) -> int:

@@ -73,7 +73,8 @@ _BATCH = Variable("BATCH", "--batch", "64")
 _SEED = Variable("SEED", "--seed", "0")
 _PAGE = Variable("PAGE", "--page", "file.md")
 _SKIP_BAD = _flag("SKIP_BAD")
-_LIBERTY = Variable("LIBERTY", "--liberty", "file")
+_RULE = Variable("RULE", "--rule", "box|area, of COCO's labels")
+_LIBERTY = Variable("LIBERTY", "--liberty", "files")
 _TECH = "ihp130|45nm|22nm"
 _BOARD = Variable("BOARD", "--board", "icebreaker")
 _NEEDED_BOARD = Variable("BOARD", "--board", "ulx3s", needed=True)
@@ -89,7 +90,7 @@ COMMANDS = {
             _WEIGHTS,
             Variable("FRAMES", "--frames", "2"),
             Variable("CAMERA", "--camera", "paced|blanking"),
-            *(_TAU, _SKIP, _flag("TRACE")),
+            *(_TAU, _SKIP, _SKIP_BAD, _flag("TRACE")),
         ),
     ),
     "bench": Command(
@@ -138,8 +139,8 @@ COMMANDS = {
             Variable("CLOCK_MHZ", "--clock-mhz", "100"),
             Variable("TECH", "--tech", _TECH),
             Variable("FPS", "--fps", "30"),
-            _LIBERTY._replace(hint="file, maps the engine to cells"),
-            *(_IMAGES, _WEIGHTS),
+            _LIBERTY._replace(hint="files, maps the engine to cells"),
+            *(_IMAGES, _WEIGHTS, _SKIP_BAD),
             _flag("COMPACT", "1, the small FPGAs' engine"),
         ),
     ),
@@ -189,7 +190,7 @@ COMMANDS = {
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("CELLS", "--cells", "file"),
             Variable("QUANTISED", "--quantised-epochs", "1 epochs, 0 for none", default="1"),
-            _SKIP_BAD,
+            *(_RULE, _SKIP_BAD),
         ),
     ),
     "labels": Command(
@@ -202,7 +203,7 @@ COMMANDS = {
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("SPLIT", "--split", "trainval"),
             Variable("LINKS", "--links", "new folder"),
-            _SKIP_BAD,
+            *(_RULE, _SKIP_BAD),
         ),
         ("-o", "build/labels.csv"),
     ),
@@ -212,7 +213,7 @@ COMMANDS = {
         (
             Variable("CHECKPOINT", "", "file", needed=True),
             _CALIBRATE._replace(needed=True),
-            _PRESET,
+            *(_PRESET, _SKIP_BAD),
         ),
     ),
     "evaluate": Command(
@@ -273,7 +274,7 @@ COMMANDS = {
             Variable("SIZE", "--size", "HxW"),
             Variable("EPOCHS", "--epochs", "10"),
             Variable("SEEDS", "--seeds", "1"),
-            *(_SEED, _BATCH, _HELD_OUT._replace(hint="0.2"), _SKIP_BAD),
+            *(_SEED, _BATCH, _HELD_OUT._replace(hint="0.2"), _RULE, _SKIP_BAD),
         ),
     ),
     "accounting": Command(
@@ -292,7 +293,7 @@ COMMANDS = {
         (
             Variable("PORT", "--port", "/dev/ttyUSB0", needed=True),
             Variable("IMAGE", "--image", "file or folder"),
-            *(_PRESET, _WEIGHTS),
+            *(_PRESET, _WEIGHTS, _SKIP_BAD),
             Variable("BAUD", "--baud", "1000000"),
             *(_flag("LOAD"), _flag("WATCH")),
             _flag("BYTES", "1 with WATCH of an iCEBreaker or UPduino"),

@@ -192,7 +192,7 @@ module counters (
             dead <= 0;
             if (~cleared) for (int g = 0; g < KEPT; g++) forget(g);
         end else if (~dead) begin
-            dead <= tb.dut.engine.abort;
+            dead <= tb.dut.engine.frames.abort;
             if (waiting | {walk}.step[0]) spent[walk.group][walk.op][cause] += 1;
 {counts}
             if (answer) begin

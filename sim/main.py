@@ -6,7 +6,6 @@ simulator itself failed.
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from golden import visualise
+from golden import files, visualise
 from golden.classifier import threshold
 from golden.command_line import Photographs, load_photographs, load_weights, refresh
 from golden.config import ModelConfig, preset
@@ -31,6 +30,7 @@ from sim import tables as report
 CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
 MOST_DRAWN = 3  # frames in scan.png
 OUTPUT = runner.BUILD / "sim"
+
 
 @contextlib.contextmanager
 def simulator() -> Iterator[None]:
@@ -58,6 +58,7 @@ def sim(
     skip: Annotated[
         float | None, typer.Option(help="skip the next row group at or below this probability")
     ] = None,
+    skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     trace: Annotated[bool, typer.Option(help="write waves (large)")] = False,
 ) -> None:
     """Runs photographs through the RTL; compares state, maps, logits and decision."""
@@ -69,7 +70,7 @@ def sim(
             raise ValueError(f"frames must be at least 1, not {frames}")
         if camera_name not in CAMERAS:
             raise ValueError(f"camera must be {' or '.join(CAMERAS)}, not {camera_name!r}")
-        photographs = load_photographs(image, model, frames)
+        photographs = load_photographs(image, model, frames, skip_bad)
         weights = load_weights(weights_file, model)
         scale = weights.scales["logit"]
         stop_at = None if tau is None else threshold(tau, scale, up=True)
@@ -77,7 +78,7 @@ def sim(
         from hw.plan import compile_program
 
         plan = compile_program(model, shape)  # here, because a shape may not fit
-    console.print(f"[bold]{preset_name}[/] on {shape.multipliers} multipliers ({shape})")
+    console.print(f"[bold]{model.name}[/] on {shape.multipliers} multipliers ({shape})")
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow")
     with simulator():
@@ -87,7 +88,6 @@ def sim(
             shape=shape,
             weights=weights,
             photographs=photographs,
-            preset_name=preset_name,
             timing=CAMERAS[camera_name](plan.camera_period, model),
             stop=(tau, stop_at),
             skip=(skip, skip_at),
@@ -114,7 +114,6 @@ def _simulate(
     shape: EngineConfig,
     weights: Weights,
     photographs: Photographs,
-    preset_name: str,
     timing: camera.Timing,
     stop: tuple[float | None, int | None],
     skip: tuple[float | None, int | None],
@@ -140,39 +139,38 @@ def _simulate(
     # The first rows of one frame more, so that the last frame's period can be seen.
     sent.append(sent[0].restarted(model.rows_per_group))
     shots = [camera.Shot(picture, timing) for picture in sent]
-    folder = OUTPUT / preset_name / str(shape)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    table = LiveTable(console, model, weights, free)
-    result = session.play(
-        engine,
-        camera.play(shots),
-        expected,
-        stop=stop[1],
-        skip=skip[1],
-        free_frames=free,
-        frame_starts=len(shots),
-        on_record=lambda found, judge: table.show(found, judge),
-        folder=folder / "logs",
-        waves=folder / "waves.vcd" if trace else None,
-    )
-    frame = len(shots) - 2
-    figures = report.summary(
-        result,
-        preset=preset_name,
-        image=photographs.names[-1],
-        frame=frame,
-        timed=0 if free else frame,
-        weights_digest=weights.digest,
-        config_digest=config_digest(model, shape),
-        seconds={"build": engine.seconds, "simulate": result.seconds},
-    )
-    (folder / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
-    drawn = range(len(photographs.names))[-MOST_DRAWN:]
-    scans = [_scan(result.frames[free + k], photographs.names[k], shown[k], model) for k in drawn]
-    visualise.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
-    for name in ("summary.json", "scan.png"):
-        shutil.copyfile(folder / name, folder.parent / name)
+    last = OUTPUT / model.name / str(shape)
+    with files.run_folder(last, shown=("summary.json", "scan.png")) as folder:
+        table = LiveTable(console, model, weights, free)
+        result = session.play(
+            engine,
+            camera.play(shots),
+            expected,
+            stop=stop[1],
+            skip=skip[1],
+            free_frames=free,
+            frame_starts=len(shots),
+            on_record=lambda found, judge: table.show(found, judge),
+            folder=folder / "logs",
+            waves=folder / "waves.vcd" if trace else None,
+        )
+        frame = len(shots) - 2
+        figures = report.summary(
+            result,
+            preset=model.name,
+            image=photographs.names[-1],
+            frame=frame,
+            timed=0 if free else frame,
+            weights_digest=weights.digest,
+            config_digest=config_digest(model, shape),
+            seconds={"build": engine.seconds, "simulate": result.seconds},
+        )
+        (folder / "summary.json").write_text(json.dumps(figures, indent=2) + "\n")
+        drawn = range(len(photographs.names))[-MOST_DRAWN:]
+        scans = [
+            _scan(result.frames[free + k], photographs.names[k], shown[k], model) for k in drawn
+        ]
+        visualise.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
     return result, figures
 
 
@@ -250,7 +248,7 @@ def bench(
             lines.append(figures)
             equal &= same
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(lines, indent=2) + "\n")
+        files.write(kept, json.dumps(lines, indent=2) + "\n")
         if not equal:
             raise typer.Exit(DIFFERENT)
     refresh(runner.ROOT / "README.md", "bench", report.table(json.loads(kept.read_text())))
@@ -272,7 +270,6 @@ def _measure(
             shape=shape,
             weights=weights,
             photographs=photographs,
-            preset_name=model.name,
             timing=camera.paced(plan.camera_period, model),
             stop=(None, None),
             skip=(None, None),

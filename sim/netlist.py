@@ -28,6 +28,7 @@ from rich.table import Table
 
 from boards import build, fit
 from boards.system import System
+from golden import files
 from golden.command_line import Photographs, load_photographs, load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
@@ -35,7 +36,7 @@ from golden.expected import STATUS, Expected, Frame, Judge, Row
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
-from hw.top import Rasca
+from hw.top import Rasca, flat_ports
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
 
@@ -84,7 +85,8 @@ def netlist_of(design: Any, family: str, folder: Path, console: Console) -> dict
     """
     text = design
     if not isinstance(design, str):
-        text = rtlil.convert(design, name=build.TOP, emit_src=False)
+        ports = flat_ports(design) if isinstance(design, Rasca) else None
+        text = rtlil.convert(design, name=build.TOP, ports=ports, emit_src=False)
     return build.synthesise(text, family, folder, console)
 
 
@@ -318,23 +320,24 @@ def main(
             whole_board.check_board(board)
         engine = fit.configure(board, model, shape)
         numbers = load_weights(weights, model)
-        rasca = Rasca(model, engine, numbers)
+        rasca = Rasca(model, engine, numbers, readback=not board.events_only)
         build.tool("yosys")
         place = folder / board.name / model.name
         if whole:
             place /= "whole"
-            system, files = build.files_of(board, rasca)
+            system, sources = build.files_of(board, rasca)
             shown = whole_board.photograph(system, image)
         else:
             photographs = load_photographs(image, model, 1)
     part = "the whole board" if whole else "the engine"
     console.print(f"{model.name} with shape {engine}: {part} on {board.title}")
     try:
-        if whole:
-            design = files[f"{build.TOP}.il"]
-            found = simulate_board(system, design, numbers, shown, row_groups, place, console)
-        else:
-            found = simulate_engine(rasca, numbers, photographs, row_groups, place, console)
+        with bad_input(), files.claimed(place):
+            if whole:
+                design = sources[f"{build.TOP}.il"]
+                found = simulate_board(system, design, numbers, shown, row_groups, place, console)
+            else:
+                found = simulate_engine(rasca, numbers, photographs, row_groups, place, console)
     except (RuntimeError, runner.SimulationError) as error:
         raise CommandError(str(error), BROKEN) from None
     summary = {
@@ -348,7 +351,7 @@ def main(
         **found,
         "tool_versions": {"yosys": build.tool_version("yosys")},
     }
-    (place / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    files.write(place / "summary.json", json.dumps(summary, indent=1) + "\n")
     tell = Table(show_header=False)
     for key, value in summary.items():
         if isinstance(value, dict):

@@ -17,9 +17,11 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import stat
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,8 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "build"
+from golden.files import BUILD, ROOT
+
 ARGUMENTS = "RASCA_BENCH_ARGUMENTS"
 """Name of the variable that carries the path of the bench's arguments into the simulator."""
 
@@ -199,6 +201,24 @@ def simulate(design: Any, module: str, *, bench: str | None = None, **options: A
     """
     to_run = {name: options.pop(name) for name in ("arguments", "seed") if name in options}
     run(build(design, **options), module, bench=bench, **to_run)
+
+
+@contextlib.contextmanager
+def ended_with(build: Build, thread: threading.Thread) -> Iterator[None]:
+    """Ends the simulators of a build that this process started if the block is left early.
+
+    thread: the one that runs them; it is waited for.
+    """
+    try:
+        yield
+    except BaseException:
+        for task in Path("/proc/self/task").glob("*/children"):
+            for child in task.read_text().split():
+                with contextlib.suppress(OSError):
+                    if Path(os.readlink(f"/proc/{child}/exe")).parent == build.folder:
+                        os.kill(int(child), signal.SIGKILL)
+        thread.join(10)
+        raise
 
 
 def arguments() -> dict[str, Any]:

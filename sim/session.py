@@ -80,6 +80,7 @@ def prepare(
     defines = {
         "SPATIAL": model.spatial,
         "COMPACT": shape.compact,
+        "GREY": model.in_channels == 1,
         "PORTS_ONLY": netlist is not None,
     }
     build = runner.build(
@@ -118,7 +119,8 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, 
     from hw.generate import to_verilog
     from hw.top import Rasca
 
-    code = [file for name in ("golden", "hw") for file in sorted((runner.ROOT / name).glob("*.py"))]
+    places = [runner.ROOT / name for name in ("golden", "hw")]
+    code = [file for place in places for file in sorted(place.rglob("*.py"))]
     identity = f"{model} {shape!r} {weights.digest} {version('amaranth')}"
     sha = hashlib.sha256(identity.encode())
     for file in code:
@@ -285,7 +287,7 @@ def play(
 
         thread = threading.Thread(target=simulate, daemon=True)
         thread.start()
-        with records.open() as file:
+        with records.open() as file, runner.ended_with(engine.build, thread):
             part, over = "", False
             while True:
                 over = over or not thread.is_alive()

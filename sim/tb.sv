@@ -4,7 +4,8 @@
 // of `play`, in the schedule, in the events and in the log alike.
 
 // SPATIAL is defined where there is a spatial attention; PORTS_ONLY where the engine is a netlist,
-// which has no names but those of its ports: then nothing is logged; COMPACT for hw.serial.engine.
+// which has no names but those of its ports: then nothing is logged; COMPACT for hw.serial.engine;
+// GREY where a pixel is one luma.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word
     parameter int LANES = 2,        // L: banks
@@ -82,8 +83,13 @@ module tb #(
 
     rasca dut (
         .clk, .rst,
-        .pixel_valid, .pixel_red(pixel_rgb[23:16]), .pixel_green(pixel_rgb[15:8]),
-        .pixel_blue(pixel_rgb[7:0]), .pixel_sof, .pixel_eol, .frame_end,
+        .pixel_valid,
+`ifdef GREY
+        .pixel_luma(pixel_rgb[23:16]),
+`else
+        .pixel_red(pixel_rgb[23:16]), .pixel_green(pixel_rgb[15:8]), .pixel_blue(pixel_rgb[7:0]),
+`endif
+        .pixel_sof, .pixel_eol, .frame_end,
         .stop_enable, .stop_threshold, .skip_enable, .skip_threshold,
         .row_valid, .row_group, .row_logit0, .row_logit1,
         .decision_valid, .decision_person, .decision_logit0, .decision_logit1,

@@ -7,9 +7,10 @@ A *scenario* is a generator that yields the inputs of a cycle, a dictionary (wha
         out = yield {"sum": 5}
         assert out["value"] == 7
 
-Inputs and outputs are named like the block's ports; a port with a layout is one number (`pack`,
-`unpack`). The input `reset` puts the block back to its start. `on_verilator` runs scenarios in
-cocotb, `on_amaranth` in Amaranth's own simulator, where a block that is altered needs no build.
+Inputs and outputs are named like the block's ports (`pixels__valid`: a member of one with a
+signature); a port with a layout is one number (`pack`, `unpack`). The input `reset` puts the block
+back to its start. `on_verilator` runs scenarios in cocotb, `on_amaranth` in Amaranth's own
+simulator, where a block that is altered needs no build.
 """
 
 import gc
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import cocotb
 import pyosys
-from amaranth.hdl import Module, ResetInserter, Shape, Signal
+from amaranth.hdl import Module, ResetInserter, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -98,9 +99,10 @@ class Rack(wiring.Component):
         ports: dict[str, object] = {}
         for name, block in self.blocks.items():
             inputs, outputs, used = {"reset": [0, 1, False]}, {}, [1, 0]
-            for port, member in block.signature.members.items():
+            for path, member, _ in block.signature.flatten(block):
                 shape = Shape.cast(member.shape)
                 way = 0 if member.flow == In else 1
+                port = "__".join(map(str, path))
                 (outputs if way else inputs)[port] = [used[way], shape.width, shape.signed]
                 used[way] += shape.width
             self.places[name] = {"i": inputs, "o": outputs}
@@ -114,15 +116,15 @@ class Rack(wiring.Component):
             reset = Signal(name=f"{name}_reset")
             m.d.comb += reset.eq(given[0])
             m.submodules[name] = ResetInserter({"sync": reset})(block)
-            for port, (offset, width, _) in self.places[name]["i"].items():
-                if port != "reset":
-                    signal = getattr(block, port)
-                    signal = getattr(signal, "as_value", lambda s=signal: s)()
+            for path, member, signal in block.signature.flatten(block):
+                port, places = "__".join(map(str, path)), self.places[name]
+                signal = Value.cast(signal)
+                if member.flow == In:
+                    offset, width, _ = places["i"][port]
                     m.d.comb += signal.eq(given[offset:offset + width])
-            for port, (offset, width, _) in self.places[name]["o"].items():
-                signal = getattr(block, port)
-                signal = getattr(signal, "as_value", lambda s=signal: s)()
-                m.d.comb += taken[offset:offset + width].eq(signal)
+                else:
+                    offset, width, _ = places["o"][port]
+                    m.d.comb += taken[offset:offset + width].eq(signal)
         return m
 
 

@@ -668,7 +668,7 @@ def made(mapped, place, monkeypatch):
     """Yosys has done its work already."""
 
     def synthesise(design, folder, *_):
-        shutil.copytree(place / "mapped", folder)
+        shutil.copytree(place / "mapped", folder, dirs_exist_ok=True)
         return mapped[1]
 
     monkeypatch.setattr(asic, "synthesise", synthesise)

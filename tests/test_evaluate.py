@@ -36,6 +36,7 @@ KEYS = [
     "mean_rows_used",
     "mean_macs",
     "seconds",
+    "rule",
 ]
 
 

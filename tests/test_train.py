@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from golden.config import ModelConfig, preset
 from golden.data import Sample, read_shares
@@ -92,6 +93,25 @@ def test_start_from_integers(pictures, monkeypatch):
     found = IntegerModel(config, weights).run(images).margin[:, -1] * weights.scales["logit"]
     # One epoch has moved the statistics of batch norm towards these few made-up pictures.
     assert torch.corrcoef(torch.stack([logits[:, 1] - logits[:, 0], found.float()]))[0, 1] > 0.9
+
+
+def test_start_from_a_float_safetensors(pictures, monkeypatch):
+    """As the float networks behind the shipped weights are kept; integers are told from it."""
+    monkeypatch.chdir(pictures)
+    config = preset("vww_105x120")
+    begun = initial_model(config, 0.0, 7)
+    save_file(begun.state_dict(), "begun.safetensors")
+    words = ("--begin-with", "begun.safetensors", "--learning-rate", 1e-9, "--held-out", 0.3)
+    result = train(pictures, *words)
+    assert result.exit_code == 0, result.output
+    after = load_checkpoint(pictures / "out/final.pt", config)
+    assert torch.allclose(after.cell.conv_h.weight, begun.cell.conv_h.weight, atol=1e-6)
+    default_weights(config).save(pictures / "whole.safetensors")
+    with pytest.raises(ValueError, match="whole.safetensors: integer weights, not a float"):
+        load_checkpoint("whole.safetensors", config)
+    (pictures / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="bad.safetensors: not a safetensors file"):
+        load_checkpoint("bad.safetensors", config)
 
 
 def test_training_learns_and_writes(tmp_path):

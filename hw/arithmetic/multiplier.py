@@ -67,7 +67,9 @@ class Multipliers(wiring.Component):
         m = Module()
         if self.kind == "ice40":
             for i in range(0, self.count, 2):
-                _sb_mac16(m, i, *((v[i : i + 2]) for v in self._ports()))
+                a, b, products = (port[i : i + 2] for port in self._ports())
+                found = sb_mac16(m, f"dsp{i}", Cat(*a), Cat(*b))
+                m.d.comb += [p.eq(value) for p, value in zip(products, found, strict=True)]
             return m
         for i, (a, b, product) in enumerate(zip(*self._ports(), strict=True)):
             if self.kind == "ecp5":
@@ -143,11 +145,38 @@ def _lut_multiplier(m, index, a, b, product):
     m.d.comb += product.eq(result)
 
 
-def _sb_mac16(m, index, a, b, product):
-    """One or two products. Registered always: nextpnr-ice40 times no other use of the cell."""
-    zero = Const(0, 8)
-    wide = Signal(32, name=f"products{index}")
-    m.submodules[f"dsp{index}"] = Instance(
+_SB_MAC16_OFF = (
+    *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT"),
+    *("ADDSUBTOP", "ADDSUBBOT", "CI", "ACCUMCI", "SIGNEXTIN"),
+)
+
+
+def sb_mac16(m: Module, name: str, a, b, clear=None, hold=None) -> list:
+    """One or two signed 8 x 8 products in an iCE40's DSP cell, or sums of such products.
+
+    Operands and results are registered always: nextpnr-ice40 times no other use of the cell.
+
+    Parameters
+    ----------
+    a, b : values of one or two bytes
+        The upper half multiplies the upper bytes, the lower half the lower ones.
+    clear, hold : value or None
+        1 bit: the sums begin anew with nothing; nothing is added. None (both): products only.
+
+    Returns
+    -------
+    list
+        For each byte of `a`, 16 bits: the product, two cycles after its operands, or the sum modulo
+        2**16, three cycles after.
+    """
+    adds = clear is not None
+    half = {
+        "OUTPUT_SELECT": 1 if adds else 0b10,
+        "ADDSUB_LOWERINPUT": int(adds),
+        "ADDSUB_CARRYSELECT": 0,
+    }
+    wide = Signal(32, name=f"{name}_out")
+    m.submodules[name] = Instance(
         "SB_MAC16",
         p_NEG_TRIGGER=Const(0, 1),
         p_C_REG=Const(0, 1),
@@ -158,31 +187,21 @@ def _sb_mac16(m, index, a, b, product):
         p_BOT_8x8_MULT_REG=Const(1, 1),
         p_PIPELINE_16x16_MULT_REG1=Const(0, 1),
         p_PIPELINE_16x16_MULT_REG2=Const(0, 1),
-        p_TOPOUTPUT_SELECT=Const(0b10, 2),
-        p_TOPADDSUB_LOWERINPUT=Const(0, 2),
         p_TOPADDSUB_UPPERINPUT=Const(0, 1),
-        p_TOPADDSUB_CARRYSELECT=Const(0, 2),
-        p_BOTOUTPUT_SELECT=Const(0b10, 2),
-        p_BOTADDSUB_LOWERINPUT=Const(0, 2),
         p_BOTADDSUB_UPPERINPUT=Const(0, 1),
-        p_BOTADDSUB_CARRYSELECT=Const(0, 2),
+        **{f"p_{side}{k}": Const(v, 2) for side in ("TOP", "BOT") for k, v in half.items()},
         p_MODE_8x8=Const(1, 1),
         p_A_SIGNED=Const(1, 1),
         p_B_SIGNED=Const(1, 1),
         i_CLK=ClockSignal(),
         i_CE=1,
-        i_A=Cat(a[0], a[1] if len(a) > 1 else zero),
-        i_B=Cat(b[0], b[1] if len(b) > 1 else zero),
+        i_A=Cat(a, Const(0, 16 - len(a))),
+        i_B=Cat(b, Const(0, 16 - len(b))),
         i_C=Const(0, 16),
         i_D=Const(0, 16),
-        **{
-            f"i_{name}": 0
-            for name in (
-                *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT"),
-                *("OLOADTOP", "OLOADBOT", "ADDSUBTOP", "ADDSUBBOT", "OHOLDTOP", "OHOLDBOT"),
-                *("CI", "ACCUMCI", "SIGNEXTIN"),
-            )
-        },
+        **{f"i_OLOAD{side}": clear if adds else 0 for side in ("TOP", "BOT")},
+        **{f"i_OHOLD{side}": hold if adds else 0 for side in ("TOP", "BOT")},
+        **{f"i_{pin}": 0 for pin in _SB_MAC16_OFF},
         o_O=wide,
     )
-    m.d.comb += [p.eq(wide[16 * i : 16 * i + 16]) for i, p in enumerate(product)]
+    return [wide[16 * i : 16 * i + 16] for i in range(len(a) // 8)]

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.activation import Activation
 from hw.arithmetic.requant import Requantiser
-from hw.common import delay
+from hw.common import delay, one_of
+from hw.functions import Saturation, Y, functions
 from hw.parallel.gate import Gate
 from hw.plan import Function
 from hw.plan.latency import PARALLEL
@@ -81,7 +82,8 @@ class ChannelUnit(wiring.Component):
         m.submodules.activation = activation = self.activation
         m.submodules.gate = gate = self.gate
         # the mix keeps its gain where other functions have their bias
-        mixing = (self.function == Function.MIX) if self.spatial else 0
+        gains = functions(lambda means: means.y is Y.GAIN) if self.spatial else ()
+        mixing = one_of(self.function, gains)
         m.d.comb += [
             requantiser.sum.eq(self.sum),
             requantiser.bias.eq(Mux(mixing, 0, self.bias)),
@@ -96,13 +98,13 @@ class ChannelUnit(wiring.Component):
         filled = Signal(9)
         m.d.comb += filled.eq(Mux(above, 0x1FF, Mux(below, 0, v[:9])))
         with m.Switch(function):
-            with m.Case(Function.RELU):  # 0..255
+            with m.Case(*functions(lambda means: means.saturation is Saturation.RELU)):
                 m.d.comb += [above.eq(~sign & v[8:].any()), below.eq(sign)]
                 m.d.sync += value.eq(filled[:8])
-            with m.Case(Function.SIGNED):  # -128..127
+            with m.Case(*functions(lambda means: means.saturation is Saturation.SIGNED)):
                 m.d.comb += [above.eq(~sign & v[7:].any()), below.eq(sign & ~v[7:].all())]
                 m.d.sync += value.eq(Cat(filled[:7], sign).as_signed())
-            with m.Default():  # -511..511
+            with m.Default():  # Saturation.ACTIVATION
                 m.d.comb += [above.eq(~sign & v[9:].any()), below.eq(sign & ~v[9:].all())]
                 least = below | (sign & ~v[:9].any())
                 m.d.sync += value.eq(Cat(filled[0] | least, filled[1:], sign).as_signed())

@@ -9,26 +9,16 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows, with_either
 from hw.common import delay
+from hw.functions import FUNCTIONS, Base, Code, X, Y, functions
 from hw.plan import Function
 from hw.plan.latency import PARALLEL
 
 
 class Gate(wiring.Component):
-    """base + (x * y + 128) >> 8, with x, y and base chosen by the function.
+    """base + (x * y + 128 >> 8), with x, y and base chosen by the function; see hw.functions.
 
-    ========  =======================  ===========================  =================
-    function  result                   equation of the paper        golden
-    ========  =======================  ===========================  =================
-    RELU      value - 128              F (1)                        requant.relu
-    SIGNED    value                    K (6), S (7), V (8)          requant.signed
-    CHANNEL   C * A                    in (13), A of (10-12)        attention.channel_gate
-    RESET     H * R                    in (4), R of (2)             activation.gate
-    UPDATE    U as a unit byte         (3)                          activation.encode_unit
-    BLEND     N + (H - N) * U          (5)                          conv_gru.new_state
-    MIX       V A + gain * P           (9)                          attention.mix
-    ========  =======================  ===========================  =================
-
-    One multiplier serves them all: (1 - U) N + U H = N + (H - N) U exactly, as N enters as 256 N.
+    Bit-exact model: hw.functions.Meaning.byte; and golden: requant.relu, .signed,
+    attention.channel_gate, .mix, activation.gate, .encode_unit, conv_gru.new_state.
 
     Parameters
     ----------
@@ -52,7 +42,8 @@ class Gate(wiring.Component):
     latency = PARALLEL.gate
 
     def __init__(self, *, signed_features: bool, spatial: bool, cells: str = "generic"):
-        self.signed_features, self.spatial, self.cells = signed_features, spatial, cells
+        self.signed_features, self.cells = signed_features, cells
+        self.functions = tuple(f for f in Function if spatial or f != Function.MIX)
         super().__init__(
             {
                 "function": In(Function),
@@ -71,23 +62,27 @@ class Gate(wiring.Component):
         # Stage 1: operands
         x, y = Signal(signed(10), reset_less=True), Signal(9, reset_less=True)
         base = Signal(signed(10), reset_less=True)
-        state, feature = self.a.as_signed(), Signal(signed(9))
-        m.d.comb += feature.eq(
-            self.a.as_signed() if self.signed_features else Cat(self.a[:7], ~self.a[7])
-        )
+        state = self.a.as_signed()
+        xs = {
+            X.NONE: 0,
+            X.STATE: state,
+            X.STATE_LESS_TANH: state - self.tanh,
+            X.FEATURE: state if self.signed_features else _offset(self.a),
+            X.OTHER: _offset(self.b),
+        }
+        ys = {Y.UNIT: self.unit, Y.UPDATE: self.b + self.b[7], Y.GAIN: self.gain}
+        bases = {Base.NONE: 0, Base.VALUE: self.value, Base.UNIT: self.unit, Base.TANH: self.tanh}
         m.d.sync += [x.eq(0), y.eq(self.unit), base.eq(self.value)]
         with m.Switch(self.function):
-            with m.Case(Function.CHANNEL):
-                m.d.sync += [x.eq(feature), base.eq(0)]
-            with m.Case(Function.RESET):
-                m.d.sync += [x.eq(state), base.eq(0)]
-            with m.Case(Function.UPDATE):
-                m.d.sync += base.eq(self.unit)
-            with m.Case(Function.BLEND):
-                m.d.sync += [x.eq(state - self.tanh), base.eq(self.tanh), y.eq(self.b + self.b[7])]
-            if self.spatial:
-                with m.Case(Function.MIX):
-                    m.d.sync += [x.eq(Cat(self.b[:7], ~self.b[7])), y.eq(self.gain)]
+            for function in self.functions:
+                means = FUNCTIONS[function]
+                with m.Case(function):
+                    if means.x is not X.NONE:
+                        m.d.sync += x.eq(xs[means.x])
+                    if means.y is not Y.UNIT:
+                        m.d.sync += y.eq(ys[means.y])
+                    if means.base is not Base.VALUE:
+                        m.d.sync += base.eq(bases[means.base])
         # Stages 2, 3: x * y; y is 256 at most, so that its highest bit stands alone
         quads = [Signal(signed(14), name=f"quad{i}", reset_less=True) for i in range(2)]
         for i, quad in enumerate(quads):
@@ -112,16 +107,22 @@ class Gate(wiring.Component):
         )
         # Stage 5: to the byte that is stored
         function = delay(m, self.function, 4, "function", reset_less=True)
+        offset = _offset(total)
+        codes = {
+            Code.OFFSET: offset,
+            Code.FEATURE: total if self.signed_features else offset,
+            Code.UNIT: total - (total >= 128),
+            Code.SATURATED: Mux(total > 127, 127, Mux(total < -128, -128, total)),
+        }
         m.d.sync += self.byte.eq(total)
         with m.Switch(function):
-            with m.Case(Function.RELU):
-                m.d.sync += self.byte.eq(Cat(total[:7], ~total[7]))
-            if not self.signed_features:
-                with m.Case(Function.CHANNEL):
-                    m.d.sync += self.byte.eq(Cat(total[:7], ~total[7]))
-            with m.Case(Function.UPDATE):
-                m.d.sync += self.byte.eq(total - (total >= 128))
-            if self.spatial:
-                with m.Case(Function.MIX):
-                    m.d.sync += self.byte.eq(Mux(total > 127, 127, Mux(total < -128, -128, total)))
+            for code, byte in codes.items():
+                if coded := functions(lambda means, code=code: means.code is code, self.functions):
+                    with m.Case(*coded):
+                        m.d.sync += self.byte.eq(byte)
         return m
+
+
+def _offset(value):
+    """A byte plus 128, or less 128: the same in 8 bits."""
+    return Cat(value[:7], ~value[7])

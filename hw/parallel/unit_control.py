@@ -15,6 +15,11 @@ def constant_layout(acc_bits: int) -> data.StructLayout:
     return data.StructLayout({"bias": signed(acc_bits), "multiplier": 8, "shift": 5})
 
 
+def constant(bias: int, multiplier: int, shift: int) -> dict[str, int]:
+    """A channel's constants (see golden.requant) as `constant_layout` has them."""
+    return {"bias": bias, "multiplier": multiplier, "shift": shift - 1}
+
+
 class UnitControl(wiring.Component):
     """Follows the array's transfers through the drain words of the row program.
 

@@ -1,16 +1,13 @@
-"""The compact engine's array: multiply and accumulate in DSP cells, one drain for all lanes."""
+"""The serial engine's array: multiply and accumulate in DSP cells, one drain for all lanes."""
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.arithmetic.multiplier import sb_mac16
 from hw.common import delay
 
 LOW = 16  # bits of a sum that a DSP cell accumulates
-_CELL_OFF = (
-    *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT"),
-    *("ADDSUBTOP", "ADDSUBBOT", "CI", "ACCUMCI", "SIGNEXTIN"),
-)
 
 
 class SerialArray(wiring.Component):
@@ -109,40 +106,7 @@ class SerialArray(wiring.Component):
         return total
 
     def _cell(self, m, i, halves):
-        """Two sums in a SB_MAC16. Registered always: nextpnr-ice40 times no other use of it."""
-        pairs = [self._operand(i + j) for j in range(halves)]
-        pairs += [(Const(0, 8), Const(0, 8))] * (2 - halves)
-        wide = Signal(32, name=f"sums{i}")
+        """One or two sums in a DSP cell."""
+        operands, weights = zip(*(self._operand(i + j) for j in range(halves)), strict=True)
         hold = ~(self.add | self.clear)
-        half = {"ADDSUB_LOWERINPUT": 1, "OUTPUT_SELECT": 1, "ADDSUB_CARRYSELECT": 0}
-        m.submodules[f"dsp{i}"] = Instance(
-            "SB_MAC16",
-            p_NEG_TRIGGER=Const(0, 1),
-            p_C_REG=Const(0, 1),
-            p_A_REG=Const(1, 1),
-            p_B_REG=Const(1, 1),
-            p_D_REG=Const(0, 1),
-            p_TOP_8x8_MULT_REG=Const(1, 1),
-            p_BOT_8x8_MULT_REG=Const(1, 1),
-            p_PIPELINE_16x16_MULT_REG1=Const(0, 1),
-            p_PIPELINE_16x16_MULT_REG2=Const(0, 1),
-            p_TOPADDSUB_UPPERINPUT=Const(0, 1),
-            p_BOTADDSUB_UPPERINPUT=Const(0, 1),
-            **{f"p_{s}{k}": Const(v, 2) for s in ("TOP", "BOT") for k, v in half.items()},
-            p_MODE_8x8=Const(1, 1),
-            p_A_SIGNED=Const(1, 1),
-            p_B_SIGNED=Const(1, 1),
-            i_CLK=ClockSignal(),
-            i_CE=1,
-            i_A=Cat(pairs[0][0], pairs[1][0]),
-            i_B=Cat(pairs[0][1], pairs[1][1]),
-            i_C=Const(0, 16),
-            i_D=Const(0, 16),
-            i_OLOADTOP=self.clear,
-            i_OLOADBOT=self.clear,
-            i_OHOLDTOP=hold,
-            i_OHOLDBOT=hold,
-            **{f"i_{name}": 0 for name in _CELL_OFF},
-            o_O=wide,
-        )
-        return [wide[16 * j : 16 * j + 16] for j in range(halves)]
+        return sb_mac16(m, f"dsp{i}", Cat(*operands), Cat(*weights), clear=self.clear, hold=hold)

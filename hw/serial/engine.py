@@ -34,9 +34,6 @@ class CompactEngine(RowEngine):
         If the weights have a shift that the unit cannot do.
     """
 
-    readback = True
-    """Whether a host can read the state; set to False before elaboration to leave that out."""
-
     def _blocks(self, weights: NetworkWeights, first: dict) -> None:
         plan, engine, model = self.plan, self.plan.engine, self.plan.model
         last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
@@ -77,23 +74,20 @@ class CompactEngine(RowEngine):
 
     def elaborate(self, platform):
         m = Module()
-        abort, first_group, idle_reset = Signal(), Signal(), Signal()
-        m.d.sync += idle_reset.eq(abort | ~self.loader.loaded)
+        reset = self.frames.reset
         for name in ("sequencer", "store"):
-            m.submodules[name] = ResetInserter({"sync": idle_reset})(getattr(self, name))
-        for name in ("lines", "maps", "array", "unit", "loader", "weights"):
+            m.submodules[name] = ResetInserter({"sync": reset})(getattr(self, name))
+        for name in ("lines", "maps", "array", "unit", "weights"):
             m.submodules[name] = getattr(self, name)
         m.submodules.classifier = ResetInserter({"sync": self.classifier.abort})(self.classifier)
-        self._frames(m, abort, idle_reset, first_group)
-        self._array(m, idle_reset, first_group)
-        if self.readback:
-            self._host(m)
+        self._edges(m)
+        self._array(m, reset, self.frames.first_group)
         return m
 
-    def _array(self, m, idle_reset, first_group):
+    def _array(self, m, reset, first_group):
         t = SERIAL
         lines, maps, array, unit, store = self.lines, self.maps, self.array, self.unit, self.store
-        steps = self._steps(m, t.transfer, idle_reset)
+        steps = self._steps(m, t.transfer, reset)
         step = steps[0]
         m.d.comb += [
             maps.step.eq(step),
@@ -116,7 +110,7 @@ class CompactEngine(RowEngine):
             array.operands.eq(maps.operands),
             array.add.eq(steps[t.transfer - 1].valid),
             array.transfer.eq(steps[t.transfer].valid & steps[t.transfer].last),
-            array.clear.eq(array.transfer | idle_reset),
+            array.clear.eq(array.transfer | reset),
             array.shift.eq(store.shift),
         ]
         # sums to bytes
@@ -167,12 +161,17 @@ class CompactEngine(RowEngine):
             {"purpose": "classifier", "count": 1, "bits": [32, 1]},
         ]
 
-    def _answer(self, m):
+    def _host(self, m, read):
         maps = self.maps
-        done = Signal()
         bank = Signal.like(maps.host_bank, reset_less=True)
-        m.d.sync += [done.eq(maps.host_done), bank.eq(maps.host_bank)]
+        m.d.sync += [read.valid.eq(maps.host_done), bank.eq(maps.host_bank)]
         word = 0
         for b in range(self.plan.engine.lanes):
             word = word | (maps.words[b] & (bank == b).replicate(len(maps.words[b])))
-        m.d.comb += [self.state_valid.eq(done), self.state_data.eq(word)]
+        m.d.comb += [
+            maps.host_en.eq(read.en),
+            maps.host_bank.eq(read.bank),
+            maps.host_address.eq(read.address),
+            read.done.eq(maps.host_done),
+            read.data.eq(word),
+        ]

@@ -1,21 +1,21 @@
-"""The compact engine's way back: drain, constants, operands and writes, one value at a time."""
-
-from types import SimpleNamespace
+"""The serial engine's way back: drain, constants, operands and writes, one value at a time."""
 
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import delay, word_layout
+from hw.common import WordFetch, delay, one_of, word_layout
+from hw.functions import SERIAL_FUNCTIONS, functions
 from hw.plan import Function, Plan, Target
 from hw.plan.latency import SERIAL
-from hw.plan.memory import SERIAL_CONSTANT_WORDS as WORDS
+from hw.pool import StatePool, sum_shape
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
 BYTES = 2  # cycles of a value
 BLEND = 4  # ... of one that needs two operands
+WORDS = 4
+"""Words of 16 bits from one sum's constants to the next; the last one is not used."""
 
 
 def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
@@ -97,196 +97,151 @@ class SerialConstants(wiring.Component):
         return m
 
 
-class SerialStore(wiring.Component):
-    """Follows the transfers through the `back` words of the row program.
-
-    A walk's sums leave lane after lane. Three places have counters of their own, some cycles apart:
-    the head of the drain, the operand bytes that are read beside the stream, and the bytes that are
-    written. They share the operation's word, so that an operation's last byte is written before the
-    next one's first transfer.
-
-    Each byte goes to its place at once; bytes right of a row are written as padding. The state's
-    columns are summed and their maximum taken on the way, for the classifier.
+class ValueCounter(wiring.Component):
+    """Place of a value that passes by: the values of a lane, lane after lane.
 
     Ports
     -----
-    ending : in, a cycle before transfer : in
-    shift, at, pool, function : out, bias, multiplier, scale : out; see SerialUnit
-    first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    ask, ask_bank, ask_address : out, granted : in, words : in, see SerialWindow; a, b : out
-    byte, written : in, see SerialUnit
-    write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
-    write_op : out, the operation, for monitors
-    pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store
-    load_en, load_address, load_data : in, writes the constant memory (`constant_words`)
+    go : In(1)
+        A value passes.
+    known : In(1)
+        A new operation's `turned` and `pool` are there.
+    turned : In(1)
+        The first value of a lane is its last pixel's (see SerialWindow).
+    pool : In(1)
+        A lane has half as many values.
+    position : Out(range(P)), lane : Out(range(L))
+        Of the value that passes next.
+    last : Out(1)
+        It is its lane's last.
+    first : Out(1)
+        It is its lane's first.
+    lane_end, walk_end : Out(1)
+        A lane's, a walk's last value passes.
     """
 
-    def __init__(self, plan: Plan, constants=()):
+    def __init__(self, *, pixels: int, lanes: int):
+        self.pixels, self.lanes = pixels, lanes
+        inputs = dict.fromkeys(("go", "known", "turned", "pool"), In(1))
+        outputs = dict.fromkeys(("last", "first", "lane_end", "walk_end"), Out(1))
+        super().__init__(
+            inputs | {"position": Out(range(pixels)), "lane": Out(range(lanes))} | outputs
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        pixels, position, lane = self.pixels, self.position, self.lane
+        home = Signal.like(position)
+        length = Mux(self.pool, pixels // 2, pixels)
+        m.d.comb += [
+            home.eq(Mux(self.turned, pixels - 1, 0)),
+            self.first.eq(position == home),
+            self.last.eq(position == Mux(self.turned, pixels - 2, length - 1)),
+            self.lane_end.eq(self.go & self.last),
+            self.walk_end.eq(self.lane_end & (lane == self.lanes - 1)),
+        ]
+        with m.If(self.go):
+            following = Mux(position == pixels - 1, 0, position + 1)
+            m.d.sync += position.eq(Mux(self.last, home, following))
+        with m.If(self.known):
+            m.d.sync += position.eq(home)
+        with m.If(self.lane_end):
+            m.d.sync += lane.eq(Mux(self.walk_end, 0, lane + 1))
+        return m
+
+
+def _of_operation(plan: Plan) -> dict:
+    """Ports of what works on an operation: its word, and facts of it that are registers."""
+    return {
+        "word": In(word_layout(plan, "back")),
+        "settled": In(1),
+        "known": In(1),
+        "blend": In(1),
+        "turned": In(1),
+        "pool": In(1),
+    }
+
+
+class SerialOperands(wiring.Component):
+    """Operand bytes beside the stream of sums: a byte in two cycles.
+
+    In one of the two the array leaves the bank alone. Places and addresses are worked out a cycle
+    before they are asked for.
+
+    Ports
+    -----
+    word : In(back word), settled, known, blend, turned, pool : In(1)
+        See SerialStore.
+    first_group : In(1)
+        H reads as zero.
+    at : In(unit_gated + 1)
+        See SerialUnit.
+    ask : Out(1), ask_bank : Out(range(L)), ask_address : Out(range(bank_words)), granted : In(1)
+        See SerialWindow.
+    words : In(8 * P), an array of L
+        The banks' words, a cycle after `granted`.
+    a, b : Out(8)
+        See SerialUnit.
+    """
+
+    def __init__(self, plan: Plan):
         self.plan = plan
-        engine, model = plan.engine, plan.model
-        self.constants = SerialConstants(plan, constants)
-        self.sum_bits = (128 * model.n).bit_length() + 1
-        address = range(plan.bank_words)
+        engine = plan.engine
         super().__init__(
             {
-                "ending": In(1),
-                "transfer": In(1),
-                "shift": Out(1),
-                "at": Out(SERIAL.unit_gated + 1),
-                "pool": Out(1),
-                "function": Out(Function),
-                "bias": Out(signed(model.acc_bits)),
-                "multiplier": Out(8),
-                "scale": Out(SHIFT_BITS),
+                **_of_operation(plan),
                 "first_group": In(1),
+                "at": In(SERIAL.unit_gated + 1),
                 "ask": Out(1),
                 "ask_bank": Out(range(engine.lanes)),
-                "ask_address": Out(address),
+                "ask_address": Out(range(plan.bank_words)),
                 "granted": In(1),
                 "words": In(data.ArrayLayout(8 * engine.pixels, engine.lanes)),
                 "a": Out(8),
                 "b": Out(8),
-                "byte": In(8),
-                "written": In(1),
-                "write_en": Out(engine.lanes),
-                "write_address": Out(address),
-                "write_mask": Out(engine.pixels),
-                "write_low": Out(8),
-                "write_high": Out(8),
-                "write_op": Out(range(len(plan.operations))),
-                "pool_en": Out(1),
-                "pool_channel": Out(range(model.state_channels)),
-                "pool_sum": Out(signed(self.sum_bits)),
-                "pool_max": Out(signed(8)),
-                "state_done": Out(1),
-                "load_en": In(1),
-                "load_address": In(range(WORDS * plan.constant_words)),
-                "load_data": In(16),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        t = SERIAL
-        plan, engine, model = self.plan, self.plan.engine, self.plan.model
-        lanes, pixels, half = engine.lanes, engine.pixels, engine.pixels // 2
-        state_words = plan.geometry.state_words
-
-        # the operation's word: so few that LUTs hold them, before the register that they need
-        fields = plan.fields["back"]
-        layout = word_layout(plan, "back")
-        rom = m.submodules.back_program = Memory(
-            shape=layout, depth=len(fields), init=fields, attrs={"ram_style": "logic"}
+        t, at, word, engine = SERIAL, self.at, self.word, self.plan.engine
+        start, pending, second, second_next = (
+            Signal(name=n) for n in ("start", "pending", "second", "second_next")
         )
-        port = rom.read_port()
-        word, index = port.data, Signal(range(len(fields)))
-        take, moved, settled = Signal(), Signal(init=1), Signal()
-        m.d.comb += port.addr.eq(index)
-        m.d.sync += [moved.eq(take), settled.eq(moved)]
-        with m.If(take):
-            m.d.sync += index.eq(Mux(index == len(fields) - 1, 0, index + 1))
-        first, known = Signal(), Signal()
-        m.d.sync += known.eq(settled)
-        with m.If(settled):
-            m.d.sync += first.eq(self.first_group)
-        # what is asked of the word everywhere, a cycle later: long before the first transfer
-        blend, plain, turned = (Signal(name=n) for n in ("blend", "plain", "turned"))
-        m.d.sync += [
-            blend.eq(word.function == Function.BLEND),
-            plain.eq((word.function == Function.RELU) | (word.function == Function.UPDATE)),
-            turned.eq(word.turned),
-            self.pool.eq(word.pool),
-            self.function.eq(word.function),
-        ]
-
-        home = Signal(range(pixels))  # of a lane's first value
-        m.d.comb += home.eq(Mux(turned, pixels - 1, 0))
-
-        def places(name, go):
-            """Counters of a value's place: position in its lane, lane, when these end."""
-            position = Signal(range(pixels), name=f"{name}_position")
-            lane = Signal(range(lanes), name=f"{name}_lane")
-            last, lane_end, walk_end = (
-                Signal(name=f"{name}_{n}") for n in ("last", "lane_end", "walk_end")
-            )
-            m.d.comb += [
-                last.eq(position == Mux(turned, pixels - 2, Mux(self.pool, half, pixels) - 1)),
-                lane_end.eq(go & last),
-                walk_end.eq(lane_end & (lane == lanes - 1)),
-            ]
-            with m.If(go):
-                following = Mux(position == pixels - 1, 0, position + 1)
-                m.d.sync += position.eq(Mux(last, home, following))
-            with m.If(known):
-                m.d.sync += position.eq(home)
-            with m.If(lane_end):
-                m.d.sync += lane.eq(Mux(walk_end, 0, lane + 1))
-            return SimpleNamespace(
-                position=position, lane=lane, last=last, lane_end=lane_end, walk_end=walk_end
-            )
-
-        # ---- drain: the sums, and their constants ----
-        running, beat = Signal(), Signal(2)
-        last_beat = Signal()
-        m.d.comb += last_beat.eq(running & (beat == Mux(blend, BLEND - 1, BYTES - 1)))
-        drain = places("drain", last_beat)
-        m.d.sync += beat.eq(Mux(last_beat | self.transfer, 0, beat + 1))
-        with m.If(drain.walk_end):
-            m.d.sync += running.eq(0)
-        with m.If(self.transfer):
-            m.d.sync += running.eq(1)
-        # a byte without a gate is written earlier, and then forgotten
-        at = [running & (beat == 0)]
-        for i in range(t.unit_gated):
-            goes_on = at[-1] & ~plain if i == t.unit_plain else at[-1]
-            at.append(delay(m, goes_on, 1, f"at{i}"))
-        m.submodules.constants = constants = self.constants
-        lane_ends = running & drain.last & (beat == Mux(blend, BLEND - BYTES, 0))
         m.d.comb += [
-            self.shift.eq(running & (self.pool | last_beat)),
-            self.at.eq(Cat(*at)),
-            constants.settled.eq(settled),
-            constants.base.eq(word.constant),
-            constants.chunks.eq(word.chunks),
-            constants.go.eq(self.ending | (lane_ends & (drain.lane != lanes - 1))),
-            *[
-                getattr(constants, name).eq(getattr(self, name))
-                for name in ("load_en", "load_address", "load_data")
-            ],
-            self.bias.eq(constants.bias),
-            self.multiplier.eq(constants.multiplier),
-            self.scale.eq(constants.scale),
-        ]
-
-        # ---- operands: a byte in two cycles, in one of which the array leaves the bank alone ----
-        # places and addresses are worked out a cycle before they are asked for
-        start, pending, second = Signal(), Signal(), Signal()
-        second_next, moves = Signal(), Signal()
-        m.d.comb += [
-            second_next.eq(blend & (at[t.operand - 1] | at[t.operand])),
-            moves.eq(at[t.operand]),
+            second_next.eq(self.blend & (at[t.operand - 1] | at[t.operand])),
             self.ask.eq(start | pending),
         ]
         m.d.sync += [
-            start.eq(word.fetch & (at[t.operand - 1] | (blend & at[t.operands - 1]))),
+            start.eq(word.fetch & (at[t.operand - 1] | (self.blend & at[t.operands - 1]))),
             second.eq(second_next),
             pending.eq(start & ~self.granted),
         ]
-        operand = places("operand", moves)
-        place = Signal.like(operand.position, reset_less=True)
-        bank = Signal.like(operand.lane, reset_less=True)
-        address = Signal(range(plan.bank_words), reset_less=True)
-        offset = Signal(range(plan.bank_words))
-        with m.If(operand.walk_end):
+        m.submodules.counter = counter = ValueCounter(pixels=engine.pixels, lanes=engine.lanes)
+        place = Signal.like(counter.position, reset_less=True)
+        bank = Signal.like(counter.lane, reset_less=True)
+        address = Signal(range(self.plan.bank_words), reset_less=True)
+        offset = Signal(range(self.plan.bank_words))
+        with m.If(counter.walk_end):
             m.d.sync += offset.eq(offset + 1)
-        with m.If(settled):
+        with m.If(self.settled):
             m.d.sync += offset.eq(0)
         m.d.sync += [
-            place.eq(operand.position),
-            bank.eq(operand.lane),
+            place.eq(counter.position),
+            bank.eq(counter.lane),
             address.eq(Mux(second_next, word.b, word.a) + offset),
         ]
-        m.d.comb += [self.ask_bank.eq(bank), self.ask_address.eq(address)]
+        m.d.comb += [
+            *[getattr(counter, n).eq(getattr(self, n)) for n in ("known", "turned", "pool")],
+            counter.go.eq(at[t.operand]),
+            self.ask_bank.eq(bank),
+            self.ask_address.eq(address),
+        ]
+        self._take(m, place, bank, second)
+        return m
+
+    def _take(self, m, place, bank, second):
+        """The byte that was asked for, out of its bank's word."""
         got, got_second = Signal(), Signal(reset_less=True)
         got_place = Signal.like(place, reset_less=True)
         got_bank = Signal.like(bank, reset_less=True)
@@ -298,26 +253,72 @@ class SerialStore(wiring.Component):
         ]
         byte = Signal(8)
         chosen = 0
-        for b in range(lanes):
+        for b in range(self.plan.engine.lanes):
             chosen = chosen | Mux(got_bank == b, self.words[b], 0)
         m.d.comb += byte.eq(chosen.word_select(got_place, 8))
         with m.If(got & got_second):
             m.d.sync += self.b.eq(byte)
         with m.If(got & ~got_second):
-            m.d.sync += self.a.eq(Mux(word.state & first, 0, byte))
+            m.d.sync += self.a.eq(Mux(self.word.state & self.first_group, 0, byte))
 
-        # ---- bytes to their places ----
-        put = places("write", self.written)
+
+class SerialWriter(wiring.Component):
+    """Bytes to their places, each at once; bytes right of a row are written as padding.
+
+    Ports
+    -----
+    word : In(back word), settled, known, blend, turned, pool : In(1)
+        See SerialStore.
+    byte : In(8), written : In(1)
+        See SerialUnit.
+    write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
+    bank : Out(range(L)), with `written`
+    pad : Out(1), with `written`
+        The byte is beyond the row.
+    first, last : Out(1), with `written`
+        It is its channel's first; its channel's last.
+    take : Out(1)
+        An operation's last byte.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan = plan
+        engine = plan.engine
+        super().__init__(
+            {
+                **_of_operation(plan),
+                "byte": In(8),
+                "written": In(1),
+                "write_en": Out(engine.lanes),
+                "write_address": Out(range(plan.bank_words)),
+                "write_mask": Out(engine.pixels),
+                "write_low": Out(8),
+                "write_high": Out(8),
+                "bank": Out(range(engine.lanes)),
+                "pad": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "take": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        word, engine = self.word, self.plan.engine
+        lanes, pixels, half = engine.lanes, engine.pixels, engine.pixels // 2
+        m.submodules.counter = put = ValueCounter(pixels=pixels, lanes=lanes)
         place, bank, done = put.position, put.lane, put.walk_end
         chunk, group = Signal.like(word.chunks), Signal.like(word.groups)
         channel_bank = Signal(range(lanes))  # CONCAT: of the present channel
-        offset = Signal(range(plan.bank_words))
-        last_chunk, last_group, whole, concat, row_end = (
-            Signal(name=n) for n in ("last_chunk", "last_group", "whole", "concat", "row_end")
+        offset = Signal(range(self.plan.bank_words))
+        last_chunk, last_group, whole, concat, row_end, upper_pad = (
+            Signal(name=n)
+            for n in ("last_chunk", "last_group", "whole", "concat", "row_end", "upper_pad")
         )
         here = Signal(range(pixels))
-        pad, upper_pad = Signal(), Signal()
         m.d.comb += [
+            *[getattr(put, n).eq(getattr(self, n)) for n in ("known", "turned", "pool")],
+            put.go.eq(self.written),
             last_chunk.eq(chunk == word.chunks),
             last_group.eq(group == word.groups),
             whole.eq(~self.pool | chunk[0] | last_chunk),
@@ -325,20 +326,22 @@ class SerialStore(wiring.Component):
             # the row's last word
             row_end.eq((chunk[1:] == word.chunks[1:]) & (self.pool | last_chunk)),
             here.eq(place + Mux(self.pool & chunk[0], half, 0)),
-            pad.eq(row_end & (here >= word.tail)),
+            self.pad.eq(row_end & (here >= word.tail)),
             upper_pad.eq(self.pool & last_chunk & ~chunk[0]),
-            take.eq(done & last_chunk & last_group),
+            self.bank.eq(bank),
+            self.first.eq((chunk == 0) & put.first),
+            self.last.eq(put.lane_end & last_chunk),
+            self.take.eq(done & last_chunk & last_group),
         ]
         base = word.base0
         for b in range(1, lanes):
             base = Mux(bank == b, word[f"base{b}"], base)
         padding = Cat(C(0, 7), word.pad)
         m.d.sync += [
-            self.write_low.eq(Mux(pad, padding, self.byte)),
-            self.write_high.eq(Mux(pad | upper_pad, padding, self.byte)),
+            self.write_low.eq(Mux(self.pad, padding, self.byte)),
+            self.write_high.eq(Mux(self.pad | upper_pad, padding, self.byte)),
             self.write_address.eq(base + offset),
             self.write_mask.eq((1 << here) | Mux(upper_pad, 1 << (here + half), 0)),
-            self.write_op.eq(index),
         ]
         valid = ~(last_group & (bank > word.last_lane) & (word.target == Target.SHARED))
         for b in range(lanes):
@@ -356,48 +359,239 @@ class SerialStore(wiring.Component):
                     channel_bank.eq(Mux(channel_bank == lanes - 1, 0, channel_bank + 1)),
                 ]
                 with m.If(concat & (channel_bank != lanes - 1)):
-                    m.d.sync += offset.eq(offset + 1 - state_words)
-        with m.If(take):
+                    m.d.sync += offset.eq(offset + 1 - self.plan.geometry.state_words)
+        with m.If(self.take):
             m.d.sync += [group.eq(0), offset.eq(0), channel_bank.eq(0)]
+        return m
 
-        # ---- the state's columns, summed on the way ----
-        sums = lanes if state_words > 1 else 1
-        totals = [
-            (
-                Signal(signed(self.sum_bits), name=f"total{i}", reset_less=True),
-                Signal(signed(8), name=f"largest{i}", reset_less=True),
-            )
-            for i in range(sums)
-        ]
-        counted, begin, padded = Signal(), Signal(reset_less=True), Signal(reset_less=True)
-        counted_bank, counted_last = Signal.like(bank), Signal()
+
+class SerialPool(wiring.Component):
+    """The state's columns, summed as they are written.
+
+    Ports
+    -----
+    begin : In(1)
+        A new operation.
+    counts : In(1)
+        A byte of the state comes, `byte` in the next cycle.
+    bank, first, pad, last : In, with `counts`
+        See SerialWriter.
+    byte : In(signed(8))
+    pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store.Store
+    """
+
+    def __init__(self, plan: Plan):
+        engine, model = plan.engine, plan.model
+        # channels whose columns are there at once: chunks of all lanes' go on in turn
+        self.pool = StatePool(
+            channels=engine.lanes if plan.geometry.state_words > 1 else 1, columns=model.n
+        )
+        self.channels = model.state_channels
+        super().__init__(
+            {
+                "begin": In(1),
+                **dict.fromkeys(("counts", "first", "pad", "last"), In(1)),
+                "bank": In(range(engine.lanes)),
+                "byte": In(signed(8)),
+                "pool_en": Out(1),
+                "pool_channel": Out(range(model.state_channels)),
+                "pool_sum": Out(sum_shape(model.n)),
+                "pool_max": Out(signed(8)),
+                "state_done": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.pool = pool = self.pool
+        counted, last = Signal(), Signal()
+        begin, pad = Signal(reset_less=True), Signal(reset_less=True)
+        bank, told = Signal.like(self.bank), Signal.like(self.bank)
+        channel = Signal(range(self.channels + 1))
         m.d.sync += [
-            counted.eq(self.written & blend),
-            begin.eq((chunk == 0) & (place == home)),  # which may be padding
-            padded.eq(pad),
-            counted_bank.eq(bank),
-            counted_last.eq(put.lane_end & last_chunk & blend),
+            counted.eq(self.counts),
+            begin.eq(self.first),  # which may be padding
+            pad.eq(self.pad),
+            bank.eq(self.bank),
+            last.eq(self.last & self.counts),
+            self.pool_en.eq(last),
+            told.eq(bank),
         ]
-        byte = self.write_low.as_signed()
-        for i, (total, largest) in enumerate(totals):
-            with m.If(counted & (counted_bank == i if sums > 1 else 1)):
-                m.d.sync += total.eq(Mux(begin, 0, total) + Mux(padded, 0, byte))
-                with m.If(begin | (~padded & (byte > largest))):
-                    m.d.sync += largest.eq(Mux(padded, -128, byte))
-        pooled = Signal.like(bank)
-        channel = Signal(range(model.state_channels + 1))
-        m.d.sync += [self.pool_en.eq(counted_last), pooled.eq(counted_bank)]
         with m.If(self.pool_en):
             m.d.sync += channel.eq(channel + 1)
-        with m.If(settled):
+        with m.If(self.begin):
             m.d.sync += channel.eq(0)
         m.d.comb += [
+            pool.begin.eq(begin),
+            pool.pad.eq(pad),
             self.pool_channel.eq(channel),
-            self.pool_sum.eq(totals[0][0]),
-            self.pool_max.eq(totals[0][1]),
-            self.state_done.eq(self.pool_en & (channel == model.state_channels - 1)),
+            self.pool_sum.eq(pool.sums[0]),
+            self.pool_max.eq(pool.maxima[0]),
+            self.state_done.eq(self.pool_en & (channel == self.channels - 1)),
         ]
-        for i in range(1, sums):
-            with m.If(pooled == i):
-                m.d.comb += [self.pool_sum.eq(totals[i][0]), self.pool_max.eq(totals[i][1])]
+        for i in range(pool.channels):
+            here = (bank == i) if pool.channels > 1 else 1
+            m.d.comb += [pool.bytes[i].eq(self.byte), pool.load[i].eq(counted & here)]
+            if i:
+                with m.If(told == i):
+                    m.d.comb += [
+                        self.pool_sum.eq(pool.sums[i]),
+                        self.pool_max.eq(pool.maxima[i]),
+                    ]
         return m
+
+
+class SerialStore(wiring.Component):
+    """Follows the transfers through the `back` words of the row program.
+
+    A walk's sums leave lane after lane. Three places have counters of their own, some cycles apart:
+    the head of the drain, the operand bytes that are read beside the stream, and the bytes that are
+    written. They share the operation's word, so that an operation's last byte is written before the
+    next one's first transfer. A cycle after a new word is `settled`, what is asked of it everywhere
+    is `known` as registers: long before the first transfer.
+
+    Ports
+    -----
+    ending : In(1)
+        A cycle before `transfer`.
+    transfer : In(1)
+        A walk's sums move to the drain registers.
+    shift : Out(1)
+        To SerialArray.
+    at, pool, function, bias, multiplier, scale, a, b : out, see SerialUnit (`scale`: its `shift`)
+    first_group : In(1)
+        The walk sequencer is in a frame's first row group (H reads as zero).
+    ask, ask_bank, ask_address : out, granted, words : in, see SerialWindow
+    byte : In(8), written : In(1)
+        See SerialUnit.
+    write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
+    write_op : Out(range(operations))
+        The operation, for monitors.
+    pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store.Store
+    load_en, load_address, load_data : in, writes the constant memory (`constant_words`)
+    """
+
+    def __init__(self, plan: Plan, constants=()):
+        self.plan = plan
+        self.constants = SerialConstants(plan, constants)
+        self.operands, self.writer = SerialOperands(plan), SerialWriter(plan)
+        self.pooling = SerialPool(plan)
+        loads = ["load_en", "load_address", "load_data"]
+        writes = [f"write_{name}" for name in ("en", "address", "mask", "low", "high")]
+        self._same = {  # ports that are a part's own
+            self.constants: [*loads, "bias", "multiplier", "scale"],
+            self.operands: ["ask", "ask_bank", "ask_address", "granted", "words", "a", "b"],
+            self.writer: ["byte", "written", *writes],
+            self.pooling: ["pool_en", "pool_channel", "pool_sum", "pool_max", "state_done"],
+        }
+        members = {
+            name: part.signature.members[name]
+            for part, names in self._same.items()
+            for name in names
+        }
+        super().__init__(
+            {
+                "ending": In(1),
+                "transfer": In(1),
+                "shift": Out(1),
+                "at": Out(SERIAL.unit_gated + 1),
+                "pool": Out(1),
+                "function": Out(Function),
+                "first_group": In(1),
+                "write_op": Out(range(len(plan.operations))),
+                **members,
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        constants, operands, writer, pooling = (
+            self.constants,
+            self.operands,
+            self.writer,
+            self.pooling,
+        )
+        m.submodules.constants, m.submodules.operands = constants, operands
+        m.submodules.writer, m.submodules.pooling = writer, pooling
+        # in LUTs, before the registers of what is asked everywhere
+        fetch = WordFetch(m, self.plan, "back", registered=False, in_logic=True)
+        word = fetch.word
+        settled, known, first = Signal(), Signal(), Signal()
+        blend, plain, turned = (Signal(name=n) for n in ("blend", "plain", "turned"))
+        m.d.comb += fetch.take.eq(writer.take)
+        m.d.sync += [
+            settled.eq(fetch.moved),
+            known.eq(settled),
+            blend.eq(
+                one_of(word.function, functions(lambda means: means.operands > 1, SERIAL_FUNCTIONS))
+            ),
+            plain.eq(
+                one_of(word.function, functions(lambda means: not means.gated, SERIAL_FUNCTIONS))
+            ),
+            turned.eq(word.turned),
+            self.pool.eq(word.pool),
+            self.function.eq(word.function),
+            self.write_op.eq(fetch.index),
+        ]
+        with m.If(settled):
+            m.d.sync += first.eq(self.first_group)
+        facts = {
+            "word": word,
+            "settled": settled,
+            "known": known,
+            "blend": blend,
+            "turned": turned,
+            "pool": self.pool,
+        }
+        for part in (operands, writer):
+            m.d.comb += [getattr(part, name).eq(value) for name, value in facts.items()]
+        self._drain(m, facts, plain)
+        m.d.comb += [
+            operands.first_group.eq(first),
+            operands.at.eq(self.at),
+            pooling.begin.eq(settled),
+            pooling.counts.eq(self.written & blend),
+            *[getattr(pooling, n).eq(getattr(writer, n)) for n in ("bank", "first", "pad", "last")],
+            pooling.byte.eq(writer.write_low.as_signed()),
+        ]
+        for part, names in self._same.items():
+            for name in names:
+                inner, outer = getattr(part, name), getattr(self, name)
+                inward = part.signature.members[name].flow is In
+                m.d.comb += inner.eq(outer) if inward else outer.eq(inner)
+        return m
+
+    def _drain(self, m, facts, plain):
+        """The sums at the head of the drain, and their constants."""
+        t, lanes, blend, constants = (
+            SERIAL,
+            self.plan.engine.lanes,
+            facts["blend"],
+            self.constants,
+        )
+        m.submodules.drain = drain = ValueCounter(pixels=self.plan.engine.pixels, lanes=lanes)
+        running, beat, last_beat = Signal(), Signal(2), Signal()
+        m.d.comb += [
+            last_beat.eq(running & (beat == Mux(blend, BLEND - 1, BYTES - 1))),
+            drain.go.eq(last_beat),
+            *[getattr(drain, n).eq(facts[n]) for n in ("known", "turned", "pool")],
+        ]
+        m.d.sync += beat.eq(Mux(last_beat | self.transfer, 0, beat + 1))
+        with m.If(drain.walk_end):
+            m.d.sync += running.eq(0)
+        with m.If(self.transfer):
+            m.d.sync += running.eq(1)
+        # a byte without a gate is written earlier, and then forgotten
+        at = [running & (beat == 0)]
+        for i in range(t.unit_gated):
+            goes_on = at[-1] & ~plain if i == t.unit_plain else at[-1]
+            at.append(delay(m, goes_on, 1, f"at{i}"))
+        lane_ends = running & drain.last & (beat == Mux(blend, BLEND - BYTES, 0))
+        m.d.comb += [
+            self.shift.eq(running & (self.pool | last_beat)),
+            self.at.eq(Cat(*at)),
+            constants.settled.eq(facts["settled"]),
+            constants.base.eq(facts["word"].constant),
+            constants.chunks.eq(facts["word"].chunks),
+            constants.go.eq(self.ending | (lane_ends & (drain.lane != lanes - 1))),
+        ]

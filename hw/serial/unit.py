@@ -6,7 +6,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.activation import Activation
-from hw.common import delay
+from hw.common import delay, one_of
+from hw.functions import SERIAL_FUNCTIONS, Base, Code, Saturation, X, Y, functions
 from hw.plan import Function
 from hw.plan.latency import SERIAL
 
@@ -34,6 +35,30 @@ def _rows(y, x, at):
     return Mux(y[at], x, 0) << at
 
 
+def _digits(m, name, y, x, bits, strobe, special=None):
+    """x * y, shifted right by 4, in three stages; the last 8 bits are never used.
+
+    Four rows a cycle, the lower digit first. `strobe`: x (of so many bits) and y (8 bits) are there
+    for the first time. `special`: y is 256.
+    """
+    digit = Mux(strobe, y[:4], y[4:8])
+    pairs = [Signal(signed(bits + 2), name=f"{name}_pair{i}", reset_less=True) for i in range(2)]
+    upper = Mux(digit[2], x, 0)
+    odd = digit[3]
+    if special is not None:  # twice the highest row
+        now = special & ~strobe
+        upper, odd = Mux(digit[2], x, Mux(now, x << 1, 0)), digit[3] | now
+    m.d.sync += [
+        pairs[0].eq(_rows(digit, x, 0) + _rows(digit, x, 1)),
+        pairs[1].eq(upper + (Mux(odd, x, 0) << 1)),
+    ]
+    quad = Signal(signed(bits + 4), name=f"{name}_quad", reset_less=True)
+    m.d.sync += quad.eq(pairs[0] + (pairs[1] << 2))
+    before = Signal(signed(bits), name=f"{name}_before", reset_less=True)
+    m.d.sync += before.eq(quad >> 4)
+    return before + quad
+
+
 class SerialUnit(wiring.Component):
     """Sums of all lanes one after the other, a value every two cycles (four for BLEND).
 
@@ -41,7 +66,7 @@ class SerialUnit(wiring.Component):
     larger of their two bytes: it pools (max pool 1x2, Table 1) before it requantises, and has two
     cycles for each value. Both multiplications take their 8-bit factor in two digits.
 
-    Bit-exact model: golden.requant, golden.activation, golden.conv_gru.
+    Bit-exact model: golden.requant, golden.activation, then hw.functions.Meaning.byte.
 
     Parameters
     ----------
@@ -84,9 +109,19 @@ class SerialUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        t = SERIAL
-        at = self.at
+        total, value, multiplier, shifts = self._pooled(m)
+        product = _digits(m, "scale", multiplier, value, len(total), self.at[4])
+        dropped, beyond = self._shifted(m, product, len(total) + 8, shifts)
+        self._gated(m, self._saturated(m, dropped, beyond))
+        return m
 
+    def _is(self, which):
+        """Whether something is true of the function."""
+        return one_of(self.function, functions(which, SERIAL_FUNCTIONS))
+
+    def _pooled(self, m):
+        """Stages 1, 2: the sum with its bias; the larger of two; constants that stay with it."""
+        at = self.at
         # Stage 1: bias, the lower half first
         n = max(self.acc_bits, 16 + self.high_bits) + 1
         below = Signal(17, reset_less=True)
@@ -114,35 +149,13 @@ class SerialUnit(wiring.Component):
                 value.eq(Mux(self.pool & smaller, ~hold_not, total)),
                 multiplier.eq(self.multiplier),
             ]
+        return total, value, multiplier, shifts
 
-        # Stages 3 to 5: four rows a cycle, the lower digit first; the last 8 bits are never used
-        def digits(name, y, x, bits, strobe, special=None):
-            """x * y, shifted right by 4; `strobe`: x, y are there for the first time."""
-            digit = Mux(strobe, y[:4], y[4:8])
-            pairs = [
-                Signal(signed(bits + 2), name=f"{name}_pair{i}", reset_less=True) for i in range(2)
-            ]
-            upper = Mux(digit[2], x, 0)
-            odd = digit[3]
-            if special is not None:  # y = 256: twice the highest row
-                now = special & ~strobe
-                upper, odd = Mux(digit[2], x, Mux(now, x << 1, 0)), digit[3] | now
-            m.d.sync += [
-                pairs[0].eq(_rows(digit, x, 0) + _rows(digit, x, 1)),
-                pairs[1].eq(upper + (Mux(odd, x, 0) << 1)),
-            ]
-            quad = Signal(signed(bits + 4), name=f"{name}_quad", reset_less=True)
-            m.d.sync += quad.eq(pairs[0] + (pairs[1] << 2))
-            before = Signal(signed(bits), name=f"{name}_before", reset_less=True)
-            m.d.sync += before.eq(quad >> 4)
-            return before + quad
-
-        s0 = 4
-        product = digits("scale", multiplier, value, n, at[s0])
-        # Stages 6 to 9: the shift, less one, that rounds
+    def _shifted(self, m, product, bits, shifts):
+        """Stages 6 to 9: the shift, less one, that rounds; and whether bits were lost."""
         # large ones first: bits that no later shift brings into the result only say that it is
         # beyond what is kept
-        dropped = Signal(signed(n + 8 - (FIRST_SHIFT - 1)), reset_less=True)
+        dropped = Signal(signed(bits - (FIRST_SHIFT - 1)), reset_less=True)
         m.d.sync += dropped.eq(product >> (FIRST_SHIFT - 1 - 4))
         beyond = 0
         for stage, i in enumerate(reversed(range(SHIFT_BITS))):
@@ -158,7 +171,10 @@ class SerialUnit(wiring.Component):
                 outside.eq(beyond | (top.any() & ~top.all())),
             ]
             dropped, beyond = later, outside
-        # Stage 10: round half up; Stage 11: saturate as the function wants it
+        return dropped, beyond
+
+    def _saturated(self, m, dropped, beyond):
+        """Stage 10: round half up; Stage 11: saturate as the function wants it."""
         short, outside, negative = Signal(signed(KEPT)), Signal(), Signal()
         rounded = Signal(signed(KEPT), reset_less=True)
         m.d.comb += short.eq(dropped)
@@ -168,25 +184,36 @@ class SerialUnit(wiring.Component):
             outside.eq(beyond),
         ]
         relu = Signal()
-        m.d.comb += relu.eq(self.function == Function.RELU)
+        m.d.comb += relu.eq(self._is(lambda means: means.saturation is Saturation.RELU))
+        (relu_low, relu_high), (low, high) = Saturation.RELU.value, Saturation.ACTIVATION.value
         clamped = Signal(10, reset_less=True)
-        low_out = Mux(relu, negative, rounded < -511)
-        high_out = Mux(relu, rounded > 255, rounded > 511)
+        low_out = Mux(relu, negative, rounded < low)
+        high_out = Mux(relu, rounded > relu_high, rounded > high)
         m.d.sync += clamped.eq(rounded)
         with m.If(Mux(outside, negative, low_out)):
-            m.d.sync += clamped.eq(Mux(relu, 0, -511))
+            m.d.sync += clamped.eq(Mux(relu, relu_low, low))
         with m.Elif(Mux(outside, ~negative, high_out)):
-            m.d.sync += clamped.eq(Mux(relu, 255, 511))
+            m.d.sync += clamped.eq(Mux(relu, relu_high, high))
+        return clamped
 
+    def _gated(self, m, clamped):
+        """Stages 12 to 17: activation, gate, byte."""
+        at, t = self.at, SERIAL
+        feature_x, other_y, tanh_base, offset, gated = (
+            Signal(name=n) for n in ("feature_x", "other_y", "tanh_base", "offset", "gated")
+        )
+        m.d.comb += [
+            feature_x.eq(self._is(lambda means: means.x is X.FEATURE)),
+            other_y.eq(self._is(lambda means: means.y is Y.UPDATE)),
+            tanh_base.eq(self._is(lambda means: means.base is Base.TANH)),
+            offset.eq(self._is(lambda means: means.code is Code.OFFSET)),
+            gated.eq(~self._is(lambda means: not means.gated)),
+        ]
         # Stage 12: activation memory
         v10 = clamped.as_signed()
         memory = m.submodules.table = Memory(shape=8, depth=1024, init=self.table)
         read = memory.read_port()
-        blend = Signal()
-        m.d.comb += [
-            blend.eq(self.function == Function.BLEND),
-            read.addr.eq(Cat(Mux(v10 < 0, -v10, v10)[:9], blend)),
-        ]
+        m.d.comb += read.addr.eq(Cat(Mux(v10 < 0, -v10, v10)[:9], tanh_base))
         plain = delay(m, clamped[:8], 1, "plain", reset_less=True)
         sign = delay(m, v10 < 0, 1, "sign", reset_less=True)
         # Stage 13: operands of the gate
@@ -201,21 +228,18 @@ class SerialUnit(wiring.Component):
         feature = Cat(self.a[:7], ~self.a[7])
         with m.If(at[t.gate_at]):
             m.d.sync += [
-                x.eq(Mux(self.function == Function.CHANNEL, feature, a - Mux(blend, tanh, 0))),
-                y.eq(Mux(blend, self.b + self.b[7], unit)),
-                base.eq(Mux(blend, tanh, 0)),
-                simple.eq(Mux(relu, Cat(plain[:7], ~plain[7]), unit - (unit >= 128))),
+                x.eq(Mux(feature_x, feature, a - Mux(tanh_base, tanh, 0))),
+                y.eq(Mux(other_y, self.b + self.b[7], unit)),
+                base.eq(Mux(tanh_base, tanh, 0)),
+                simple.eq(Mux(offset, Cat(plain[:7], ~plain[7]), unit - (unit >= 128))),
             ]
         # Stages 14 to 17: x * y, rounded, and the base
-        gated = digits("gate", y, x, 9, at[t.gate_at + 1], special=y[8])
+        product = _digits(m, "gate", y, x, 9, at[t.gate_at + 1], special=y[8])
         result = Signal(8, reset_less=True)
-        m.d.sync += result.eq((gated >> 4) + gated[3] + base)
-        channel = Signal()
+        m.d.sync += result.eq((product >> 4) + product[3] + base)
         m.d.comb += [
-            channel.eq(self.function == Function.CHANNEL),
-            self.byte.eq(Cat(result[:7], result[7] ^ channel)),
+            self.byte.eq(Cat(result[:7], result[7] ^ feature_x)),
             self.written.eq(at[t.unit_gated]),
         ]
-        with m.If(relu | (self.function == Function.UPDATE)):
+        with m.If(~gated):
             m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.unit_plain])]
-        return m

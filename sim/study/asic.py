@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from boards import build
+from golden import files
 from golden.config import ModelConfig, preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.quantise import default_weights
@@ -32,7 +33,7 @@ from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.plan.memory import memory_name
-from hw.top import Rasca
+from hw.top import Rasca, flat_ports
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology
 from sim.study.mapped import TOP, Cut, Netlist, cut_memories
@@ -134,7 +135,7 @@ def synthesise(
     inverter = None if cells is None else cells.inverter
     folder.mkdir(parents=True, exist_ok=True)
     with console.status("RTL"):
-        text = rtlil.convert(design, name=TOP, emit_src=False)
+        text = rtlil.convert(design, name=TOP, ports=flat_ports(design), emit_src=False)
     (folder / "design.il").write_text(text)
     keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {name}" for name in _blocks(text))
     (folder / "coarse.ys").write_text(_COARSE.format(top=TOP, keep=keep) + "\n")
@@ -477,12 +478,27 @@ def study(
             f"row groups must be 0..{model.row_groups - WARM_UP} for the power of {model.name}, "
             f"not {groups}"
         )
+    with files.claimed(folder):
+        design = Rasca(model, engine, weights)
+        return _study(design, weights, library, technology, clock_mhz, groups, folder, console)
+
+
+def _study(
+    design: Rasca,
+    weights: Weights,
+    library: Sequence[Path] | None,
+    technology: Technology,
+    clock_mhz: float,
+    groups: int,
+    folder: Path,
+    console: Console,
+) -> dict[str, Any]:
+    model, engine = design.plan.model, design.plan.engine
     limits = [
         "after synthesis: no placement, no wires, no clock tree, no test logic",
         f"memories of {SMALLEST_SRAM} bits and more are SRAM macros of {technology.title}; what is "
         "around them (decoders of several macros, test) is left out",
     ]
-    design = Rasca(model, engine, weights)
     mapped = synthesise(design, folder, library, clock_mhz, console)
     found, cells = mapped.library, count_cells(mapped)
     sram = srams(mapped, design.plan, technology)
@@ -539,7 +555,7 @@ def study(
         "limits": limits,
         "tool_versions": {"yosys": build.tool_version("yosys")},
     }
-    (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 

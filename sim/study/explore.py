@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from golden import files
 from golden.config import PRESETS, preset
 from golden.errors import BAD_INPUT, DIFFERENT, INTERRUPTED, CommandError, bad_input
 from sim.study import energy, liberty
@@ -175,7 +176,7 @@ def digest(wanted: list[Point]) -> str:
         "sim/study/energy.py",
         "sim/study/technology.toml",
     )
-    for path in sorted([*(ROOT / "hw").glob("*.py"), *(ROOT / name for name in more)]):
+    for path in sorted([*(ROOT / "hw").rglob("*.py"), *(ROOT / name for name in more)]):
         text.update(path.name.encode() + b"\0" + path.read_bytes())
     return text.hexdigest()
 
@@ -472,9 +473,10 @@ def main(
             wanted = points(read_space(space) if space else DEFAULT_SPACE)
             if library is not None:
                 liberty.read(*liberty.files(library)).inverter  # noqa: B018 - nothing maps without one
-            if fresh:
-                (place / PROGRESS).unlink(missing_ok=True)
-            results, now = run(wanted, place, console, workers=workers, cluster=cluster)
+            with files.claimed(place):
+                if fresh:
+                    (place / PROGRESS).unlink(missing_ok=True)
+                results, now = run(wanted, place, console, workers=workers, cluster=cluster)
     except KeyboardInterrupt:
         raise CommandError("stopped; the same command goes on from here", INTERRUPTED) from None
     seconds = time.monotonic() - began
@@ -486,7 +488,7 @@ def main(
         console.print(f"{now:,} points in {seconds:.1f} s, {now / seconds:,.0f} a second")
     if synthesise_count:
         synthesise(found, synthesise_count, library, place, console)
-    (place / RESULT).write_text(json.dumps(found, indent=1) + "\n")
+    files.write(place / RESULT, json.dumps(found, indent=1) + "\n")
     if found["points"]:
         from sim.study.explore_plots import draw
 

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from golden import files
 from sim.study.point import SAME
 
 INK, FAINT, GRID = "#1d2433", "#9aa3b2", "#e6e9ef"
@@ -114,7 +115,8 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         title_fontsize=8.5,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with files.writing(path) as part:
+        figure.savefig(part, dpi=110, metadata={"Software": None})
 
 
 def _ticks(axis: Any, values: list[float]) -> None:

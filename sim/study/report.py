@@ -22,6 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from golden import files
 from golden.config import ModelConfig, preset
 from golden.errors import bad_input, note
 from golden.quantise import trained_weights
@@ -352,6 +353,7 @@ def main(
     library_text: Annotated[str | None, typer.Option("--liberty", help="Liberty files")] = None,
     image_folder: Annotated[Path | None, typer.Option("--images", help="photographs")] = None,
     weights_file: Annotated[Path | None, typer.Option("--weights", help="safetensors")] = None,
+    skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     compact: Annotated[bool, typer.Option("--compact", help="the small FPGAs' engine")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/report"),
     asic_folder: Annotated[Path, typer.Option("--asic", help="where make asic writes")] = Path(
@@ -374,7 +376,7 @@ def main(
             if engine.compact:
                 raise ValueError(f"LIBERTY={library_text}: {FOR_FPGAS}")
             liberty.read(*library).inverter  # noqa: B018 - without one nothing can be mapped
-        pictures = Pictures.of(image_folder)
+        pictures = Pictures.of(image_folder, skip_bad)
         weights = Weights.load(weights_file, model) if weights_file else None
         plan = compile_program(model, engine)
         study = Study(plan=plan, cost=cost(plan), tech=process, clock_mhz=clock_mhz, rate=frames)
@@ -392,7 +394,6 @@ def main(
             note(" ".join(str(error).split()))
             raise typer.Exit(FAILED) from None
     place = folder / model.name
-    place.mkdir(parents=True, exist_ok=True)
     given = {
         "PRESET": model.name,
         "SHAPE": str(engine),
@@ -405,12 +406,11 @@ def main(
         "COMPACT": "1" if compact else None,
     }
     command = " ".join(["make report", *(f"{k}={v}" for k, v in given.items() if v)])
-    files = {
+    contents = {
         "report.html": page(found, study, missing, command),
         "report.json": json.dumps(found, indent=1) + "\n",
         "layers.csv": table(found),
     }
-    for name, text in files.items():
-        (place / name).write_text(text, encoding="utf-8")
+    files.write_all(place, contents)
     show(found, missing, console)
     console.print(f"written to {place}", soft_wrap=True)

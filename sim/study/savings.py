@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from golden import images
 from golden.classifier import threshold
 from golden.command_line import in_parallel
 from golden.config import ModelConfig
 from golden.early_termination import PAPER_SAVED, Scan, scans
+from golden.errors import note
 from golden.evaluate import BATCH
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -30,12 +30,17 @@ class Pictures:
     paths: tuple[Path, ...] | None
 
     @classmethod
-    def of(cls, folder: Path | None) -> "Pictures":
-        """ValueError for a folder that is not there or has no picture in it."""
+    def of(cls, folder: Path | None, skip_bad: bool = False) -> "Pictures":
+        """ValueError for a folder that is not there or has no picture in it.
+
+        skip_bad: leave files out that cannot be read, with a note.
+        """
         if folder is None:
             names = (Path(name).stem for name in images.DEFAULT_PHOTOGRAPHS)
             return cls(names=tuple(names), paths=None)
         paths = images.list_images(folder)
+        if skip_bad:
+            paths = images.usable(paths, skip_bad=True, tell=note)
         return cls(names=tuple(path.name for path in paths), paths=tuple(paths))
 
     def batches(self, config: ModelConfig):
@@ -45,8 +50,7 @@ class Pictures:
             return
         for start in range(0, len(self.paths), BATCH):
             part = self.paths[start : start + BATCH]
-            yield (lambda part=part: torch.stack([images.load_image(path, config) for path in part])
-                   ), len(part)  # fmt: skip
+            yield (lambda part=part: images.load_images(part, config)), len(part)
 
 
 def scan(
