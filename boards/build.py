@@ -28,6 +28,7 @@ from boards import carries, fit
 from boards.board import Board
 from boards.rtlil import allow_collisions
 from golden import files
+from golden.command_line import load_weights
 from golden.config import preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.quantise import default_weights
@@ -258,8 +259,9 @@ def summary_of(
     clock_hz: float,
     seconds: float,
     versions: dict[str, str],
+    trained: bool = True,
 ) -> dict[str, Any]:
-    """The figures of summary.json."""
+    """The figures of summary.json. trained: whether its weights are."""
     device = board.device
     found = {
         key: int(report["utilization"].get(cell, {"used": 0})["used"])
@@ -275,6 +277,7 @@ def summary_of(
         "device": device.name,
         "preset": plan.model.name,
         "shape": str(plan.engine),
+        "weights_trained": trained,
         "lut": found["lut"],
         "lut_available": device.lut,
         "ff": found["ff"],
@@ -303,8 +306,11 @@ def build(
     folder: Path,
     seed: int,
     console: Console,
+    trained: bool = True,
 ) -> dict[str, Any]:
     """Synthesis, place and route, packing; returns the summary (also written).
+
+    trained: whether the weights are; the summary says it.
 
     Raises
     ------
@@ -344,7 +350,7 @@ def build(
     versions = {name: tool_version(name) for name in names}
     clock_hz = system.pll.output_hz
     summary = summary_of(
-        board, plan_engine.plan, report, clock_hz, time.monotonic() - begun, versions
+        board, plan_engine.plan, report, clock_hz, time.monotonic() - begun, versions, trained
     )
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
@@ -377,12 +383,14 @@ def main(
             except ValueError as error:
                 near = fit.nearest(board, model, plan_with_memories)
                 raise ValueError(f"{error}; {near}") from None
-            numbers = Weights.load(weights, model) if weights else default_weights(model)
+            numbers = load_weights(weights, model)
             rasca = Rasca(model, engine, numbers, readback=not board.events_only)
             check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
             with files.claimed(place):
-                summary = build(board, rasca, place, seed, console)
+                summary = build(
+                    board, rasca, place, seed, console, not numbers.untrained
+                )
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)

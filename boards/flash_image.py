@@ -28,8 +28,10 @@ FLASH_BYTES = 4 << 20
 """Of the smallest flash on a board here (UPduino)."""
 
 
-def write(image: bytes, config: str, folder: Path, name: str, offset: int) -> dict[str, object]:
-    """The image for the flash, and a summary beside it.
+def write(
+    image: bytes, config: str, folder: Path, name: str, offset: int, trained: bool = True
+) -> dict[str, object]:
+    """The image for the flash, and a summary beside it. trained: whether the weights are.
 
     Raises
     ------
@@ -58,6 +60,7 @@ def write(image: bytes, config: str, folder: Path, name: str, offset: int) -> di
         "end": f"{offset + len(content):#x}",
         "bitstream_end": f"{UP5K_BITSTREAM:#x}",
         "erase_blocks": -(-len(content) // ERASE_BLOCK),
+        "weights_trained": trained,
         "weights_crc32": f"{zlib.crc32(image):08x}",
         "config_digest": config,
         "write": f"openFPGALoader --board ice40_generic -o {offset:#x} {file}",
@@ -93,10 +96,11 @@ def main(
             place = int(offset, 0)
         except ValueError:
             raise ValueError(f"offset must be a number, not {offset!r}") from None
-        design = Rasca(model, engine, load_weights(weights, model))
+        numbers = load_weights(weights, model)
+        design = Rasca(model, engine, numbers)
         name = f"{board.name}_{model.name}"
         image = design.engine.weights_image()
-        summary = write(image, design.config_digest, folder, name, place)
+        summary = write(image, design.config_digest, folder, name, place, not numbers.untrained)
     table = Table(show_header=False)
     for key, value in summary.items():
         table.add_row(key.replace("_", " "), str(value))

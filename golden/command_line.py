@@ -180,7 +180,7 @@ def load_network(
             raise ValueError("--model float needs --checkpoint: --weights holds integers only")
         if calibrate is not None:
             raise ValueError("--calibrate goes with --checkpoint: --weights are calibrated already")
-        return Weights.load(weights, config)
+        return load_weights(weights, config)
     if checkpoint is None:
         shipped = None if kind == "float" or calibrate is not None else trained_weights(config)
         if shipped is not None:
@@ -231,10 +231,18 @@ def load_photographs(
     return Photographs(pixels=pixels[order], names=tuple(names[index] for index in order))
 
 
-def load_weights(path: str | None, model: ModelConfig) -> Weights:
-    """A weights file, or the default weights, which are kept under build/weights/."""
-    if path is not None:
-        return Weights.load(path, model)
+def load_weights(path: str | Path | None, model: ModelConfig) -> Weights:
+    """A weights file, or the default weights, which are kept under build/weights/.
+
+    Says so on standard error if nobody trained them.
+    """
+    weights = Weights.load(path, model) if path is not None else _default(model)
+    if weights.warning:
+        note(weights.warning)
+    return weights
+
+
+def _default(model: ModelConfig) -> Weights:
     golden = sorted(Path(__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
     kept = files.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"

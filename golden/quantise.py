@@ -12,6 +12,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -631,11 +632,13 @@ def default_weights(config: ModelConfig, seed: int = 0) -> Weights:
     """Trained weights where there are some (and `seed` is 0), else those of a random network.
 
     The random network is seeded and calibrated on scikit-image's photographs: its answers mean
-    nothing, but every map is alive. No download; the same call gives the same bytes.
+    nothing, but every map is alive (`Weights.untrained` says which of both they are). No download;
+    the same call gives the same bytes.
     """
     trained = trained_weights(config) if seed == 0 else None
     if trained is not None:
         return trained
     with _repeatable():
         images = calibration_images(config)
-        return quantise(calibrated_model(config, images, seed), images, correct=False)
+        made = quantise(calibrated_model(config, images, seed), images, correct=False)
+    return replace(made, untrained=True)

@@ -47,11 +47,12 @@ from golden.data import sampling_weights as make_weights
 from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
+from golden.quantise import quantise
 from golden.weights import Weights, holds_integers
 
 CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
-_MEASURED_ON = 200  # pictures for batch norm's statistics of a network of integers
+_MEASURED_ON = 200  # training pictures that show how maps are spread
 _TIMED = 8  # steps of an epoch whose pictures are timed
 _DRAWN_FROM = 100  # validation pictures of an origin; fewer only jump about
 
@@ -679,6 +680,9 @@ def main(
     ] = None,
     cells: Annotated[Path | None, typer.Option(help="JSON: origin to two masses")] = None,
     quantised_epochs: Annotated[int, typer.Option(help="quantisation-aware, afterwards")] = 0,
+    integers: Annotated[
+        bool, typer.Option("--integers", help="quantise at the end, without training for it")
+    ] = False,
     seed: Annotated[int, typer.Option()] = 0,
     rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
@@ -762,6 +766,8 @@ def main(
                 _follow(rounds, epochs, folder / "log.jsonl", folder / "curves.png", title)
             if rank == 0:
                 typer.echo(f"{folder / 'final.pt'}: {config.name} after {epochs} epochs")
+                if integers and not quantised_epochs:
+                    _quantise(config, read, folder)
             common["resume"] = None
         if quantised_epochs:
             from golden.quantised_training import finish
@@ -792,6 +798,17 @@ def _note_data(folder: Path, data: str, rule: str, read: Data) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def _quantise(config: ModelConfig, data: Data, folder: Path) -> None:
+    """``weights.safetensors`` of ``final.pt``, calibrated on some of the training part."""
+    usable = (~data.held_out).nonzero().flatten()
+    chosen = usable[torch.linspace(0, len(usable) - 1, min(_MEASURED_ON, len(usable))).long()]
+    weights = quantise(load_checkpoint(folder / "final.pt", config), data.exact[chosen])
+    path = folder / "weights.safetensors"
+    path.unlink(missing_ok=True)
+    weights.save(path)
+    typer.echo(f"{path}: {config.name}, integers, calibrated on {len(chosen)} pictures")
 
 
 def _is_quantised(path: Path) -> bool:

@@ -23,12 +23,11 @@ from rich.console import Console
 
 from golden import files
 from golden.classifier import HIDDEN_LIMIT, HIDDEN_SCALE, SWISH_SCALE, margin, threshold
-from golden.command_line import bad_input, check_probability, load_network
+from golden.command_line import bad_input, check_probability, load_network, load_weights
 from golden.config import ModelConfig, preset
 from golden.conv_gru import STATE_SCALE
 from golden.images import load_image
 from golden.model import IntegerModel
-from golden.quantise import default_weights
 from golden.weights import Weights
 
 _PALE = (0.95, 0.955, 0.965, 0.9)  # over rows that were skipped or not read
@@ -423,6 +422,7 @@ def summary(
     map_ = class_activation_map(whole.states, weights, whole.config.stop_index)
     return {
         "image": whole.name,
+        "weights_trained": not weights.untrained,
         "decision": whole.config.classes[whole.label],
         "probability": [round(float(value), 4) for value in sure],
         "class_activation_map": map_.round(4).tolist(),
@@ -458,7 +458,7 @@ def main(
         pixels = load_image(image, config)
         with Console(stderr=True).status("weights"):
             if weights_file is None and checkpoint is None and calibrate is None:
-                weights = default_weights(config)
+                weights = load_weights(None, config)
             else:
                 weights = load_network(
                     config,

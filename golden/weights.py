@@ -111,6 +111,8 @@ class Weights:
         (= x, 1/256). Only reports and thresholds need them.
     config_digest, config_name : str
         Of the ModelConfig these weights are for.
+    untrained : bool
+        Random: nobody trained them, and what the network answers means nothing.
     """
 
     layers: Mapping[str, LayerWeights]
@@ -119,6 +121,17 @@ class Weights:
     scales: Mapping[str, float]
     config_digest: str
     config_name: str = "unnamed"
+    untrained: bool = False
+
+    @property
+    def warning(self) -> str | None:
+        """What every output that these weights answer for says, or None."""
+        if not self.untrained:
+            return None
+        return (
+            f"the weights of {self.config_name} are random, not trained: its answers mean nothing "
+            "(WEIGHTS=file names others; make train and make import make them)"
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by their name in the file, sorted."""
@@ -148,6 +161,8 @@ class Weights:
             "config_digest": self.config_digest,
             "scales": dict(self.scales),
         }
+        if self.untrained:
+            metadata["untrained"] = True
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
         # safetensors refuses tensors that share memory, and two layers may share constants
         tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
@@ -235,7 +250,8 @@ class Weights:
                 raise ValueError(f"{path}: {name}.{absent[0]} is missing")
             constants = (found_parts[part] for part in _CONSTANTS)
             layers[name] = LayerWeights(found_parts.get("weight"), *constants)
-        weights = cls(layers, knots, exp_table, scales, digest, label)
+        untrained = bool(metadata.get("untrained", False))
+        weights = cls(layers, knots, exp_table, scales, digest, label, untrained)
         weights.check(config, str(path))
         return weights
 

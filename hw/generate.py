@@ -14,10 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from golden import files
+from golden.command_line import load_weights
 from golden.config import preset
 from golden.errors import bad_input
-from golden.quantise import default_weights
-from golden.weights import Weights
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca, flat_ports
 
@@ -41,14 +40,15 @@ def plain_names(text: str) -> str:
     return re.sub(r"\\\S+", lambda name: plain.get(name[0], name[0]), text)
 
 
-def to_verilog(design: Rasca, name: str = "rasca") -> str:
+def to_verilog(design: Rasca, name: str = "rasca", warning: str | None = None) -> str:
     """Verilog of an engine, with what it was made of in its header.
 
     Returns
     -------
     str
         The header names the network, the shape and the digests of configuration and weights image;
-        it holds no date and no path. No name holds brackets, see `plain_names`.
+        it holds no date and no path, and `warning` where there is one. No name holds brackets, see
+        `plain_names`.
     """
     text = plain_names(verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False))
     plan = design.plan
@@ -58,6 +58,7 @@ def to_verilog(design: Rasca, name: str = "rasca") -> str:
         f"shape         {plan.engine} (pixels, channels, lanes): "
         f"{plan.engine.multipliers} multipliers",
         f"configuration {design.config_digest}",
+        *([f"WARNING       {warning}"] if warning else []),
         f"weights image CRC-32 {design.engine.digest:08x}",
         f"row group     {plan.cycles_per_row_group} cycles",
     ]
@@ -99,11 +100,11 @@ def main(
         model = preset(preset_name)
         engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory)
         Geometry(model, engine)  # says what does not fit, before anything is built
-        numbers = Weights.load(weights, model) if weights else default_weights(model)
+        numbers = load_weights(weights, model)
         design = Rasca(model, engine, numbers)
     plan = design.plan
     name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
-    text = to_verilog(design)
+    text = to_verilog(design, warning=numbers.warning)
     image = design.engine.weights_image()
     summary = {
         "preset": model.name,
@@ -113,6 +114,7 @@ def main(
         "weights_image": f"{name}.weights.bin",
         "weights_image_bytes": len(image),
         "weights_image_crc32": f"{design.engine.digest:08x}",
+        "weights_trained": not numbers.untrained,
         "config_digest": design.config_digest,
         "cycles_per_row_group": plan.cycles_per_row_group,
         "mac_utilisation": plan.utilisation(),

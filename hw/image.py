@@ -104,10 +104,10 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
     words: dict[str, list] = {"weights": [], "constants": []}
     seen = set()
     for op in plan.operations:
-        if op.layers[0] in seen:
+        if op.layer.name in seen:
             continue
-        seen.add(op.layers[0])
-        layers = [weights.layers[name] for name in op.layers]
+        seen.add(op.layer.name)
+        layers = [weights.layers[layer.name] for layer in op.layers]
         if op.weights == Weights.MEMORY:
             words["weights"] += _operation_weights(plan, op, layers)
         words["constants"] += _operation_constants(plan, op, layers)

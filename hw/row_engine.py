@@ -22,10 +22,8 @@ from hw.parallel.softmax import Softmax
 from hw.parallel.store import Store
 from hw.parallel.unit_control import UnitControl
 from hw.parallel.window import Windows
-from hw.plan import Memory as MemoryInfo
 from hw.plan import Plan, Source, Weights
 from hw.plan.latency import PARALLEL
-from hw.plan.memory import memories
 from hw.sequencer import WalkSequencer
 from hw.weight_sram import WeightSram
 
@@ -46,7 +44,7 @@ class StateCopy(wiring.Component):
     def __init__(self, plan: Plan):
         self.plan = plan
         self.lanes, self.word_bits = plan.engine.lanes, 8 * plan.engine.pixels
-        self.depth = plan.maps["H"].words
+        self.depth = plan.state.words
         super().__init__(
             {
                 "write_en": In(self.lanes),
@@ -127,7 +125,7 @@ class RowEngine(wiring.Component):
             lanes=engine.lanes,
             words=plan.bank_words,
             pixels=engine.pixels,
-            base=plan.maps["H"].base,
+            base=plan.state.base,
             state_words=plan.geometry.state_words,
         )
         self.readback = readback
@@ -466,7 +464,7 @@ class RowEngine(wiring.Component):
         plan, engine = self.plan, self.plan.engine
         attention, store, windows = self.attention, self.store, self.windows
         m.submodules.state_copy = copy = StateCopy(plan)
-        base = plan.maps["H"].base
+        base = plan.state.base
         m.d.comb += [
             copy.write_en.eq(Mux(store.state_en, store.write_en, 0)),
             copy.address.eq(store.write_address - base),
@@ -544,20 +542,3 @@ class RowEngine(wiring.Component):
     def weights_image(self) -> bytes:
         """Byte stream for the loader port that holds the weights of this engine."""
         return image_bytes(self.sections, image.flat_words(self.plan, self.words))
-
-    def memories(self) -> list[MemoryInfo]:
-        """Every addressable memory of the design."""
-        return memories(self.plan)
-
-    def multipliers_beside_array(self) -> list[dict]:
-        """Multipliers that are not in the array: purpose, how many, operand bits."""
-        units = self.plan.engine.units
-        found = [
-            {"purpose": "requantise", "count": units, "bits": [self.plan.model.acc_bits + 1, 8]},
-            {"purpose": "activation", "count": units, "bits": [6, 5]},
-            {"purpose": "gate", "count": units, "bits": [10, 9]},
-            {"purpose": "classifier", "count": 1, "bits": [18, 8]},
-        ]
-        if self.attention is not None:
-            found.append({"purpose": "softmax", "count": 1, "bits": [11, 8]})
-        return found

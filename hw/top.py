@@ -34,8 +34,6 @@ class Rasca(wiring.Component):
         self.plan: Plan = compile_program(model, engine)
         kind = CompactEngine if engine.compact else RowEngine
         self.engine = kind(self.plan, weights, readback=readback)
-        self.plan.memories = self.engine.memories()
-        self.plan.multipliers_beside_array = self.engine.multipliers_beside_array()
         self.config_digest = config_digest(model, engine)
         super().__init__(self.engine.signature)
         classes = len(self.row.logits)

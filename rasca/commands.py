@@ -189,9 +189,10 @@ COMMANDS = {
             Variable("AUGMENTATION", "--augmentation", "1, 0 for none"),
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("CELLS", "--cells", "file"),
-            Variable("QUANTISED", "--quantised-epochs", "1 epochs, 0 for none", default="1"),
+            Variable("QUANTISED", "--quantised-epochs", "0 epochs of training for the integers"),
             *(_RULE, _SKIP_BAD),
         ),
+        ("--integers",),
     ),
     "labels": Command(
         "golden.make_labels:main",

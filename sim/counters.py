@@ -19,8 +19,8 @@ from typing import Any
 
 from hw.common import word_layout
 from hw.plan import Plan, Source
-from hw.plan.cost import STALLS, Cost, LayerCost, layer_of
-from hw.plan.memory import memories, memory_name
+from hw.plan.cost import STALLS, Cost, LayerCost
+from hw.plan.memory import memory_name
 
 CAMERA = "camera"
 """Cycles that wait for rows of the picture: a cause that no row program knows."""
@@ -242,7 +242,7 @@ def monitor(plan: Plan, verilog: str) -> str:
         Verilog lacks.
     """
     found = list(rams(verilog))
-    names = [memory.name for memory in memories(plan)]
+    names = [memory.name for memory in plan.memories]
     seen = {memory_name(ram.block, ram.name) for ram in found}
     if seen | {"state"} != set(names):
         wrong = ", ".join(sorted(set(names) ^ (seen | {"state"})))
@@ -267,7 +267,7 @@ def monitor(plan: Plan, verilog: str) -> str:
         tags="\n".join(_tags(sources, latest)),
         filming=lines.write_enable,
         film_address=lines.write_address,
-        film_row=plan.line_buffer_words // 5,
+        film_row=plan.line_buffer_words // plan.model.rows_per_group,
         walk=_WALK,
         idle=f"{_WALK}.now[{idle.offset + idle.width - 1}:{idle.offset}]",
         counts="\n".join(_counts(plan, found, names)),
@@ -334,7 +334,7 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
     bank, lanes = ram.name.removeprefix("bank"), plan.engine.lanes
     one = f"[{bank}]" if lanes > 1 else ""
     place = "tb.dut.engine.maps"
-    state = plan.maps["H"]
+    state = plan.state
     low = state.base
 
     def each(kind: str, address: str, tag: str) -> Iterator[str]:
@@ -376,7 +376,7 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
 
 def read(path: Path, plan: Plan) -> list[RowGroup]:
     """The row groups of a run in order, up to the first that was aborted."""
-    names = [memory.name for memory in memories(plan)]
+    names = [memory.name for memory in plan.memories]
     groups: list[tuple[list[list[int]], list[list[int]]]] = []
     for line in path.read_text().splitlines():
         kind, *words = line.split()
@@ -453,7 +453,7 @@ def frame(groups: Sequence[RowGroup], cost: Cost) -> dict[str, Any]:
     totals: dict[str, Counter[str]] = {"reads": Counter(), "writes": Counter()}
     for group in groups:
         for part, predicted in zip(group.operations, cost.operations, strict=True):
-            layer = layers.setdefault(layer_of(predicted.name), Counter())
+            layer = layers.setdefault(predicted.layer, Counter())
             layer.update(cycles=part.cycles - part.stalls[CAMERA], steps=part.steps, **part.stalls)
         for part in (*group.operations, group.beside):
             totals["reads"].update(part.reads)

@@ -89,7 +89,12 @@ def case(seed: int) -> Case:
     return Case(
         seed=seed,
         model=model,
-        shape=EngineConfig(pixels=pixels, channels=channels, lanes=lanes, compact=compact),
+        shape=EngineConfig(
+            pixels=pixels,
+            channels=channels,
+            lanes=lanes,
+            parts="serial" if compact else "parallel",
+        ),
         cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
         extreme=rng.random() < 0.2,
     )

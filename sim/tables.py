@@ -21,12 +21,14 @@ def steps_per_row_group(plan: Any) -> list[int]:
 def frame_cycles(session: Session, frame: int) -> tuple[int, int]:
     """(cycles from a frame's first walk to the next frame's, of them idle for want of rows).
 
-    Idle are the cycles without a MAC step beyond the gaps and waits that the program itself has.
+    Idle are the cycles without a MAC step beyond the gaps and waits that the program itself has,
+    and the turn between frames.
     """
     plan, frames = session.engine.plan, session.frames
     wall = frames[frame + 1].cycle - frames[frame].cycle
     groups = len(frames[frame].rows)
     gaps = groups * (plan.cycles_per_row_group - sum(steps_per_row_group(plan)))
+    gaps += plan.frame_turn
     return wall, wall - sum(session.steps(frame)) - gaps
 
 
@@ -108,6 +110,7 @@ def summary(
         },
         "image": image,
         "weights_digest": weights_digest,
+        "weights_trained": not engine.weights.untrained,
         "config_digest": config_digest,
         "rows": model.row_groups,
         "rows_equal": sum(row.difference is None for row in last.rows),
@@ -115,12 +118,13 @@ def summary(
         "first_difference": judge.first.as_dict() if judge.first else None,
         "cycles_per_row_group": cycles_per_row_group(session, timed),
         "cycles_frame": cycles,
-        "cycles_frame_predicted": model.row_groups * plan.cycles_per_row_group,
+        "cycles_frame_predicted": plan.cycles_per_frame,
         "cycles_frame_wall": wall,
         "counters_equal": counted["difference"] is None,
         "counters": counted,
         "macs_frame": model.array_macs_frame,
-        "mac_utilisation": model.array_macs_frame / (shape.multipliers * cycles),
+        "mac_utilisation": model.array_macs_frame
+        / (shape.multipliers * (cycles - plan.frame_turn)),
         "multipliers_beside_array": plan.multipliers_beside_array,
         "on_chip_bytes": on_chip_bytes(plan.memories),
         "registers_bytes": ceil(register_bits(engine.verilog) / 8),

@@ -74,7 +74,7 @@ def peek(rasca: Rasca, cells: dict[str, Any]) -> str:
     """
     plan = rasca.plan
     lanes, pixels = plan.engine.lanes, plan.engine.pixels
-    words, base = -(-plan.model.n // pixels), plan.maps["H"].base
+    words, base = -(-plan.model.n // pixels), plan.state.base
     ratio = 1 << int(cells[BANK.format(0, 0)]["parameters"]["READ_MODE"], 2)
     width = BLOCK_BITS // ratio
     inside = "board_tb.dut.\\"

@@ -654,12 +654,12 @@ def test_sta_fails_though_it_exits_with_0(
 @pytest.fixture
 def tiny(monkeypatch):
     monkeypatch.setattr(asic, "preset", lambda name: MODEL)
-    monkeypatch.setattr(asic, "default_weights", lambda model: WEIGHTS)
+    monkeypatch.setattr(asic, "load_weights", lambda path, model: WEIGHTS)
 
 
 KEYS = (
-    "preset shape library technology clock_mhz area_um2 sram cells flip_flops fmax_mhz power_mw "
-    "cycles_row_group limits tool_versions"
+    "preset shape weights_trained library technology clock_mhz area_um2 sram cells flip_flops "
+    "fmax_mhz power_mw cycles_row_group limits tool_versions"
 )
 
 

@@ -15,11 +15,11 @@ from golden.config import PRESETS, ModelConfig
 from golden.random_weights import random_weights
 from hw import generate
 from hw.generate import register_bits
-from hw.plan import compile_program
-from hw.plan import cost as cost_module
-from hw.plan.cost import STALLS, cost, latency_at, layer_of, registers
+from hw.plan import Plan, compile_program
+from hw.plan.cost import STALLS, cost, registers
 from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.memory import memory_name
+from hw.plan.replay import latency_at
 from hw.top import Rasca
 from sim import camera, counters, fuzz, session
 
@@ -93,7 +93,7 @@ def test_layers_are_the_operations():
         assert sum(layer.cycles for layer in found.layers) == found.cycles_row_group
         for name in ("macs", "cycles", "steps", "slots", "values"):
             for layer in found.layers:
-                parts = [op for op in found.operations if layer_of(op.name) == layer.name]
+                parts = [op for op in found.operations if op.layer == layer.name]
                 assert getattr(layer, name) == sum(getattr(part, name) for part in parts)
         for layer in (*found.layers, *found.operations):
             assert set(layer.stalls) == set(STALLS)
@@ -278,7 +278,7 @@ def test_a_memory_that_nobody_knows(monkeypatch):
     rule = "hw.plan.memory and the Verilog do not have the same memories: "
     with pytest.raises(ValueError, match=rule + "spare heap"):
         counters.monitor(plan, text + more)
-    listed = [memory for memory in cost_module.memories(plan) if memory.name != "constants"]
-    monkeypatch.setattr(counters, "memories", lambda plan: listed)
+    listed = [memory for memory in plan.memories if memory.name != "constants"]
+    monkeypatch.setattr(Plan, "memories", listed)
     with pytest.raises(ValueError, match=rule + "constants"):
         counters.monitor(plan, text)

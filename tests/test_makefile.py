@@ -44,13 +44,12 @@ def test_train_forwards_everything():
     found = line("train", **TRAIN)
     wanted = """--data d --images i --preset vww_210x240 --epochs 3 --resume r.pt --output o
         --batch 8 --seed 5 --confidence none --held-out 0.2 --held-out-of a=0.1 --held-out-of b=0.3
-        --cells c.json --quantised-epochs 2 --skip-bad"""
+        --cells c.json --quantised-epochs 2 --skip-bad --integers"""
     assert found == wanted.split()
     assert line("train", DATA="my pictures") == [
         "--data",
         "my pictures",
-        "--quantised-epochs",
-        "1",
+        "--integers",
     ]
 
 

@@ -97,7 +97,7 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
         walk, began = transfers.get(cycle), transfers.get(cycle - PARALLEL.drain)
         out = yield {"transfer": walk is not None}
         if began is not None:
-            present, ends = began, cycle - 1 + plan.schedule.drain_length(began[0])
+            present, ends = began, cycle - 1 + plan.rules.positions(began[0])
         if present is not None and cycle <= ends:
             op, group = present
             assert out["function"] == op.function, f"cycle {cycle}, {op.name}"
@@ -167,7 +167,7 @@ def fetched(kind: str, seed: int, wrong: str = ""):
 
     def operation_writes(op, shift):
         """The operation's words come to the memory when the plan has them come."""
-        times = plan.schedule.write_times(op)
+        times = plan.write_times(op)
         for (bank, address), (stage, c, first, _) in plan._places(op).items():
             word = first // e.pixels
             cycle = int(times[op.first + c, word]) + shift
@@ -183,7 +183,7 @@ def fetched(kind: str, seed: int, wrong: str = ""):
             walk_operands(turn, op, group, chunk, first, last)
         if group == 0 and chunk == 0:
             shift = first - op.start
-            busy |= {(at + shift, bank) for at, bank in plan.schedule.bank_reads(op)}
+            busy |= {(at + shift, bank) for at, bank in plan.array_reads(op)}
         if (group + 1) * (chunk + 1) == op.walks and op.out in maps:
             operation_writes(op, shift)
         ends[turn] = last + 1   # the group counter moves with the group's last step

@@ -11,6 +11,7 @@ from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.latency import PARALLEL
 from hw.plan.schedule import Schedule
 from sim import fuzz
+from tests.networks import KERNELS, network
 
 # Cycles of a row group as they were when the schedule was settled. A change shows here first.
 CYCLES = {
@@ -29,6 +30,10 @@ def _cases():
         yield pytest.param((preset(name), EngineConfig.parse(shape)), id=f"{name}-{shape}")
     for name in MORE:
         yield pytest.param((preset(name), default_shape(preset(name))), id=name)
+    for kind in KERNELS:
+        for seed, shape in enumerate(("8,2,1", "6,1,2", "5,2,4", "4,3,4")):
+            model = replace(network(kind, seed), heads=2, spatial_attention="none")
+            yield pytest.param((model, EngineConfig.parse(shape)), id=f"{kind}-{shape}")
     for seed in SEEDS:
         case = fuzz.case(seed)
         yield pytest.param((case.model, case.shape), id=f"seed{seed}")
@@ -62,7 +67,7 @@ def test_cycles(name, shape):
 def test_work_is_the_networks(compiled):
     """The operations carry exactly the model's MACs, all its array layers and all its stages."""
     model = compiled.model
-    layers = {layer for op in compiled.operations for layer in op.layers
+    layers = {layer.name for op in compiled.operations for layer in op.layers
               if op.weights == Weights.MEMORY}
     assert layers == {layer.name for layer in model.array_layers}
     stages = [stage for op in compiled.operations for stage in op.stages]
@@ -81,7 +86,7 @@ def test_walks_cover_the_outputs(compiled):
     taps = {layer.name: layer.taps for layer in compiled.model.array_layers}
     for op in compiled.operations:
         if op.weights == Weights.MEMORY:
-            assert {taps[layer] for layer in op.layers} == {op.k}, op.name
+            assert {taps[layer.name] for layer in op.layers} == {op.k}, op.name
         lanes = 1 if op.head_mode else e.lanes
         assert (op.out_groups - 1) * e.channels * lanes < op.first + op.out_channels
         assert op.out_groups * e.channels * lanes >= op.first + op.out_channels
@@ -142,13 +147,13 @@ def written(plan):
     for op in plan.operations:
         if op.target == Target.SCORES:
             continue
-        times = plan.schedule.write_times(op)
+        times = plan.write_times(op)
         if op.target == Target.CONCAT:
             firsts = [h * op.out_channels for h in op.heads]
         elif op.function == Function.MIX:
             firsts = [op.heads[0] * op.out_channels]
         else:
-            firsts = [op.row * op.out_channels if op.out.startswith("B2") else op.first]
+            firsts = [op.out_row * op.out_channels + op.first]
         yield op, {(first + c, w): int(times[op.first + c, w]) for first in firsts
                    for c in range(op.out_channels) for w in range(times.shape[1])}
 
@@ -165,11 +170,13 @@ def test_words_are_there_in_time(compiled):
                 ready = there.get(segment.map)
                 for c in range(segment.channels * op.kernel_rows):
                     row = c % op.kernel_rows * segment.channels + c // op.kernel_rows
+                    row += op.in_row * segment.channels
                     if op.source in (Source.CAMERA, Source.ATTENTION) or segment.state:
                         pass
                     elif op.taps == 1:
                         read = at + PARALLEL.address_one_tap
-                        assert ready[segment.first + row, j] < read, op.name
+                        for word in range(lanes * j, min(lanes * j + lanes, op.in_words)):
+                            assert ready[segment.first + row, word] < read, op.name
                     else:
                         for lane in range(lanes):
                             for phase in range(3):
@@ -214,7 +221,7 @@ def test_bounds(compiled):
     for op in compiled.operations:
         words = compiled.weight_words_of(op)
         if words:
-            spans[op.layers[0]] = (op.weight_base, op.weight_base + words)
+            spans[op.layer.name] = (op.weight_base, op.weight_base + words)
             lanes = compiled.geometry.head_lanes if op.head_mode else 1
             assert words == op.out_groups * ceil(op.k / lanes)
     place = 0
@@ -259,7 +266,8 @@ def test_predict(compiled):
     """Rows all there: groups follow each other in the steady number of cycles. A late row delays
     its group by as much, and those after it."""
     groups, cycles = compiled.model.row_groups, compiled.cycles_per_row_group
-    rows = [0] * (5 * groups)
+    k, rows0 = compiled.model.rows_per_group, compiled.model.blocks[0].rows
+    rows = [0] * (k * groups)
     times = compiled.predict(rows)
     first = compiled.operations[0]
     assert times[0] == first.wait + first.idle
@@ -270,15 +278,15 @@ def test_predict(compiled):
     assert compiled.predict(rows, row_groups=[0]) == [times[0], times[0] + times[-1] - times[-2]]
     late = rows[:]
     t = groups - 1
-    late[5 * t + 2] = times[t] + 17
+    late[k * t + rows0 - 1] = times[t] + 17
     delayed = compiled.predict(late)
     assert delayed[:t] == times[:t] and delayed[t] == times[t] + 17
     assert delayed[-1] == times[-1] + 17
-    # the rows of blocks 1.1 and 1.2 are waited for by those operations, not by the group
-    for y in (1, 2):
-        op = next(o for o in compiled.operations if o.need_rows == y + 3)
+    # further rows of the first block are waited for by those operations, not by the group
+    for y in range(1, k - rows0 + 1):
+        op = next(o for o in compiled.operations if o.need_rows == y + rows0)
         late = rows[:]
-        late[5 * t + 2 + y] = times[t] + op.start - first.start + 5
+        late[k * t + rows0 - 1 + y] = times[t] + op.start - first.start + 5
         delayed = compiled.predict(late)
         assert delayed[t] == times[t] and delayed[-1] == times[-1] + 5
 
@@ -314,7 +322,7 @@ def test_impossible(changes, shape, message):
 
 def test_no_schedule(monkeypatch):
     """Operands that never come in time end in an error in words, not in a loop."""
-    monkeypatch.setattr(Schedule, "operands_in_time", lambda self, index, op: False)
+    monkeypatch.setattr(Schedule, "operands_in_time", lambda self, index: False)
     monkeypatch.setattr(Schedule, "place", lambda self: 0)
     with pytest.raises(ValueError, match="no schedule found in which operands come in time"):
         compile_program(fuzz.case(1).model, fuzz.case(1).shape)
@@ -322,12 +330,12 @@ def test_no_schedule(monkeypatch):
 
 def test_warnings():
     model = preset("vww_105x120")
-    assert compile_program(model, EngineConfig.parse("8,1,2")).warnings == []
+    assert compile_program(model, EngineConfig.parse("8,1,2")).warnings == ()
     idle = compile_program(model, EngineConfig.parse("8,1,8")).warnings
     assert "c3: 4 chunks of 8 pixels on 4 lanes a head: 0 of 4 lane walks idle" not in idle
     assert any("lane walks idle" in text for text in idle)
     # one head at a time on one lane wastes nothing
-    assert compile_program(model, EngineConfig.parse("8,1,1")).warnings == []
+    assert compile_program(model, EngineConfig.parse("8,1,1")).warnings == ()
     model = replace(model, heads=4)
     two = compile_program(model, EngineConfig.parse("8,1,2")).warnings
     assert "4 heads run in 2 passes of 2" in two
@@ -344,10 +352,12 @@ def test_a_wrong_program_is_seen():
     test_words_are_there_in_time(compiled)
     reader = max((op for op in compiled.operations if op.source == Source.SHARED
                   and op.wait), key=lambda op: op.wait)
-    reader.start -= reader.wait
+    early = replace(reader, times=replace(reader.times, start=reader.start - reader.wait))
+    operations = tuple(early if op is reader else op for op in compiled.operations)
+    wrong = replace(compiled, operations=operations)
     with pytest.raises(AssertionError):
-        test_words_are_there_in_time(compiled)
-        test_spacing(compiled)
-    compiled.maps["F"].base = compiled.maps["H"].base
+        test_words_are_there_in_time(wrong)
+        test_spacing(wrong)
+    over = replace(compiled.maps["F"], base=compiled.state.base)
     with pytest.raises(AssertionError, match="H"):
-        test_maps(compiled)
+        test_maps(replace(compiled, maps={**compiled.maps, "F": over}))

@@ -27,8 +27,9 @@ from golden.config import PRESETS, preset
 from golden.model import IntegerModel
 from golden.quantise import trained_weights
 from hw.plan import compile_program
-from hw.plan.cost import STALLS, cost, latency_at
+from hw.plan.cost import STALLS, cost
 from hw.plan.engine_config import EngineConfig
+from hw.plan.replay import latency_at
 from rasca import make
 from rasca.commands import COMMANDS
 from sim.study import asic, content, energy, report, report_plots, savings

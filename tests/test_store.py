@@ -54,7 +54,7 @@ class Outcome:
 
     def operation(self, index, op, source, e, g):
         plan = self.plan
-        positions = plan.schedule.drain_length(op)
+        positions = plan.rules.positions(op)
         spread = source.choice([0, 0, 3])
         bytes_of = {}        # (head or None, channel) -> bytes of the columns
         for walk in range(op.walks):
@@ -95,7 +95,7 @@ class Outcome:
             return pack(values, 8)
 
         words = g.words(op.out_columns)
-        times = plan.schedule.write_times(op)
+        times = plan.write_times(op)
         m = plan.maps.get(op.out)
         pairs = max(1, g.head_lanes // 2)
         for place, head in enumerate(op.heads if op.head_mode else [None]):
@@ -113,7 +113,7 @@ class Outcome:
                     if op.target == Target.HEAD:
                         # words of a row over the banks of the head
                         bank = place * g.head_lanes + w % g.head_lanes
-                        line = (op.row * op.out_channels if op.out.startswith("B2") else 0) + c
+                        line = op.out_row * op.out_channels + c
                         address = m.base + line * m.groups + w // g.head_lanes
                     else:
                         channel = op.first + c + op.operand_first * e.lanes

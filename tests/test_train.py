@@ -417,8 +417,9 @@ def test_smaller_pictures_first(pictures, monkeypatch):
     assert first.exit_code == 0 and "images/s" in first.stderr
     name = "small.pt"
     (pictures / "out/final.pt").rename(pictures / name)
-    result = train(pictures, "--begin-with", name, "--held-out", 0.3)
+    result = train(pictures, "--begin-with", name, "--held-out", 0.3, "--integers")
     assert result.exit_code == 0, result.output
+    Weights.load(pictures / "out/weights.safetensors", preset("vww_105x120"))
 
 
 def test_bad_pictures_are_refused_or_left_out(pictures, monkeypatch):

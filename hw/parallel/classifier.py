@@ -326,8 +326,8 @@ class Classifier(wiring.Component):
         *, channels: int, hidden: int, columns: int, bias_bits: int
     ) -> dict[str, tuple[int, int]]:
         """Words and bits of a classifier's memories, without building one."""
-        return ClassifierTiming.shapes(
-            channels=channels, hidden=hidden, columns=columns, bias_bits=bias_bits
+        return ClassifierTiming(channels=channels, hidden=hidden).shapes(
+            columns=columns, bias_bits=bias_bits
         )
 
     @staticmethod

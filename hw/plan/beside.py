@@ -5,6 +5,8 @@ The hardware takes its numbers from here, and its tests hold it to them.
 
 from dataclasses import dataclass
 
+from golden.config import ModelConfig
+
 Y_BITS = 16  # y = hard-swish(x): -576..24570
 SHIFT_BITS = 5
 MAX_SHIFT = 31
@@ -31,6 +33,16 @@ class ClassifierTiming:
 
     channels: int
     hidden: int
+    classes: int = 2
+
+    @classmethod
+    def of(cls, model: ModelConfig) -> "ClassifierTiming":
+        """Of a network's classifier."""
+        return cls(
+            channels=model.state_channels,
+            hidden=model.classifier_hidden,
+            classes=model.class_count,
+        )
 
     @property
     def capture(self) -> int:
@@ -67,18 +79,18 @@ class ClassifierTiming:
         """``start`` -> ``o_valid``: last p written, products, last sum, comparison, decision."""
         fc1 = self.hidden * self.channels + (self.hidden - 1) * self.fc1_wait
         swish = self.swish_wait + 2 * self.hidden
-        fc2 = self.fc2_wait + 2 * self.hidden
+        fc2 = self.fc2_wait + self.classes * self.hidden
         return POOL_STAGES + fc1 + swish + fc2 - 1 + self.capture + 3
 
-    @staticmethod
     def shapes(
-        *, channels: int, hidden: int, columns: int, bias_bits: int = CLASSIFIER_BIAS_BITS
+        self, *, columns: int, bias_bits: int = CLASSIFIER_BIAS_BITS
     ) -> dict[str, tuple[int, int]]:
-        """Words and bits of its memories."""
+        """Words and bits of its memories, for a state of n columns."""
+        value_bits = max((256 * columns - 1).bit_length() + 1, Y_BITS)
         return {
-            "values": (channels + hidden, max((256 * columns - 1).bit_length() + 1, Y_BITS)),
-            "weights": (hidden * (channels + 2), 8),
-            "constants": (hidden + 2, max(32, bias_bits + SHIFT_BITS)),
+            "values": (self.channels + self.hidden, value_bits),
+            "weights": (self.hidden * (self.channels + self.classes), 8),
+            "constants": (self.hidden + self.classes, max(32, bias_bits + SHIFT_BITS)),
         }
 
 
@@ -88,6 +100,16 @@ class SerialClassifierTiming:
 
     channels: int
     hidden: int
+    classes: int = 2
+
+    @classmethod
+    def of(cls, model: ModelConfig) -> "SerialClassifierTiming":
+        """Of a network's classifier."""
+        return cls(
+            channels=model.state_channels,
+            hidden=model.classifier_hidden,
+            classes=model.class_count,
+        )
 
     @property
     def cycles(self) -> int:
@@ -95,13 +117,13 @@ class SerialClassifierTiming:
         sum_begins, product = 4 + 16, 3 + 8
         fc1 = self.hidden * (sum_begins + product * self.channels + TOP + 1)
         swish = self.hidden * (2 + FACTOR_BITS + 1)
-        fc2 = 2 * (sum_begins + product * self.hidden + 1)
+        fc2 = self.classes * (sum_begins + product * self.hidden + 1)
         return WAIT + 1 + fc1 + swish + fc2 + 1
 
     @property
     def words(self) -> int:
         """Words of weights and constants."""
-        return self.hidden * (self.channels + CONSTANTS) + 2 * (self.hidden + CONSTANTS)
+        return self.hidden * (self.channels + CONSTANTS) + self.classes * (self.hidden + CONSTANTS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
 
+from golden.network import Part
 from hw.plan.beside import SoftmaxTiming
 from hw.plan.engine_config import EngineConfig
-from hw.plan.latency import PARALLEL
-from hw.plan.memory import SERIAL_CONSTANT_WORDS, Memory, memories
+from hw.plan.memory import SERIAL_CONSTANT_WORDS, Memory
 from hw.plan.operations import Operation, Source, Target, Weights
 from hw.plan.plan import Plan
+from hw.plan.replay import latency_at
 
 LOW = 16  # bits of a sum that a DSP cell of hw.serial.array accumulates
 
@@ -29,24 +30,6 @@ STALLS = ("turn", "wait", "gap", "pause")
 first operation waits, for the classifier too), waits for words that are still draining or being
 fetched, gaps between walks that are shorter than their drain, pauses that let go of the only
 bank."""
-
-_LAYERS = {
-    "c1": "block1",
-    "c2": "block2",
-    "c3": "block3",
-    "c4": "block4",
-    "k": "attention.key",
-    "s": "attention.score",
-    "v": "attention.value",
-    "a": "attention.mix",
-    "ca1": "channel_attention.0",
-    "ca2": "channel_attention.1",
-    "p1": "projection.0",
-    "p2": "projection.1",
-    "r": "gru.reset",
-    "u": "gru.update",
-    "n": "gru.candidate",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +43,8 @@ class LayerCost:
         Multiply-accumulates that the network needs (padding taps included, idle units not).
     cycles : int
         Of the array; of their own unit where it works beside the array.
+    layer : str
+        Of an operation: the layer that it is a part of.
     steps : int
         Cycles in which the array multiplies.
     stalls : dict of str to int
@@ -77,6 +62,7 @@ class LayerCost:
     name: str
     macs: int
     cycles: int
+    layer: str = ""
     steps: int = 0
     stalls: Mapping[str, int] = field(default_factory=dict)
     slots: int = 0
@@ -217,7 +203,7 @@ def cost(plan: Plan) -> Cost:
     groups = plan.model.row_groups
     reads = _sum(part.reads for part in (*layers, *beside))
     writes = _sum(part.writes for part in (*layers, *beside))
-    listed = memories(plan)
+    listed = plan.memories
     return Cost(
         preset=plan.model.name,
         shape=str(plan.engine),
@@ -297,18 +283,15 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
     for name, count in _reads(plan, op):
         if count:
             reads[name] += count
-    if plan.engine.compact:  # it pools first
-        values = plan.schedule.values(op)
-    else:
-        values = plan.schedule.drain_length(op)
     return LayerCost(
         name=op.name,
+        layer=layer_of(op),
         macs=op.macs,
         cycles=op.cycles,
         steps=steps,
         stalls=stalls,
         slots=steps * multipliers,
-        values=op.walks * values * plan.engine.units,
+        values=op.walks * plan.rules.positions(op) * plan.engine.units,
         reads=dict(reads),
         writes=dict(_writes(plan, op)),
         weights=_weights(op),
@@ -330,7 +313,7 @@ def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
         return
     for program in plan.fields:
         yield f"{program} program", 1
-    yield "constants", op.walks * plan.schedule.constant_words(op)
+    yield "constants", op.walks * g.constant_words(op.head_mode)
     lanes = g.head_lanes if op.head_mode else 1
     if op.weights == Weights.MEMORY:
         # a word holds the weights of `lanes` steps
@@ -353,9 +336,9 @@ def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
             elif op.source == Source.HEAD:
                 yield "maps", words * g.heads
             else:
-                yield "state" if segment.map == "H" else "maps", words
+                yield "state" if segment.state else "maps", words
     # operands: one word a channel unit's lane, the same address in all banks
-    state = plan.maps["H"]
+    state = plan.state
     fetched = [plan.maps[name].base for name in (op.operand_value, *op.operands) if name]
     if op.operand_value:  # P lies `operand_first` channels into C
         fetched[1] += op.operand_first * g.state_words
@@ -375,11 +358,11 @@ def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
     yield "walk program", 1
     yield "weights", op.walks * op.k
     yield "constants", op.walks * engine.lanes * SERIAL_CONSTANT_WORDS
-    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.map == "H")
+    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.state)
     # an operand is read for each byte of a lane, one lane after the other
-    state = op.walks * (state + op.operands.count("H") * engine.lanes * engine.pixels)
+    state = op.walks * (state + op.reads_state_operand * engine.lanes * engine.pixels)
     yield "state", state
-    for memory in memories(plan):
+    for memory in plan.memories:
         if memory.always_read:
             yield memory.name, op.cycles * memory.count - (state if memory.name == "maps" else 0)
 
@@ -400,18 +383,20 @@ def _writes(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
         return
     count = op.out_channels * words * len(op.stages)
     if plan.engine.compact:
-        count = op.out_channels * op.chunks * plan.schedule.values(op) * len(op.stages)
-    yield "state" if op.out == "H" else "maps", count
-    if op.out == "H" and plan.model.spatial_attention != "none":
+        count = op.out_channels * op.chunks * plan.rules.positions(op) * len(op.stages)
+    yield "state" if op.writes_state else "maps", count
+    if op.writes_state and plan.model.spatial:
         yield "state copy", count
 
 
-def layer_of(operation: str) -> str:
-    """The network's layer that an operation is a part of, e.g. block2 for c2.0p1."""
-    name = operation.partition(".")[0].partition("p")[0] if operation[0] == "c" else operation
-    if name not in _LAYERS:
-        name = name.rstrip("0123456789")
-    return _LAYERS[name]
+def layer_of(op: Operation) -> str:
+    """The network's layer that an operation is a part of, all heads together."""
+    layer = op.layer
+    if layer.head is None:
+        return layer.name
+    if layer.part is Part.HEAD:
+        return f"block{layer.block + 1}"
+    return f"attention.{layer.part.value}"
 
 
 def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost]:
@@ -419,9 +404,9 @@ def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost
     parts: dict[str, list[LayerCost]] = {}
     weights: dict[str, dict[str, int]] = {}
     for op, part in zip(plan.operations, operations, strict=True):
-        name = layer_of(op.name)
+        name = part.layer
         parts.setdefault(name, []).append(part)
-        weights.setdefault(name, {})[op.layers[0]] = part.weights  # rows share theirs
+        weights.setdefault(name, {})[op.layer.name] = part.weights  # rows share theirs
     for name, found in parts.items():
         yield LayerCost(
             name=name,
@@ -442,16 +427,16 @@ def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost
 
 def _beside(plan: Plan) -> Iterator[LayerCost]:
     model, g = plan.model, plan.geometry
-    words = 5 * model.in_channels * g.words(model.image_width)
+    words = model.rows_per_group * model.in_channels * g.words(model.image_width)
     if plan.engine.compact:  # byte by byte
-        words = 5 * model.in_channels * model.image_width
+        words = model.rows_per_group * model.in_channels * model.image_width
     yield LayerCost(
         name="camera",
         macs=0,
-        cycles=5 * model.image_width,
+        cycles=model.rows_per_group * model.image_width,
         writes={"line buffer": words},
     )
-    if model.spatial_attention != "none":
+    if model.spatial:
         rows = model.heads * model.n
         # the table and the delay memory run as long as the unit is busy
         busy = model.heads * (SoftmaxTiming(columns=model.n).cycles - 1)
@@ -463,7 +448,7 @@ def _beside(plan: Plan) -> Iterator[LayerCost]:
             writes={"attention weights": rows, "attention delayed": busy},
         )
     d, hidden = model.state_channels, model.classifier_hidden
-    products = hidden * d + 2 * hidden
+    products = hidden * d + model.class_count * hidden
     written = d + 2 * hidden
     if plan.engine.compact:
         access = {"writes": {"classifier": written}}
@@ -473,14 +458,14 @@ def _beside(plan: Plan) -> Iterator[LayerCost]:
                 # a hard-swish is two products
                 "classifier values": products + 2 * hidden,
                 "classifier weights": products,
-                "classifier constants": hidden + 2,
+                "classifier constants": hidden + model.class_count,
             },
             "writes": {"classifier values": written},
         }
     yield LayerCost(
         name="classifier",
         macs=products,
-        cycles=plan.schedule.classifier_cycles,
+        cycles=plan.classifier_cycles,
         weights=products,
         **access,
     )
@@ -491,47 +476,10 @@ def _beside(plan: Plan) -> Iterator[LayerCost]:
 
 def _latency(plan: Plan) -> dict[str, int]:
     """Cycles from the last pixel to the state and to the decision."""
-    slow = 5 * (plan.cycles_per_row_group + 1000)  # a row takes longer than a row group's work
+    k = plan.model.rows_per_group
+    slow = k * (plan.cycles_per_row_group + 1000)  # a row takes longer than a row group's work
     state, decision = latency_at(plan, slow)
     return {"row_group": state, "frame": decision}
-
-
-def latency_at(plan: Plan, period: int) -> tuple[int, int]:
-    """Cycles from a row group's last pixel on the wires to its last word of the state, and from a
-    frame's last pixel to the decision, at an even camera of `period` cycles a row group.
-
-    Of a frame that begins when the engine is idle; the worst row group counts.
-    """
-    width, groups = plan.model.image_width, plan.model.row_groups
-
-    def pixel(row):
-        return ((row + 1) * width - 1) * period // (5 * width)
-
-    now, worst, last = 0, 0, plan.operations[-1]
-    for t in range(groups):
-        for op in plan.operations:
-            now += op.wait + op.idle
-            if op.need_rows:
-                now = max(now, pixel(5 * t + op.need_rows - 1) + plan.row_delay)
-            start = now
-            now += op.walks * op.period - op.idle
-        # the last operation's words, as the compiler placed them in the steady row group
-        late = start - last.start - pixel(5 * t + 4)
-        worst = max(worst, late + int(plan.schedule.write_times(last).max()))
-    return worst, late + _answer(plan) + 1
-
-
-def _answer(plan: Plan) -> int:
-    """Cycle of the steady row group in which the classifier answers."""
-    model, engine, last = plan.model, plan.engine, plan.operations[-1]
-    if engine.compact:  # the last byte's sum leaves in the next cycle
-        state_done = int(plan.schedule.write_times(last).max()) + 1
-    else:
-        last_byte = last.last_step + PARALLEL.transfer + PARALLEL.pack + engine.pixels - 1
-        # sums and maxima leave unit by unit, the last channel's with `state_done`
-        units_before = (last.out_groups - 1) * engine.units
-        state_done = last_byte + 3 + (model.state_channels - 1 - units_before)
-    return state_done + 1 + plan.schedule.classifier_cycles  # `start`
 
 
 # ---- registers ----
@@ -544,7 +492,7 @@ def registers(plan: Plan) -> int:
     flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention, and
     of six compact ones, 4,1,2 to 16,1,2. Small networks have up to a tenth less.
     """
-    engine, spatial = plan.engine, plan.model.spatial_attention != "none"
+    engine, spatial = plan.engine, plan.model.spatial
     pixels, units = engine.pixels, engine.units
     if engine.compact:
         high = max(2, plan.model.acc_bits - LOW)

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from math import ceil, gcd
 
 from golden.config import ModelConfig
-from hw.plan.latency import PARALLEL, SERIAL, Latency
+from hw.plan.latency import LATENCIES, Latency
 
 CELLS = ("generic", "ecp5", "ice40")
 """Multiplier cells that there are, see hw.arithmetic.multiplier."""
@@ -33,10 +33,11 @@ class EngineConfig:
         Multiplier cells of the array: "generic", "ecp5" or "ice40", see hw.arithmetic.multiplier.
     dsps : int or None
         DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
-    compact : bool
-        The engine of hw.serial.engine, for small FPGAs at half the clock: one channel unit for all
-        lanes, no registers that a slow clock can do without. It takes C = 1, P even, and an L that
-        divides the heads, no spatial attention; see Geometry.
+    parts : str
+        Record of parts, see hw.plan.parts. "parallel": a channel unit for each sum of a lane.
+        "serial" (on the command line: compact), for small FPGAs at half the clock: one channel unit
+        for all lanes, no registers that a slow clock can do without. It takes C = 1, P even, and an
+        L that divides the heads, no spatial attention; see Geometry.
 
     Raises
     ------
@@ -50,7 +51,7 @@ class EngineConfig:
     weight_memory: str = "initialised"
     cells: str = "generic"
     dsps: int | None = None
-    compact: bool = False
+    parts: str = "parallel"
 
     def __post_init__(self):
         if not 3 <= self.pixels <= 64:
@@ -72,6 +73,8 @@ class EngineConfig:
             )
         if self.dsps is not None and self.dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
+        if self.parts not in LATENCIES:
+            raise ValueError(f"parts must be {' or '.join(LATENCIES)}, not {self.parts!r}")
         if self.compact and (self.channels != 1 or self.pixels % 2 or self.lanes < 2):
             raise ValueError(
                 "a compact engine has even pixels, 1 channel and at least 2 lanes, for example "
@@ -79,8 +82,15 @@ class EngineConfig:
             )
 
     @classmethod
-    def parse(cls, text: str, weight_memory: str = "initialised", **more) -> "EngineConfig":
-        """Read "pixels,channels,lanes", e.g. "15,3,2"; `more` are further fields."""
+    def parse(
+        cls, text: str, weight_memory: str = "initialised", compact: bool = False, **more
+    ) -> "EngineConfig":
+        """Read "pixels,channels,lanes", e.g. "15,3,2"; `more` are further fields.
+
+        compact: the user's word for the serial parts.
+        """
+        if compact:
+            more["parts"] = "serial"
         try:
             pixels, channels, lanes = (int(part) for part in text.split(","))
         except ValueError:
@@ -101,9 +111,14 @@ class EngineConfig:
         return self.pixels * self.channels * self.lanes
 
     @property
+    def compact(self) -> bool:
+        """It has the serial parts."""
+        return self.parts == "serial"
+
+    @property
     def latency(self) -> Latency:
         """Latencies of its parts."""
-        return SERIAL if self.compact else PARALLEL
+        return LATENCIES[self.parts]
 
     def lane_dsps(self, lane: int) -> int | None:
         """DSP cells of a lane: an equal part."""
@@ -126,7 +141,9 @@ def default_shape(model: ModelConfig) -> EngineConfig:
 
 def config_digest(model: ModelConfig, engine: EngineConfig) -> str:
     """Hex digest of everything that defines the hardware but the weights."""
-    text = json.dumps([model.digest, asdict(engine)], sort_keys=True)
+    fields = asdict(engine)
+    fields["compact"] = fields.pop("parts") == "serial"  # as it has always been told
+    text = json.dumps([model.digest, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -162,7 +179,7 @@ class Geometry:
             )
         if self.engine.compact:
             self._check_compact()
-        if self.model.spatial_attention != "none" and self.engine.pixels < self.model.n:
+        if self.model.spatial and self.engine.pixels < self.model.n:
             raise ValueError(
                 f"spatial attention needs the state's {self.model.n} columns in one "
                 f"word: pixels must be at least {self.model.n}, not "
@@ -171,14 +188,17 @@ class Geometry:
 
     def _check_compact(self):
         model, lanes = self.model, self.engine.lanes
-        if model.spatial_attention != "none":
+        if model.spatial:
             raise ValueError("a compact engine has no spatial attention")
         if self.head_lanes != 1:
             raise ValueError(
                 f"a compact engine's lanes must divide the {model.heads} heads, {lanes} do not"
             )
         # operand bytes are read in cycles in which the array reads another bank
-        names = {"state_channels": model.state_channels, "head_channels[3]": model.head_channels[3]}
+        names = {
+            "state_channels": model.state_channels,
+            f"head_channels[{len(model.head_channels) - 1}]": model.head_channels[-1],
+        }
         for name, channels in names.items():
             if channels % lanes:
                 raise ValueError(
@@ -214,6 +234,10 @@ class Geometry:
     def state_words(self) -> int:
         """Words of one channel of an n-wide map."""
         return self.words(self.model.n)
+
+    def constant_words(self, head_mode: bool) -> int:
+        """Constants of a walk: one per channel unit, lanes of a head share theirs."""
+        return self.engine.channels * self.heads if head_mode else self.engine.units
 
     def bank_words(self, channels: int) -> int:
         """Words per bank of an n-wide map."""

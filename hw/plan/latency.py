@@ -180,5 +180,8 @@ SERIAL = SerialLatency(
 )
 """hw.serial: slow clocks, so that there is little between two registers."""
 
+LATENCIES: dict[str, Latency] = {"parallel": PARALLEL, "serial": SERIAL}
+"""By the name of a record of parts, see `EngineConfig.parts`."""
+
 if PARALLEL.weight_address != PARALLEL.weight_chosen - PARALLEL.weight_memory:
     raise AssertionError("a weight word must be there when it is cut into the units' weights")

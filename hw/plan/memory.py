@@ -62,12 +62,10 @@ def memories(plan: "Plan") -> list[Memory]:
     The words of the state are a part of the same banks as the maps.
     """
     engine, model = plan.engine, plan.model
-    word, state = 8 * engine.pixels, plan.maps["H"].words
+    word, state = 8 * engine.pixels, plan.state.words
     if engine.compact:
         return _compact(plan)
-    classifier = ClassifierTiming.shapes(
-        channels=model.state_channels, hidden=model.classifier_hidden, columns=model.n
-    )
+    classifier = ClassifierTiming.of(model).shapes(columns=model.n)
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),
         Memory("classifier weights", "weights", *classifier["weights"]),
@@ -86,7 +84,7 @@ def memories(plan: "Plan") -> list[Memory]:
         Memory("classifier values", "buffers", *classifier["values"]),
         Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
     ]
-    if model.spatial_attention != "none":
+    if model.spatial:
         shapes = SoftmaxTiming(columns=model.n).shapes(heads=model.heads, pixels=engine.pixels)
         found.append(Memory("exp table", "tables", 256, 8))
         found += [Memory(f"attention {name}", "buffers", *shape) for name, shape in shapes.items()]
@@ -101,10 +99,8 @@ def _compact(plan: "Plan") -> list[Memory]:
     every cycle. Reads of the banks of maps and state that nobody asked for count as the maps'.
     """
     engine, model = plan.engine, plan.model
-    word, state = 8 * engine.pixels, plan.maps["H"].words
-    classifier = SerialClassifierTiming(
-        channels=model.state_channels, hidden=model.classifier_hidden
-    ).words
+    word, state = 8 * engine.pixels, plan.state.words
+    classifier = SerialClassifierTiming.of(model).words
     values = model.state_channels + model.classifier_hidden
     found = [
         Memory("weights", "weights", plan.weight_words, 8 * engine.units),

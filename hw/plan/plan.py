@@ -4,186 +4,184 @@ One list of operations is the source of everything: the words of the sequencers'
 map, the number of cycles of a row group and the counts in reports.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
+
+import numpy as np
 
 from golden.config import ModelConfig
+from hw.plan import replay
 from hw.plan.banks import Map, allocate
-from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
 from hw.plan.engine_config import EngineConfig, Geometry
-from hw.plan.memory import Memory
-from hw.plan.operations import Operation, Target, Weights, build_operations
-from hw.plan.schedule import Schedule
-from hw.plan.serial_schedule import SerialSchedule
-from hw.plan.words import bits_for, encode
+from hw.plan.latency import Latency
+from hw.plan.memory import Memory, memories
+from hw.plan.operations import (
+    STATE,
+    Operation,
+    Target,
+    build_operations,
+    weight_words,
+)
+from hw.plan.parts import parts_of, softmax_of
+from hw.plan.schedule import NEVER, Rules
+from hw.plan.words import Layout, Word, bits_for, field_widths
+
+Place = tuple[str, int, int, int]
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A compiled row program: what the hardware is built from and what reports read.
+    """A compiled row program, complete: whatever else is known of an engine follows from it.
 
     Attributes
     ----------
-    operations : list of Operation
+    model : ModelConfig
+    engine : EngineConfig
+    geometry : Geometry
+    operations : tuple of Operation
         In order, with addresses and times.
+    maps : dict of str to Map
+    bank_words : int
+        Words of a bank of maps and state.
     cycles_per_row_group : int
         Steady-state cycles of a row group.
-    fields : dict of str to list of dict
-        Row program words ("walk", "drain", "operand", "store"): one dict of field values per
-        operation.
-    memories : list of Memory
-        Every addressable memory of the design (filled from the blocks by `compile_program`).
-    warnings : list of str
-        What this shape wastes on this network, in words.
+    rules : Rules
+        When an operation's words are read and written.
+    words : dict of str to tuple of Word
+        The row program: for each sequencer ("walk", "drain", "operand", "store"; serial: "walk",
+        "back") a word an operation.
     """
 
     model: ModelConfig
     engine: EngineConfig
     geometry: Geometry
-    operations: list[Operation]
-    maps: dict[str, Map]
+    operations: tuple[Operation, ...]
+    maps: Mapping[str, Map]
     bank_words: int
     cycles_per_row_group: int
-    schedule: Schedule
-    memories: list[Memory] = field(default_factory=list)
-    multipliers_beside_array: list[dict] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    fields: dict[str, list[dict[str, int]]] = field(default_factory=dict)
+    rules: Rules
+    words: Mapping[str, tuple[Word, ...]]
+
+    # ---- the program ----
+
+    @cached_property
+    def fields(self) -> dict[str, list[dict[str, int]]]:
+        """The words as numbers: by program, a dict of field values for each operation."""
+        return {name: [word.values() for word in words] for name, words in self.words.items()}
+
+    def field_widths(self, word: str) -> dict[str, int]:
+        """Bits of each field of a program's words."""
+        return field_widths(self.fields[word])
+
+    @property
+    def latency(self) -> Latency:
+        """Latencies of the engine's parts."""
+        return self.engine.latency
+
+    @property
+    def state(self) -> Map:
+        """The state's place in the banks."""
+        return self.maps[STATE]
+
+    # ---- memories ----
 
     @property
     def line_buffer_words(self) -> int:
-        """Words per bank of the line buffer: five rows."""
-        g = self.geometry
-        return 5 * self.model.in_channels * g.groups(self.model.image_width)
+        """Words per bank of the line buffer: k rows."""
+        model = self.model
+        rows = model.rows_per_group * model.in_channels
+        return rows * self.geometry.groups(model.image_width)
+
+    @cached_property
+    def memories(self) -> tuple[Memory, ...]:
+        """Every addressable memory of the design."""
+        return tuple(memories(self))
+
+    @property
+    def multipliers_beside_array(self) -> list[dict]:
+        """Multipliers that are not in the array: purpose, how many, operand bits."""
+        return parts_of(self.engine).multipliers(self)
+
+    @cached_property
+    def weight_words(self) -> int:
+        """Words of the weight memory."""
+        return max(op.weight_base + self.weight_words_of(op) for op in self.operations)
+
+    @cached_property
+    def constant_words(self) -> int:
+        """Constants in their memory."""
+        return max(op.constant_base + op.constants for op in self.operations)
+
+    def weight_words_of(self, op: Operation) -> int:
+        """Words of C * L bytes that an operation's weights take."""
+        return weight_words(op, self.geometry)
+
+    # ---- cycles ----
 
     @property
     def row_delay(self) -> int:
         """Cycles from a row's last pixel on the wires to the first step that may read the row."""
-        return self.engine.latency.row + self.model.in_channels
-
-    @property
-    def macs_per_row_group(self) -> int:
-        return sum(op.macs for op in self.operations)
-
-    @property
-    def weight_words(self) -> int:
-        last = self.operations[-1]
-        return last.weight_base + self.weight_words_of(last)
-
-    @property
-    def constant_words(self) -> int:
-        last = self.operations[-1]
-        return last.constant_base + last.constants
-
-    def weight_words_of(self, op: Operation) -> int:
-        """Words of C * L bytes that an operation's weights take."""
-        if op.weights != Weights.MEMORY:
-            return 0
-        lanes = self.geometry.head_lanes if op.head_mode else 1
-        return op.out_groups * ceil(op.k / lanes)
+        return self.latency.row + self.model.in_channels
 
     @property
     def frame_turn(self) -> int:
         """Cycles from a frame's last row group to the next frame's first one."""
-        return self.engine.latency.frame_turn
+        return self.latency.frame_turn
 
     @property
     def cycles_per_frame(self) -> int:
         """Cycles from frame to frame where the camera is never waited for."""
         return self.model.row_groups * self.cycles_per_row_group + self.frame_turn
 
+    @property
+    def macs_per_row_group(self) -> int:
+        return sum(op.macs for op in self.operations)
+
     def utilisation(self) -> float:
         """Array MACs over multipliers x cycles, steady state."""
         return self.macs_per_row_group / (self.engine.multipliers * self.cycles_per_row_group)
 
-    def field_widths(self, word: str) -> dict[str, int]:
-        """Bits of each field of a program word: what its largest value needs."""
-        return {
-            name: bits_for(max(f[name] for f in self.fields[word])) for name in self.fields[word][0]
-        }
+    @property
+    def classifier_cycles(self) -> int:
+        """A run of the classifier."""
+        return parts_of(self.engine).classifier(self.model).cycles
 
-    def locate(self, op_index: int, bank: int, address: int):
-        """What an operation writes at a bank's address.
-
-        Returns
-        -------
-        (stage, channel, first_column, valid_columns) or None
-        """
-        if not hasattr(self, "_located"):
-            self._located = [None] * len(self.operations)
-        if self._located[op_index] is None:
-            self._located[op_index] = self._places(self.operations[op_index])
-        return self._located[op_index].get((bank, address))
-
-    def _places(self, op: Operation):
-        g, e = self.geometry, self.engine
-        places = {}
-        if op.target == Target.SCORES:
-            return places
-        m = self.maps[op.out]
-        words = g.words(op.out_columns)
-        for index, stage in enumerate(op.stages):
-            for c in range(op.out_channels):
-                for w in range(words):
-                    if op.target == Target.HEAD:
-                        row = op.row * op.out_channels if op.out.startswith("B2") else 0
-                        at = (
-                            index * g.head_lanes + w % g.head_lanes,
-                            m.base + (row + c) * m.groups + w // g.head_lanes,
-                        )
-                    else:
-                        channel = c + op.first + op.operand_first * e.lanes
-                        if op.target == Target.CONCAT:
-                            channel = op.heads[index] * op.out_channels + c
-                        at = (channel % e.lanes, m.base + (channel // e.lanes) * m.groups + w)
-                    first = w * e.pixels
-                    places[at] = (stage, c, first, min(e.pixels, op.out_columns - first))
-        return places
+    @cached_property
+    def answer(self) -> int:
+        """Cycle of the steady row group in which the classifier answers."""
+        last = self.operations[-1]
+        state = last.last_step + self.rules.answer_late(last, self.model.state_channels)
+        return state + 1 + self.classifier_cycles
 
     @cached_property
     def camera_period(self) -> int:
         """Fewest cycles of a row group at which a camera with even pixels never overruns.
 
         The camera pauses `frame_turn` cycles between frames, as the engine does. The period is
-        `cycles_per_row_group` but for networks that spend most of a row group in blocks 1 and 2:
-        these need rows longer than five rows can be kept.
+        `cycles_per_row_group` but for networks that spend most of a row group in the blocks that
+        read the camera's rows: these need rows longer than k rows can be kept.
         """
-        low, high = self.cycles_per_row_group, 4 * self.cycles_per_row_group
-        if self._keeps_up(low):
-            return low
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._keeps_up(middle) else (middle, high)
-        return high
+        return replay.shortest_period(self)
 
-    def _keeps_up(self, period: int, groups: int = 12) -> bool:
-        """Whether each row is released before the camera's next word for its place."""
-        width, frame = self.model.image_width, self.model.row_groups
+    def write_times(self, op: Operation) -> np.ndarray:
+        """(channel, word) -> cycle of the write port in the steady row group, for the map that an
+        operation writes; 0 where nothing is written. `op.first` dummy channels come first."""
+        offsets = self.rules.write_offsets(op, op.idle, op.pause)
+        return np.where(offsets < NEVER, op.start + offsets, 0)
 
-        def cycle(row, column):
-            turns = row // (5 * frame) * self.frame_turn
-            return (row * width + column) * period // (5 * width) + turns
+    def array_reads(self, op: Operation) -> set[tuple[int, int]]:
+        """(cycle of the address, bank) of an operation's reads of n-wide maps."""
+        banks = self.rules.banks(op, op.idle, op.pause)
+        first = op.start + self.rules.first_address(op)
+        return {(first + i, int(bank)) for i, bank in enumerate(banks) if bank >= 0}
 
-        ready = [cycle(row, width - 1) + self.row_delay for row in range(5 * groups)]
-        # the first write is that of a whole word, or (compact) of a pixel
-        first = 0 if self.engine.compact else min(self.engine.pixels, width) - 1
-        released, now = 0, 0
-        for t in range(groups):
-            now += self.frame_turn if t and t % frame == 0 else 0
-            for op in self.operations:
-                now += op.wait + op.idle
-                if op.need_rows:
-                    now = max(now, ready[5 * t + op.need_rows - 1])
-                now += op.walks * op.period - op.idle
-                if op.release_rows:
-                    rows = range(released, 5 * t + op.release_rows)
-                    if any(now > cycle(row + 5, first) for row in rows):
-                        return False
-                    released = 5 * t + op.release_rows
-        return True
-
-    def predict(self, rows_ready, row_groups=None, start: int = 0) -> list[int]:
+    def predict(
+        self,
+        rows_ready: Sequence[int],
+        row_groups: Iterable[int] | None = None,
+        start: int = 0,
+    ) -> list[int]:
         """Cycle of the first step of each row group of a frame.
 
         Parameters
@@ -201,16 +199,68 @@ class Plan:
             First step of each group, then the first cycle after the last one.
         """
         groups = range(self.model.row_groups) if row_groups is None else row_groups
-        times, now = [], start
-        for t in groups:
-            for op in self.operations:
-                now += op.wait + op.idle
-                if op.need_rows:
-                    now = max(now, rows_ready[5 * t + op.need_rows - 1])
-                if op is self.operations[0]:
-                    times.append(now)
-                now += op.walks * op.period - op.idle
-        return [*times, now]
+        steps = list(replay.timeline(self, rows_ready.__getitem__, groups, start))
+        first = self.operations[0]
+        return [*(s.start for s in steps if s.op is first), steps[-1].end if steps else start]
+
+    # ---- where a word belongs ----
+
+    def locate(self, op_index: int, bank: int, address: int) -> Place | None:
+        """What an operation writes at a bank's address.
+
+        Returns
+        -------
+        (stage, channel, first_column, valid_columns) or None
+        """
+        return self._located[op_index].get((bank, address))
+
+    @cached_property
+    def _located(self) -> list[dict[tuple[int, int], Place]]:
+        return [self._places(op) for op in self.operations]
+
+    def _places(self, op: Operation) -> dict[tuple[int, int], Place]:
+        g, e = self.geometry, self.engine
+        places: dict[tuple[int, int], Place] = {}
+        if op.target == Target.SCORES:
+            return places
+        m = self.maps[op.out]
+        for index, stage in enumerate(op.stages):
+            for c in range(op.out_channels):
+                for w in range(g.words(op.out_columns)):
+                    if op.target == Target.HEAD:
+                        lane, group = w % g.head_lanes, w // g.head_lanes
+                        row = op.out_row * op.out_channels + c
+                        at = (index * g.head_lanes + lane, m.base + row * m.groups + group)
+                    else:
+                        channel = c + op.first + op.operand_first * e.lanes
+                        if op.target == Target.CONCAT:
+                            channel = op.layers[index].first + c
+                        at = (channel % e.lanes, m.base + (channel // e.lanes) * m.groups + w)
+                    first = w * e.pixels
+                    places[at] = (stage, c, first, min(e.pixels, op.out_columns - first))
+        return places
+
+    # ---- what is lost ----
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What this shape wastes on this network, in words."""
+        g, e = self.geometry, self.engine
+        found = []
+        for op in self.operations:
+            words, lanes = g.words(2 * op.out_columns), op.chunks * g.head_lanes
+            if op.head_mode and g.head_lanes > 1 and lanes > words and op.row == 0:
+                found.append(
+                    f"{op.name}: {words} chunks of {e.pixels} pixels on {g.head_lanes} lanes a "
+                    f"head: {lanes - words} of {lanes} lane walks idle"
+                )
+        if g.passes > 1 and g.heads > 1:
+            found.append(f"{self.model.heads} heads run in {g.passes} passes of {g.heads}")
+        if self.utilisation() < 0.5:
+            found.append(
+                f"this shape uses {self.utilisation():.0%} of its multipliers on this network"
+            )
+        return tuple(found)
 
 
 def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
@@ -221,71 +271,27 @@ def compile_program(model: ModelConfig, engine: EngineConfig) -> Plan:
     ValueError
         If the shape cannot carry the network.
     """
-    classifier = SerialClassifierTiming if engine.compact else ClassifierTiming
-    geometry = Geometry(model, engine)
-    ops, maps = build_operations(model, geometry)
-    bank_words = allocate(maps)
-    unit = None
-    if model.spatial_attention != "none":
-        unit = SoftmaxTiming(columns=model.n)
-    schedule = (SerialSchedule if engine.compact else Schedule)(
-        model,
-        geometry,
-        ops,
-        maps,
-        classifier(channels=model.state_channels, hidden=model.classifier_hidden).cycles,
-        unit,
-    )
-    plan = Plan(
+    geometry, parts = Geometry(model, engine), parts_of(engine)
+    operations, maps = build_operations(model, geometry)
+    maps, bank_words = allocate(maps)
+    rules = parts.rules(geometry)
+    classifier = parts.classifier(model).cycles
+    schedule = parts.schedule(rules, operations, classifier, softmax_of(model))
+    times, cycles = schedule.solve()
+    operations = tuple(replace(op, times=t) for op, t in zip(operations, times, strict=True))
+    lines = model.rows_per_group * model.in_channels * geometry.groups(model.image_width)
+    layout = Layout(geometry=geometry, maps=maps, address_bits=bits_for(max(bank_words, lines)))
+    return Plan(
         model=model,
         engine=engine,
         geometry=geometry,
-        operations=ops,
+        operations=operations,
         maps=maps,
         bank_words=bank_words,
-        cycles_per_row_group=0,
-        schedule=schedule,
+        cycles_per_row_group=cycles,
+        rules=rules,
+        words={
+            name: tuple(word.of(op, layout) for op in operations)
+            for name, word in parts.words.items()
+        },
     )
-    weight = constant = 0
-    shared: dict[str, Operation] = {}
-    for op in ops:
-        op.constants = schedule.constant_words(op) * (
-            op.out_groups if op.weights == Weights.MEMORY else 1
-        )
-        op.constant_step = schedule.constant_words(op) if op.weights == Weights.MEMORY else 0
-        if op.layers[0] in shared:  # the rows of blocks 1 and 2 use the same weights
-            op.weight_base = shared[op.layers[0]].weight_base
-            op.constant_base = shared[op.layers[0]].constant_base
-            continue
-        shared[op.layers[0]] = op
-        op.weight_base, op.constant_base = weight, constant
-        weight += plan.weight_words_of(op)
-        constant += op.constants
-    plan.cycles_per_row_group = schedule.solve()
-    encode(plan)
-    _warn(plan)
-    return plan
-
-
-def _warn(plan: Plan):
-    """Say in words what the shape wastes."""
-    g, e, model = plan.geometry, plan.engine, plan.model
-    for op in plan.operations:
-        if (
-            op.head_mode
-            and g.head_lanes > 1
-            and op.chunks * g.head_lanes > g.words(2 * op.out_columns)
-        ):
-            idle = op.chunks * g.head_lanes - g.words(2 * op.out_columns)
-            if op.row == 0:
-                plan.warnings.append(
-                    f"{op.name}: {g.words(2 * op.out_columns)} chunks of {e.pixels} "
-                    f"pixels on {g.head_lanes} lanes a head: {idle} of "
-                    f"{op.chunks * g.head_lanes} lane walks idle"
-                )
-    if g.passes > 1 and g.heads > 1:
-        plan.warnings.append(f"{model.heads} heads run in {g.passes} passes of {g.heads}")
-    if plan.utilisation() < 0.5:
-        plan.warnings.append(
-            f"this shape uses {plan.utilisation():.0%} of its multipliers on this network"
-        )

@@ -5,131 +5,139 @@ reads is there just in time; the `wait` that this takes is solved here, so the h
 scoreboard. Only camera rows are waited for at run time.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 
+from hw.plan.beside import SoftmaxTiming
+from hw.plan.engine_config import Geometry
 from hw.plan.latency import Latency
-from hw.plan.operations import Function, Source, Target, Weights
+from hw.plan.operations import STATE, Function, Operation, Source, Target, Times, Weights
 
 NEVER = 10**9
 
 
-class Schedule:
-    """Start times of one steady row group: solves `idle`, `pause` and `wait` of every operation."""
+class Rules:
+    """What the array and the way back ask of an operation's walks, whatever their times.
 
-    def __init__(self, model, geometry, ops, maps, classifier_cycles, attention_unit):
-        self.model, self.g, self.ops, self.maps = model, geometry, ops, maps
-        self.classifier_cycles, self.attention_unit = classifier_cycles, attention_unit
-        self.head_wait = self.t.group_turn
-        self.made = {}  # see `kept`
-        self.spacings = {}
-        self.placed = []  # timing of the operations when `place` was last through
-        self.checked = {}  # operation -> what `operands_in_time` found good
+    Offsets count cycles from the operation's first step.
 
-    rest = 0  # fewest idle cycles between walks
+    Parameters
+    ----------
+    geometry : Geometry
+    """
+
+    rest = 0
+    """Fewest idle cycles between walks."""
+    one_byte = False
+    """Bytes are written one at a time, not words."""
+
+    def __init__(self, geometry: Geometry):
+        self.g, self.e = geometry, geometry.engine
 
     @property
     def t(self) -> Latency:
-        """Latencies of the engine."""
-        return self.g.engine.latency
+        """Latencies of the parts."""
+        return self.e.latency
 
-    # -- rules that hold for any two neighbouring transfers
-    def drain_length(self, op) -> int:
-        """Positions of a drain: one more where two lanes share an odd pair (Store)."""
-        paired = self.g.head_lanes > 1 and self.g.engine.pixels % 2
-        return self.g.engine.pixels + (1 if op.head_mode and paired else 0)
+    # ---- of any two neighbouring transfers ----
 
-    def slots(self, op) -> int:
+    def positions(self, op: Operation) -> int:
+        """Sums of a lane that leave after a walk, one a cycle: one more where two lanes share an
+        odd pair."""
+        paired = self.g.head_lanes > 1 and self.e.pixels % 2
+        return self.e.pixels + (1 if op.head_mode and paired else 0)
+
+    def slots(self, op: Operation) -> int:
         """Cycles in which an operation's words of one walk are written."""
-        e, g = self.g.engine, self.g
+        e, g = self.e, self.g
         if op.target == Target.CONCAT:
             return e.channels * g.heads * max(1, g.head_lanes // 2)
         return e.units if op.target == Target.SCORES else e.channels
 
-    def spacing(self, op) -> int:
+    def spacing(self, op: Operation) -> int:
         """Fewest cycles between transfers of this operation, whatever K is."""
-        if op.name not in self.spacings:
-            self.spacings[op.name] = self._spacing(op)
-        return self.spacings[op.name]
+        e, slots = self.e, self.slots(op)
+        constants = self.t.follow + self.g.constant_words(op.head_mode)
+        cycles = max(self.positions(op) + slots - e.channels, slots + 1, constants)
+        return max(cycles, e.units + 1) if op.function == Function.BLEND else cycles
 
-    def _spacing(self, op) -> int:
-        e = self.g.engine
-        cycles = self.drain_length(op) + self.slots(op) - e.channels
-        cycles = max(cycles, self.slots(op) + 1, self.t.follow + self.constant_words(op))
-        if op.function == Function.BLEND:
-            cycles = max(cycles, e.units + 1)
-        return cycles
-
-    def apart(self, previous, op) -> int:
+    def apart(self, previous: Operation, op: Operation) -> int:
         """Fewest cycles between the last transfer of an operation and the next one's first."""
         return max(self.spacing(previous), self.spacing(op) + self.t.switch)
 
-    def constant_words(self, op) -> int:
-        """Constants of a walk: one per channel unit, lanes of a head share theirs."""
-        e = self.g.engine
-        return e.channels * self.g.heads if op.head_mode else e.units
+    # ---- reads ----
 
-    # -- reads
-    def kept(self, name, op, make):
-        """`make(op)`, made anew only when the operation's timing has changed: few ever do."""
-        key, timing_now = (name, op.name), (op.idle, op.pause)
-        if self.made.get(key, (None,))[0] != timing_now:
-            self.made[key] = timing_now, make(op)
-        return self.made[key][1]
-
-    def read_times(self, op):
-        """Per segment: (input channel, word) -> earliest offset from the operation's first step
-        of an address register that reads it; arrays of shape (rows * channels, words)."""
-        return self.kept("read", op, self._read_times)
-
-    def _read_times(self, op):
+    def read_offsets(self, op: Operation, idle: int, pause: int) -> list[np.ndarray]:
+        """For each segment: (rows * channels, word) -> earliest offset of an address that reads it,
+        NEVER for words that no walk reads."""
         lanes = self.g.head_lanes if op.head_mode else 1
+        period = idle + pause + op.k
         words = np.full(op.in_words, NEVER)  # without the offset of a row of the kernel
         for j in range(op.chunks):
-            if op.taps == 1:
-                words[j] = j * op.period + self.t.address_one_tap
-                continue
-            for phase, read in self.phase_words(j, lanes):
+            for phase, read in self.phases(op, j, lanes):
                 for word in read:
                     if 0 <= word < op.in_words:
-                        at = j * op.period + phase + self.t.address_three_tap
-                        words[word] = min(words[word], at)
+                        words[word] = min(words[word], j * period + phase)
         found, offset = [], 0
         for segment in op.segments:
             row, c = np.divmod(np.arange(op.kernel_rows * segment.channels), segment.channels)
             at = offset + op.taps * (c * op.kernel_rows + row)
-            found.append((segment, np.where(words < NEVER, at[:, None] + words, NEVER)))
-            offset += op.taps * op.kernel_rows * segment.channels + op.pause
+            found.append(np.where(words < NEVER, at[:, None] + words, NEVER))
+            offset += op.taps * op.kernel_rows * segment.channels + pause
         return found
 
-    @staticmethod
-    def phase_words(j, lanes):
-        """Words read in each phase of a three-tap row by the lanes of a head, chunk group j."""
+    def phases(self, op: Operation, j: int, lanes: int) -> Iterator[tuple[int, Sequence[int]]]:
+        """Offsets of the reads of a kernel's row, with the words that the lanes of a head read
+        then; chunk group j."""
         base = lanes * j
-        yield 0, [base - 1, *range(base, base + lanes - 1)]
-        yield 1, [base + lanes - 1]
-        yield 2, [base + lanes]
+        if op.taps == 1:
+            yield self.t.address_one_tap, range(base, base + lanes)
+            return
+        at = self.t.address_three_tap
+        yield at, [base - 1, *range(base, base + lanes - 1)]
+        yield at + 1, [base + lanes - 1]
+        yield at + 2, [base + lanes]
 
-    # -- writes
-    def write_times(self, op):
-        """(channel, word) -> cycle of the write port, for the map that an operation writes."""
-        offsets = self.kept("write", op, self._write_offsets)
-        start, times = self.made.get(("written", op.name), (None, None))
-        if start != (op.start, op.idle, op.pause):
-            times = np.where(offsets < NEVER, op.start + offsets, 0)
-            self.made["written", op.name] = (op.start, op.idle, op.pause), times
-        return times
+    def banks(self, op: Operation, idle: int, pause: int) -> np.ndarray:
+        """The bank that the array reads in each cycle of an operation's walks, -1 for none.
 
-    def _write_offsets(self, op):
-        """The same from the operation's first step; NEVER where nothing is written."""
-        e, g = self.g.engine, self.g
-        words = g.words(op.out_columns)
+        Empty where it reads no n-wide map. Counts from `first_address`.
+        """
+        if op.source != Source.SHARED:
+            return np.empty(0, int)
+        walks = []
+        for j in range(op.chunks):
+            one = [op.taps == 1 or 0 <= j + phase - 1 < op.in_words for phase in range(op.taps)]
+            banks: list[int] = []
+            for number, segment in enumerate(op.segments):
+                for c in range(segment.channels):
+                    bank = (segment.first + c) % self.e.lanes
+                    banks += [bank if read else -1 for read in one]
+                if number == 0:
+                    banks += [-1] * pause
+            walks += banks + [-1] * idle
+        return np.tile(np.array(walks), op.out_groups)
+
+    def first_address(self, op: Operation) -> int:
+        """Offset of the first address."""
+        return self.t.address_one_tap if op.taps == 1 else self.t.address_three_tap
+
+    # ---- writes ----
+
+    def write_offsets(self, op: Operation, idle: int, pause: int) -> np.ndarray:
+        """(channel, word) -> offset of the write port, for the map that an operation writes; NEVER
+        where nothing is written. The first `Operation.first` channels are dummies."""
+        g, e = self.g, self.e
+        words, period = g.words(op.out_columns), idle + pause + op.k
         offsets = np.full((op.first + op.out_channels, max(1, words)), NEVER)
         c = np.arange(op.first, op.first + op.out_channels)
         group, unit = np.divmod(c, e.channels if op.head_mode else e.units)
         late = unit if op.head_mode or op.target == Target.SCORES else unit // e.lanes
-        drained = self.t.transfer + self.t.pack + self.drain_length(op) - 1 + self.t.write
+        drained = self.t.transfer + self.t.pack + self.positions(op) - 1 + self.t.write
         for j in range(op.chunks):
-            last = (group * op.chunks + j) * op.period + op.period - op.idle - 1
+            last = (group * op.chunks + j) * period + period - idle - 1
             if not op.head_mode:
                 targets = [(0, j)]
             elif g.head_lanes == 1:
@@ -145,98 +153,172 @@ class Schedule:
                     offsets[op.first :, word] = last + drained + slot
         return offsets
 
-    def solve(self):
-        """Fill in the times of every operation; returns the cycles of a row group."""
-        for op in self.ops:
-            op.idle = max(self.rest, self.spacing(op) - op.k)
+    def answer_late(self, op: Operation, channels: int) -> int:
+        """Last step of the operation that writes the state -> its last channel has been pooled, and
+        the classifier may begin."""
+        e = self.e
+        units_before = (op.out_groups - 1) * e.units
+        last_byte = self.t.transfer + self.t.pack + e.pixels - 1
+        # sums and maxima leave unit by unit, the last channel's in the end
+        return last_byte + 3 + (channels - 1 - units_before)
+
+
+@dataclass
+class Draft:
+    """An operation while its times are being solved; see Times."""
+
+    op: Operation
+    start: int = 0
+    idle: int = 0
+    pause: int = 0
+    wait: int = 0
+    hold: int = 0
+    extra: int = 0
+    checked: tuple = field(default=())  # for what its operands were found good
+
+    @property
+    def period(self) -> int:
+        return self.idle + self.pause + self.op.k
+
+    @property
+    def last_step(self) -> int:
+        return self.start + self.op.walks * self.period - self.idle - 1
+
+    @property
+    def moment(self) -> tuple[int, int, int]:
+        return self.start, self.idle, self.pause
+
+    def times(self) -> Times:
+        """The solution."""
+        return Times(
+            start=self.start,
+            idle=self.idle,
+            pause=self.pause,
+            wait=self.wait,
+            hold=self.hold,
+            extra=self.extra,
+        )
+
+
+class Schedule:
+    """Solves the times of every operation.
+
+    Parameters
+    ----------
+    rules : Rules
+    operations : sequence of Operation
+    classifier_cycles : int
+        Of a run of the classifier: its answer comes before the next group touches the state.
+    softmax : SoftmaxTiming or None
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        operations: Sequence[Operation],
+        classifier_cycles: int,
+        softmax: SoftmaxTiming | None,
+    ):
+        self.rules, self.g, self.e, self.t = rules, rules.g, rules.e, rules.t
+        self.drafts = [Draft(op) for op in operations]
+        self.classifier_cycles, self.softmax = classifier_cycles, softmax
+        self.head_wait = self.t.group_turn
+        self.ready: dict[str, np.ndarray] = {}
+        self.made: dict[tuple, object] = {}
+        self.placed: list = []  # timing of the operations when `place` was last through
+
+    def solve(self) -> tuple[list[Times], int]:
+        """Times of the operations, and the cycles of a row group.
+
+        Raises
+        ------
+        ValueError
+            If there is no schedule in which all operands come in time.
+        """
+        for draft in self.drafts:
+            draft.idle = max(self.rules.rest, self.rules.spacing(draft.op) - draft.op.k)
         for _ in range(2000):
             total = self.place()
-            if all(self.good(i, op) for i, op in enumerate(self.ops) if op.operands):
-                return total
+            if all(self.good(i) for i, draft in enumerate(self.drafts) if draft.op.operands):
+                return [draft.times() for draft in self.drafts], total
         raise ValueError("no schedule found in which operands come in time")
 
-    def good(self, index, op) -> bool:
-        """`operands_in_time`, asked again only when something up to the next operation moved."""
-        now = op.hold, [(o.start, o.idle, o.pause) for o in self.ops[: index + 2]]
-        if self.checked.get(index) != now:
-            if not self.operands_in_time(index, op):
-                return False
-            self.checked[index] = now
-        return True
+    def kept(self, make, draft: Draft):
+        """`make(op, idle, pause)`, made anew only for new arguments."""
+        key = make.__name__, draft.op.name, draft.idle, draft.pause
+        if key not in self.made:
+            self.made[key] = make(draft.op, draft.idle, draft.pause)
+        return self.made[key]
 
-    def slower(self, op, cycles=1):
-        """Give the operand fetches of an operation more room in every walk."""
-        channels = self.g.engine.channels
-        if (
-            len(op.segments) == 2
-            and self.g.engine.lanes == 1
-            and op.pause < 2 * len(op.operands) * channels
-            and op.segments[0].channels > self.g.engine.pixels + 24
-        ):
-            op.pause += 1  # the only bank is read in every cycle: let go of it in mid-walk
-        else:
-            op.idle += cycles
+    # ---- one pass ----
 
-    def place(self):
-        """One pass over the operations with the present idle and pause fields."""
-        ready = self.ready = {}
-        now, softmax_free, previous = self.head_wait, 0, self.ops[-1]
-        timings = [self.head_wait, *((op.idle, op.pause, op.extra) for op in self.ops)]
+    def place(self) -> int:
+        """Start times from the present idle and pause cycles; returns the row group's."""
+        while True:
+            total = self.pass_through()
+            # the classifier's answer must come before the next group touches the state
+            state = self.ready[STATE]
+            answer = int(state.max()) + self.e.units + 8 + self.classifier_cycles
+            short = answer - (total + int(state.min()))
+            if short <= 0:
+                return total
+            self.head_wait += short
+
+    def pass_through(self) -> int:
+        """The same, whatever the classifier needs."""
+        self.ready = {}
+        now, softmax_free, previous = self.head_wait, 0, self.drafts[-1]
+        timings = [self.head_wait, *((d.idle, d.pause, d.extra) for d in self.drafts)]
         pairs = zip(timings, self.placed, strict=False)
         moved = next((i for i, (a, b) in enumerate(pairs) if a != b), len(self.placed))
         self.placed = timings
-        for index, op in enumerate(self.ops):
-            if index + 1 < moved:  # all as before up to here
-                now = op.last_step + 1
-                previous = op
-                softmax_free = self.note_writes(op, softmax_free)
-                continue
-            # transfers may not follow each other faster than either operation's drain allows
-            apart = self.apart(previous, op)
-            start = now + op.idle + max(0, apart - op.period)
-            for segment, first in self.read_times(op):
-                if segment.map == "X" or segment.state:
-                    continue
-                there = ready[("A", op.heads[0]) if segment.map == "A" else segment.map]
-                rows = slice(segment.first, segment.first + first.shape[0])
-                need = (there[rows, : first.shape[1]] + 1 - first)[first < NEVER]
-                start = max(start, int(need.max(initial=0)))
-            start = max(
-                start, now + self.t.fetch - op.walks * op.period + op.idle, now + op.idle + op.extra
-            )
-            op.start, op.wait = start, start - now - op.idle
-            if op is self.ops[0]:
-                op.wait += self.head_wait
-            now = op.last_step + 1
-            previous = op
-            softmax_free = self.note_writes(op, softmax_free)
-        # the classifier's answer must come before the next group touches the state
-        state = ready["H"]
-        answer = int(state.max()) + self.g.engine.units + 8 + self.classifier_cycles
-        short = answer - (now + int(state.min()))
-        if short > 0:
-            self.head_wait += short
-            return self.place()
+        for index, draft in enumerate(self.drafts):
+            if index + 1 >= moved:  # before, all is as it was
+                self.begin(draft, now, previous)
+                if index == 0:
+                    draft.wait += self.head_wait
+            now, previous = draft.last_step + 1, draft
+            softmax_free = self.note_writes(draft, softmax_free)
         return now
 
-    def note_writes(self, op, softmax_free) -> int:
+    def begin(self, draft: Draft, now: int, previous: Draft) -> None:
+        """Start of an operation, where the one before ends with cycle `now` - 1."""
+        op = draft.op
+        # transfers may not follow each other faster than either operation's drain allows
+        apart = self.rules.apart(previous.op, op)
+        start = now + draft.idle + max(0, apart - draft.period)
+        reads = self.kept(self.rules.read_offsets, draft)
+        for segment, first in zip(op.segments, reads, strict=True):
+            if op.source == Source.CAMERA or segment.state:
+                continue
+            row = segment.first + op.in_row * segment.channels
+            there = self.ready[segment.map][row : row + first.shape[0], : first.shape[1]]
+            need = (there + 1 - first)[first < NEVER]
+            start = max(start, int(need.max(initial=0)))
+        fetched = now + self.t.fetch - op.walks * draft.period + draft.idle
+        draft.start = max(start, fetched, now + draft.idle + draft.extra)
+        draft.wait = draft.start - now - draft.idle
+
+    def write_times(self, draft: Draft) -> np.ndarray:
+        """(channel, word) -> cycle of the write port; 0 where nothing is written."""
+        offsets = self.kept(self.rules.write_offsets, draft)
+        return np.where(offsets < NEVER, draft.start + offsets, 0)
+
+    def note_writes(self, draft: Draft, softmax_free: int) -> int:
         """Enters in `ready` what an operation writes; returns when the softmax is free again."""
-        ready, times = self.ready, self.write_times(op)
+        op, ready, times = draft.op, self.ready, self.write_times(draft)
         if op.target == Target.SCORES:
-            h, begin = op.heads[0], max(int(times.max()) + 1, softmax_free)
-            unit = self.attention_unit
-            op.softmax_start = begin
-            ready["A", h] = np.array([[begin + unit.row_ready(j)] for j in range(self.model.n)]) - 1
+            begin, unit = max(int(times.max()) + 1, softmax_free), self.softmax
+            rows = [[begin + unit.row_ready(j)] for j in range(op.in_columns)]
+            ready[op.out] = np.array(rows) - 1
             return begin + unit.cycles
         # rows of the map that this operation writes
-        if op.target == Target.CONCAT:
-            firsts = [h * op.out_channels for h in op.heads]
+        if op.head_mode and op.target == Target.CONCAT:
+            firsts = [layer.first for layer in op.layers]
         elif op.function == Function.MIX:
-            firsts = [op.heads[0] * op.out_channels]
-        elif op.out.startswith("V"):
-            firsts = [op.first]
+            firsts = [op.layer.first]
         else:
-            firsts = [op.row * op.out_channels] if op.out.startswith("B2") else [0]
+            firsts = [op.first + op.out_row * op.out_channels]
         for row in firsts:
             size = row + op.out_channels
             if op.out not in ready or ready[op.out].shape[0] < size:
@@ -247,42 +329,66 @@ class Schedule:
             ready[op.out][row:size] = times[op.first :]
         return softmax_free
 
-    def operands_in_time(self, index, op) -> bool:
+    # ---- operands ----
+
+    def good(self, index: int) -> bool:
+        """`operands_in_time`, asked again only when something up to the next operation moved."""
+        draft = self.drafts[index]
+        now = draft.hold, *(d.moment for d in self.drafts[: index + 2])
+        if draft.checked != now:
+            if not self.operands_in_time(index):
+                return False
+            draft.checked = now
+        return True
+
+    def slower(self, draft: Draft, cycles: int) -> None:
+        """Give the operand fetches of an operation more room in every walk."""
+        op, channels = draft.op, self.e.channels
+        if (
+            len(op.segments) == 2
+            and self.e.lanes == 1
+            and draft.pause < 2 * len(op.operands) * channels
+            and op.segments[0].channels > self.e.pixels + 24
+        ):
+            draft.pause += 1  # the only bank is read in every cycle: let go of it in mid-walk
+        else:
+            draft.idle += cycles
+
+    def operands_in_time(self, index: int) -> bool:
         """Replays an operation's operand fetches cycle by cycle.
 
         Returns False after it gave the operation more time: `hold` lets the first walk's fetch
         begin later (its words are still being written), `extra` its first step, `idle` or `pause`
         every walk.
         """
-        e = self.g.engine
-        busy = [self.bank_at(other) for other in self.ops[index : index + 2]]
-        transfers = [self.ops[index - 1].last_step + self.t.transfer] + [
-            op.start + w * op.period + op.k + op.pause - 1 + self.t.transfer
-            for w in range(op.walks)
-        ]
-        lead = self.t.operand_lead
-        free = lead - self.t.operand_follow + 1  # all fetched when the sequencer goes on
+        e, t, draft = self.e, self.t, self.drafts[index]
+        op = draft.op
+        busy = [self.reading(other) for other in self.drafts[index : index + 2]]
+        last = draft.start + op.k + draft.pause - 1
+        transfers = [self.drafts[index - 1].last_step + t.transfer]
+        transfers += [last + w * draft.period + t.transfer for w in range(op.walks)]
+        lead = t.operand_lead
+        free = lead - t.operand_follow + 1  # all fetched when the sequencer goes on
         value = op.weights == Weights.VALUE
-        length = self.drain_length(op) if len(op.operands) > 1 or value else 0
+        length = self.rules.positions(op) if len(op.operands) > 1 or value else 0
 
-        def unready(name, at, row, chunk):
-            if name in ("H", op.out):
+        def unready(name: str, at: int, row: int, chunk: int) -> int:
+            if name in (STATE, op.out):
                 return 0
             words = self.ready[name][row * e.lanes : (row + e.channels) * e.lanes, chunk]
             return max(0, int(words.max(initial=0)) + 1 - at)
 
         for w in range(op.walks):
             row, chunk = (w // op.chunks) * e.channels, w % op.chunks
-            begin = transfers[w] + (op.hold if w == 0 else 0)
+            begin = transfers[w] + (draft.hold if w == 0 else 0)
             late, at = 0, begin + lead + (0 if value else length)
+            missing = 0
             if value:
                 missing = unready(op.operand_value, at, row, chunk)
                 at = self.fetch(at, busy)
-                first_use = op.start + w * op.period + self.t.weight_chosen
-                late = at + self.t.operand_read - first_use
+                first_use = draft.start + w * draft.period + t.weight_chosen
+                late = at + t.operand_read - first_use
                 at = max(at, begin + lead + length)
-            else:
-                missing = 0
             for name in op.operands:
                 missing = max(missing, unready(name, at, row, chunk))
                 at = self.fetch(at, busy)
@@ -292,62 +398,32 @@ class Schedule:
                 begin + lead + length + len(op.operands) * e.channels - (transfers[w + 1] + free)
             )
             if missing and w == 0:
-                op.hold += missing
+                draft.hold += missing
             elif late > 0 and w == 0 and (alone > 0 or value):
-                op.extra += max(alone, 1)
+                draft.extra += max(alone, 1)
             elif missing or late > 0:
-                self.slower(op, max(1, late if value else 1))
+                self.slower(draft, max(1, late if value else 1))
             else:
                 continue
             return False
         return True
 
-    def fetch(self, at, busy) -> int:
-        """Cycle after the last address of one operand's words (one per bank and channel index).
+    def reading(self, draft: Draft) -> tuple[int, np.ndarray]:
+        """First cycle, and the bank that the array reads in each from there on; -1: none."""
+        banks = self.kept(self.rules.banks, draft)
+        return draft.start + self.rules.first_address(draft.op), banks
 
-        busy: functions as `bank_at` gives them.
+    def fetch(self, at: int, busy: Sequence[tuple[int, np.ndarray]]) -> int:
+        """Cycle after the last address of one operand's words (one per bank and channel index),
+        each bank's in the first cycle in which the array leaves it alone.
+
+        busy: as `reading` gives them.
         """
-        e = self.g.engine
-        for _ in range(e.channels):
-            pending = set(range(e.lanes))
+        for _ in range(self.e.channels):
+            pending = set(range(self.e.lanes))
             while pending:
-                pending &= {bank(at) for bank in busy}
+                pending &= {
+                    int(banks[at - first]) for first, banks in busy if 0 <= at - first < len(banks)
+                }
                 at += 1
         return at
-
-    def bank_at(self, op):
-        """Function of the cycle: the bank whose address register an operation's array read takes
-        then, -1 for none."""
-        if op.source != Source.SHARED:
-            return lambda at: -1
-        chunks = self.kept("bank", op, self._banks)
-        first = op.start + (self.t.address_one_tap if op.taps == 1 else self.t.address_three_tap)
-        period, walks, count = op.period, op.walks, op.chunks
-
-        def bank(at):
-            walk, offset = divmod(at - first, period)
-            return chunks[walk % count][offset] if 0 <= walk < walks else -1
-
-        return bank
-
-    def _banks(self, op):
-        """The bank of each cycle of a walk, by chunk."""
-        found = []
-        for j in range(op.chunks):
-            banks = []
-            for number, segment in enumerate(op.segments):
-                for c in range(segment.channels):
-                    bank = (segment.first + c) % self.g.engine.lanes
-                    for phase in range(op.taps):
-                        read = op.taps == 1 or 0 <= j + phase - 1 < op.in_words
-                        banks.append(bank if read else -1)
-                if number == 0:
-                    banks += [-1] * op.pause
-            found.append(banks + [-1] * (op.period - len(banks)))
-        return found
-
-    def bank_reads(self, op):
-        """Set of (cycle of the address register, bank) that an operation's array reads occupy."""
-        bank = self.bank_at(op)
-        cycles = range(op.start, op.last_step + self.t.address_one_tap + 1)
-        return {(at, bank(at)) for at in cycles if bank(at) >= 0}

@@ -1,12 +1,16 @@
-"""The words of the row program: what each sequencer reads for an operation."""
+"""The words of the row program: what each sequencer reads for an operation.
 
+A ROM holds one word an operation. A field has the bits that its largest value in the program needs
+(`field_widths`), at least one; all are unsigned.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from math import ceil
-from typing import TYPE_CHECKING
 
-from hw.plan.operations import Function, Source, Target
-
-if TYPE_CHECKING:
-    from hw.plan.plan import Plan
+from hw.plan.banks import Map
+from hw.plan.engine_config import Geometry
+from hw.plan.operations import Function, Operation, Source, Target, Weights
 
 
 def bits_for(largest: int) -> int:
@@ -14,155 +18,419 @@ def bits_for(largest: int) -> int:
     return max(1, int(largest).bit_length())
 
 
-def encode(plan: "Plan"):
-    """Fill `plan.fields` from the operations."""
-    g, e, model = plan.geometry, plan.engine, plan.model
-    walk, drain, operand, store = [], [], [], []
-    address_mask = (1 << bits_for(max(plan.bank_words, plan.line_buffer_words))) - 1
-    state_words = g.state_words
-    for op in plan.operations:
-        segments = []
-        for s in op.segments:
-            if op.source == Source.CAMERA:
-                segments.append((op.row * op.row_stride, 0))
-            elif op.source == Source.ATTENTION:
-                segments.append((0, 0))
-            elif op.source == Source.HEAD:
-                segments.append((plan.maps[s.map].base, 0))
-            else:
-                segments.append(
-                    (plan.maps[s.map].base + (s.first // e.lanes) * state_words, s.first % e.lanes)
-                )
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What the words of a program depend on beside its operations.
+
+    Attributes
+    ----------
+    geometry : Geometry
+    maps : dict of str to Map
+    address_bits : int
+        Of an address of the line buffer or of a bank: what is added to one may wrap.
+    """
+
+    geometry: Geometry
+    maps: Mapping[str, Map]
+    address_bits: int
+
+
+class Word:
+    """A word of one of the programs."""
+
+    def values(self) -> dict[str, int]:
+        """The fields in the order of the ROM's, numbered ones spelled out."""
+        return {field.name: int(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkWord(Word):
+    """What the walk sequencer reads: words, taps and weights of an operation's walks.
+
+    Attributes
+    ----------
+    source : Source
+    weights : Weights
+    one_tap : bool
+        The kernel has one column, not three.
+    rows : int
+        Kernel rows, less one.
+    row_step : int
+        Words from a row of the input to the next.
+    channel_step : int
+        Words from the last row of a channel to the next channel's first, modulo the address.
+    base0, bank0, last0, state0
+        First segment: address of its first word, bank of its first channel, channels less one,
+        whether it is the state.
+    two : bool
+        There is a second segment.
+    base1, bank1, last1
+        Likewise of the second one, 0 if there is none.
+    groups, chunks : int
+        Walks for all output channels, and across a row, less one.
+    in_groups : int
+        Words of a row in each bank, less one.
+    tail : int
+        Lanes of a head that have a word in the last of these.
+    weight : int
+        First word of the weights.
+    idle, pause, wait : int
+        Cycles between walks, between segments, and before the first walk.
+    need, release : int
+        Rows of the row group that it waits for, and lets go of in the end; 0: none.
+    head : int
+        First head that it works on.
+    pad : bool
+        Padding is -128, not 0.
+    """
+
+    source: Source
+    weights: Weights
+    one_tap: bool
+    rows: int
+    row_step: int
+    channel_step: int
+    base0: int
+    bank0: int
+    last0: int
+    state0: bool
+    two: bool
+    base1: int
+    bank1: int
+    last1: int
+    groups: int
+    chunks: int
+    in_groups: int
+    tail: int
+    weight: int
+    idle: int
+    pause: int
+    wait: int
+    need: int
+    release: int
+    head: int
+    pad: bool
+
+    @classmethod
+    def of(cls, op: Operation, layout: Layout) -> "WalkWord":
+        g, lanes = layout.geometry, layout.geometry.engine.lanes
+        base0, bank0 = _segment(op, 0, layout)
+        two = len(op.segments) > 1
+        base1, bank1 = _segment(op, 1, layout) if two else (0, 0)
         if op.source == Source.CAMERA:
-            step = g.groups(model.image_width)
-        elif op.source == Source.HEAD:
-            step = plan.maps[op.segments[0].map].groups
+            step = g.groups(op.in_columns)
+        elif op.source == Source.ATTENTION:
+            step = 1
         else:
-            step = 1 if op.source == Source.ATTENTION else state_words
+            step = layout.maps[op.segments[0].map].groups
         lanes = g.head_lanes if op.head_mode else 1
         in_groups = ceil(op.in_words / lanes)
-        second = len(segments) > 1
-        walk.append(
-            {
-                "source": op.source,
-                "weights": op.weights,
-                "one_tap": op.taps == 1,
-                "rows": op.kernel_rows - 1,
-                "row_step": op.row_stride,
-                "channel_step": (step - (op.kernel_rows - 1) * op.row_stride) & address_mask,
-                "base0": segments[0][0],
-                "bank0": segments[0][1],
-                "last0": op.segments[0].channels - 1,
-                "state0": op.segments[0].state,
-                "two": second,
-                "base1": segments[-1][0] if second else 0,
-                "bank1": segments[-1][1] if second else 0,
-                "last1": op.segments[-1].channels - 1 if second else 0,
-                "groups": op.out_groups - 1,
-                "chunks": op.chunks - 1,
-                "in_groups": in_groups - 1,
-                "tail": op.in_words - lanes * (in_groups - 1),
-                "weight": op.weight_base,
-                "idle": op.idle,
-                "pause": op.pause,
-                "wait": op.idle + op.wait,
-                "need": op.need_rows,
-                "release": op.release_rows,
-                "head": op.heads[0] if op.heads else 0,
-                "pad": op.zero_point != 0,
-            }
+        channel_step = step - (op.kernel_rows - 1) * op.row_stride
+        return cls(
+            source=op.source,
+            weights=op.weights,
+            one_tap=op.taps == 1,
+            rows=op.kernel_rows - 1,
+            row_step=op.row_stride,
+            channel_step=channel_step & (1 << layout.address_bits) - 1,
+            base0=base0,
+            bank0=bank0,
+            last0=op.segments[0].channels - 1,
+            state0=op.segments[0].state,
+            two=two,
+            base1=base1,
+            bank1=bank1,
+            last1=op.segments[1].channels - 1 if two else 0,
+            groups=op.out_groups - 1,
+            chunks=op.chunks - 1,
+            in_groups=in_groups - 1,
+            tail=op.in_words - lanes * (in_groups - 1),
+            weight=op.weight_base,
+            idle=op.idle,
+            pause=op.pause,
+            wait=op.idle + op.wait,
+            need=op.need_rows,
+            release=op.release_rows,
+            head=op.heads[0] if op.heads else 0,
+            pad=op.zero_point != 0,
         )
-        a = b = 0
-        if op.operand_value:
-            a = plan.maps[op.operand_value].base
-            b = plan.maps[op.operands[0]].base + op.operand_first * state_words
-        elif op.operands:
-            a = plan.maps[op.operands[0]].base
-            b = plan.maps[op.operands[1]].base if len(op.operands) > 1 else 0
-        both = bool(op.operand_value) or len(op.operands) > 1
-        drain.append(
-            {
-                "groups": op.out_groups - 1,
-                "chunks": op.chunks - 1,
-                "function": op.function,
-                "by_head": op.head_mode,
-                "constant": op.constant_base,
-                "constant_step": op.constant_step,
-                "single": bool(op.operands) and not both,
-            }
+
+
+def _segment(op: Operation, number: int, layout: Layout) -> tuple[int, int]:
+    """Address and bank of a segment's first word."""
+    segment, lanes = op.segments[number], layout.geometry.engine.lanes
+    if op.source == Source.ATTENTION:
+        return 0, 0
+    if op.source == Source.CAMERA:
+        return op.row_offset, 0
+    m = layout.maps[segment.map]
+    if op.source == Source.HEAD:
+        return m.base + op.row_offset, 0
+    row, bank = divmod(segment.first, lanes)
+    return m.base + row * m.groups, bank
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrainWord(Word):
+    """What the parallel engine's channel units do with an operation's sums.
+
+    Attributes
+    ----------
+    groups, chunks : int
+        As in the walk word.
+    function : Function
+    by_head : bool
+        Units of a head's lanes share their constants.
+    constant : int
+        First of the constants.
+    constant_step : int
+        Constants from a group of channels to the next; 0: all groups have the same ones.
+    single : bool
+        The gate takes one operand.
+    """
+
+    groups: int
+    chunks: int
+    function: Function
+    by_head: bool
+    constant: int
+    constant_step: int
+    single: bool
+
+    @classmethod
+    def of(cls, op: Operation, layout: Layout) -> "DrainWord":
+        return cls(
+            groups=op.out_groups - 1,
+            chunks=op.chunks - 1,
+            function=op.function,
+            by_head=op.head_mode,
+            constant=op.constant_base,
+            constant_step=op.constant_step,
+            single=len(op.operands) == 1 and not op.operand_value,
         )
-        operand.append(
-            {
-                "groups": op.out_groups - 1,
-                "chunks": op.chunks - 1,
-                "fetch": bool(op.operands),
-                "both": both,
-                "value": bool(op.operand_value),
-                "state": "H" in op.operands,
-                "hold": op.hold,
-                "a": a,
-                "b": b,
-            }
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperandWord(Word):
+    """Words that the parallel engine's gates take beside the sums.
+
+    Attributes
+    ----------
+    groups, chunks : int
+        As in the walk word.
+    fetch, both : bool
+        There are operands; there are two.
+    value : bool
+        The first one is V: it becomes weights.
+    state : bool
+        An operand is the state, which is 0 in the first row group.
+    hold : int
+        Cycles by which the first walk's fetch begins later.
+    a, b : int
+        First words of the operands; 0 where there is none.
+    """
+
+    groups: int
+    chunks: int
+    fetch: bool
+    both: bool
+    value: bool
+    state: bool
+    hold: int
+    a: int
+    b: int
+
+    @classmethod
+    def of(cls, op: Operation, layout: Layout) -> "OperandWord":
+        a, b = _operands(op, layout)
+        return cls(
+            groups=op.out_groups - 1,
+            chunks=op.chunks - 1,
+            fetch=bool(op.operands),
+            both=bool(op.operand_value) or len(op.operands) > 1,
+            value=bool(op.operand_value),
+            state=op.reads_state_operand,
+            hold=op.hold,
+            a=a,
+            b=b,
         )
+
+
+def _operands(op: Operation, layout: Layout) -> tuple[int, int]:
+    """First words of the two operands, V before P'; 0 where there is none."""
+    names = [name for name in (op.operand_value, *op.operands) if name]
+    bases = [layout.maps[name].base for name in names]
+    if op.operand_value:
+        bases[1] += op.operand_first * layout.geometry.state_words
+    return tuple([*bases, 0, 0][:2])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreWord(Word):
+    """Where the parallel engine's words go.
+
+    Attributes
+    ----------
+    groups, chunks : int
+        As in the walk word.
+    target : Target
+    base, stride : int
+        First word of a bank, words from a channel (n-wide: channel row) to the next.
+    last_word : int
+        Words of a row, less one.
+    tail : int
+        Pixels of the last one.
+    pad : bool
+        What is beyond them becomes -128, not 0.
+    first, count : int
+        Dummy channels before the first one; channels with them.
+    pool : bool
+        Pairs of pixels are pooled.
+    blend : bool
+        The words are the new state.
+    head : int
+        First head that the operation works on.
+    places : tuple of (bank, address)
+        ``bank0``, ``address0``, ...: for each head at a time, where its first channel goes (bank 0
+        but into C).
+    """
+
+    groups: int
+    chunks: int
+    target: Target
+    base: int
+    stride: int
+    last_word: int
+    tail: int
+    pad: bool
+    first: int
+    count: int
+    pool: bool
+    blend: bool
+    head: int
+    places: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, op: Operation, layout: Layout) -> "StoreWord":
+        g = layout.geometry
+        m = layout.maps.get(op.out)
+        base = _target(op, layout)
         words = g.words(op.out_columns)
-        m = plan.maps.get(op.out)
-        base = m.base if m else 0
-        if op.out.startswith("B2"):
-            base += op.row * op.out_channels * m.groups
-        if op.target == Target.SHARED:
-            base += op.operand_first * state_words
-        entry = {
-            "groups": op.out_groups - 1,
-            "chunks": op.chunks - 1,
-            "target": op.target,
-            "base": base,
-            "stride": m.groups if m else 0,
-            "last_word": words - 1,
-            "tail": op.out_columns - (words - 1) * e.pixels,
-            "pad": op.out_zero_point != 0,
-            "first": op.first,
-            "count": op.first + op.out_channels,
-            "pool": op.head_mode,
-            "blend": op.function == Function.BLEND,
-            "head": op.heads[0] if op.heads else 0,
+        return cls(
+            groups=op.out_groups - 1,
+            chunks=op.chunks - 1,
+            target=op.target,
+            base=base,
+            stride=m.groups if m else 0,
+            last_word=words - 1,
+            tail=op.out_columns - (words - 1) * g.engine.pixels,
+            pad=op.out_zero_point != 0,
+            first=op.first,
+            count=op.first + op.out_channels,
+            pool=op.head_mode,
+            blend=op.function == Function.BLEND,
+            head=op.heads[0] if op.heads else 0,
+            places=_places(op, layout),
+        )
+
+    def values(self) -> dict[str, int]:
+        found = {
+            field.name: int(getattr(self, field.name))
+            for field in fields(self)
+            if field.name != "places"
         }
-        for i in range(g.heads):
-            channel = op.heads[i] * op.out_channels if op.target == Target.CONCAT else 0
-            entry[f"bank{i}"] = channel % e.lanes
-            entry[f"address{i}"] = base + (channel // e.lanes) * state_words
-        store.append(entry)
-    if e.compact:
-        back = [
-            {
-                "groups": op.out_groups - 1,
-                "chunks": op.chunks - 1,
-                "pool": op.head_mode,
-                "turned": op.taps == 1,
-                "function": op.function,
-                "target": op.target,
-                "constant": op.constant_base // e.lanes,
-                "fetch": bool(op.operands),
-                "state": "H" in op.operands,
-                "a": o["a"],
-                "b": o["b"],
-                "tail": s["tail"],
-                "pad": s["pad"],
-                "last_lane": (op.out_channels - 1) % e.lanes,
-                **{
-                    f"base{i}": s[f"address{i}"] if op.target == Target.CONCAT else s["base"]
-                    for i in range(e.lanes)
-                },
-            }
-            for op, o, s in zip(plan.operations, operand, store, strict=True)
-        ]
-        plan.fields = {
-            name: [{k: int(v) for k, v in f.items()} for f in fields]
-            for name, fields in (("walk", walk), ("back", back))
+        for i, (bank, address) in enumerate(self.places):
+            found |= {f"bank{i}": bank, f"address{i}": address}
+        return found
+
+
+def _target(op: Operation, layout: Layout) -> int:
+    """First word that an operation writes of a bank."""
+    m = layout.maps.get(op.out)
+    if m is None:
+        return 0
+    if op.target == Target.SHARED:
+        return m.base + op.operand_first * layout.geometry.state_words
+    return m.base + op.out_row * op.out_channels * m.groups
+
+
+def _places(op: Operation, layout: Layout) -> tuple[tuple[int, int], ...]:
+    """(bank, address) of the first channel of each head at a time."""
+    g, base = layout.geometry, _target(op, layout)
+    found = []
+    for i in range(g.heads):
+        channel = op.layers[i].first if op.target == Target.CONCAT else 0
+        row, bank = divmod(channel, g.engine.lanes)
+        found.append((bank, base + row * g.state_words))
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackWord(Word):
+    """The serial engine's whole way back: what drain, operand and store word are for the other.
+
+    Attributes
+    ----------
+    groups, chunks, pool, function, target, fetch, state, a, b, tail, pad
+        As in those words.
+    turned : bool
+        One-tap words lie in the window turned by a byte.
+    constant : int
+        First block of constants (one for each lane).
+    last_lane : int
+        Lane of the last channel.
+    bases : tuple of int
+        ``base0``, ...: first word in each lane's bank.
+    """
+
+    groups: int
+    chunks: int
+    pool: bool
+    turned: bool
+    function: Function
+    target: Target
+    constant: int
+    fetch: bool
+    state: bool
+    a: int
+    b: int
+    tail: int
+    pad: bool
+    last_lane: int
+    bases: tuple[int, ...]
+
+    @classmethod
+    def of(cls, op: Operation, layout: Layout) -> "BackWord":
+        e, base = layout.geometry.engine, _target(op, layout)
+        (a, b), store = _operands(op, layout), StoreWord.of(op, layout)
+        concat = op.target == Target.CONCAT
+        return cls(
+            groups=op.out_groups - 1,
+            chunks=op.chunks - 1,
+            pool=op.head_mode,
+            turned=op.taps == 1,
+            function=op.function,
+            target=op.target,
+            constant=op.constant_base // e.lanes,
+            fetch=bool(op.operands),
+            state=op.reads_state_operand,
+            a=a,
+            b=b,
+            tail=store.tail,
+            pad=store.pad,
+            last_lane=(op.out_channels - 1) % e.lanes,
+            bases=tuple(store.places[i][1] if concat else base for i in range(e.lanes)),
+        )
+
+    def values(self) -> dict[str, int]:
+        found = {
+            field.name: int(getattr(self, field.name))
+            for field in fields(self)
+            if field.name != "bases"
         }
-        return
-    plan.fields = {
-        "walk": [{k: int(v) for k, v in f.items()} for f in walk],
-        "drain": [{k: int(v) for k, v in f.items()} for f in drain],
-        "operand": [{k: int(v) for k, v in f.items()} for f in operand],
-        "store": [{k: int(v) for k, v in f.items()} for f in store],
-    }
+        return found | {f"base{i}": base for i, base in enumerate(self.bases)}
+
+
+def field_widths(program: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    """Bits of each field of a program: what its largest value needs."""
+    return {name: bits_for(max(word[name] for word in program)) for name in program[0]}

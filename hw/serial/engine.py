@@ -154,13 +154,6 @@ class CompactEngine(RowEngine):
     def _person(self):
         return self.classifier.person
 
-    def multipliers_beside_array(self) -> list[dict]:
-        return [
-            {"purpose": "requantise", "count": 1, "bits": [self.plan.model.acc_bits + 1, 4]},
-            {"purpose": "gate", "count": 1, "bits": [10, 4]},
-            {"purpose": "classifier", "count": 1, "bits": [32, 1]},
-        ]
-
     def _host(self, m, read):
         maps = self.maps
         bank = Signal.like(maps.host_bank, reset_less=True)

@@ -25,9 +25,9 @@ from rich.table import Table
 
 from boards import build
 from golden import files
+from golden.command_line import load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import DIFFERENT, CommandError, bad_input
-from golden.quantise import default_weights
 from golden.weights import Weights
 from hw.plan import Plan
 from hw.plan.cost import cost
@@ -542,6 +542,7 @@ def _study(
     summary = {
         "preset": model.name,
         "shape": str(engine),
+        "weights_trained": not weights.untrained,
         "library": None if found is None else found.name,
         "technology": technology.name,
         "clock_mhz": clock_mhz,
@@ -624,7 +625,7 @@ def main(
             summary = study(
                 model,
                 engine,
-                Weights.load(weights, model) if weights else default_weights(model),
+                load_weights(weights, model),
                 library=find_library(library),
                 technology=technology(process),
                 clock_mhz=clock,

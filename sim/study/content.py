@@ -17,9 +17,10 @@ from typing import Any
 from golden.accounting import MOST_BYTES
 from golden.config import ModelConfig
 from hw.plan import Plan, compile_program
-from hw.plan.cost import STALLS, Cost, LayerCost, latency_at, layer_of
+from hw.plan.cost import STALLS, Cost, LayerCost
 from hw.plan.cost import cost as cost_of
 from hw.plan.engine_config import config_digest
+from hw.plan.replay import EvenCamera, latency_at, releases, timeline
 from sim.study import energy as energies
 from sim.study.energy import Technology, mac_pj
 from sim.study.point import area_um2
@@ -51,19 +52,6 @@ LIVES = {
     "state copy": "H once more: the weights of S = H^T K",
 }
 """What is in a memory, by its name in hw.plan.memory."""
-
-KINDS = {
-    "B": "heads",
-    "C": "features",
-    "K": "spatial attention",
-    "V": "spatial attention",
-    "z": "channel attention",
-    "F": "projection",
-    "U": "GRU",
-    "HR": "GRU",
-    "H": "state",
-}
-"""Part of the network that a map belongs to, by how its name begins."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,16 +191,10 @@ def row_groups(study: Study) -> list[dict[str, Any]]:
 
     The frame finds the engine idle, its pixels come evenly.
     """
-    plan, cost, period = study.plan, study.cost, study.period
-    width, last = study.model.image_width, plan.operations[-1]
-    k = study.model.rows_per_group
-
-    def pixel(row: int) -> int:
-        """As hw.plan.cost.latency_at has it."""
-        return ((row + 1) * width - 1) * period // (k * width)
-
-    ready = [pixel(row) + plan.row_delay for row in range(k * cost.row_groups)]
-    written = int(plan.schedule.write_times(last).max()) - (last.last_step + 1)
+    plan, cost, camera = study.plan, study.cost, EvenCamera(study.plan, study.period)
+    k, last = study.model.rows_per_group, plan.operations[-1]
+    ready = [camera.ready(row) for row in range(k * cost.row_groups)]
+    written = int(plan.write_times(last).max()) - (last.last_step + 1)
     answer = cost.latency_cycles["frame"] - cost.latency_cycles["row_group"]
     found, now = [], 0
     for t in range(cost.row_groups):
@@ -220,7 +202,7 @@ def row_groups(study: Study) -> list[dict[str, Any]]:
         first, now = plan.predict(ready, [t], start=now)
         row = k * t
         state = now + written
-        arrived = pixel(row + k - 1)
+        arrived = camera.last(row + k - 1)
         found.append(
             {
                 "row_group": t,
@@ -289,11 +271,10 @@ def maps(plan: Plan) -> list[dict[str, Any]]:
     every = sorted(plan.maps.values(), key=lambda m: (m.born, m.base))
     found = []
     for one in every:
-        kind = max((start for start in KINDS if one.name.startswith(start)), key=len)
         found.append(
             {
                 "name": one.name,
-                "part": KINDS[kind],
+                "part": one.holds,
                 "base": one.base,
                 "words": one.words,
                 "bytes": one.words * bank,
@@ -319,35 +300,19 @@ def lines(study: Study) -> list[dict[str, Any]]:
     """The five rows of a row group in the line buffer, in cycles from the first one's first pixel,
     at the shortest period of an even camera: arriving, there, let go of.
     """
-    plan, period = study.plan, study.cost.camera_period
-    width, k = study.model.image_width, study.model.rows_per_group
-    settled = 3  # row groups after which nothing changes any more
-
-    def pixel(row: int, column: int) -> int:
-        return (row * width + column) * period // (k * width)
-
-    now, released, found = 0, 0, []
-    for t in range(settled + 1):
-        for op in plan.operations:
-            now += op.wait + op.idle
-            if op.need_rows:
-                ready = pixel(k * t + op.need_rows - 1, width - 1) + plan.row_delay
-                now = max(now, ready)
-            now += op.walks * op.period - op.idle
-            if op.release_rows:
-                rows = range(released, k * t + op.release_rows)
-                found += [(row, now, op.name) for row in rows]
-                released = k * t + op.release_rows
-    start = pixel(k * settled, 0)
+    plan, camera = study.plan, EvenCamera(study.plan, study.cost.camera_period)
+    k, settled = study.model.rows_per_group, 3  # row groups after which nothing changes any more
+    start = camera.pixel(k * settled, 0)
+    steps = timeline(plan, camera.ready, range(settled + 1), frames=True)
     return [
         {
             "row": row % k,
-            "arrives": pixel(row, 0) - start,
-            "there": pixel(row, width - 1) + plan.row_delay - start,
-            "released": at - start,
-            "by": name,
+            "arrives": camera.pixel(row, 0) - start,
+            "there": camera.ready(row) - start,
+            "released": step.end - start,
+            "by": step.op.name,
         }
-        for row, at, name in found
+        for row, step in releases(plan, steps)
         if row >= k * settled
     ]
 
@@ -598,9 +563,7 @@ def content(study: Study) -> dict[str, Any]:
         "mac_utilisation": round(cost.mac_utilisation, 6),
         "layers": [layer(study, part) for part in cost.layers],
         "beside": [layer(study, part, array=False) for part in cost.beside],
-        "operations": [
-            {**layer(study, part), "layer": layer_of(part.name)} for part in cost.operations
-        ],
+        "operations": [{**layer(study, part), "layer": part.layer} for part in cost.operations],
         "row_group": row_group(study),
         "row_groups": row_groups(study),
         "memories": memories(study),

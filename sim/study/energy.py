@@ -19,7 +19,7 @@ from hw.plan.cost import Cost, MemoryCost
 TABLE = Path(__file__).with_name("technology.toml")
 
 # Bits of the products that a channel unit makes for a value besides the array's: requantise
-# (24 x 8), interpolation (6 x 5), gate (10 x 9), as `RowEngine.multipliers_beside_array` says.
+# (24 x 8), interpolation (6 x 5), gate (10 x 9), as `Plan.multipliers_beside_array` says.
 _UNIT_PRODUCT_BITS = 24 * 8 + 6 * 5 + 10 * 9
 _UNIT_ADD_BITS = 3 * 24  # bias, rounding, blend
 _CLASSIFIER_PRODUCT_BITS, _CLASSIFIER_ADD_BITS = 18 * 8, 32
