@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import NO_COLLISION, delay
+from hw.common import NO_COLLISION, delay, own_singles
 from hw.plan import Plan, Source
 from hw.sequencer import step_layout
 
@@ -41,8 +41,7 @@ class SerialWindow(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        # whether there are rows of one tap in head mode
-        self.one_tap = any(op.head_mode and op.taps == 1 for op in plan.operations)
+        self.one_tap = own_singles(plan)
         lanes, pixels = plan.engine.lanes, plan.engine.pixels
         word, address = 8 * pixels, range(plan.bank_words)
         super().__init__(
