@@ -388,9 +388,7 @@ def main(
             check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
             with files.claimed(place):
-                summary = build(
-                    board, rasca, place, seed, console, not numbers.untrained
-                )
+                summary = build(board, rasca, place, seed, console, not numbers.untrained)
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)
