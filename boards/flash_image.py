@@ -96,6 +96,11 @@ def main(
             place = int(offset, 0)
         except ValueError:
             raise ValueError(f"offset must be a number, not {offset!r}") from None
+        if place != OFFSET:
+            raise ValueError(
+                f"offset must be {OFFSET:#x}, where every bitstream reads its weights, "
+                f"not {place:#x}"
+            )
         numbers = load_weights(weights, model)
         design = Rasca(model, engine, numbers)
         name = f"{board.name}_{model.name}"

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.memory import WritePort
 from amaranth.lib.wiring import In, Out
+
+from hw.interfaces import write_port
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class Section:
         """Bits of the address, at least 1."""
         return max(1, (self.words - 1).bit_length())
 
-    def port(self) -> wiring.Signature:
-        """Signature of the write port: ``en``, ``addr``, ``data``."""
-        return wiring.Signature({"en": Out(1), "addr": Out(self.addr_bits), "data": Out(self.bits)})
+    def port(self) -> WritePort.Signature:
+        """Signature of the memory's write port."""
+        return write_port(self.words, self.bits)
 
 
 def image_bytes(sections: Sequence[Section], words: Mapping[str, Sequence[int]]) -> bytes:
@@ -147,7 +150,7 @@ class Loader(wiring.Component):
                 raise ValueError(f"a section's name must be free, but {section.name} is taken")
             taken.add(section.name)
         self.sections, self.digest = sections, digest
-        super().__init__(ports | {section.name: Out(section.port()) for section in sections})
+        super().__init__(ports | {section.name: In(section.port()) for section in sections})
 
     @property
     def load_bytes(self) -> int:

@@ -147,7 +147,11 @@ COMMANDS = {
     "bitstream": Command(
         "boards.build:main",
         "bitstream of a board under build/bitstream",
-        (_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS, _PLACE_SEED),
+        (
+            *(_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS),
+            Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
+            _PLACE_SEED,
+        ),
     ),
     "bitstreams": Command(
         "boards.results:main",
@@ -166,7 +170,7 @@ COMMANDS = {
         ),
     ),
     "program": Command(
-        "boards.program:main",
+        "boards.programmer:main",
         "puts the bitstream that make bitstream made on the board",
         (_NEEDED_BOARD, _PRESET),
     ),
@@ -315,8 +319,9 @@ TOOLS = {
 }
 """Targets that are no commands."""
 
-ANYWHERE = ("PYTHON",)
-"""Variables that every target knows: the interpreter that runs it."""
+ANYWHERE = ("PYTHON", "TORCH_INDEX", "TORCH")
+"""Variables that every target knows: the interpreter that runs it, and where the set-up of .venv
+gets PyTorch."""
 
 
 def targets() -> dict[str, Command]:

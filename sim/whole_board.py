@@ -37,7 +37,8 @@ PINS = Path(__file__).with_name("cells") / "ice40_pins.v"
 FLAGS = ("--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines")
 BOARDS = ("icebreaker",)
 CLASSIFIER = "host.rasca.engine.classifier"
-BANK = "host.rasca.engine.maps.bank{}.0.{}"
+ANSWER = "host.rasca.engine.answer"
+BANK = "host.rasca.engine.window.maps.bank{}.0.{}"
 BLOCK_BITS = 16  # of a block RAM's word
 LIMIT_US = 200_000  # for power-up
 
@@ -80,9 +81,9 @@ def peek(rasca: Rasca, cells: dict[str, Any]) -> str:
     inside = "board_tb.dut.\\"
     lines = [
         "module peek (output row_valid, output [31:0] logit0, logit1);",
-        f"assign row_valid = {inside}{CLASSIFIER}.o_valid ;",
-        f"assign logit0 = ~{inside}{CLASSIFIER}.logit0_not ;",
-        f"assign logit1 = {inside}{CLASSIFIER}.logit1 ;",
+        f"assign row_valid = {inside}{ANSWER}__valid ;",
+        f"assign logit0 = ~{inside}{CLASSIFIER}.others_not ;",
+        f"assign logit1 = {inside}{ANSWER}__logits__1 ;",
         "function automatic [3:0] place(input [3:0] l);",
         "    place = {l[0], l[1], l[2], l[3]};",
         "endfunction",

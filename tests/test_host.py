@@ -1,5 +1,6 @@
 """boards/host.py: against a simulated board, pins only in between, and against scripted ones."""
 
+import json
 import os
 import pty
 import threading
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from boards import host, packets
 from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
-from golden.config import PRESETS
+from golden.config import PRESETS, preset
 from golden.expected import Judge, golden_frames
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -216,7 +217,7 @@ def engine(change=lambda event: [event]):
         last = group == groups - 1
         end = Decision(
             frame=0,
-            person=bool(result.decision),
+            index=int(result.decision),
             status=0,
             rows_used=groups,
             logits=logits,
@@ -340,15 +341,37 @@ def test_load_fails(status, text):
         host.load(host.Board(script, 1), board.MODEL, bytes(600))
 
 
+def test_network_from_a_file(tmp_path):
+    """A board with a user's own network: its file names it, and its classes."""
+    file = tmp_path / "mine.json"
+    fields = {"image_height": 17, "image_width": 64, "heads": 1, "head_channels": [1, 2, 2, 3]}
+    fields |= {"state_channels": 4, "spatial_attention": "none", "channel_attention": True}
+    file.write_text(json.dumps(fields | {"classes": ["nothing", "cat", "dog"]}))
+    mine = preset(str(file))
+    hello = replace(HELLO, model=bytes.fromhex(mine.digest)[:8])
+    assert host.known_model(hello) is None
+    assert host.board_model(hello, str(file)) == mine
+    with pytest.raises(ValueError, match="is none of the presets"):
+        host.board_model(hello, None)
+    assert [host.said_class(mine, i) for i in range(3)] == [
+        "[bold blue]nothing[/]",
+        "[bold red]CAT[/]",
+        "[bold blue]dog[/]",
+    ]
+    assert host.said_class(None, 3) == "[bold blue]class 3[/]"
+    assert host.said_byte(0x08, mine) == "[bold blue]dog[/]"
+    assert host.said_byte(0x88, mine).startswith("no byte of a small board: 0x88")
+
+
 def test_watch(tiny):
     """Decisions, faults and rows are shown."""
-    decision = Decision(frame=0, person=True, status=0, rows_used=3, logits=(0, 1))
+    decision = Decision(frame=0, index=1, status=0, rows_used=3, logits=(0, 1))
     later = [
         Row(frame=0, row_group=0, logits=(1, 0)),
         Row(frame=0, row_group=1, logits=(0, 1)),
         decision,
         Counters(values=(0, 0, 0, 0, 6, *(0,) * 9)),
-        replace(decision, status=1, person=False),
+        replace(decision, status=1, index=0),
     ]
 
     def answer(kind, payload):
@@ -359,7 +382,7 @@ def test_watch(tiny):
     console = Console(record=True, width=100)
     host.watch(host.Board(Script(answer), 1), console, board.MODEL, 0.5)
     text = console.export_text()
-    assert "frame lost: OVERRUN" in text and "2, 1 with a person" in text
+    assert "frame lost: OVERRUN" in text and "2, 1 of them person" in text
     assert "dropped 6" in text and "░█" in text and "tiny" in text
 
 

@@ -48,7 +48,7 @@ def made(tmp_path_factory):
     board = replace(board, camera=replace(camera, sensor=small, table=camera.table[-3:]))
     board = replace(board, camera=replace(board.camera, paced=None))
     weights, folder = random_weights(MODEL, 1), tmp_path_factory.mktemp("board")
-    system, files = build.files_of(board, Rasca(MODEL, ENGINE, weights))
+    system, files = build.files_of(board, Rasca(MODEL, ENGINE, weights, readback=False))
     design = files[f"{build.TOP}.il"]
     found = netlist.netlist_of(design, "ice40", folder, CONSOLE)
     verilog = netlist.to_verilog(found, folder, CONSOLE) + netlist.models("ice40")[0]

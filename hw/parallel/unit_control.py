@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, WordFetch, delay
+from hw.interfaces import write_port
 from hw.plan import Function, Plan
 from hw.plan.latency import PARALLEL
 
@@ -34,7 +35,7 @@ class UnitControl(wiring.Component):
     single : out, with `transfer`: its function takes one operand
     function : out, valid with the first drained sum until the last
     active : out, one constant_layout per unit (unit k * L + l), likewise
-    load_en, load_address, load_data : in, writes the constant memory
+    load : the constant memory's write port
     """
 
     def __init__(self, plan: Plan, constants=()):
@@ -49,9 +50,7 @@ class UnitControl(wiring.Component):
                 "single": Out(1),
                 "function": Out(Function),
                 "active": Out(data.ArrayLayout(self.layout, plan.engine.units)),
-                "load_en": In(1),
-                "load_address": In(range(plan.constant_words)),
-                "load_data": In(self.layout.size),
+                "load": Out(write_port(plan.constant_words, self.layout.size)),
             }
         )
 
@@ -122,9 +121,9 @@ class UnitControl(wiring.Component):
         m.d.comb += [
             read.addr.eq(address),
             read.en.eq(loading),
-            write.en.eq(self.load_en),
-            write.addr.eq(self.load_address),
-            write.data.eq(self.load_data),
+            write.en.eq(self.load.en),
+            write.addr.eq(self.load.addr),
+            write.data.eq(self.load.data),
         ]
         arriving = delay(m, loading, PARALLEL.memory, "loading")
         arriving_index = delay(m, index, PARALLEL.memory, "index", reset_less=True)

@@ -5,9 +5,10 @@ The hardware takes its numbers from here, and its tests hold it to them.
 
 from dataclasses import dataclass
 
-from golden.config import ModelConfig
+from golden.config import MOST_CLASSES, ModelConfig
 
 Y_BITS = 16  # y = hard-swish(x): -576..24570
+CLASSES = range(2, MOST_CLASSES + 1)  # numbers of classes that there may be
 SHIFT_BITS = 5
 MAX_SHIFT = 31
 POOL_STAGES = 4  # p_en -> the write port of the value memory
@@ -80,7 +81,8 @@ class ClassifierTiming:
         fc1 = self.hidden * self.channels + (self.hidden - 1) * self.fc1_wait
         swish = self.swish_wait + 2 * self.hidden
         fc2 = self.fc2_wait + self.classes * self.hidden
-        return POOL_STAGES + fc1 + swish + fc2 - 1 + self.capture + 3
+        largest = self.classes > 2  # the margin waits for the largest of the others
+        return POOL_STAGES + fc1 + swish + fc2 - 1 + self.capture + 3 + largest
 
     def shapes(
         self, *, columns: int, bias_bits: int = CLASSIFIER_BIAS_BITS

@@ -271,7 +271,7 @@ class FaultQueue(Owner):
 class UnitControl(Owner):
     """hw.parallel.unit_control: constants, and the units' own multipliers."""
 
-    at: ClassVar = {"constants": "drain constants"}
+    at: ClassVar = {"constants": "control constants"}
 
     def memories(self, plan):
         yield self.memory(
@@ -353,10 +353,10 @@ class Softmax(Owner):
     """hw.parallel.softmax, with spatial attention."""
 
     at: ClassVar = {
-        "exp table": "attention table",
-        "attention scores": "attention scores",
-        "attention weights": "attention weights",
-        "attention delayed": "attention delayed",
+        "exp table": "softmax table",
+        "attention scores": "softmax scores",
+        "attention weights": "softmax weights",
+        "attention delayed": "softmax delayed",
     }
 
     def memories(self, plan):

@@ -23,7 +23,7 @@ from amaranth.back import rtlil
 from rich.console import Console
 from rich.table import Table
 
-from boards import build
+from boards import tools
 from golden import files
 from golden.command_line import load_weights
 from golden.config import ModelConfig, preset
@@ -85,10 +85,15 @@ class Mapped:
 # ---- synthesis ----
 
 
+_PARTS = "window|array|back|attention"  # of hw.engine: their blocks are told, not they
+
+
 def _blocks(text: str) -> list[str]:
     """Modules of the design whose borders stay: the engine's blocks."""
     names = re.findall(r"^module \\(\S+)", text, flags=re.M)
-    return [name for name in names if re.fullmatch(rf"{TOP}\.engine\.[^.]+", name)]
+    inner = rf"{TOP}\.engine\.({_PARTS})\.[^.]+"
+    outer = rf"{TOP}\.engine\.(?!({_PARTS})$)[^.]+"
+    return [name for name in names if re.fullmatch(f"{inner}|{outer}", name)]
 
 
 def _same(design: dict[str, Any]) -> None:
@@ -130,7 +135,7 @@ def synthesise(
     RuntimeError
         Yosys failed.
     """
-    yosys = build.tool("yosys")
+    yosys = tools.tool("yosys")
     cells = None if library is None else liberty.read(*library)
     inverter = None if cells is None else cells.inverter
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +144,7 @@ def synthesise(
     (folder / "design.il").write_text(text)
     keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {name}" for name in _blocks(text))
     (folder / "coarse.ys").write_text(_COARSE.format(top=TOP, keep=keep) + "\n")
-    build.run([*yosys, "coarse.ys"], folder, "coarse.log", console, "synthesis")
+    tools.run([*yosys, "coarse.ys"], folder, "coarse.log", console, "synthesis")
     content = json.loads((folder / "coarse.json").read_text())
     _same(content)
     cuts = cut_memories(content, SMALLEST_SRAM)
@@ -157,7 +162,7 @@ def synthesise(
         liberties = " ".join(f"-liberty {name}" for name in copies(cells))
         script += "\n" + _MAPPED.format(period=f"{1e6 / clock_mhz:.0f}", liberty=liberties)
     (folder / "map.ys").write_text(script.format(top=TOP) + "\n")
-    build.run([*yosys, "map.ys"], folder, "map.log", console, "mapping")
+    tools.run([*yosys, "map.ys"], folder, "map.log", console, "mapping")
     netlist = Netlist(json.loads((folder / "mapped.json").read_text()))
     (folder / "netlist.v").write_text(netlist.verilog())
     return Mapped(netlist=netlist, cuts=cuts, library=cells)
@@ -169,11 +174,11 @@ def copies(library: liberty.Library) -> list[str]:
 
 
 def block_of(path: Sequence[str]) -> str:
-    """Name of a block in tables: its instance without "engine." and number; the rest is "frames",
-    the row engine's own logic between the blocks."""
+    """Name of a block in tables: its instance without what it is in, and without number; the rest
+    is "frames", like the frame control: logic between the blocks."""
     if not path:
         return "frames"
-    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine."))
+    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine.").split(".")[-1])
 
 
 def areas(mapped: Mapped) -> dict[str, float]:
@@ -337,7 +342,7 @@ def measure(
         played = stimulus(design, names, widths, schedule, groups)
         (folder / "stimulus.txt").write_text(played)
     words = [str(program.resolve()), "gates.txt", "stimulus.txt", "counts.txt"]
-    build.run(words, folder, "activity.log", console, "activity")
+    tools.run(words, folder, "activity.log", console, "activity")
     rows = [line.split() for line in (folder / "activity.log").read_text().splitlines()]
     at = [int(row[0]) for row in rows]
     for group, (_, bits) in enumerate(rows):
@@ -554,7 +559,7 @@ def _study(
         "power_mw": drawn,
         "cycles_row_group": design.plan.cycles_per_row_group,
         "limits": limits,
-        "tool_versions": {"yosys": build.tool_version("yosys")},
+        "tool_versions": {"yosys": tools.tool_version("yosys")},
     }
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
