@@ -24,7 +24,7 @@ from golden.command_line import load_weights
 from golden.config import preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from hw.generate import plain_names
-from hw.plan import Plan
+from hw.plan import Plan, compile_program
 from hw.top import Rasca
 
 MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino")
@@ -262,9 +262,9 @@ def main(
             except ValueError as error:
                 near = fit.nearest(board, model)
                 raise ValueError(f"{error}; {near}") from None
+            check_fit(board, compile_program(model, engine), console)
             numbers = load_weights(weights, model)
             rasca = Rasca(model, engine, numbers, readback=not board.events_only)
-            check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
             with files.claimed(place):
                 summary = build(board, rasca, place, seed, console, not numbers.untrained)
