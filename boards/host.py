@@ -158,15 +158,13 @@ def board_model(hello: Hello, name: str | None) -> ModelConfig:
 
 def weights_image(hello: Hello, model: ModelConfig, weights: Weights) -> bytes:
     """The image of these weights for the array that the board has."""
-    from hw import image
-    from hw.loader import image_bytes
+    from hw import parts
     from hw.plan import compile_program
     from hw.plan.engine_config import EngineConfig
 
     pixels, channels, lanes = hello.shape
     plan = compile_program(model, EngineConfig(pixels=pixels, channels=channels, lanes=lanes))
-    words = image.flat_words(plan, image.memory_words(plan, weights))
-    return image_bytes(image.sections(plan), words)
+    return parts.weights_image(plan, weights)
 
 
 def check_weights(hello: Hello, image: bytes) -> None:

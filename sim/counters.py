@@ -247,7 +247,7 @@ def monitor(plan: Plan, verilog: str) -> str:
     if seen | {"state"} != set(names):
         wrong = ", ".join(sorted(set(names) ^ (seen | {"state"})))
         raise ValueError(f"hw.plan.memory and the Verilog do not have the same memories: {wrong}")
-    sources = {"walk": f"{_WALK}.op", "store": "tb.dut.engine.store.write_op"}
+    sources = {"walk": f"{_WALK}.op", "store": "tb.dut.engine.back.store.write_op"}
     for ram in found:
         if ram.name.endswith("_program"):
             sources[ram.name] = ram.read_address
@@ -333,7 +333,7 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
     """A bank of maps and state: whose access it is, and which of the two it meets."""
     bank, lanes = ram.name.removeprefix("bank"), plan.engine.lanes
     one = f"[{bank}]" if lanes > 1 else ""
-    place = "tb.dut.engine.maps"
+    place = "tb.dut.engine.window.maps"
     state = plan.state
     low = state.base
 
@@ -360,7 +360,7 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
         yield begin(ram.write_enable)
         yield from each("writes", ram.write_address, "store")
         return
-    late = "tb.dut.engine.\\step_3"
+    late = "tb.dut.engine.steps.\\step_3"
     tap = f"{late}.valid & {late}.one_tap & {late}.bank {one}"
     tap += f" & {late}.source == {int(Source.SHARED)}"
     operand = f"{place}.granted_1{one}"

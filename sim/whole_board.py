@@ -38,7 +38,7 @@ FLAGS = ("--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines")
 BOARDS = ("icebreaker",)
 CLASSIFIER = "host.rasca.engine.classifier"
 ANSWER = "host.rasca.engine.answer"
-BANK = "host.rasca.engine.maps.bank{}.0.{}"
+BANK = "host.rasca.engine.window.maps.bank{}.0.{}"
 BLOCK_BITS = 16  # of a block RAM's word
 LIMIT_US = 200_000  # for power-up
 

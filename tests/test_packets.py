@@ -9,7 +9,7 @@ from amaranth.lib.crc.catalog import CRC16_IBM_3740
 
 from boards import packets
 from boards.packets import Counters, Decision, Decoder, Flag, Hello, Kind, Row, Setting, State
-from hw.line_buffer import Status
+from hw.interfaces import Status
 
 HELLO = Hello(
     weights=0x12345678, status=3, model=b"12345678", config=bytes(range(8)), shape=(8, 1, 2)

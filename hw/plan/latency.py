@@ -37,6 +37,8 @@ class Latency:
     frame_turn : int
         Cycles between a frame's last row group and the next frame's first, beyond those: the frame
         is taken, the sequencer begins again.
+    registered : bool
+        There are registers behind the walk program's words and the weight memory's pieces.
     row : int
         A row's last pixel on the wires -> the first step that may read the row, without the cycle
         that each colour takes: pixel register, word register, write port, count, distance, flag,
@@ -54,6 +56,7 @@ class Latency:
     fetch: int = 5
     group_turn: int = 3
     frame_turn: int = 2
+    registered: bool = True
     row: int = 7
 
     @property
@@ -163,6 +166,7 @@ PARALLEL = ParallelLatency(
 """hw.parallel: a fast clock, a register after every level or two of logic."""
 
 SERIAL = SerialLatency(
+    registered=False,
     # the memories' addresses have no register of their own
     address_three_tap=0,
     address_one_tap=1,

@@ -85,10 +85,15 @@ class Mapped:
 # ---- synthesis ----
 
 
+_PARTS = "window|array|back|attention"  # of hw.engine: their blocks are told, not they
+
+
 def _blocks(text: str) -> list[str]:
     """Modules of the design whose borders stay: the engine's blocks."""
     names = re.findall(r"^module \\(\S+)", text, flags=re.M)
-    return [name for name in names if re.fullmatch(rf"{TOP}\.engine\.[^.]+", name)]
+    inner = rf"{TOP}\.engine\.({_PARTS})\.[^.]+"
+    outer = rf"{TOP}\.engine\.(?!({_PARTS})$)[^.]+"
+    return [name for name in names if re.fullmatch(f"{inner}|{outer}", name)]
 
 
 def _same(design: dict[str, Any]) -> None:
@@ -169,11 +174,11 @@ def copies(library: liberty.Library) -> list[str]:
 
 
 def block_of(path: Sequence[str]) -> str:
-    """Name of a block in tables: its instance without "engine." and number; the rest is "frames",
-    the row engine's own logic between the blocks."""
+    """Name of a block in tables: its instance without what it is in, and without number; the rest
+    is "frames", like the frame control: logic between the blocks."""
     if not path:
         return "frames"
-    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine."))
+    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine.").split(".")[-1])
 
 
 def areas(mapped: Mapped) -> dict[str, float]:
