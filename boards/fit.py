@@ -6,7 +6,7 @@ from math import ceil
 from boards.board import Board, Device
 from golden.config import PRESETS, ModelConfig, preset
 from hw.arithmetic.multiplier import Multipliers
-from hw.plan import Plan
+from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
 
 # LUT4s of builds with this repository's engine, as nextpnr packs them (docs/boards.md): a
@@ -132,11 +132,8 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
     return engine
 
 
-def nearest(board: Board, model: ModelConfig, plan_of) -> str:
-    """A sentence that names a preset and shape that fit, for the text of an error.
-
-    plan_of(model, engine) gives a plan with its memories.
-    """
+def nearest(board: Board, model: ModelConfig) -> str:
+    """A sentence that names a preset and shape that fit, for the text of an error."""
 
     def distance(name: str) -> tuple[bool, int]:
         return name != model.name, abs(PRESETS[name].image_height - model.image_height)
@@ -148,6 +145,6 @@ def nearest(board: Board, model: ModelConfig, plan_of) -> str:
                 engine = configure(board, other, shape)
             except ValueError:
                 continue
-            if not need(plan_of(other, engine), board.device).short(board.device):
+            if not need(compile_program(other, engine), board.device).short(board.device):
                 return f"{name} with SHAPE={engine} fits"
     return "no preset fits this device"
