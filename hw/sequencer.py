@@ -5,8 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch
+from hw.interfaces import WalkControl
 from hw.plan import Plan, Source, bits_for
-from hw.plan.latency import PARALLEL
 
 
 def step_layout(plan: Plan) -> data.StructLayout:
@@ -48,20 +48,26 @@ def step_layout(plan: Plan) -> data.StructLayout:
     )
 
 
-_FACTS = data.StructLayout(
-    {
-        "need": 3,
-        **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
-        **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
-        **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
-    }
-)
+def needed_rows(plan: Plan) -> tuple[int, ...]:
+    """The different numbers of camera rows that operations wait for, ascending."""
+    return tuple(sorted({fields["need"] for fields in plan.fields["walk"]} - {0}))
 
 
-def _facts(word) -> dict:
+def _facts_layout(needs) -> data.StructLayout:
+    return data.StructLayout({"need": len(needs)} | _FACTS)
+
+
+_FACTS = {
+    **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
+    **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
+    **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
+}
+
+
+def _facts(word, needs) -> dict:
     """What the sequencer asks of a walk word, as single bits."""
     return {
-        "need": Cat(word.need == rows for rows in (3, 4, 5)),
+        "need": Cat(word.need == rows for rows in needs),
         "waits": word.wait != 0,
         "idles": word.idle != 0,
         "pauses": word.pause != 0,
@@ -93,28 +99,16 @@ class WalkSequencer(wiring.Component):
     -----
     step : out step_layout(plan)
     op : out, index of the operation that the step belongs to
-    more : in, there is a row group to begin with (looked at when idle)
-    again : in, another one follows (looked at at a group's last step)
-    rows : in 3 bits, rows 3, 4, 5 of the present group are in the line buffer
-    group_done : out, this is the last step of a row group
-    group_first : out, this is the first step of a row group
-    released : out 3 bits, with `release`: rows of the group that will not be read again
+    control : In(WalkControl(needs, k))
     """
 
     def __init__(self, plan: Plan):
-        self.plan = plan
+        self.plan, self.needs = plan, needed_rows(plan)
         super().__init__(
             {
                 "step": Out(step_layout(plan)),
                 "op": Out(range(len(plan.operations))),
-                "more": In(1),
-                "again": In(1),
-                "rows": In(3),
-                "group_done": Out(1),
-                "group_first": Out(1),
-                "release": Out(1),
-                "released": Out(3),
-                "running": Out(1),
+                "control": In(WalkControl(self.needs, plan.model.rows_per_group)),
             }
         )
 
@@ -122,14 +116,16 @@ class WalkSequencer(wiring.Component):
         m = Module()
         plan = self.plan
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
-        step, run = self.step, self.step.valid
-        fetch = WordFetch(m, plan, "walk", registered=not plan.engine.compact)
-        following, following_is = fetch.word, Signal(_FACTS, reset_less=True)
+        step, run, control = self.step, self.step.valid, self.control
+        fetch = WordFetch(m, plan, "walk", registered=plan.latency.registered)
+        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
         now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
         # The loop from the counters to the counters sets the clock. So all that is known of a word
         # or of a counter's next value is worked out beforehand, one bit each.
-        facts = [following_is[name].eq(fact) for name, fact in _facts(fetch.ahead).items()]
-        m.d["comb" if plan.engine.compact else "sync"] += facts
+        facts = [
+            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
+        ]
+        m.d["sync" if plan.latency.registered else "comb"] += facts
 
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk
@@ -141,7 +137,6 @@ class WalkSequencer(wiring.Component):
         count = Signal(signed(len(waits) + 1))
         counts = Signal()
         warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
-        m.d.comb += self.running.eq(busy)
 
         # counters of the present step, each with a bit that says that it is at its end
         row, second = Signal.like(now.rows), Signal()
@@ -167,12 +162,12 @@ class WalkSequencer(wiring.Component):
             step.state.eq(Mux(second, 0, now.state0)),
             step.group.eq(group),
             step.head.eq(now.head),
-            self.group_done.eq(run & op_end & last_op),
-            self.group_first.eq(
+            control.group_done.eq(run & op_end & last_op),
+            control.group_first.eq(
                 run & step.first & step.first_chunk & (group == 0) & (self.op == 0)
             ),
-            self.release.eq(run & op_end & now_is.releases),
-            self.released.eq(now.release),
+            control.release.eq(run & op_end & now_is.releases),
+            control.released.eq(now.release),
         ]
 
         # the walk after this one, known two cycles after this one began
@@ -299,8 +294,8 @@ class WalkSequencer(wiring.Component):
 
         # the next operation
         m.d.comb += begin_op.eq(
-            (run & op_end & (~last_op | self.again))
-            | (~busy & self.more & (warm == WordFetch.CYCLES))
+            (run & op_end & (~last_op | control.again))
+            | (~busy & control.more & (warm == WordFetch.CYCLES))
         )
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
@@ -324,15 +319,15 @@ class WalkSequencer(wiring.Component):
                 step.weight.eq(following.weight),
                 group_weight.eq(following.weight),
                 changing.eq(1),
-                step.valid.eq(~following_is.waits & ~(following_is.need & ~self.rows).any()),
+                step.valid.eq(~following_is.waits & ~(following_is.need & ~control.rows).any()),
             ]
-        with m.Elif(self.group_done):
+        with m.Elif(control.group_done):
             m.d.sync += [busy.eq(0), step.valid.eq(0)]
 
         with m.If(busy & ~run):
             with m.If(~count[-1]):
                 m.d.sync += count.eq(count - 1)
-            with m.Elif(inside | ~changing | ~(now_is.need & ~self.rows).any()):
+            with m.Elif(inside | ~changing | ~(now_is.need & ~control.rows).any()):
                 m.d.comb += resume.eq(1)
                 m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
         with m.If(counts):
@@ -341,7 +336,38 @@ class WalkSequencer(wiring.Component):
             m.d.sync += changing.eq(0)
         return m
 
-    @property
-    def latency(self) -> int:
-        """Cycles from a step to the transfer of its sums."""
-        return PARALLEL.transfer
+
+class LateSteps(wiring.Component):
+    """The steps as they were some cycles ago; a reset makes all of them invalid.
+
+    Parameters
+    ----------
+    count : int
+        The oldest is so many cycles old.
+
+    Ports
+    -----
+    step : In(step_layout(plan))
+    reset : In(1)
+    steps : Out(step_layout(plan)), an array of count + 1
+        The first one is `step`.
+    """
+
+    def __init__(self, plan: Plan, count: int):
+        layout = step_layout(plan)
+        super().__init__(
+            {"step": In(layout), "reset": In(1), "steps": Out(layout).array(count + 1)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        late = self.step
+        for number, out in enumerate(self.steps):
+            if number:
+                later = Signal.like(late, name=f"step_{number}")
+                m.d.sync += later.eq(late)
+                with m.If(self.reset):
+                    m.d.sync += later.valid.eq(0)
+                late = later
+            m.d.comb += out.eq(late)
+        return m

@@ -32,8 +32,9 @@ class WeightSram(wiring.Component):
         First contents, may be empty.
     cells : str
         Kind of FPGA cells, see hw.arithmetic.multiplier.
-    compact : bool
-        No registers behind the memories: `word` comes one cycle after `address`.
+    registered : bool
+        A register behind each piece and one behind their choice; else `word` comes one cycle after
+        `address`.
 
     Ports
     -----
@@ -44,9 +45,9 @@ class WeightSram(wiring.Component):
 
     latency = PARALLEL.weight_memory
 
-    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", compact=False):
+    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", registered=True):
         self.depth, self.bits, self.init, self.cells = depth, bits, list(init), cells
-        self.compact = compact
+        self.registered = registered
         self.piece = PIECE[cells] or depth
         self.spram = cells == "ice40" and not self.init
         super().__init__(
@@ -62,8 +63,8 @@ class WeightSram(wiring.Component):
         m = Module()
         count = -(-self.depth // self.piece)
         low = (self.piece - 1).bit_length()
-        late = 1 if self.compact else 2
-        domain = "comb" if self.compact else "sync"
+        late = 2 if self.registered else 1
+        domain = "sync" if self.registered else "comb"
         which = delay(m, self.address[low:], late, "which", reset_less=True) if count > 1 else None
         chosen = 0
         for i in range(count):

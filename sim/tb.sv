@@ -175,17 +175,17 @@ module tb #(
         for (int i = 0; i < OPERATIONS; i++) steps[i] = 0;
     end
     always @(posedge clk) begin
-        if (play && dut.engine.store.write_en != 0)
+        if (play && dut.engine.back.store.write_en != 0)
 `ifdef COMPACT
-            $fwrite(log_file, "w %0h %0h %0h %0h %h %0h\n", cycle, dut.engine.store.write_op,
-                    dut.engine.store.write_en, dut.engine.store.write_address,
-                    {LANES{{PIXELS / 2{dut.engine.store.write_high}},
-                           {PIXELS / 2{dut.engine.store.write_low}}}},
-                    dut.engine.store.write_mask);
+            $fwrite(log_file, "w %0h %0h %0h %0h %h %0h\n", cycle, dut.engine.back.store.write_op,
+                    dut.engine.back.store.write_en, dut.engine.back.store.write_address,
+                    {LANES{{PIXELS / 2{dut.engine.back.store.write_high}},
+                           {PIXELS / 2{dut.engine.back.store.write_low}}}},
+                    dut.engine.back.store.write_mask);
 `else
-            $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.store.write_op,
-                    dut.engine.store.write_en, dut.engine.store.write_address,
-                    dut.engine.store.write_data);
+            $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.back.store.write_op,
+                    dut.engine.back.store.write_en, dut.engine.back.store.write_address,
+                    dut.engine.back.store.write_data);
 `endif
         if (play && frame_start) begin
             for (int i = 0; i < OPERATIONS; i++) begin
@@ -194,7 +194,7 @@ module tb #(
             end
             $fwrite(log_file, "f %0d\n", cycle);
         end
-        if (play && dut.engine.sequencer.group_first) $fwrite(log_file, "g %0d\n", cycle);
+        if (play && dut.engine.sequencer.control__group_first) $fwrite(log_file, "g %0d\n", cycle);
         if (play && dut.engine.sequencer.step[0])
             steps[dut.engine.sequencer.op] = steps[dut.engine.sequencer.op] + 1;
         if (play && row_valid) begin
@@ -207,15 +207,15 @@ module tb #(
         logic [1:0] read = 0;
         logic [7:0] head[2], row[2];
         always @(posedge clk) begin
-            if (play && dut.engine.attention.w_en)
-                $fwrite(log_file, "k %0h %0h %0h %h\n", cycle, dut.engine.attention.w_head,
-                        dut.engine.attention.w_row, dut.engine.attention.w_data);
+            if (play && dut.engine.attention.softmax.w_en)
+                $fwrite(log_file, "k %0h %0h %0h %h\n", cycle, dut.engine.attention.softmax.w_head,
+                        dut.engine.attention.softmax.w_row, dut.engine.attention.softmax.w_data);
             if (play && read[1])
                 $fwrite(log_file, "a %0h %0h %0h %h\n", cycle, head[1], row[1],
-                        dut.engine.attention.r_data);
-            read <= {read[0], dut.engine.attention.r_en};
-            head[0] <= 8'(dut.engine.attention.r_head);
-            row[0] <= 8'(dut.engine.attention.r_row);
+                        dut.engine.attention.softmax.r_data);
+            read <= {read[0], dut.engine.attention.softmax.r_en};
+            head[0] <= 8'(dut.engine.attention.softmax.r_head);
+            row[0] <= 8'(dut.engine.attention.softmax.r_row);
             head[1] <= head[0];
             row[1] <= row[0];
         end

@@ -9,7 +9,7 @@ from amaranth.lib.crc.catalog import CRC16_IBM_3740
 
 from boards import packets
 from boards.packets import Counters, Decision, Decoder, Flag, Hello, Kind, Row, Setting, State
-from hw.line_buffer import Status
+from hw.interfaces import Status
 
 HELLO = Hello(
     weights=0x12345678, status=3, model=b"12345678", config=bytes(range(8)), shape=(8, 1, 2)
@@ -75,7 +75,7 @@ def test_kinds_and_flags_share_a_byte():
     assert 1 << len(places) == packets.MAX_CLASSES
     for index in range(packets.MAX_CLASSES):
         assert packets.class_of(packets.class_byte(index) | 7 | packets.Byte.REPORT) == index
-    assert not any(p & ~packets.Status.PROBLEM for p in packets.Problem)
+    assert not any(p & ~packets.BoardStatus.PROBLEM for p in packets.Problem)
     assert set(packets.PROBLEM_TEXT) == set(packets.Problem)
 
 

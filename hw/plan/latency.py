@@ -40,6 +40,8 @@ class Latency:
     frame_take : int
         A frame's first pixel on the wires -> the cycle from which on its first row group is waited
         for: pixel register, line buffer, the frame is taken, the sequencer begins.
+    registered : bool
+        There are registers behind the walk program's words and the weight memory's pieces.
     row : int
         A row's last pixel on the wires -> the first step that may read the row, without the cycle
         that each colour takes: pixel register, word register, write port, count, distance, flag,
@@ -58,6 +60,7 @@ class Latency:
     group_turn: int = 3
     frame_turn: int = 2
     frame_take: int = 4
+    registered: bool = True
     row: int = 7
 
     @property
@@ -167,6 +170,7 @@ PARALLEL = ParallelLatency(
 """hw.parallel: a fast clock, a register after every level or two of logic."""
 
 SERIAL = SerialLatency(
+    registered=False,
     # the memories' addresses have no register of their own
     address_three_tap=0,
     address_one_tap=1,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -65,7 +65,7 @@ class SerialClassifier(wiring.Component):
     start : In(1)
         Pulse, from the cycle after the last ``pooled`` on, while idle.
     abort : In(1)
-        For the engine, which resets the block with it.
+        Forgets the run in progress: resets the block.
     busy : Out(1)
         From the cycle after ``start`` to two cycles before ``answer.valid``.
     thresholds : In(Thresholds())
@@ -127,7 +127,7 @@ class SerialClassifier(wiring.Component):
         with m.If(r.clear & r.rounding):
             m.d.sync += r.total[7].eq(1)
         self._answer(m, r)
-        return m
+        return ResetInserter({"sync": self.abort})(m)
 
     def _registers(self, m):
         """Signals of the states; the sum that they work on."""
@@ -182,7 +182,7 @@ class SerialClassifier(wiring.Component):
             bits=16,
             init=[0] * lowest + self.words if self.words else (),
             cells=self.cells,
-            compact=True,
+            registered=False,
         )
         # p = sum + n * max, one register
         en = delay(m, pooled.en, 1, "p_en")

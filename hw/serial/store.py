@@ -45,7 +45,7 @@ class SerialConstants(wiring.Component):
         widths = plan.field_widths("back")
         depth = WORDS * plan.constant_words
         self.memory = WeightSram(
-            depth=depth, bits=16, init=constants, cells=plan.engine.cells, compact=True
+            depth=depth, bits=16, init=constants, cells=plan.engine.cells, registered=False
         )
         super().__init__(
             {

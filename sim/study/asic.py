@@ -9,6 +9,7 @@ summary.json and what the figures leave out.
 """
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -32,7 +33,7 @@ from golden.weights import Weights
 from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
-from hw.plan.memory import memory_name
+from hw.plan.owners import memory_name
 from hw.top import Rasca, flat_ports
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology
@@ -85,10 +86,15 @@ class Mapped:
 # ---- synthesis ----
 
 
+_PARTS = "window|array|back|attention"  # of hw.engine: their blocks are told, not they
+
+
 def _blocks(text: str) -> list[str]:
     """Modules of the design whose borders stay: the engine's blocks."""
     names = re.findall(r"^module \\(\S+)", text, flags=re.M)
-    return [name for name in names if re.fullmatch(rf"{TOP}\.engine\.[^.]+", name)]
+    inner = rf"{TOP}\.engine\.({_PARTS})\.[^.]+"
+    outer = rf"{TOP}\.engine\.(?!({_PARTS})$)[^.]+"
+    return [name for name in names if re.fullmatch(f"{inner}|{outer}", name)]
 
 
 def _same(design: dict[str, Any]) -> None:
@@ -169,11 +175,11 @@ def copies(library: liberty.Library) -> list[str]:
 
 
 def block_of(path: Sequence[str]) -> str:
-    """Name of a block in tables: its instance without "engine." and number; the rest is "frames",
-    the row engine's own logic between the blocks."""
+    """Name of a block in tables: its instance without what it is in, and without number; the rest
+    is "frames", like the frame control: logic between the blocks."""
     if not path:
         return "frames"
-    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine."))
+    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine.").split(".")[-1])
 
 
 def areas(mapped: Mapped) -> dict[str, float]:
@@ -471,8 +477,8 @@ def study(
     ValueError, RuntimeError
         As `synthesise`, `frequency` and `measure` do.
     """
-    if not clock_mhz > 0:
-        raise ValueError(f"clock must be above 0 MHz, not {clock_mhz:g}")
+    if not 0 < clock_mhz < math.inf:
+        raise ValueError(f"clock must be above 0 MHz and finite, not {clock_mhz:g}")
     if groups > model.row_groups - WARM_UP:
         raise ValueError(
             f"row groups must be 0..{model.row_groups - WARM_UP} for the power of {model.name}, "
