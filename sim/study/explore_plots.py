@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from golden import files
 from sim.study.point import SAME
 
-INK, GRID = "#1d2433", "#e6e9ef"
+INK, FAINT, GRID = "#1d2433", "#9aa3b2", "#e6e9ef"
 COLOURS = ("#2a6f97", "#d1495b", "#e9a23b", "#3c8d6e", "#7b5ea7", "#5c4a3d", "#4fb0c6", "#8f9aa7")
 MARKS = "o^vsDPX*"
 LABELS = {
