@@ -133,11 +133,14 @@ class Board:
     uart : tuple
         Resource name and number.
     camera : Camera or None
+    camera_clock_hz : float or None
+        Of the oscillator that the camera's module has; None: the board gives it its clock.
     outputs : dict of str to int
         Resource name to the level it is held at.
     lamps : dict of str to tuple
         "heartbeat", "person" (the network's stop class was the last decision), "fault": resource
-        name, and its number or its part ("r", "g", "b").
+        name, and its number or its part ("r", "g", "b"). "fault" is lit without weights, where the
+        camera's set-up failed, and while the camera is too fast for the engine.
     compact : bool
         The compact engine, see hw.plan.engine_config.
     events_only : bool
@@ -162,6 +165,7 @@ class Board:
     uart: tuple[str, int] = ("uart", 0)
     baud: int = 1_000_000
     camera: Camera | None = None
+    camera_clock_hz: float | None = None
     outputs: dict[str, int] = field(default_factory=dict)
     lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
     compact: bool = False

@@ -7,6 +7,7 @@ docs/boards.md has the keys of summary.json.
 
 import json
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from boards import carries, fit
 from boards.board import Board
+from boards.camera.sensor import Sensor
 from boards.rtlil import allow_collisions
 from boards.tools import run, tool, tool_version
 from golden import files
@@ -98,6 +100,25 @@ def files_of(board: Board, rasca: Rasca) -> tuple[Any, dict[str, str]]:
     return system, {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
 
 
+def with_camera_clock(board: Board, mhz: float | None) -> Board:
+    """The board with a camera that brings its own clock, if that is given.
+
+    Raises
+    ------
+    ValueError
+        The clock is out of range, or this board's camera takes the board's.
+    """
+    if mhz is None:
+        return board
+    if board.camera is None or board.camera.paced is None:
+        raise ValueError(
+            f"{board.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
+        )
+    if not 3 <= mhz <= 36:
+        raise ValueError(f"camera_mhz must be 3..36, not {mhz:g}")
+    return replace(board, camera_clock_hz=1e6 * mhz)
+
+
 def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
     """A compiled plan that knows the design's memories."""
     return Rasca(model, engine, weights or default_weights(model)).plan
@@ -147,8 +168,9 @@ def summary_of(
     seconds: float,
     versions: dict[str, str],
     trained: bool = True,
+    camera: Sensor | None = None,
 ) -> dict[str, Any]:
-    """The figures of summary.json. trained: whether its weights are."""
+    """The figures of summary.json. trained: whether its weights are. camera: as it is set up."""
     device = board.device
     found = {
         key: int(report["utilization"].get(cell, {"used": 0})["used"])
@@ -182,6 +204,7 @@ def summary_of(
         "frames_per_second": round(engine[1] * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
         "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
+        "camera_frames_per_second": camera and round(camera.frames_per_second, 1),
         "seconds": round(seconds, 1),
         "tool_versions": versions,
     }
@@ -237,7 +260,14 @@ def build(
     versions = {name: tool_version(name) for name in names}
     clock_hz = system.pll.output_hz
     summary = summary_of(
-        board, plan_engine.plan, report, clock_hz, time.monotonic() - begun, versions, trained
+        board,
+        plan_engine.plan,
+        report,
+        clock_hz,
+        time.monotonic() - begun,
+        versions,
+        trained,
+        system.camera and system.camera.sensor,
     )
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
@@ -256,6 +286,9 @@ def main(
     preset_name: Annotated[str | None, typer.Option("--preset", help="network")] = None,
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    camera_mhz: Annotated[
+        float | None, typer.Option(help="of the camera module's own oscillator, if it has one")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of place and route")] = 1,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
 ) -> None:
@@ -263,7 +296,7 @@ def main(
     console = Console()
     try:
         with bad_input():
-            board = find_board(board_name)
+            board = with_camera_clock(find_board(board_name), camera_mhz)
             model = preset(preset_name or board.preset)
             try:
                 engine = fit.configure(board, model, shape)
@@ -275,9 +308,7 @@ def main(
             check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
             with files.claimed(place):
-                summary = build(
-                    board, rasca, place, seed, console, not numbers.untrained
-                )
+                summary = build(board, rasca, place, seed, console, not numbers.untrained)
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)

@@ -26,8 +26,8 @@ KEPT = Path("docs/results")
 PAGE = Path("docs/results.md")
 _HEAD = (
     "| board | device | network | array | LUT | FF | DSP | block RAM | SPRAM | fmax MHz "
-    "| clock MHz | frames/s at fmax | at the clock | camera lines/s |",
-    "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    "| clock MHz | frames/s at fmax | at the clock | camera lines/s | camera frames/s |",
+    "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 
 
@@ -38,6 +38,10 @@ def builds(board: Board) -> list[str]:
 
 def _share(used: int | None, there: int) -> str:
     return "-" if not there else f"{used:,} ({100 * used / there:.0f} %)"
+
+
+def _rate(frames: float | None) -> str:
+    return "-" if frames is None else f"{frames:.1f}"
 
 
 def table(summaries: Sequence[dict[str, Any]]) -> str:
@@ -59,6 +63,7 @@ def table(summaries: Sequence[dict[str, Any]]) -> str:
             f"**{found['frames_per_second']:,.1f}**",
             f"{found['frames_per_second_clock']:,.1f}",
             f"{found['camera_line_rate_hz']:,.0f}",
+            _rate(found.get("camera_frames_per_second")),
         )
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join((*_HEAD, *rows))

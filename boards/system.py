@@ -13,6 +13,7 @@ from boards.event_system import EventSystem
 from boards.flash import WAKE_SECONDS, FlashLoader, spi_divisor
 from boards.host_system import CAMERA_COUNTERS, HostSystem
 from boards.uart import baud_divisor
+from hw.interfaces import Status
 from hw.top import Rasca
 
 CLOCK_TIMEOUT_MS = 20
@@ -68,12 +69,17 @@ class System(wiring.Component):
 
     def _paced(self):
         """The board's camera, so slow that the engine keeps up with it."""
-        camera = self.board.camera
+        board, camera = self.board, self.board.camera
         if camera is None or camera.paced is None:
+            if board.camera_clock_hz is not None:
+                raise ValueError(
+                    f"{board.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
+                )
             return camera
         lines = self.rasca.plan.model.rows_per_group * self.binning * self.pll.output_hz
         return camera.paced(
-            mclk_hz=self.pll.second_hz, line_seconds=self.rasca.plan.camera_period / lines
+            mclk_hz=board.camera_clock_hz or self.pll.second_hz,
+            line_seconds=self.rasca.plan.camera_period / lines,
         )
 
     def elaborate(self, platform):
@@ -97,14 +103,17 @@ class System(wiring.Component):
         self._output(m, "tx", uart.tx, host.tx)
         # lamps: a heartbeat, the last decision, no weights or no camera
         beat = Signal(range(int(self.pll.output_hz)))
-        model, stops = self.rasca.plan.model, Signal()
+        model, stops, too_fast = self.rasca.plan.model, Signal(), Signal()
         m.d.sync += beat.eq(beat + 1)
         with m.If(host.decision.valid):
-            m.d.sync += stops.eq(host.decision.index == model.stop_index)
+            m.d.sync += [
+                stops.eq(host.decision.index == model.stop_index),
+                too_fast.eq(host.decision.status == Status.OVERRUN),
+            ]
         lamps = {
             "heartbeat": beat[-1],
             "person": stops,
-            "fault": ~host.weights_ok | host.camera.failed,
+            "fault": ~host.weights_ok | host.camera.failed | too_fast,
         }
         asked = {}
         for name, (resource, part) in board.lamps.items():
@@ -204,7 +213,8 @@ class System(wiring.Component):
         pclk = self._input(m, "pclk", pins.pclk)
         for name in ("vsync", "href", "data"):
             m.d.comb += getattr(front, name).eq(self._input(m, name, getattr(pins, name)))
-        self._output(m, "camera_clock", pins.clock, clock)
+        if self.board.camera_clock_hz is None:  # else the module's oscillator drives that wire
+            self._output(m, "camera_clock", pins.clock, clock)
         m.d.comb += [
             front.pclk.eq(pclk),
             master.scl_i.eq(self._open_drain(m, "scl", pins.scl, master.scl_oe)),

@@ -147,7 +147,11 @@ COMMANDS = {
     "bitstream": Command(
         "boards.build:main",
         "bitstream of a board under build/bitstream",
-        (_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS, _PLACE_SEED),
+        (
+            *(_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS),
+            Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
+            _PLACE_SEED,
+        ),
     ),
     "bitstreams": Command(
         "boards.results:main",

@@ -12,7 +12,7 @@ from types import SimpleNamespace as Namespace
 import pytest
 from rich.console import Console
 
-from boards import build, fit, programmer, tools
+from boards import build, fit, programmer, results, tools
 from boards.board import ecp5
 from boards.clocks import Ecp5Pll, Ice40Pll
 from boards.system import CLOCK_TIMEOUT_MS, System
@@ -158,6 +158,43 @@ def test_paced_camera(name, divider, binning):
     assert all(w.value >> 5 & 1 == 0 for w in system.camera.table if w.name == "OSC_CLK_DIV")
 
 
+@pytest.mark.parametrize("name", ["vww_105x120", "vww_210x240"])
+@pytest.mark.parametrize("mhz", [12, 24])
+def test_a_camera_with_an_oscillator_of_its_own(name, mhz):
+    """Set up for the board's 8 MHz it would be 3 times too fast: its lines must wait instead."""
+    board, model = build.find_board("icebreaker"), preset(name)
+    rasca = Rasca(model, fit.configure(board, model, None), default_weights(model))
+    usual = System(board=board, rasca=rasca).camera.sensor
+    system = System(board=build.with_camera_clock(board, mhz), rasca=rasca)
+    sensor = system.camera.sensor
+    assert sensor.frames_per_second == pytest.approx(usual.frames_per_second, rel=0.01)
+    line = system.binning * sensor.line_clocks / sensor.clock_hz
+    needed = rasca.plan.camera_period / system.pll.output_hz / 5
+    assert needed <= line < 1.01 * needed
+    # MCLK divided by 1, 2, 4 or 8, two pixel clocks a pixel on four pins
+    assert 2 * mhz * 1e6 / sensor.clock_hz in (1, 2, 4, 8)
+
+
+def test_a_clock_of_its_own_is_for_some_boards_only():
+    for name in ("ulx3s", "orangecrab"):
+        with pytest.raises(ValueError, match=f"{name} has no camera that brings its own clock"):
+            build.with_camera_clock(build.find_board(name), 24)
+    with pytest.raises(ValueError, match=r"camera_mhz must be 3\.\.36, not 48"):
+        build.with_camera_clock(build.find_board("upduino"), 48)
+    assert build.with_camera_clock(build.find_board("ulx3s"), None).camera_clock_hz is None
+
+
+def test_the_cameras_rate_stands_beside_the_engines():
+    """docs/results.md: frames/s at the clock are the engine's; the camera gives its own."""
+    for found in results.kept(results.ROOT / results.KEPT):
+        rate = found["camera_frames_per_second"]
+        assert (rate is None) == (found["board"] == "orangecrab")
+        if rate is not None and found["board"] in ("icebreaker", "upduino"):
+            assert 0.7 * found["frames_per_second_clock"] < rate <= found["frames_per_second_clock"]
+        elif rate is not None:
+            assert 29 < rate < 32
+
+
 def test_no_ice40_pll():
     with pytest.raises(ValueError, match="no PLL setting makes 1 MHz of 12 MHz"):
         Ice40Pll.find(input_hz=12e6, output_hz=1e6, second_hz=1e6)
@@ -186,7 +223,7 @@ def test_summary(small):
         "weights_trained",
         *("dsp_available", "bram", "bram_available", "spram", "fmax_mhz", "clock_mhz"),
         *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),
-        *("camera_line_rate_hz", "seconds", "tool_versions"),
+        *("camera_line_rate_hz", "camera_frames_per_second", "seconds", "tool_versions"),
     }
     cycles = small.plan.cycles_per_frame
     assert found["cycles_frame"] == cycles and found["fmax_mhz"] == 81.5

@@ -445,6 +445,7 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
         "ours": True,
         "macs_m": round(cost.macs_frame / 1e6, 3),
         "accuracy": network.get("accuracy"),
+        "weights": _whose(study.model) if network else None,
         "ms": round(cycles / study.clock_mhz / 1e3, 3),
         "uj": back_to_back["uj"]["total"],
         "mw": back_to_back["mw"],
@@ -452,7 +453,8 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
         "multipliers": cost.multipliers,
         "utilisation": round(cost.mac_utilisation, 4),
         "memory_kb": round(_working_bytes(cost) / 1e3, 2),
-        "source": "this report" + (f"; accuracy: {network['source']}" if network else ""),
+        "source": "this report"
+        + (f"; accuracy: {network['source']}, of {_whose(study.model)}" if network else ""),
     }
     others = sorted(
         peers()["system"], key=lambda s: (s.get("twin") != own, "twin" not in s)
@@ -463,6 +465,13 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
             system["pj_per_mac"] = round(system["uj"] / system["macs_m"], 3)
             system["derived"] = [*system.get("derived", ()), "pj_per_mac"]
     return found
+
+
+def _whose(model: ModelConfig) -> str:
+    """Whose weights the accuracy of our line is of, and what the shipped ones reach."""
+    own = peers()["ours"].get(model.name)
+    shipped = "none are shipped" if own is None else f"the shipped ones, {own['weights']}, are not"
+    return f"the authors' released weights in floating point ({shipped})"
 
 
 def _working_bytes(cost: Cost) -> int:
