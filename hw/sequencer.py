@@ -320,8 +320,10 @@ class Pause(wiring.Component):
         A pause of `cycles` begins with the next cycle.
     counting : In(1)
         There is no step in this cycle.
-    over : Out(1)
-        It is the last cycle of the pause, or there is none.
+    hold : In(1)
+        The pause lasts as long as this does, too.
+    resume : Out(1)
+        It is the last cycle of the pause.
     """
 
     def __init__(self, plan: Plan):
@@ -331,15 +333,16 @@ class Pause(wiring.Component):
                 "load": In(1),
                 "cycles": In(bits_for(longest)),
                 "counting": In(1),
-                "over": Out(1),
+                "hold": In(1),
+                "resume": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         count = Signal(signed(len(self.cycles) + 1))  # less two: negative in the last cycle
-        m.d.comb += self.over.eq(count[-1])
-        with m.If(self.counting & ~self.over):
+        m.d.comb += self.resume.eq(self.counting & count[-1] & ~self.hold)
+        with m.If(self.counting & ~count[-1]):
             m.d.sync += count.eq(count - 1)
         with m.If(self.load):
             m.d.sync += count.eq(self.cycles - 2)
@@ -393,7 +396,7 @@ class WalkSequencer(wiring.Component):
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
         last_op = Signal()
-        begin_op, resume, advance = Signal(), Signal(), Signal()
+        begin_op, advance = Signal(), Signal()
         m.d.comb += [
             control.group_done.eq(run & taps.op_end & last_op),
             control.group_first.eq(
@@ -405,7 +408,7 @@ class WalkSequencer(wiring.Component):
                 (run & taps.op_end & (~last_op | control.again))
                 | (~busy & control.more & (warm == WordFetch.CYCLES))
             ),
-            advance.eq((run & taps.last & ~now_is.idles) | (resume & ~inside & ~changing)),
+            advance.eq((run & taps.last & ~now_is.idles) | (pause.resume & ~inside & ~changing)),
             walks.word.eq(now),
             walks.advance.eq(advance),
             walks.begin.eq(begin_op),
@@ -447,13 +450,12 @@ class WalkSequencer(wiring.Component):
         with m.Elif(control.group_done):
             m.d.sync += [busy.eq(0), step.valid.eq(0)]
 
-        m.d.comb += pause.counting.eq(busy & ~run)
-        with m.If(
-            pause.counting
-            & pause.over
-            & (inside | ~changing | ~(now_is.need & ~control.rows).any())
-        ):
-            m.d.comb += resume.eq(1)
+        rows_missing = (now_is.need & ~control.rows).any()
+        m.d.comb += [
+            pause.counting.eq(busy & ~run),
+            pause.hold.eq(~inside & changing & rows_missing),
+        ]
+        with m.If(pause.resume):
             m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
         with m.If(run & ~begin_op):
             m.d.sync += changing.eq(0)
