@@ -54,5 +54,5 @@ def test_drawing():
 def test_marks(text):
     with pytest.raises(ValueError) as error:
         wiring.refresh(text)
-    message = "docs/cameras.md must have one <!-- ulx3s:begin --> and one <!-- ulx3s:end -->"
-    assert str(error.value) == message
+    message = "must hold the lines <!-- ulx3s:begin --> and <!-- ulx3s:end --> once"
+    assert str(error.value) == f"docs/cameras.md: {message}"

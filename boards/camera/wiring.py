@@ -6,6 +6,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from golden import files
+
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -219,16 +221,13 @@ def boards() -> dict[str, dict]:
 def refresh(text: str) -> str:
     """docs/cameras.md with its tables as they are here."""
     for name, connectors in boards().items():
-        begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise ValueError(f"docs/cameras.md must have one {begin.strip()} and one {end}")
-        before, rest = text.split(begin)
-        text = before + begin + table(WIRINGS[name], connectors) + end + rest.split(end)[1]
+        rows = table(WIRINGS[name], connectors).rstrip("\n")
+        text = files.between("docs/cameras.md", text, name, rows)
     return text
 
 
 def main() -> None:
     """Writes the drawing and the tables of the camera's wires."""
-    (DOCS / "ov7670_ulx3s.svg").write_text(drawing())
+    files.write(DOCS / "ov7670_ulx3s.svg", drawing())
     page = DOCS / "cameras.md"
-    page.write_text(refresh(page.read_text()))
+    files.write(page, refresh(page.read_text()))
