@@ -1,14 +1,14 @@
-"""Which camera pin goes to which pin of which board, and the drawing of docs/cameras.md.
-
-`rasca wiring` writes docs/ov7670_ulx3s.svg and the tables of docs/cameras.md.
-"""
+"""Which camera pin goes to which pin of which board; boards.camera.pages tells it to people."""
 
 from dataclasses import dataclass, field
+<<<<<<< HEAD
 from pathlib import Path
 
 from golden import files
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+=======
+>>>>>>> main
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +126,7 @@ def site(wiring: Wiring, name: str, connectors: dict) -> str:
     """FPGA pin of a signal; connectors: `platform.connectors` of amaranth-boards' board."""
     number, pin = wiring.pins[name]
     return connectors[wiring.connector, number].mapping[pin]
+<<<<<<< HEAD
 
 
 def table(wiring: Wiring, connectors: dict) -> str:
@@ -231,3 +232,5 @@ def main() -> None:
     files.write(DOCS / "ov7670_ulx3s.svg", drawing())
     page = DOCS / "cameras.md"
     files.write(page, refresh(page.read_text()))
+=======
+>>>>>>> main
