@@ -24,8 +24,6 @@ _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RA
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
 COMPACT_LUT = 4700  # logic cells of a compact engine at 8,1,2 with its small system
-_IN_LOGIC = ("walk program", "back program", "fault queue")
-_IN_SPRAM = ("weights", "constants", "classifier")  # the first one; the others if compact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +61,15 @@ def need(plan: Plan, device: Device) -> Need:
         dsps = min(dsps, engine.dsps)
     in_luts = engine.multipliers - dsps if device.family == "ecp5" else 0
     bram = spram = 0
-    state = next(memory for memory in plan.memories if memory.name == "state")
     for memory in plan.memories:
-        if memory.name == "maps":  # the state lies in the same banks
-            memory = replace(memory, words=memory.words + state.words)
-        elif memory.name == "state":
+        if memory.banks:
             continue
-        if device.family == "ice40" and memory.name in _IN_LOGIC:
+        guests = [other.words for other in plan.memories if other.banks == memory.name]
+        memory = replace(memory, words=memory.words + sum(guests))
+        if device.family == "ice40" and memory.logic:
             continue
         loaded = engine.weight_memory == "loaded" and device.spram
-        if loaded and memory.name in (_IN_SPRAM if engine.compact else _IN_SPRAM[:1]):
+        if loaded and memory.spram:
             deep, wide = ceil(memory.words / _SPRAM_WORDS), ceil(memory.bits / _SPRAM_BITS)
             spram += deep * wide * memory.count
         else:
