@@ -283,7 +283,7 @@ COMMANDS = {
         ),
     ),
     "accounting": Command(
-        "golden.accounting:main",
+        "sim.study.accounting:main",
         "weights, peak memory and operations of every preset, and build/accounting.json",
         fixed=("--output", "build/accounting.json"),
     ),
@@ -305,7 +305,7 @@ COMMANDS = {
         ),
     ),
     "wiring": Command(
-        "boards.camera.wiring:main",
+        "boards.camera.pages:main",
         "writes docs/ov7670_ulx3s.svg and the tables of docs/cameras.md",
         target=False,
     ),
