@@ -131,7 +131,8 @@ def test_the_builder_passes_it_on(tiny, monkeypatch, tmp_path):
 def test_no_warning_of_an_engine_that_was_not_elaborated(tiny, tmp_path):
     """make fuzz, bitstream and report ask some engines for their plan only."""
     code = (
-        "import sys; from rasca.__main__ import COMMANDS, Command, run\n"
+        "import sys; from rasca.__main__ import run\n"
+        "from rasca.commands import COMMANDS, Command\n"
         "COMMANDS['x'] = Command('tests.test_untrained:left', '')\n"
         "sys.exit(run(['x', '--preset', sys.argv[1]]))"
     )
