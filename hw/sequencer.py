@@ -1,5 +1,7 @@
 """Walk sequencer: turns the row program into one multiply-accumulate step a cycle."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -114,227 +116,256 @@ class WalkSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        fetch = WordFetch(m, self.plan, "walk", registered=self.plan.latency.registered)
+        r = self._registers(m, fetch)
+        self._tell(m, r)
+        self._walk_after(m, r)
+        self._inside_walk(m, r)
+        self._next_walk(m, r)
+        self._next_operation(m, r, fetch)
+        self._wait(m, r)
+        return m
+
+    def _registers(self, m, fetch):
+        """Words and counters of the present step and of the next ones.
+
+        The loop from the counters to the counters sets the clock. So all that is known of a word or
+        of a counter's next value is worked out beforehand, one bit each.
+        """
         plan = self.plan
-        lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
-        step, run, control = self.step, self.step.valid, self.control
-        fetch = WordFetch(m, plan, "walk", registered=plan.latency.registered)
-        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
-        now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
-        # The loop from the counters to the counters sets the clock. So all that is known of a word
-        # or of a counter's next value is worked out beforehand, one bit each.
-        facts = [
-            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
-        ]
-        m.d["sync" if plan.latency.registered else "comb"] += facts
+        r = SimpleNamespace(following=fetch.word)
+        r.following_is = Signal(_facts_layout(self.needs), reset_less=True, name="following_is")
+        r.now = Signal.like(r.following, name="now", reset_less=True)
+        r.now_is = Signal.like(r.following_is, name="now_is")
+        facts = _facts(fetch.ahead, self.needs)
+        domain = "sync" if plan.latency.registered else "comb"
+        m.d[domain] += [r.following_is[name].eq(fact) for name, fact in facts.items()]
 
-        busy = Signal()  # a row group is under way
-        inside = Signal()  # the pause is inside a walk
-        changing = Signal()  # the pause is before an operation's first walk
+        def most(*names):
+            return max(bits_for(f[n]) for f in plan.fields["walk"] for n in names)
+
+        bits = (
+            "busy",  # a row group is under way
+            "inside",  # the pause is inside a walk
+            "changing",  # the pause is before an operation's first walk
+            "counts",
+            "second",  # segment
+            "last_op",
+            # of the counters, each with a bit that says that it is at its end
+            *(f"{n}_end" for n in ("tap", "row", "channel", "chunk", "group")),
+            # ... and what these come to: the step is the last one of its segment, walk, operation
+            *("segment_end", "walk_end", "op_end", "wrap"),
+            *("begin_op", "resume", "part_end"),
+            # of the walk after this one
+            *(f"next_{n}" for n in ("first", "last", "chunk_end", "group_end")),
+        )
+        for name in bits:
+            setattr(r, name, Signal(name=name))
         # cycles until the next step, less two: negative in the last one
-        waits = Signal(
-            max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
-        )
-        count = Signal(signed(len(waits) + 1))
-        counts = Signal()
-        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
+        r.waits = Signal(most("wait", "idle", "pause"), name="waits")
+        r.count = Signal(signed(len(r.waits) + 1), name="count")
+        r.left = Signal(most("last0", "last1"), name="left")
+        r.row = Signal.like(r.now.rows, name="row")
+        for name in ("chunk", "next_chunk"):
+            setattr(r, name, Signal.like(r.now.chunks, name=name))
+        for name in ("group", "next_group"):
+            setattr(r, name, Signal.like(r.now.groups, name=name))
+        r.group_weight = Signal.like(self.step.weight, name="group_weight")
+        r.next_address = Signal.like(self.step.address, name="next_address")
+        return r
 
-        # counters of the present step, each with a bit that says that it is at its end
-        row, second = Signal.like(now.rows), Signal()
-        left = Signal(max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")))
-        chunk, group = Signal.like(now.chunks), Signal.like(now.groups)
-        tap_end, row_end, channel_end, chunk_end, group_end = (
-            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "chunk", "group")
-        )
-        group_weight = Signal.like(step.weight)
-        # ... and what these come to: the step is the last one of its segment, walk, operation
-        segment_end, walk_end, op_end, wrap = (
-            Signal(name=n) for n in ("segment_end", "walk_end", "op_end", "wrap")
-        )
-        last_op = Signal()
+    def _tell(self, m, r):
+        """What is said of the present step."""
+        step, run, control = self.step, self.step.valid, self.control
         m.d.comb += [
-            wrap.eq(step.bank[-1] | (now.source != Source.SHARED)),
-            step.last.eq(walk_end),
-            step.source.eq(now.source),
-            step.weights.eq(now.weights),
-            step.one_tap.eq(now.one_tap),
-            step.pad.eq(now.pad),
-            step.tail.eq(now.tail),
-            step.state.eq(Mux(second, 0, now.state0)),
-            step.group.eq(group),
-            step.head.eq(now.head),
-            control.group_done.eq(run & op_end & last_op),
+            r.wrap.eq(step.bank[-1] | (r.now.source != Source.SHARED)),
+            step.last.eq(r.walk_end),
+            step.source.eq(r.now.source),
+            step.weights.eq(r.now.weights),
+            step.one_tap.eq(r.now.one_tap),
+            step.pad.eq(r.now.pad),
+            step.tail.eq(r.now.tail),
+            step.state.eq(Mux(r.second, 0, r.now.state0)),
+            step.group.eq(r.group),
+            step.head.eq(r.now.head),
+            control.group_done.eq(run & r.op_end & r.last_op),
             control.group_first.eq(
-                run & step.first & step.first_chunk & (group == 0) & (self.op == 0)
+                run & step.first & step.first_chunk & (r.group == 0) & (self.op == 0)
             ),
-            control.release.eq(run & op_end & now_is.releases),
-            control.released.eq(now.release),
+            control.release.eq(run & r.op_end & r.now_is.releases),
+            control.released.eq(r.now.release),
         ]
 
-        # the walk after this one, known two cycles after this one began
-        next_chunk, next_group = Signal.like(chunk), Signal.like(group)
+    def _walk_after(self, m, r):
+        """The walk after this one, known two cycles after this one began."""
         m.d.sync += [
-            next_chunk.eq(Mux(chunk_end, 0, chunk + 1)),
-            next_group.eq(group + chunk_end),
-        ]
-        next_address = Signal.like(step.address)
-        next_first, next_last, next_chunk_end, next_group_end = (
-            Signal(name=f"next_{n}") for n in ("first", "last", "chunk_end", "group_end")
-        )
-        m.d.sync += [
-            next_address.eq(now.base0 + next_chunk),
-            next_first.eq(next_chunk == 0),
-            next_last.eq(next_chunk == now.in_groups),
-            next_chunk_end.eq(next_chunk == now.chunks),
-            next_group_end.eq(next_group == now.groups),
+            r.next_chunk.eq(Mux(r.chunk_end, 0, r.chunk + 1)),
+            r.next_group.eq(r.group + r.chunk_end),
+            r.next_address.eq(r.now.base0 + r.next_chunk),
+            r.next_first.eq(r.next_chunk == 0),
+            r.next_last.eq(r.next_chunk == r.now.in_groups),
+            r.next_chunk_end.eq(r.next_chunk == r.now.chunks),
+            r.next_group_end.eq(r.next_group == r.now.groups),
         ]
 
-        def begin_walk(word, word_is):
-            """Set the counters to the first step of a walk, less what depends on the chunk."""
-            return [
-                step.first.eq(1),
-                step.phase.eq(0),
-                tap_end.eq(word.one_tap),
-                row.eq(0),
-                row_end.eq(word_is.one_row),
-                second.eq(0),
-                left.eq(word.last0),
-                channel_end.eq(word_is.one_channel0),
-                segment_end.eq(word_is.one_step0),
-                walk_end.eq(word_is.one_step),
-                step.inner.eq(0),
-                step.inner_row.eq(0),
-                step.bank.eq(C(1, lanes) << word.bank0),
-                step.part.eq(0),
-            ]
+    def _begin_walk(self, r, word, word_is):
+        """Sets the counters to the first step of a walk, less what depends on the chunk."""
+        step, lanes = self.step, self.plan.engine.lanes
+        return [
+            step.first.eq(1),
+            step.phase.eq(0),
+            r.tap_end.eq(word.one_tap),
+            r.row.eq(0),
+            r.row_end.eq(word_is.one_row),
+            r.second.eq(0),
+            r.left.eq(word.last0),
+            r.channel_end.eq(word_is.one_channel0),
+            r.segment_end.eq(word_is.one_step0),
+            r.walk_end.eq(word_is.one_step),
+            step.inner.eq(0),
+            step.inner_row.eq(0),
+            step.bank.eq(C(1, lanes) << word.bank0),
+            step.part.eq(0),
+        ]
 
-        # steps inside a walk
-        part_end = Signal()
-        m.d.comb += part_end.eq(
-            (step.part == head_lanes - 1) | (now.source >= Source.SHARED) if head_lanes > 1 else 1
+    def _inside_walk(self, m, r):
+        """Steps inside a walk."""
+        step, run = self.step, self.step.valid
+        lanes, head_lanes = self.plan.engine.lanes, self.plan.geometry.head_lanes
+        m.d.comb += r.part_end.eq(
+            (step.part == head_lanes - 1) | (r.now.source >= Source.SHARED) if head_lanes > 1 else 1
         )
         next_tap_end, next_row_end, next_channel_end, next_segment_end = (
             Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
         )
         m.d.comb += [
-            next_tap_end.eq(Mux(tap_end, now.one_tap, step.phase == 1)),
+            next_tap_end.eq(Mux(r.tap_end, r.now.one_tap, step.phase == 1)),
             next_row_end.eq(
-                Mux(tap_end, Mux(row_end, now_is.one_row, row + 1 == now.rows), row_end)
+                Mux(r.tap_end, Mux(r.row_end, r.now_is.one_row, r.row + 1 == r.now.rows), r.row_end)
             ),
-            next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
+            next_channel_end.eq(Mux(r.tap_end & r.row_end, r.left == 1, r.channel_end)),
             next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
         ]
         with m.If(run):
             m.d.sync += [
                 step.first.eq(0),
-                tap_end.eq(next_tap_end),
-                row_end.eq(next_row_end),
-                channel_end.eq(next_channel_end),
-                segment_end.eq(next_segment_end),
-                walk_end.eq(next_segment_end & (second | ~now.two)),
-                op_end.eq(next_segment_end & (second | ~now.two) & chunk_end & group_end),
+                r.tap_end.eq(next_tap_end),
+                r.row_end.eq(next_row_end),
+                r.channel_end.eq(next_channel_end),
+                r.segment_end.eq(next_segment_end),
+                r.walk_end.eq(next_segment_end & (r.second | ~r.now.two)),
+                r.op_end.eq(next_segment_end & (r.second | ~r.now.two) & r.chunk_end & r.group_end),
             ]
-            # weights: a word holds head_lanes steps in head mode; a channel group's begin a new one
+            # weights: a word holds head_lanes steps in head mode; a channel group's begin a new
+            # one
             if head_lanes > 1:
-                m.d.sync += step.part.eq(Mux(part_end, 0, step.part + 1))
-            with m.If(part_end):
+                m.d.sync += step.part.eq(Mux(r.part_end, 0, step.part + 1))
+            with m.If(r.part_end):
                 m.d.sync += step.weight.eq(step.weight + 1)
-            with m.If(tap_end):
+            with m.If(r.tap_end):
                 m.d.sync += [
                     step.phase.eq(0),
-                    row.eq(Mux(row_end, 0, row + 1)),
+                    r.row.eq(Mux(r.row_end, 0, r.row + 1)),
                     step.address.eq(
-                        step.address + Mux(row_end, Mux(wrap, now.channel_step, 0), now.row_step)
+                        step.address
+                        + Mux(r.row_end, Mux(r.wrap, r.now.channel_step, 0), r.now.row_step)
                     ),
                 ]
-                with m.If(row_end):
+                with m.If(r.row_end):
                     m.d.sync += [
-                        left.eq(left - 1),
+                        r.left.eq(r.left - 1),
                         step.inner.eq(step.inner + 1),
-                        step.inner_row.eq(step.inner_row + wrap),
+                        step.inner_row.eq(step.inner_row + r.wrap),
                         step.bank.eq(step.bank.rotate_left(1)),
                     ]
             with m.Else():
                 m.d.sync += step.phase.eq(step.phase + 1)
-            with m.If(segment_end & now.two & ~second):
+            with m.If(r.segment_end & r.now.two & ~r.second):
                 m.d.sync += [
-                    second.eq(1),
-                    left.eq(now.last1),
-                    channel_end.eq(now_is.one_channel1),
-                    segment_end.eq(now_is.one_step1),
-                    walk_end.eq(now_is.one_step1),
-                    op_end.eq(now_is.one_step1 & chunk_end & group_end),
-                    step.address.eq(now.base1 + chunk),
-                    step.bank.eq(C(1, lanes) << now.bank1),
+                    r.second.eq(1),
+                    r.left.eq(r.now.last1),
+                    r.channel_end.eq(r.now_is.one_channel1),
+                    r.segment_end.eq(r.now_is.one_step1),
+                    r.walk_end.eq(r.now_is.one_step1),
+                    r.op_end.eq(r.now_is.one_step1 & r.chunk_end & r.group_end),
+                    step.address.eq(r.now.base1 + r.chunk),
+                    step.bank.eq(C(1, lanes) << r.now.bank1),
                 ]
-                with m.If(now_is.pauses):
-                    m.d.comb += [counts.eq(1), waits.eq(now.pause)]
-                    m.d.sync += [step.valid.eq(0), inside.eq(1)]
-            with m.If(walk_end):
-                m.d.sync += step.weight.eq(Mux(chunk_end, step.weight + 1, group_weight))
-                with m.If(chunk_end):
-                    m.d.sync += group_weight.eq(step.weight + 1)
-                with m.If(now_is.idles):
-                    m.d.comb += [counts.eq(1), waits.eq(now.idle)]
+                with m.If(r.now_is.pauses):
+                    m.d.comb += [r.counts.eq(1), r.waits.eq(r.now.pause)]
+                    m.d.sync += [step.valid.eq(0), r.inside.eq(1)]
+            with m.If(r.walk_end):
+                m.d.sync += step.weight.eq(Mux(r.chunk_end, step.weight + 1, r.group_weight))
+                with m.If(r.chunk_end):
+                    m.d.sync += r.group_weight.eq(step.weight + 1)
+                with m.If(r.now_is.idles):
+                    m.d.comb += [r.counts.eq(1), r.waits.eq(r.now.idle)]
                     m.d.sync += step.valid.eq(0)
 
-        # the next walk of the operation
-        begin_op, resume = Signal(), Signal()
-        with m.If((run & walk_end & ~now_is.idles) | (resume & ~inside & ~changing)):
+    def _next_walk(self, m, r):
+        """The next walk of the operation."""
+        step, run = self.step, self.step.valid
+        with m.If((run & r.walk_end & ~r.now_is.idles) | (r.resume & ~r.inside & ~r.changing)):
             m.d.sync += [
-                *begin_walk(now, now_is),
-                step.address.eq(next_address),
-                chunk.eq(next_chunk),
-                group.eq(next_group),
-                step.first_chunk.eq(next_first),
-                step.last_chunk.eq(next_last),
-                chunk_end.eq(next_chunk_end),
-                group_end.eq(next_group_end),
-                op_end.eq(now_is.one_step & next_chunk_end & next_group_end),
+                *self._begin_walk(r, r.now, r.now_is),
+                step.address.eq(r.next_address),
+                r.chunk.eq(r.next_chunk),
+                r.group.eq(r.next_group),
+                step.first_chunk.eq(r.next_first),
+                step.last_chunk.eq(r.next_last),
+                r.chunk_end.eq(r.next_chunk_end),
+                r.group_end.eq(r.next_group_end),
+                r.op_end.eq(r.now_is.one_step & r.next_chunk_end & r.next_group_end),
             ]
 
-        # the next operation
-        m.d.comb += begin_op.eq(
-            (run & op_end & (~last_op | control.again))
-            | (~busy & control.more & (warm == WordFetch.CYCLES))
+    def _next_operation(self, m, r, fetch):
+        """The next operation, or the row group's end."""
+        step, run, control = self.step, self.step.valid, self.control
+        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
+        m.d.comb += r.begin_op.eq(
+            (run & r.op_end & (~r.last_op | control.again))
+            | (~r.busy & control.more & (warm == WordFetch.CYCLES))
         )
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
-        with m.If(begin_op):
-            m.d.comb += [fetch.take.eq(1), counts.eq(1), waits.eq(following.wait)]
+        with m.If(r.begin_op):
+            m.d.comb += [fetch.take.eq(1), r.counts.eq(1), r.waits.eq(r.following.wait)]
             m.d.sync += [
-                now.eq(following),
-                now_is.eq(following_is),
+                r.now.eq(r.following),
+                r.now_is.eq(r.following_is),
                 self.op.eq(fetch.index),
-                last_op.eq(fetch.index == len(plan.operations) - 1),
-                busy.eq(1),
-                *begin_walk(following, following_is),
-                step.address.eq(following.base0),
-                chunk.eq(0),
-                group.eq(0),
+                r.last_op.eq(fetch.index == len(self.plan.operations) - 1),
+                r.busy.eq(1),
+                *self._begin_walk(r, r.following, r.following_is),
+                step.address.eq(r.following.base0),
+                r.chunk.eq(0),
+                r.group.eq(0),
                 step.first_chunk.eq(1),
-                step.last_chunk.eq(following_is.one_word),
-                chunk_end.eq(following_is.one_chunk),
-                group_end.eq(following_is.one_group),
-                op_end.eq(following_is.only_step),
-                step.weight.eq(following.weight),
-                group_weight.eq(following.weight),
-                changing.eq(1),
-                step.valid.eq(~following_is.waits & ~(following_is.need & ~control.rows).any()),
+                step.last_chunk.eq(r.following_is.one_word),
+                r.chunk_end.eq(r.following_is.one_chunk),
+                r.group_end.eq(r.following_is.one_group),
+                r.op_end.eq(r.following_is.only_step),
+                step.weight.eq(r.following.weight),
+                r.group_weight.eq(r.following.weight),
+                r.changing.eq(1),
+                step.valid.eq(~r.following_is.waits & ~(r.following_is.need & ~control.rows).any()),
             ]
         with m.Elif(control.group_done):
-            m.d.sync += [busy.eq(0), step.valid.eq(0)]
+            m.d.sync += [r.busy.eq(0), step.valid.eq(0)]
 
-        with m.If(busy & ~run):
-            with m.If(~count[-1]):
-                m.d.sync += count.eq(count - 1)
-            with m.Elif(inside | ~changing | ~(now_is.need & ~control.rows).any()):
-                m.d.comb += resume.eq(1)
-                m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
-        with m.If(counts):
-            m.d.sync += count.eq(waits - 2)
-        with m.If(run & ~begin_op):
-            m.d.sync += changing.eq(0)
-        return m
+    def _wait(self, m, r):
+        """Cycles without a step: counted, then until the camera's rows are there."""
+        step, run, control = self.step, self.step.valid, self.control
+        with m.If(r.busy & ~run):
+            with m.If(~r.count[-1]):
+                m.d.sync += r.count.eq(r.count - 1)
+            with m.Elif(r.inside | ~r.changing | ~(r.now_is.need & ~control.rows).any()):
+                m.d.comb += r.resume.eq(1)
+                m.d.sync += [step.valid.eq(1), r.inside.eq(0), r.changing.eq(0)]
+        with m.If(r.counts):
+            m.d.sync += r.count.eq(r.waits - 2)
+        with m.If(run & ~r.begin_op):
+            m.d.sync += r.changing.eq(0)
 
 
 class LateSteps(wiring.Component):
