@@ -229,38 +229,45 @@ class Loader(wiring.Component):
             into_place.eq(place),
         ]
 
-        # Stage 2: word register and write; CRC
+        # Stage 2: CRC; see also _write
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
         m.d.comb += [crc.data.eq(byte), crc.valid.eq(valid), crc.start.eq(begin)]
+        self._write(m, byte, write, into_index, into_word, into_place)
+        complete = Signal()
+        m.d.sync += complete.eq(finish)
+        self._digest(m, crc.crc, complete & ~loading, taken & ~swallowing)
+        return m
+
+    def _write(self, m, byte, write, index, word, place):
+        """Stage 2: word register and write."""
+        most_bytes = max(section.word_bytes for section in self.sections)
         filled = [Signal(8, name=f"filled{i}", reset_less=True) for i in range(most_bytes)]
-        address = Signal.like(word, reset_less=True)
+        address = Signal.like(word, name="address", reset_less=True)
         for number, target in enumerate(filled):
-            with m.If(into_place == number):
+            with m.If(place == number):
                 m.d.sync += target.eq(byte)
-        m.d.sync += address.eq(into_word)
-        for number, section in enumerate(sections):
+        m.d.sync += address.eq(word)
+        for number, section in enumerate(self.sections):
             port = getattr(self, section.name)
             enable = Signal(name=f"{section.name}_enable")
-            m.d.sync += enable.eq(write & (into_index == number))
+            m.d.sync += enable.eq(write & (index == number))
             m.d.comb += [
                 port.en.eq(enable),
                 port.addr.eq(address),
                 port.data.eq(Cat(*filled)),
             ]
-        complete = Signal()
-        m.d.sync += complete.eq(finish)
 
-        # Stage 3: digest, unless the next load has begun
-        with m.If(complete & ~loading):
+    def _digest(self, m, crc, complete, begins):
+        """Stage 3: digest, unless the next load has begun."""
+        with m.If(complete):
             m.d.sync += self.loaded.eq(1)
-        with m.If(taken & ~swallowing):
+        with m.If(begins):
             m.d.sync += self.loaded.eq(0)
         if self.digest is None:
             # the CRC register keeps it
-            m.d.comb += self.weights_digest.eq(Mux(self.loaded, crc.crc, 0))
-            return m
-        with m.If(complete & ~loading):
-            m.d.sync += self.weights_digest.eq(crc.crc)
-        with m.If(taken & ~swallowing):
+            m.d.comb += self.weights_digest.eq(Mux(self.loaded, crc, 0))
+            return
+        with m.If(complete):
+            m.d.sync += self.weights_digest.eq(crc)
+        with m.If(begins):
             m.d.sync += self.weights_digest.eq(0)
-        return m
