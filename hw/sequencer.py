@@ -1,12 +1,10 @@
 """Walk sequencer: turns the row program into one multiply-accumulate step a cycle."""
 
-from types import SimpleNamespace
-
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.common import WordFetch
+from hw.common import WordFetch, word_layout
 from hw.interfaces import WalkControl
 from hw.plan import Plan, Source, bits_for
 
@@ -89,13 +87,275 @@ def _facts(word, needs) -> dict:
     }
 
 
+class Taps(wiring.Component):
+    """Counters inside a walk: segment, input channel, kernel row, tap.
+
+    The loop from these counters to themselves sets the clock. So each has a bit that says that it
+    is at its end, worked out a cycle before.
+
+    Ports
+    -----
+    run : In(1)
+        There is a step in this cycle; the counters go on after it.
+    word, facts : In(walk word), In(its `_facts`)
+        Of the operation under way.
+    chunk : In
+        Chunk of the walk.
+    last_walk : In(1)
+        The walk is the operation's last one.
+    begin : In(1), pulse
+        The next step is the first one of a walk, of the operation of `begin_word` and
+        `begin_facts`, at `begin_address`; `begin_op_end`: it is the operation's only one left.
+    first, last : Out(1)
+        The step is the first, the last one of its walk.
+    op_end : Out(1)
+        ... the last one of its operation.
+    second : Out(1)
+        It reads the second segment.
+    phase, address, bank, inner, inner_row, part : Out
+        See `step_layout`.
+    part_end : Out(1)
+        The next step takes another word of weights.
+    between : Out(1)
+        The step is the last one of a walk's first segment.
+    """
+
+    def __init__(self, plan: Plan, needs):
+        self.plan = plan
+        step, word, facts = step_layout(plan), word_layout(plan, "walk"), _facts_layout(needs)
+        self.left_bits = max(
+            bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")
+        )
+        ends = dict.fromkeys(("first", "last", "op_end", "second", "part_end", "between"), Out(1))
+        fields = ("phase", "address", "bank", "inner", "inner_row", "part")
+        super().__init__(
+            {
+                "run": In(1),
+                "word": In(word),
+                "facts": In(facts),
+                "chunk": In(word["chunks"].shape),
+                "last_walk": In(1),
+                "begin": In(1),
+                "begin_word": In(word),
+                "begin_facts": In(facts),
+                "begin_address": In(step["address"].shape),
+                "begin_op_end": In(1),
+                **ends,
+                **{name: Out(step[name].shape) for name in fields},
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        word, facts = self.word, self.facts
+        head_lanes = self.plan.geometry.head_lanes
+        row, left = Signal.like(word.rows), Signal(self.left_bits)
+        tap_end, row_end, channel_end, segment_end = (
+            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "segment")
+        )
+        next_tap_end, next_row_end, next_channel_end, next_segment_end = (
+            Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
+        )
+        wrap = Signal()
+        m.d.comb += [
+            wrap.eq(self.bank[-1] | (word.source != Source.SHARED)),
+            self.between.eq(segment_end & word.two & ~self.second),
+            self.part_end.eq(
+                (self.part == head_lanes - 1) | (word.source >= Source.SHARED)
+                if head_lanes > 1
+                else 1
+            ),
+            next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase == 1)),
+            next_row_end.eq(
+                Mux(tap_end, Mux(row_end, facts.one_row, row + 1 == word.rows), row_end)
+            ),
+            next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
+            next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
+        ]
+        with m.If(self.run):
+            ends = next_segment_end & (self.second | ~word.two)
+            m.d.sync += [
+                self.first.eq(0),
+                tap_end.eq(next_tap_end),
+                row_end.eq(next_row_end),
+                channel_end.eq(next_channel_end),
+                segment_end.eq(next_segment_end),
+                self.last.eq(ends),
+                self.op_end.eq(ends & self.last_walk),
+            ]
+            if head_lanes > 1:
+                m.d.sync += self.part.eq(Mux(self.part_end, 0, self.part + 1))
+            with m.If(tap_end):
+                to_next = Mux(row_end, Mux(wrap, word.channel_step, 0), word.row_step)
+                m.d.sync += [
+                    self.phase.eq(0),
+                    row.eq(Mux(row_end, 0, row + 1)),
+                    self.address.eq(self.address + to_next),
+                ]
+                with m.If(row_end):
+                    m.d.sync += [
+                        left.eq(left - 1),
+                        self.inner.eq(self.inner + 1),
+                        self.inner_row.eq(self.inner_row + wrap),
+                        self.bank.eq(self.bank.rotate_left(1)),
+                    ]
+            with m.Else():
+                m.d.sync += self.phase.eq(self.phase + 1)
+            with m.If(self.between):
+                m.d.sync += [
+                    self.second.eq(1),
+                    left.eq(word.last1),
+                    channel_end.eq(facts.one_channel1),
+                    segment_end.eq(facts.one_step1),
+                    self.last.eq(facts.one_step1),
+                    self.op_end.eq(facts.one_step1 & self.last_walk),
+                    self.address.eq(word.base1 + self.chunk),
+                    self.bank.eq(C(1, len(self.bank)) << word.bank1),
+                ]
+        with m.If(self.begin):
+            m.d.sync += [
+                self.first.eq(1),
+                self.phase.eq(0),
+                tap_end.eq(self.begin_word.one_tap),
+                row.eq(0),
+                row_end.eq(self.begin_facts.one_row),
+                self.second.eq(0),
+                left.eq(self.begin_word.last0),
+                channel_end.eq(self.begin_facts.one_channel0),
+                segment_end.eq(self.begin_facts.one_step0),
+                self.last.eq(self.begin_facts.one_step),
+                self.op_end.eq(self.begin_op_end),
+                self.inner.eq(0),
+                self.inner_row.eq(0),
+                self.address.eq(self.begin_address),
+                self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
+                self.part.eq(0),
+            ]
+        return m
+
+
+class Walks(wiring.Component):
+    """Output channel group and chunk of the walk under way, and of the one after it.
+
+    The next walk is known two cycles after this one began.
+
+    Ports
+    -----
+    word : In(walk word)
+        Of the operation under way.
+    advance : In(1), pulse
+        The next walk of the operation begins with the next step.
+    begin : In(1), pulse
+        Another operation does, of `begin_facts`.
+    chunk, group : Out
+    first, last : Out(1)
+        No word to the left of the chunk, to the right.
+    chunk_end, group_end : Out(1)
+        Of the operation's chunks, groups it is the last one.
+    next_address : Out
+        First word of the next walk.
+    next_is_last : Out(1)
+        The next walk is the operation's last one.
+    """
+
+    def __init__(self, plan: Plan, needs):
+        step, word = step_layout(plan), word_layout(plan, "walk")
+        ends = ("first", "last", "chunk_end", "group_end", "next_is_last")
+        super().__init__(
+            {
+                "word": In(word),
+                "advance": In(1),
+                "begin": In(1),
+                "begin_facts": In(_facts_layout(needs)),
+                "chunk": Out(word["chunks"].shape),
+                "group": Out(word["groups"].shape),
+                **dict.fromkeys(ends, Out(1)),
+                "next_address": Out(step["address"].shape),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        chunk, group = Signal.like(self.chunk, name="next_chunk"), Signal.like(self.group)
+        first, last, chunk_end, group_end = (
+            Signal(name=f"next_{n}") for n in ("first", "last", "chunk_end", "group_end")
+        )
+        m.d.sync += [
+            chunk.eq(Mux(self.chunk_end, 0, self.chunk + 1)),
+            group.eq(self.group + self.chunk_end),
+            self.next_address.eq(self.word.base0 + chunk),
+            first.eq(chunk == 0),
+            last.eq(chunk == self.word.in_groups),
+            chunk_end.eq(chunk == self.word.chunks),
+            group_end.eq(group == self.word.groups),
+        ]
+        m.d.comb += self.next_is_last.eq(chunk_end & group_end)
+        with m.If(self.advance):
+            m.d.sync += [
+                self.chunk.eq(chunk),
+                self.group.eq(group),
+                self.first.eq(first),
+                self.last.eq(last),
+                self.chunk_end.eq(chunk_end),
+                self.group_end.eq(group_end),
+            ]
+        with m.If(self.begin):
+            m.d.sync += [
+                self.chunk.eq(0),
+                self.group.eq(0),
+                self.first.eq(1),
+                self.last.eq(self.begin_facts.one_word),
+                self.chunk_end.eq(self.begin_facts.one_chunk),
+                self.group_end.eq(self.begin_facts.one_group),
+            ]
+        return m
+
+
+class Pause(wiring.Component):
+    """Counts the cycles between two steps.
+
+    Ports
+    -----
+    load : In(1), pulse
+        A pause of `cycles` begins with the next cycle.
+    counting : In(1)
+        There is no step in this cycle.
+    hold : In(1)
+        The pause lasts as long as this does, too.
+    resume : Out(1)
+        It is the last cycle of the pause.
+    """
+
+    def __init__(self, plan: Plan):
+        longest = max(f[n] for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
+        super().__init__(
+            {
+                "load": In(1),
+                "cycles": In(bits_for(longest)),
+                "counting": In(1),
+                "hold": In(1),
+                "resume": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        count = Signal(signed(len(self.cycles) + 1))  # less two: negative in the last cycle
+        m.d.comb += self.resume.eq(self.counting & count[-1] & ~self.hold)
+        with m.If(self.counting & ~count[-1]):
+            m.d.sync += count.eq(count - 1)
+        with m.If(self.load):
+            m.d.sync += count.eq(self.cycles - 2)
+        return m
+
+
 class WalkSequencer(wiring.Component):
     """Runs the walk words of the row program, one step a cycle, with no cycle lost in between.
 
-    Loops, outermost first: operation, output channel group, chunk (group of P-pixel words),
-    segment, input channel, kernel row, tap. An operation begins `wait` cycles after the one before
+    Loops, outermost first: operation (here), output channel group and chunk (`Walks`), segment,
+    input channel, kernel row, tap (`Taps`). An operation begins `wait` cycles after the one before
     it ended and not before its camera rows are there; `idle` cycles separate its walks, `pause`
-    the two segments of a walk.
+    the two segments of a walk (`Pause`).
 
     Ports
     -----
@@ -106,6 +366,8 @@ class WalkSequencer(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan, self.needs = plan, needed_rows(plan)
+        self.taps, self.walks = Taps(plan, self.needs), Walks(plan, self.needs)
+        self.pause = Pause(plan)
         super().__init__(
             {
                 "step": Out(step_layout(plan)),
@@ -116,256 +378,115 @@ class WalkSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        fetch = WordFetch(m, self.plan, "walk", registered=self.plan.latency.registered)
-        r = self._registers(m, fetch)
-        self._tell(m, r)
-        self._walk_after(m, r)
-        self._inside_walk(m, r)
-        self._next_walk(m, r)
-        self._next_operation(m, r, fetch)
-        self._wait(m, r)
-        return m
-
-    def _registers(self, m, fetch):
-        """Words and counters of the present step and of the next ones.
-
-        The loop from the counters to the counters sets the clock. So all that is known of a word or
-        of a counter's next value is worked out beforehand, one bit each.
-        """
-        plan = self.plan
-        r = SimpleNamespace(following=fetch.word)
-        r.following_is = Signal(_facts_layout(self.needs), reset_less=True, name="following_is")
-        r.now = Signal.like(r.following, name="now", reset_less=True)
-        r.now_is = Signal.like(r.following_is, name="now_is")
-        facts = _facts(fetch.ahead, self.needs)
-        domain = "sync" if plan.latency.registered else "comb"
-        m.d[domain] += [r.following_is[name].eq(fact) for name, fact in facts.items()]
-
-        def most(*names):
-            return max(bits_for(f[n]) for f in plan.fields["walk"] for n in names)
-
-        bits = (
-            "busy",  # a row group is under way
-            "inside",  # the pause is inside a walk
-            "changing",  # the pause is before an operation's first walk
-            "counts",
-            "second",  # segment
-            "last_op",
-            # of the counters, each with a bit that says that it is at its end
-            *(f"{n}_end" for n in ("tap", "row", "channel", "chunk", "group")),
-            # ... and what these come to: the step is the last one of its segment, walk, operation
-            *("segment_end", "walk_end", "op_end", "wrap"),
-            *("begin_op", "resume", "part_end"),
-            # of the walk after this one
-            *(f"next_{n}" for n in ("first", "last", "chunk_end", "group_end")),
-        )
-        for name in bits:
-            setattr(r, name, Signal(name=name))
-        # cycles until the next step, less two: negative in the last one
-        r.waits = Signal(most("wait", "idle", "pause"), name="waits")
-        r.count = Signal(signed(len(r.waits) + 1), name="count")
-        r.left = Signal(most("last0", "last1"), name="left")
-        r.row = Signal.like(r.now.rows, name="row")
-        for name in ("chunk", "next_chunk"):
-            setattr(r, name, Signal.like(r.now.chunks, name=name))
-        for name in ("group", "next_group"):
-            setattr(r, name, Signal.like(r.now.groups, name=name))
-        r.group_weight = Signal.like(self.step.weight, name="group_weight")
-        r.next_address = Signal.like(self.step.address, name="next_address")
-        return r
-
-    def _tell(self, m, r):
-        """What is said of the present step."""
+        registered, last_index = self.plan.latency.registered, len(self.plan.operations) - 1
         step, run, control = self.step, self.step.valid, self.control
-        m.d.comb += [
-            r.wrap.eq(step.bank[-1] | (r.now.source != Source.SHARED)),
-            step.last.eq(r.walk_end),
-            step.source.eq(r.now.source),
-            step.weights.eq(r.now.weights),
-            step.one_tap.eq(r.now.one_tap),
-            step.pad.eq(r.now.pad),
-            step.tail.eq(r.now.tail),
-            step.state.eq(Mux(r.second, 0, r.now.state0)),
-            step.group.eq(r.group),
-            step.head.eq(r.now.head),
-            control.group_done.eq(run & r.op_end & r.last_op),
-            control.group_first.eq(
-                run & step.first & step.first_chunk & (r.group == 0) & (self.op == 0)
-            ),
-            control.release.eq(run & r.op_end & r.now_is.releases),
-            control.released.eq(r.now.release),
+        taps, walks, pause = self.taps, self.walks, self.pause
+        m.submodules.taps, m.submodules.walks, m.submodules.pause = taps, walks, pause
+        fetch = WordFetch(m, self.plan, "walk", registered=registered)
+        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
+        now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
+        m.d["sync" if registered else "comb"] += [
+            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
         ]
 
-    def _walk_after(self, m, r):
-        """The walk after this one, known two cycles after this one began."""
-        m.d.sync += [
-            r.next_chunk.eq(Mux(r.chunk_end, 0, r.chunk + 1)),
-            r.next_group.eq(r.group + r.chunk_end),
-            r.next_address.eq(r.now.base0 + r.next_chunk),
-            r.next_first.eq(r.next_chunk == 0),
-            r.next_last.eq(r.next_chunk == r.now.in_groups),
-            r.next_chunk_end.eq(r.next_chunk == r.now.chunks),
-            r.next_group_end.eq(r.next_group == r.now.groups),
-        ]
-
-    def _begin_walk(self, r, word, word_is):
-        """Sets the counters to the first step of a walk, less what depends on the chunk."""
-        step, lanes = self.step, self.plan.engine.lanes
-        return [
-            step.first.eq(1),
-            step.phase.eq(0),
-            r.tap_end.eq(word.one_tap),
-            r.row.eq(0),
-            r.row_end.eq(word_is.one_row),
-            r.second.eq(0),
-            r.left.eq(word.last0),
-            r.channel_end.eq(word_is.one_channel0),
-            r.segment_end.eq(word_is.one_step0),
-            r.walk_end.eq(word_is.one_step),
-            step.inner.eq(0),
-            step.inner_row.eq(0),
-            step.bank.eq(C(1, lanes) << word.bank0),
-            step.part.eq(0),
-        ]
-
-    def _inside_walk(self, m, r):
-        """Steps inside a walk."""
-        step, run = self.step, self.step.valid
-        lanes, head_lanes = self.plan.engine.lanes, self.plan.geometry.head_lanes
-        m.d.comb += r.part_end.eq(
-            (step.part == head_lanes - 1) | (r.now.source >= Source.SHARED) if head_lanes > 1 else 1
-        )
-        next_tap_end, next_row_end, next_channel_end, next_segment_end = (
-            Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
-        )
-        m.d.comb += [
-            next_tap_end.eq(Mux(r.tap_end, r.now.one_tap, step.phase == 1)),
-            next_row_end.eq(
-                Mux(r.tap_end, Mux(r.row_end, r.now_is.one_row, r.row + 1 == r.now.rows), r.row_end)
-            ),
-            next_channel_end.eq(Mux(r.tap_end & r.row_end, r.left == 1, r.channel_end)),
-            next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
-        ]
-        with m.If(run):
-            m.d.sync += [
-                step.first.eq(0),
-                r.tap_end.eq(next_tap_end),
-                r.row_end.eq(next_row_end),
-                r.channel_end.eq(next_channel_end),
-                r.segment_end.eq(next_segment_end),
-                r.walk_end.eq(next_segment_end & (r.second | ~r.now.two)),
-                r.op_end.eq(next_segment_end & (r.second | ~r.now.two) & r.chunk_end & r.group_end),
-            ]
-            # weights: a word holds head_lanes steps in head mode; a channel group's begin a new
-            # one
-            if head_lanes > 1:
-                m.d.sync += step.part.eq(Mux(r.part_end, 0, step.part + 1))
-            with m.If(r.part_end):
-                m.d.sync += step.weight.eq(step.weight + 1)
-            with m.If(r.tap_end):
-                m.d.sync += [
-                    step.phase.eq(0),
-                    r.row.eq(Mux(r.row_end, 0, r.row + 1)),
-                    step.address.eq(
-                        step.address
-                        + Mux(r.row_end, Mux(r.wrap, r.now.channel_step, 0), r.now.row_step)
-                    ),
-                ]
-                with m.If(r.row_end):
-                    m.d.sync += [
-                        r.left.eq(r.left - 1),
-                        step.inner.eq(step.inner + 1),
-                        step.inner_row.eq(step.inner_row + r.wrap),
-                        step.bank.eq(step.bank.rotate_left(1)),
-                    ]
-            with m.Else():
-                m.d.sync += step.phase.eq(step.phase + 1)
-            with m.If(r.segment_end & r.now.two & ~r.second):
-                m.d.sync += [
-                    r.second.eq(1),
-                    r.left.eq(r.now.last1),
-                    r.channel_end.eq(r.now_is.one_channel1),
-                    r.segment_end.eq(r.now_is.one_step1),
-                    r.walk_end.eq(r.now_is.one_step1),
-                    r.op_end.eq(r.now_is.one_step1 & r.chunk_end & r.group_end),
-                    step.address.eq(r.now.base1 + r.chunk),
-                    step.bank.eq(C(1, lanes) << r.now.bank1),
-                ]
-                with m.If(r.now_is.pauses):
-                    m.d.comb += [r.counts.eq(1), r.waits.eq(r.now.pause)]
-                    m.d.sync += [step.valid.eq(0), r.inside.eq(1)]
-            with m.If(r.walk_end):
-                m.d.sync += step.weight.eq(Mux(r.chunk_end, step.weight + 1, r.group_weight))
-                with m.If(r.chunk_end):
-                    m.d.sync += r.group_weight.eq(step.weight + 1)
-                with m.If(r.now_is.idles):
-                    m.d.comb += [r.counts.eq(1), r.waits.eq(r.now.idle)]
-                    m.d.sync += step.valid.eq(0)
-
-    def _next_walk(self, m, r):
-        """The next walk of the operation."""
-        step, run = self.step, self.step.valid
-        with m.If((run & r.walk_end & ~r.now_is.idles) | (r.resume & ~r.inside & ~r.changing)):
-            m.d.sync += [
-                *self._begin_walk(r, r.now, r.now_is),
-                step.address.eq(r.next_address),
-                r.chunk.eq(r.next_chunk),
-                r.group.eq(r.next_group),
-                step.first_chunk.eq(r.next_first),
-                step.last_chunk.eq(r.next_last),
-                r.chunk_end.eq(r.next_chunk_end),
-                r.group_end.eq(r.next_group_end),
-                r.op_end.eq(r.now_is.one_step & r.next_chunk_end & r.next_group_end),
-            ]
-
-    def _next_operation(self, m, r, fetch):
-        """The next operation, or the row group's end."""
-        step, run, control = self.step, self.step.valid, self.control
+        busy = Signal()  # a row group is under way
+        inside = Signal()  # the pause is inside a walk
+        changing = Signal()  # the pause is before an operation's first walk
         warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
-        m.d.comb += r.begin_op.eq(
-            (run & r.op_end & (~r.last_op | control.again))
-            | (~r.busy & control.more & (warm == WordFetch.CYCLES))
-        )
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
-        with m.If(r.begin_op):
-            m.d.comb += [fetch.take.eq(1), r.counts.eq(1), r.waits.eq(r.following.wait)]
+        last_op = Signal()
+        begin_op, advance = Signal(), Signal()
+        m.d.comb += [
+            control.group_done.eq(run & taps.op_end & last_op),
+            control.group_first.eq(
+                run & taps.first & walks.first & ~walks.group.any() & ~self.op.any()
+            ),
+            control.release.eq(run & taps.op_end & now_is.releases),
+            control.released.eq(now.release),
+            begin_op.eq(
+                (run & taps.op_end & (~last_op | control.again))
+                | (~busy & control.more & (warm == WordFetch.CYCLES))
+            ),
+            advance.eq((run & taps.last & ~now_is.idles) | (pause.resume & ~inside & ~changing)),
+            walks.word.eq(now),
+            walks.advance.eq(advance),
+            walks.begin.eq(begin_op),
+            walks.begin_facts.eq(following_is),
+            taps.run.eq(run),
+            taps.word.eq(now),
+            taps.facts.eq(now_is),
+            taps.chunk.eq(walks.chunk),
+            taps.last_walk.eq(walks.chunk_end & walks.group_end),
+            taps.begin.eq(begin_op | advance),
+            taps.begin_word.eq(Mux(begin_op, following.as_value(), now.as_value())),
+            taps.begin_facts.eq(Mux(begin_op, following_is.as_value(), now_is.as_value())),
+            taps.begin_address.eq(Mux(begin_op, following.base0, walks.next_address)),
+            taps.begin_op_end.eq(
+                Mux(begin_op, following_is.only_step, now_is.one_step & walks.next_is_last)
+            ),
+        ]
+        self._say(m, now)
+        self._weight(m, begin_op, following)
+
+        # one of these begins with a step's cycle, an operation's wait instead of a walk's idle
+        with m.If(run & taps.between & now_is.pauses):
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.pause)]
+            m.d.sync += [step.valid.eq(0), inside.eq(1)]
+        with m.If(run & taps.last & now_is.idles):
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.idle)]
+            m.d.sync += step.valid.eq(0)
+        with m.If(begin_op):
+            m.d.comb += [fetch.take.eq(1), pause.load.eq(1), pause.cycles.eq(following.wait)]
             m.d.sync += [
-                r.now.eq(r.following),
-                r.now_is.eq(r.following_is),
+                now.eq(following),
+                now_is.eq(following_is),
                 self.op.eq(fetch.index),
-                r.last_op.eq(fetch.index == len(self.plan.operations) - 1),
-                r.busy.eq(1),
-                *self._begin_walk(r, r.following, r.following_is),
-                step.address.eq(r.following.base0),
-                r.chunk.eq(0),
-                r.group.eq(0),
-                step.first_chunk.eq(1),
-                step.last_chunk.eq(r.following_is.one_word),
-                r.chunk_end.eq(r.following_is.one_chunk),
-                r.group_end.eq(r.following_is.one_group),
-                r.op_end.eq(r.following_is.only_step),
-                step.weight.eq(r.following.weight),
-                r.group_weight.eq(r.following.weight),
-                r.changing.eq(1),
-                step.valid.eq(~r.following_is.waits & ~(r.following_is.need & ~control.rows).any()),
+                last_op.eq(fetch.index == last_index),
+                busy.eq(1),
+                changing.eq(1),
+                step.valid.eq(~following_is.waits & ~(following_is.need & ~control.rows).any()),
             ]
         with m.Elif(control.group_done):
-            m.d.sync += [r.busy.eq(0), step.valid.eq(0)]
+            m.d.sync += [busy.eq(0), step.valid.eq(0)]
 
-    def _wait(self, m, r):
-        """Cycles without a step: counted, then until the camera's rows are there."""
-        step, run, control = self.step, self.step.valid, self.control
-        with m.If(r.busy & ~run):
-            with m.If(~r.count[-1]):
-                m.d.sync += r.count.eq(r.count - 1)
-            with m.Elif(r.inside | ~r.changing | ~(r.now_is.need & ~control.rows).any()):
-                m.d.comb += r.resume.eq(1)
-                m.d.sync += [step.valid.eq(1), r.inside.eq(0), r.changing.eq(0)]
-        with m.If(r.counts):
-            m.d.sync += r.count.eq(r.waits - 2)
-        with m.If(run & ~r.begin_op):
-            m.d.sync += r.changing.eq(0)
+        rows_missing = (now_is.need & ~control.rows).any()
+        m.d.comb += [
+            pause.counting.eq(busy & ~run),
+            pause.hold.eq(~inside & changing & rows_missing),
+        ]
+        with m.If(pause.resume):
+            m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
+        with m.If(run & ~begin_op):
+            m.d.sync += changing.eq(0)
+        return m
+
+    def _say(self, m, now):
+        """The step's fields but `valid` and `weight`."""
+        step, taps, walks = self.step, self.taps, self.walks
+        for name in ("phase", "address", "bank", "inner", "inner_row", "part", "first", "last"):
+            m.d.comb += step[name].eq(getattr(taps, name))
+        for name in ("source", "weights", "one_tap", "pad", "tail", "head"):
+            m.d.comb += step[name].eq(now[name])
+        m.d.comb += [
+            step.state.eq(Mux(taps.second, 0, now.state0)),
+            step.group.eq(walks.group),
+            step.first_chunk.eq(walks.first),
+            step.last_chunk.eq(walks.last),
+        ]
+
+    def _weight(self, m, begin_op, following):
+        """Weights are read in order; each chunk of a channel group begins at the group's first."""
+        step, taps, walks, run = self.step, self.taps, self.walks, self.step.valid
+        group_weight = Signal.like(step.weight)
+        with m.If(run & taps.part_end):
+            m.d.sync += step.weight.eq(step.weight + 1)
+        with m.If(run & taps.last):
+            m.d.sync += step.weight.eq(Mux(walks.chunk_end, step.weight + 1, group_weight))
+            with m.If(walks.chunk_end):
+                m.d.sync += group_weight.eq(step.weight + 1)
+        with m.If(begin_op):
+            m.d.sync += [step.weight.eq(following.weight), group_weight.eq(following.weight)]
 
 
 class LateSteps(wiring.Component):
