@@ -44,7 +44,7 @@ class WeightSram(wiring.Component):
     address : In(range(depth)), with `read_en`
         Registered outside.
     word : Out(bits)
-        `latency` cycles after `address` (compact: 1), until the next word is read.
+        `latency` cycles after `address`, until the next word is read.
     """
 
     latency = PARALLEL.weight_memory

@@ -1,4 +1,4 @@
-"""The compact engine's one channel unit: bias, pool, requantise, activation, gate; bytes out."""
+"""The serial engine's one channel unit: bias, pool, requantise, activation, gate; bytes out."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
