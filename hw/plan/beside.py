@@ -77,7 +77,7 @@ class ClassifierTiming:
 
     @property
     def cycles(self) -> int:
-        """``start`` -> ``answer.valid``: last p written, products, last sum, comparison, decision."""
+        """``start`` -> ``answer.valid``: last p written, products, last sum, comparison, answer."""
         fc1 = self.hidden * self.channels + (self.hidden - 1) * self.fc1_wait
         swish = self.swish_wait + 2 * self.hidden
         fc2 = self.fc2_wait + self.classes * self.hidden
