@@ -142,7 +142,7 @@ def _random_classifier(
     if shape.name == "classifier.1":
         bias = torch.randint(-(2**17), 2**17, (out,), generator=generator)
         if extreme:
-            bias = torch.tensor([2**30, -(2**30)])
+            bias = 2**30 - 2**31 * (torch.arange(out) % 2)
         return constants(weight, bias, one, 0 * one)
     spread = 73 * config.n * 120 * math.sqrt(config.state_channels)  # of W1 p
     shift = max(1, min(31, math.floor(math.log2(spread / 1500))))
