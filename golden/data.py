@@ -743,18 +743,21 @@ def sampling_weights(
     samples: Sequence[Sample],
     usable: Tensor,
     cells: Mapping[str, Sequence[float]] | None = None,
+    classes: int = 2,
 ) -> Tensor:
     """Probability of each sample in a draw, float64 [N], 0 outside `usable`.
 
-    The origin must not tell the label. By default both labels of an origin are equally likely, an
-    origin weighs as the root of the count of its rarer label, and all origins with one label only
-    share `SINGLE_SHARE`, half for each label where both exist.
+    The origin must not tell the label. By default all labels of an origin are equally likely, an
+    origin weighs as the root of the count of its rarest label, and all origins with one label only
+    share `SINGLE_SHARE`, as much for each label where all exist.
 
     Parameters
     ----------
     cells : mapping or None
-        Origin to (mass of label 0, mass of label 1) instead; origins that are not named are left
-        out.
+        Origin to (mass of label 0, mass of label 1, ...) instead; origins that are not named are
+        left out.
+    classes : int
+        K; labels are 0..K-1.
 
     Raises
     ------
@@ -766,32 +769,35 @@ def sampling_weights(
     for index in usable.nonzero().flatten().tolist():
         places.setdefault((samples[index].origin, samples[index].label), []).append(index)
     if cells is not None:
-        masses = {(o, label): float(mass[label]) for o, mass in cells.items() for label in (0, 1)}
+        masses = {
+            (origin, label): float(mass[label])
+            for origin, mass in cells.items()
+            for label in range(classes)
+        }
     else:
-        masses = _default_masses({cell: len(found) for cell, found in places.items()})
+        masses = _default_masses({cell: len(found) for cell, found in places.items()}, classes)
     weights = torch.zeros(len(samples), dtype=torch.float64)
     for cell, found in places.items():
         weights[found] = masses.get(cell, 0.0) / len(found)
     labels = torch.tensor([sample.label for sample in samples])
-    for label in (0, 1):
+    for label in range(classes):
         if not float(weights[labels == label].sum()) > 0:
             raise ValueError(f"no picture of label {label} to train on")
     return weights / weights.sum()
 
 
-def _default_masses(counts: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], float]:
-    origins = {origin for origin, _ in counts}
-    pairs = {o: min(counts.get((o, 0), 0), counts.get((o, 1), 0)) for o in origins}
-    masses = {
-        (origin, label): math.sqrt(count)
-        for origin, count in pairs.items()
-        for label in (0, 1)
-        if count
-    }
+def _default_masses(
+    counts: Mapping[tuple[str, int], int], classes: int
+) -> dict[tuple[str, int], float]:
+    by_origin: dict[str, list[int]] = {}
+    for (origin, _), count in counts.items():
+        by_origin.setdefault(origin, []).append(count)
+    rarest = {origin: min(found) for origin, found in by_origin.items() if len(found) > 1}
+    masses = {cell: math.sqrt(rarest[cell[0]]) for cell in sorted(counts) if cell[0] in rarest}
     whole = sum(masses.values())
-    rest = {cell: count for cell, count in counts.items() if not pairs[cell[0]]}
-    share = SINGLE_SHARE / (1 - SINGLE_SHARE) * whole / 2 if whole else 0.5
-    for label in (0, 1):
+    rest = {cell: count for cell, count in counts.items() if cell[0] not in rarest}
+    share = SINGLE_SHARE / (1 - SINGLE_SHARE) * whole / classes if whole else 1 / classes
+    for label in range(classes):
         single = {cell: math.sqrt(count) for cell, count in rest.items() if cell[1] == label}
         total = sum(single.values())
         masses |= {cell: share * root / total for cell, root in single.items()}

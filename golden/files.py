@@ -42,6 +42,9 @@ def writing(path: Path) -> Iterator[Path]:
         os.umask(mask)
         part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
         part.replace(path.resolve())  # what a link points to
+    except OSError as error:  # writing itself does not say to which file
+        error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

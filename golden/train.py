@@ -30,6 +30,7 @@ from torch import Tensor
 
 from golden import files
 from golden.boxes import Boxes, Targets, boxes_loss
+from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import ModelConfig, preset
 from golden.data import (
@@ -209,30 +210,28 @@ def _signed(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def answers(model: FloatModel, images: Tensor) -> Tensor:
-    """Logit difference of the last row group, [N], of uint8 pictures, in eval mode."""
+    """Class of uint8 pictures by the last row group, [N], in eval mode."""
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     parts = [model(part.to(device)).logits[:, -1] for part in images.split(_EVALUATED_AT_ONCE)]
     model.train(training)
-    logits = torch.cat(parts).cpu()
-    return logits[:, 1] - logits[:, 0]
+    return decide(torch.cat(parts).cpu())
 
 
-def by_origin(samples: list[Sample], differences: Tensor) -> dict[str, dict[str, float]]:
+def by_origin(samples: list[Sample], decisions: Tensor) -> dict[str, dict[str, float]]:
     """Accuracy of each origin and of ``all``: share right, of each label, their mean, counts."""
     table = {}
     for origin in [*sorted({sample.origin for sample in samples}), None]:
-        rights: dict[int, list[bool]] = {0: [], 1: []}
-        for sample, difference in zip(samples, differences.tolist(), strict=True):
+        rights: dict[int, list[bool]] = {}
+        for sample, decision in zip(samples, decisions.tolist(), strict=True):
             if origin is None or sample.origin == origin:
-                rights[sample.label].append((difference > 0) == bool(sample.label))
-        row: dict[str, float] = {"images": len(rights[0]) + len(rights[1])}
+                rights.setdefault(sample.label, []).append(decision == sample.label)
+        row: dict[str, float] = {"images": sum(map(len, rights.values()))}
         row["accuracy"] = sum(map(sum, rights.values())) / row["images"]
-        for label, found in rights.items():
-            if found:
-                row[f"label{label}"] = sum(found) / len(found)
-        shares = [row[key] for key in ("label0", "label1") if key in row]
+        for label, found in sorted(rights.items()):
+            row[f"label{label}"] = sum(found) / len(found)
+        shares = [share for key, share in row.items() if key.startswith("label")]
         row["balanced"] = sum(shares) / len(shares)
         table["all" if origin is None else origin] = row
     return table
@@ -474,7 +473,7 @@ def fit(
         mean.model.load_state_dict(found["state_dict"])
         mean.steps = found.get("steps", 0)
     kept = model if mean is None else mean.model
-    weights = make_weights(data.samples, ~data.held_out, cells)
+    weights = make_weights(data.samples, ~data.held_out, cells, config.class_count)
     there = data.on(place)
     augmenter = Augmenter(data.samples, there.larger, there.exact, options.augmentation)
     boxes = Boxes(data.samples) if options.confidence == "boxes" else None
@@ -575,7 +574,7 @@ def fit(
 def draw_curves(log: Path, path: Path, title: str) -> None:
     """Loss, its confidence term and accuracy over the epochs of a ``log.jsonl``, as one picture.
 
-    Of the origins only those are drawn that have enough pictures of both labels to say something
+    Of the origins only those are drawn that have enough pictures of several labels to say something
     (`_DRAWN_FROM`); all are in the log.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -599,7 +598,7 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
         name
         for name, found in sorted(shares.items(), key=lambda item: -item[1]["images"])
         if name == "all"
-        or (found["images"] >= _DRAWN_FROM and {"label0", "label1"} <= found.keys())
+        or (found["images"] >= _DRAWN_FROM and sum(key.startswith("label") for key in found) > 1)
     ]
     for number, name in enumerate(large[: len(shades) + 1]):
         points = [row["validation"][name]["balanced"] for row in tested]
@@ -615,7 +614,7 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
     for axes, head in (
         (loss, "loss"),
         (term, "confidence term, sum over row groups"),
-        (accuracy, "accuracy (validation: both labels count alike)"),
+        (accuracy, "accuracy (validation: all labels count alike)"),
     ):
         axes.set_title(head, loc="left", fontsize=10.5, color=ink, pad=10)
         axes.set_xlabel("epoch", fontsize=9, color=ink)

@@ -283,7 +283,7 @@ COMMANDS = {
         ),
     ),
     "accounting": Command(
-        "golden.accounting:main",
+        "sim.study.accounting:main",
         "weights, peak memory and operations of every preset, and build/accounting.json",
         fixed=("--output", "build/accounting.json"),
     ),

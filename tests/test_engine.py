@@ -190,7 +190,7 @@ def test_early_termination(engines):
     seen = set()
     for seed in range(60):
         images = pictures(engine.model, 2, seed=seed) // (1 + seed % 4)
-        plain = golden(engine, images).difference
+        plain = golden(engine, images).margin
         levels = sorted({int(v) for v in plain.flatten()})
         stop, skip = [
             (levels[len(levels) * 2 // 3], None),

@@ -449,7 +449,7 @@ def test_savings_are_the_integer_models(chosen, photographs, monkeypatch):
     assert [(t["stop"], t["skip"]) for t in found["thresholds"][1:]] == [
         pair for pair in (savings.RELEASE, *savings.OTHERS) if pair != chosen
     ]
-    sure = torch.sigmoid(whole.difference.double() * scale)
+    sure = torch.sigmoid(whole.margin.double() * scale)
     for one, line in zip(found["pictures"], sure, strict=True):
         assert one["person"] == pytest.approx(line.tolist(), abs=1e-6)
 

@@ -9,6 +9,7 @@ summary.json and what the figures leave out.
 """
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -477,8 +478,8 @@ def study(
     ValueError, RuntimeError
         As `synthesise`, `frequency` and `measure` do.
     """
-    if not clock_mhz > 0:
-        raise ValueError(f"clock must be above 0 MHz, not {clock_mhz:g}")
+    if not 0 < clock_mhz < math.inf:
+        raise ValueError(f"clock must be above 0 MHz and finite, not {clock_mhz:g}")
     if groups > model.row_groups - WARM_UP:
         raise ValueError(
             f"row groups must be 0..{model.row_groups - WARM_UP} for the power of {model.name}, "

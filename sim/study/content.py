@@ -14,7 +14,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from golden.accounting import MOST_BYTES
 from golden.config import ModelConfig
 from hw.plan import Plan, compile_program
 from hw.plan.cost import STALLS, Cost, LayerCost
@@ -22,6 +21,7 @@ from hw.plan.cost import cost as cost_of
 from hw.plan.engine_config import config_digest
 from hw.plan.replay import EvenCamera, latency_at, releases, timeline
 from sim.study import energy as energies
+from sim.study.accounting import MOST_BYTES
 from sim.study.energy import Technology, mac_pj
 from sim.study.point import area_um2
 
