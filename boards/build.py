@@ -25,11 +25,8 @@ from golden import files
 from golden.command_line import load_weights
 from golden.config import preset
 from golden.errors import DIFFERENT, CommandError, bad_input
-from golden.quantise import default_weights
-from golden.weights import Weights
 from hw.generate import plain_names
-from hw.plan import Plan
-from hw.plan.engine_config import EngineConfig
+from hw.plan import Plan, compile_program
 from hw.top import Rasca
 
 MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino")
@@ -119,11 +116,6 @@ def with_camera_clock(board: Board, mhz: float | None) -> Board:
     return replace(board, camera_clock_hz=1e6 * mhz)
 
 
-def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
-    """A compiled plan that knows the design's memories."""
-    return Rasca(model, engine, weights or default_weights(model)).plan
-
-
 def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     """Says in words what the engine takes of the device; ValueError where it does not fit."""
     device, wanted = board.device, fit.need(plan, board.device)
@@ -138,7 +130,7 @@ def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
         lacks = ", ".join(
             f"{a - b:,} {name} short ({a:,} wanted, {b:,} usable)" for name, (a, b) in short.items()
         )
-        near = fit.nearest(board, plan.model, plan_with_memories)
+        near = fit.nearest(board, plan.model)
         raise ValueError(
             f"{plan.model.name} with shape {plan.engine} does not fit {device.name}: "
             f"{lacks}; {near}"
@@ -301,11 +293,11 @@ def main(
             try:
                 engine = fit.configure(board, model, shape)
             except ValueError as error:
-                near = fit.nearest(board, model, plan_with_memories)
+                near = fit.nearest(board, model)
                 raise ValueError(f"{error}; {near}") from None
+            check_fit(board, compile_program(model, engine), console)
             numbers = load_weights(weights, model)
             rasca = Rasca(model, engine, numbers, readback=not board.events_only)
-            check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
             with files.claimed(place):
                 summary = build(board, rasca, place, seed, console, not numbers.untrained)

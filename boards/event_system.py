@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from boards.flash import FlashLoader, Spi
 from boards.host_system import CameraPort
 from boards.link.events import class_byte
-from boards.packets import Byte, Status
+from boards.packets import BoardStatus, Byte
 from boards.switches import hold
 from boards.uart import UartTransmitter
 from hw.interfaces import Decision
@@ -20,8 +20,8 @@ class EventSystem(wiring.Component):
     For each decision one byte leaves: bits 0..2 status (hw.interfaces.Status), above them the class
     (boards.packets.class_byte; of two classes bit 7, person). When the weights have been read, and
     when the camera has been set up, a report says how: bit 6, and the status byte of
-    boards.packets.Status. There is no early termination. A byte that the UART has no time for is
-    replaced by the next.
+    boards.packets.BoardStatus. There is no early termination. A byte that the UART has no time for
+    is replaced by the next.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ class EventSystem(wiring.Component):
                 byte.eq(
                     int(Byte.REPORT)
                     | flash.problem
-                    | Mux(flash.busy, int(Status.LOADING), 0)
-                    | Mux(camera.failed, int(Status.CAMERA_FAILED), 0)
+                    | Mux(flash.busy, int(BoardStatus.LOADING), 0)
+                    | Mux(camera.failed, int(BoardStatus.CAMERA_FAILED), 0)
                 ),
             ]
         with m.If(decision.valid):

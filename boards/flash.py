@@ -234,23 +234,7 @@ class FlashLoader(wiring.Component):
                 m.next = "WAKE"
 
         with m.FSM():
-            with m.State("WAKE"):
-                m.d.sync += select.eq(0)
-                m.d.comb += next_byte.eq(RELEASE)
-                # a cycle with the flash selected before its clock
-                with m.If(~select):
-                    m.d.comb += start.eq(1)
-                    m.next = "RELEASE"
-            with m.State("RELEASE"):
-                with m.If(byte_done):
-                    m.d.sync += [select.eq(1), count.eq(self.wake_cycles - 2)]
-                    m.next = "WAIT"
-            with m.State("WAIT"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(zero):
-                    m.d.sync += [select.eq(0), count.eq(COMMAND_BYTES - 1)]
-                    m.d.sync += byte_done.eq(1)
-                    m.next = "COMMAND"
+            self._wake(m, spi, byte_done, count, zero)
             with m.State("COMMAND"):
                 with m.Switch(count[:2]):
                     for sent, byte in enumerate(command):
@@ -310,6 +294,27 @@ class FlashLoader(wiring.Component):
                     ]
                     m.next = "WAKE"
         return m
+
+    def _wake(self, m, spi, byte_done, count, zero):
+        """The states before the read; the flash may have been sent to sleep."""
+        select = self.spi.select
+        with m.State("WAKE"):
+            m.d.sync += select.eq(0)
+            m.d.comb += spi.next_byte.eq(RELEASE)
+            # a cycle with the flash selected before its clock
+            with m.If(~select):
+                m.d.comb += spi.start.eq(1)
+                m.next = "RELEASE"
+        with m.State("RELEASE"):
+            with m.If(byte_done):
+                m.d.sync += [select.eq(1), count.eq(self.wake_cycles - 2)]
+                m.next = "WAIT"
+        with m.State("WAIT"):
+            m.d.sync += count.eq(count - 1)
+            with m.If(zero):
+                m.d.sync += [select.eq(0), count.eq(COMMAND_BYTES - 1)]
+                m.d.sync += byte_done.eq(1)
+                m.next = "COMMAND"
 
     def _expected(self, m, count, checking):
         """The header's byte; while the checksum is read, the digest's."""

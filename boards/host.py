@@ -56,7 +56,7 @@ class Transport(Protocol):
 
 
 @dataclass
-class Board:
+class Connection:
     """Packets to and from a board.
 
     Parameters
@@ -115,8 +115,10 @@ class Board:
                 return event
         why = ""
         if self.found == found:
-            why = "; nothing came at all" if self.seen == seen else (
-                f"; {self.seen - seen} bytes came, but no packet: is the baud rate right?"
+            why = (
+                "; nothing came at all"
+                if self.seen == seen
+                else (f"; {self.seen - seen} bytes came, but no packet: is the baud rate right?")
             )
         raise BoardError(f"the board sent no {what} within {self.patience:g} s{why}")
 
@@ -169,7 +171,7 @@ def check_weights(hello: Hello, image: bytes) -> None:
     """ValueError unless the board holds exactly these weights."""
     if hello.weights == 0:
         why = packets.PROBLEM_TEXT[hello.problem] if hello.problem else "nothing was loaded"
-        if hello.status & packets.Status.LOADING:
+        if hello.status & packets.BoardStatus.LOADING:
             why = "they are still being loaded"
         raise ValueError(f"the board has no weights: {why}")
     if hello.weights != zlib.crc32(image):
@@ -179,7 +181,7 @@ def check_weights(hello: Hello, image: bytes) -> None:
         )
 
 
-def load(board: Board, model: ModelConfig, image: bytes) -> Hello:
+def load(board: Connection, model: ModelConfig, image: bytes) -> Hello:
     """Sends a weights image and asks whether it has arrived."""
     hello = None
     for _ in range(LOAD_TRIES):
@@ -190,11 +192,11 @@ def load(board: Board, model: ModelConfig, image: bytes) -> Hello:
             hello = board.expect(Hello, "hello after its weights")
             if hello.weights == zlib.crc32(image):
                 return hello
-            if hello.weights or hello.status & packets.Status.LOAD_ERROR:
+            if hello.weights or hello.status & packets.BoardStatus.LOAD_ERROR:
                 break
             board.drain()
     assert hello is not None
-    wrong = hello.status & packets.Status.LOAD_ERROR
+    wrong = hello.status & packets.BoardStatus.LOAD_ERROR
     raise BoardError(
         f"the weights did not arrive after {LOAD_TRIES} tries: "
         + ("bytes are missing" if wrong else f"their digest there is {hello.weights:08x}")
@@ -205,7 +207,7 @@ Show = Callable[[JudgedRow | Frame, Judge], None]
 
 
 def run_frame(
-    board: Board,
+    board: Connection,
     judge: Judge,
     lines: list[bytes],
     computed: tuple[int, ...],
@@ -303,7 +305,7 @@ def run_frame(
 
 
 def check_frames(
-    board: Board,
+    board: Connection,
     hello: Hello,
     model: ModelConfig,
     weights: Weights,
@@ -346,7 +348,9 @@ def said_class(model: ModelConfig | None, index: int) -> str:
     return f"[bold blue]{name}[/]"
 
 
-def watch(board: Board, console: Console, model: ModelConfig | None, seconds: float | None) -> None:
+def watch(
+    board: Connection, console: Console, model: ModelConfig | None, seconds: float | None
+) -> None:
     """Decisions as they come, until interrupted."""
     seen, hits, latest, rows = 0, 0, None, []
     wanted = 1 if model is None else model.stop_index
@@ -406,12 +410,18 @@ def watch_bytes(
 
 def said_byte(byte: int, model: ModelConfig) -> str:
     """What a byte of a small board says that has this network."""
-    lost, problem, index = byte & Byte.LOST, byte & packets.Status.PROBLEM, packets.class_of(byte)
+    lost, problem, index = (
+        byte & Byte.LOST,
+        byte & packets.BoardStatus.PROBLEM,
+        packets.class_of(byte),
+    )
     if byte & Byte.REPORT and problem in packets.PROBLEM_TEXT and byte < 2 * Byte.REPORT:
         said = f"weights in flash: {packets.PROBLEM_TEXT[problem]}"
-        if byte & packets.Status.LOADING:
+        if byte & packets.BoardStatus.LOADING:
             said = "weights in flash: still being loaded"
-        return said + "; the camera's set-up failed" * bool(byte & packets.Status.CAMERA_FAILED)
+        return said + "; the camera's set-up failed" * bool(
+            byte & packets.BoardStatus.CAMERA_FAILED
+        )
     if byte & Byte.REPORT or index >= model.class_count or lost >= len(STATUS):
         return f"no byte of a small board: {byte:#04x} (is the baud rate right?)"
     if lost:
@@ -453,7 +463,7 @@ def main(
             if bytes_:
                 small = preset(preset_name or SMALL_PRESET)
                 return watch_bytes(transport, console, small, seconds)
-            board = Board(transport, patience)
+            board = Connection(transport, patience)
             hello = board.greet()
             if watch_:
                 return watch(board, console, known_model(hello, preset_name), seconds)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from boards import packets
 from boards.flash import FlashLoader, Spi
 from boards.host_link import HostLink
-from boards.packets import COUNTERS, Status
+from boards.packets import COUNTERS, BoardStatus
 from boards.switches import hold, select
 from boards.uart import UartReceiver, UartTransmitter
 from hw.interfaces import Decision, Pixels
@@ -129,9 +129,9 @@ class HostSystem(wiring.Component):
             link.toggles.eq(Cat(*counts, camera.toggles)),
             link.status.eq(
                 (flash.problem if flash is not None else 0)
-                | Mux(busy, int(Status.LOADING), 0)
-                | Mux(rasca.load.error, int(Status.LOAD_ERROR), 0)
-                | Mux(camera.failed, int(Status.CAMERA_FAILED), 0)
+                | Mux(busy, int(BoardStatus.LOADING), 0)
+                | Mux(rasca.load.error, int(BoardStatus.LOAD_ERROR), 0)
+                | Mux(camera.failed, int(BoardStatus.CAMERA_FAILED), 0)
             ),
             link.announce.eq((set_up & ~before) | (flash.done if flash is not None else 0)),
             self.weights_ok.eq((rasca.weights_digest != 0) & ~busy),

@@ -128,14 +128,14 @@ class Byte(IntFlag):
     """What a small board sends (boards.event_system): single bytes.
 
     After a frame: why it was lost (0 is well), and its decision (`class_of`). With REPORT, when
-    weights or the camera's set-up have come to an end: `Status`, as in `Hello`.
+    weights or the camera's set-up have come to an end: `BoardStatus`, as in `Hello`.
     """
 
     LOST = 7  # mask
     REPORT = 64
 
 
-class Status(IntFlag):
+class BoardStatus(IntFlag):
     """Bits of the status byte in `Hello` above the `Problem`."""
 
     PROBLEM = 7  # mask
@@ -265,7 +265,7 @@ class Hello:
 
     @property
     def problem(self) -> Problem:
-        return Problem(self.status & Status.PROBLEM)
+        return Problem(self.status & BoardStatus.PROBLEM)
 
 
 PLACE_LAYOUT = "<BBH"

@@ -305,7 +305,7 @@ COMMANDS = {
         ),
     ),
     "wiring": Command(
-        "boards.camera.wiring:main",
+        "boards.camera.pages:main",
         "writes docs/ov7670_ulx3s.svg and the tables of docs/cameras.md",
         target=False,
     ),

@@ -20,7 +20,8 @@ from typing import Any
 from hw.common import word_layout
 from hw.plan import Plan, Source
 from hw.plan.cost import STALLS, Cost, LayerCost
-from hw.plan.memory import memory_name
+from hw.plan.memory import BY_CAMERA, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_WALK
+from hw.plan.owners import memory_name
 
 CAMERA = "camera"
 """Cycles that wait for rows of the picture: a cause that no row program knows."""
@@ -244,8 +245,9 @@ def monitor(plan: Plan, verilog: str) -> str:
     found = list(rams(verilog))
     names = [memory.name for memory in plan.memories]
     seen = {memory_name(ram.block, ram.name) for ram in found}
-    if seen | {"state"} != set(names):
-        wrong = ", ".join(sorted(set(names) ^ (seen | {"state"})))
+    seen |= {memory.name for memory in plan.memories if memory.banks in seen}
+    if seen != set(names):
+        wrong = ", ".join(sorted(set(names) ^ seen))
         raise ValueError(f"hw.plan.memory and the Verilog do not have the same memories: {wrong}")
     sources = {"walk": f"{_WALK}.op", "store": "tb.dut.engine.back.store.write_op"}
     for ram in found:
@@ -295,19 +297,13 @@ def _tags(sources: dict[str, str], latest: int) -> Iterator[str]:
 
 def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[str]:
     """Statements that count the accesses of every memory."""
-    t = plan.engine.latency
-    readers = {
-        "weights": f"walk_{t.weight_address}",
-        "line buffer": f"walk_{t.address_three_tap}",
-        "state copy": f"walk_{t.address_one_tap}",
-        "attention weights": f"walk_{t.address_one_tap}",
-        "constants": "back_program" if plan.engine.compact else "drain_program",
-        **dict.fromkeys(("attention scores", "attention delayed", "exp table"), "softmax"),
-    }
-    writers = {
-        "line buffer": "filmed",
-        **dict.fromkeys(("state copy", "attention scores"), "store"),
-        **dict.fromkeys(("attention weights", "attention delayed"), "softmax"),
+    listed = {memory.name: memory for memory in plan.memories}
+    shared = {memory.banks for memory in plan.memories}
+    tags = {
+        BY_CAMERA: "filmed",
+        BY_STORE: "store",
+        BY_SOFTMAX: "softmax",
+        BY_CONSTANTS: "back_program" if "back" in plan.words else "drain_program",
     }
 
     def count(kind: str, name: str, tag: str) -> str:
@@ -315,17 +311,23 @@ def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[
 
     for ram in found:
         name = memory_name(ram.block, ram.name)
-        tag = ram.name if ram.name.endswith("_program") else readers.get(name, "classified")
-        if name == "maps":
+        memory = listed[name]
+        tag = tags.get(memory.reader, "classified")
+        if memory.category == "program":
+            tag = ram.name
+        elif memory.reader == BY_WALK:
+            tag = f"walk_{memory.late}"
+        if name in shared:
             yield from _bank_counts(plan, ram, count)
             continue
         if ram.read_address and ram.read_enable == "1":  # read in every cycle
             yield f"            if (waiting | {_WALK}.step[0]) {count('reads', name, 'walk')}"
         elif ram.read_address:
-            enable = f"awake & {ram.read_enable}" if name == "line buffer" else ram.read_enable
+            # the reset itself reads the line buffer
+            enable = f"awake & {ram.read_enable}" if memory.writer == BY_CAMERA else ram.read_enable
             yield f"            if ({enable}) {count('reads', name, tag)}"
         if ram.write_enable:
-            tag = writers.get(name, "classified")
+            tag = tags.get(memory.writer, "classified")
             yield f"            if ({ram.write_enable}) {count('writes', name, tag)}"
 
 

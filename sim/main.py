@@ -29,8 +29,8 @@ from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.plan import compile_program
-from hw.plan.cost import CATEGORIES
 from hw.plan.engine_config import EngineConfig, config_digest, default_shape
+from hw.plan.memory import CATEGORIES
 from sim import camera, runner, session
 from sim import tables as report
 

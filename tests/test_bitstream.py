@@ -13,6 +13,7 @@ from rich.console import Console
 from boards import build, fit, tools
 from golden.config import ModelConfig, preset
 from golden.random_weights import random_weights
+from hw.plan import compile_program
 from hw.top import Rasca
 
 MODEL = ModelConfig(
@@ -47,7 +48,7 @@ def made(board):
 def test_recipe(board):
     """Its own network fits."""
     model = preset(board.preset)
-    plan = build.plan_with_memories(model, fit.configure(board, model, None))
+    plan = compile_program(model, fit.configure(board, model, None))
     assert not fit.need(plan, board.device).short(board.device)
 
 

@@ -19,6 +19,7 @@ from boards.system import CLOCK_TIMEOUT_MS, System
 from golden.config import preset
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
+from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from tests.command import invoke
@@ -61,7 +62,7 @@ def test_default_fits(name):
     model = preset(board.preset)
     engine = fit.configure(board, model, None)
     assert engine.cells == board.device.family
-    plan = build.plan_with_memories(model, engine, random_weights(model, 1))
+    plan = compile_program(model, engine)
     assert not fit.need(plan, board.device).short(board.device)
 
 
@@ -70,7 +71,7 @@ def test_what_is_short():
     board, model = build.find_board("ulx3s-25f"), preset("vww_210x240")
     engine = fit.configure(board, model, "15,3,4")
     assert engine.multipliers == 180 and engine.dsps == 28
-    plan = build.plan_with_memories(model, engine, random_weights(model, 1))
+    plan = compile_program(model, engine)
     with pytest.raises(ValueError) as caught:
         build.check_fit(board, plan, Console(quiet=True))
     text = str(caught.value)

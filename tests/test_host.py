@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from boards import host, packets
-from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
+from boards.packets import BoardStatus, Counters, Decision, Hello, Kind, Problem, Row, State
 from golden.config import PRESETS, preset
 from golden.expected import Judge, golden_frames
 from golden.model import IntegerModel
@@ -122,7 +122,7 @@ def test_board(port, files, tiny, monkeypatch):
     assert "the board holds another network than vww_105x120: tiny, digest" in found.output
 
     # the flipped weights are in the board, and nobody looks at the digest
-    link = host.Board(host.open_port(port, 1_000_000), PATIENCE)
+    link = host.Connection(host.open_port(port, 1_000_000), PATIENCE)
     host.load(link, board.MODEL, board.rasca(flipped(board.WEIGHTS)).engine.weights_image())
     link.transport.close()
     with monkeypatch.context() as patch:
@@ -157,7 +157,7 @@ def test_early_termination(port, tiny, kind):
     images = pictures(1, seed=3)
     whole = IntegerModel(board.MODEL, board.WEIGHTS).run(images)
     first = int(whole.logits[0, 0, 1] - whole.logits[0, 0, 0])
-    link = host.Board(host.open_port(port, 1_000_000), PATIENCE)
+    link = host.Connection(host.open_port(port, 1_000_000), PATIENCE)
     hello = link.greet()
     judge, moved = host.check_frames(
         link, hello, board.MODEL, board.WEIGHTS, images, **{kind: first}
@@ -232,7 +232,7 @@ def engine(change=lambda event: [event]):
 
 
 def frames(script, patience=0.3):
-    link = host.Board(script, patience)
+    link = host.Connection(script, patience)
     return host.check_frames(link, HELLO, board.MODEL, board.WEIGHTS, pictures(1))[0]
 
 
@@ -315,7 +315,7 @@ def test_refused(tiny):
             {"weights": 0, "status": Problem.CRC},
             "no weights: the weights image in flash is damaged",
         ),
-        ({"weights": 0, "status": Status.LOADING | 2}, "they are still being loaded"),
+        ({"weights": 0, "status": BoardStatus.LOADING | 2}, "they are still being loaded"),
     ):
         with pytest.raises(ValueError, match=text):
             host.check_weights(replace(good, **change), image)
@@ -338,7 +338,7 @@ def test_load_fails(status, text):
     answers = [replace(HELLO, status=status)]
     script = Script(lambda kind, payload: answers if kind == Kind.ASK else [])
     with pytest.raises(host.BoardError, match=f"did not arrive after 2 tries: .*{text}"):
-        host.load(host.Board(script, 1), board.MODEL, bytes(600))
+        host.load(host.Connection(script, 1), board.MODEL, bytes(600))
 
 
 def test_network_from_a_file(tmp_path):
@@ -380,7 +380,7 @@ def test_watch(tiny):
         return later if kind == Kind.SETTINGS and payload[-1] else []
 
     console = Console(record=True, width=100)
-    host.watch(host.Board(Script(answer), 1), console, board.MODEL, 0.5)
+    host.watch(host.Connection(Script(answer), 1), console, board.MODEL, 0.5)
     text = console.export_text()
     assert "frame lost: OVERRUN" in text and "2, 1 of them person" in text
     assert "dropped 6" in text and "░█" in text and "tiny" in text

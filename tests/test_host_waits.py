@@ -31,7 +31,7 @@ def test_a_board_whose_camera_runs(rate):
 
 def test_waiting_for_weights_to_arrive():
     with FakeBoard(rate=100) as fake:
-        link = host.Board(open_port(fake.port, 1_000_000), 1.0)
+        link = host.Connection(open_port(fake.port, 1_000_000), 1.0)
         link.greet()
         began = time.monotonic()
         with pytest.raises(BoardError, match="the weights did not arrive after 2 tries"):
@@ -62,7 +62,7 @@ def test_the_cable(mode, rate, said, monkeypatch):
 def test_decisions_do_not_stand_for_the_rows_that_are_waited_for():
     """A picture whose rows never come, beside a camera that never stops."""
     with FakeBoard(rate=200) as board:
-        link = host.Board(open_port(board.port, 1_000_000), 0.5)
+        link = host.Connection(open_port(board.port, 1_000_000), 0.5)
         began = time.monotonic()
         assert any(True for _ in link.awaited(host.Row))
         for _ in link.awaited(host.Row, host.State):

@@ -75,7 +75,7 @@ def test_kinds_and_flags_share_a_byte():
     assert 1 << len(places) == packets.MAX_CLASSES
     for index in range(packets.MAX_CLASSES):
         assert packets.class_of(packets.class_byte(index) | 7 | packets.Byte.REPORT) == index
-    assert not any(p & ~packets.Status.PROBLEM for p in packets.Problem)
+    assert not any(p & ~packets.BoardStatus.PROBLEM for p in packets.Problem)
     assert set(packets.PROBLEM_TEXT) == set(packets.Problem)
 
 

@@ -11,8 +11,8 @@ from golden.config import PRESETS
 from golden.images import default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
-from hw.plan.cost import CATEGORIES
 from hw.plan.latency import PARALLEL
+from hw.plan.memory import CATEGORIES
 from sim import main, session
 from sim import tables as report
 from tests import command

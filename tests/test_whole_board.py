@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from boards import build
-from boards.packets import Byte, Problem, Status
+from boards.packets import BoardStatus, Byte, Problem
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.plan.engine_config import EngineConfig
@@ -124,7 +124,7 @@ def test_no_camera(made, monkeypatch):
     monkeypatch.setattr(whole_board, "LIMIT_US", 20_000)
     deaf = replace(system.camera, device=system.camera.device ^ 1)
     monkeypatch.setattr(system, "camera", deaf)
-    text = rf"0 registers .*fault lamp on, bytes \[.*\b{Byte.REPORT | Status.CAMERA_FAILED}\]"
+    text = rf"0 registers .*fault lamp on, bytes \[.*\b{Byte.REPORT | BoardStatus.CAMERA_FAILED}\]"
     with pytest.raises(runner.SimulationError, match=text):
         whole_board.play(system, built, exposure, netlist.RANDOM)
 

@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import Weights as NetworkWeights
-from hw.common import delay
+from hw.common import delay, own_singles
 from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.head_lane import HeadLane
 from hw.parallel.maps import Maps
@@ -106,7 +106,7 @@ class Addresses(wiring.Component):
     """
 
     def __init__(self, plan: Plan, words: int):
-        self.plan = plan
+        self.plan, self.one_tap = plan, own_singles(plan)
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
         super().__init__(
             {
@@ -142,6 +142,12 @@ class Addresses(wiring.Component):
                     own = Mux(third, step.address + 1, step.address)
             by_head = step.valid & (step.source == Source.HEAD) & reads
             own_one = one & later.bank[b]
+            camera_one = 0
+            if self.one_tap:  # each bank its own word
+                head_one = later.valid & later.one_tap & (later.source == Source.HEAD)
+                camera_one = later.valid & later.one_tap & (later.source == Source.CAMERA)
+                own_one, reads = own_one | head_one, reads & ~step.one_tap
+                by_head = by_head & ~step.one_tap
             m.d.sync += [
                 self.map_en[b].eq(by_head | (three & step.bank[b] & ~beside) | own_one),
                 self.map_address[b].eq(
@@ -150,8 +156,10 @@ class Addresses(wiring.Component):
             ]
             if b < head_lanes:
                 m.d.sync += [
-                    self.camera_en[b].eq(step.valid & (step.source == Source.CAMERA) & reads),
-                    self.camera_address[b].eq(own),
+                    self.camera_en[b].eq(
+                        (step.valid & (step.source == Source.CAMERA) & reads) | camera_one
+                    ),
+                    self.camera_address[b].eq(Mux(camera_one, later.address, own)),
                 ]
         return m
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.common import delay
+from hw.common import delay, own_singles
 from hw.plan import Plan, Source
 from hw.sequencer import step_layout
 
@@ -37,8 +37,7 @@ class Windows(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        # whether there are rows of one tap in head mode
-        self.one_tap = any(op.head_mode and op.taps == 1 for op in plan.operations)
+        self.one_tap = own_singles(plan)
         word = 8 * plan.engine.pixels
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
         super().__init__(

@@ -15,7 +15,7 @@ from hw.plan import replay
 from hw.plan.banks import Map, allocate
 from hw.plan.engine_config import EngineConfig, Geometry
 from hw.plan.latency import Latency
-from hw.plan.memory import Memory, memories
+from hw.plan.memory import CATEGORIES, Memory
 from hw.plan.operations import (
     STATE,
     Operation,
@@ -23,6 +23,7 @@ from hw.plan.operations import (
     build_operations,
     weight_words,
 )
+from hw.plan.owners import Owner
 from hw.plan.parts import parts_of, softmax_of
 from hw.plan.schedule import NEVER, Rules
 from hw.plan.words import Layout, Word, bits_for, field_widths
@@ -93,15 +94,21 @@ class Plan:
         rows = model.rows_per_group * model.in_channels
         return rows * self.geometry.groups(model.image_width)
 
+    @property
+    def owners(self) -> tuple[Owner, ...]:
+        """The parts that own memories and multipliers."""
+        return parts_of(self.engine).owners
+
     @cached_property
     def memories(self) -> tuple[Memory, ...]:
         """Every addressable memory of the design."""
-        return tuple(memories(self))
+        found = [memory for owner in self.owners for memory in owner.memories(self)]
+        return tuple(sorted(found, key=lambda memory: CATEGORIES.index(memory.category)))
 
     @property
     def multipliers_beside_array(self) -> list[dict]:
         """Multipliers that are not in the array: purpose, how many, operand bits."""
-        return parts_of(self.engine).multipliers(self)
+        return [one for owner in self.owners for one in owner.multipliers(self)]
 
     @cached_property
     def weight_words(self) -> int:

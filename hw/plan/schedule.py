@@ -32,6 +32,8 @@ class Rules:
     """Fewest idle cycles between walks."""
     one_byte = False
     """Bytes are written one at a time, not words."""
+    programs_always_read: tuple[str, ...] = ()
+    """Programs whose ROMs have no read enable."""
 
     def __init__(self, geometry: Geometry):
         self.g, self.e = geometry, geometry.engine
@@ -66,6 +68,15 @@ class Rules:
     def apart(self, previous: Operation, op: Operation) -> int:
         """Fewest cycles between the last transfer of an operation and the next one's first."""
         return max(self.spacing(previous), self.spacing(op) + self.t.switch)
+
+    def turn(self, previous: Operation, op: Operation) -> int:
+        """Fewest cycles from an operation's last step to the next one's first, less one.
+
+        A three-tap row reads earlier than a one-tap row: in head mode not in the cycle of that
+        one's last read (shared words have none there, left of the first one).
+        """
+        late = self.first_address(previous) - self.first_address(op)
+        return max(0, late) if previous.head_mode else 0
 
     # ---- reads ----
 
@@ -296,7 +307,8 @@ class Schedule:
             need = (there + 1 - first)[first < NEVER]
             start = max(start, int(need.max(initial=0)))
         fetched = now + self.t.fetch - op.walks * draft.period + draft.idle
-        draft.start = max(start, fetched, now + draft.idle + draft.extra)
+        turn = self.rules.turn(previous.op, op)
+        draft.start = max(start, fetched, now + turn, now + draft.idle + draft.extra)
         draft.wait = draft.start - now - draft.idle
 
     def write_times(self, draft: Draft) -> np.ndarray:

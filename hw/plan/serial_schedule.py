@@ -11,6 +11,7 @@ class SerialRules(Rules):
 
     rest = 1  # sums are cleared between walks
     one_byte = True
+    programs_always_read = ("back",)
 
     def value(self, op: Operation) -> int:
         """Cycles of a value."""

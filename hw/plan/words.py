@@ -374,7 +374,7 @@ class BackWord(Word):
     groups, chunks, pool, function, target, fetch, state, a, b, tail, pad
         As in those words.
     turned : bool
-        One-tap words lie in the window turned by a byte.
+        One-tap words lie in the window turned by a byte, but in head mode.
     constant : int
         First block of constants (one for each lane).
     last_lane : int
@@ -408,7 +408,7 @@ class BackWord(Word):
             groups=op.out_groups - 1,
             chunks=op.chunks - 1,
             pool=op.head_mode,
-            turned=op.taps == 1,
+            turned=op.taps == 1 and not op.head_mode,
             function=op.function,
             target=op.target,
             constant=op.constant_base // e.lanes,

@@ -28,31 +28,6 @@ from sim.study.point import area_um2
 PEERS = Path(__file__).with_name("peers.toml")
 RATE = 30.0  # frames/s of the sensor, where none is given
 
-LIVES = {
-    "weights": "weights of the array's layers, loaded once",
-    "classifier weights": "weights of the classifier, loaded once",
-    "constants": "bias, multiplier and shift of every output channel, loaded once",
-    "classifier constants": "the classifier's biases, loaded once",
-    "line buffer": "five picture rows, each overwritten once the engine has let it go",
-    "maps": "the maps of a row group, one over the other by lifetime (drawing)",
-    "state": "H from row group to row group, rewritten in place, in the banks of the maps",
-    "walk program": "row program: what is read",
-    "drain program": "row program: functions and constants",
-    "operand program": "row program: bytes beside the stream",
-    "store program": "row program: what is written",
-    "back program": "row program: functions, operands, what is written",
-    "classifier values": "sums and maxima of H, then the middle layer",
-    "classifier": "weights, biases, sums and middle layer of the classifier",
-    "fault queue": "frames that went wrong, until they are told",
-    "exp table": "exponentials of the softmax, loaded once",
-    "activation": "table of sigmoid and tanh",
-    "attention scores": "rows of S, until the softmax takes them",
-    "attention weights": "rows of A, the softmax of S",
-    "attention delayed": "exponentials on their way to the division",
-    "state copy": "H once more: the weights of S = H^T K",
-}
-"""What is in a memory, by its name in hw.plan.memory."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
@@ -256,7 +231,7 @@ def memories(study: Study) -> list[dict[str, Any]]:
                     3,
                 ),
                 "macro": f"{macro.high * macro.wide} x {macro.words}x{macro.bits}",
-                "lives": LIVES.get(memory.name, ""),
+                "lives": memory.lives,
             }
         )
     return found

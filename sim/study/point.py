@@ -76,9 +76,7 @@ def resolve(design: Design) -> Design:
 def area_um2(found: Cost, tech: Technology) -> float:
     """Macros, and the logic by its flip-flops: the estimate of technology.toml."""
     sram = sum(
-        memory.count * tech.memory(memory).area_um2
-        for memory in found.memories
-        if memory.name != "state"  # in the maps' banks
+        memory.count * tech.memory(memory).area_um2 for memory in found.memories if not memory.banks
     )
     return sram + found.register_bits * tech["logic_area"]
 
