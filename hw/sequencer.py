@@ -1,5 +1,7 @@
 """Walk sequencer: turns the row program into one multiply-accumulate step a cycle."""
 
+from types import SimpleNamespace
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -117,227 +119,263 @@ class WalkSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan = self.plan
-        lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
-        step, run, control = self.step, self.step.valid, self.control
-        fetch = WordFetch(m, plan, "walk", registered=plan.latency.registered)
-        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
-        now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
+        s = self._signals(m)
         # The loop from the counters to the counters sets the clock. So all that is known of a word
         # or of a counter's next value is worked out beforehand, one bit each.
-        facts = [
-            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
+        facts = _facts(s.fetch.ahead, self.needs)
+        m.d["sync" if self.plan.latency.registered else "comb"] += [
+            s.following_is[name].eq(fact) for name, fact in facts.items()
         ]
-        m.d["sync" if plan.latency.registered else "comb"] += facts
+        self._tell(m, s)
+        self._look_ahead(m, s)
+        self._go_on(m, s)
+        with m.If(s.run):
+            self._end_of_segment(m, s)
+        self._next_walk(m, s)
+        self._next_operation(m, s)
+        self._wait(m, s)
+        return m
 
-        busy = Signal()  # a row group is under way
-        inside = Signal()  # the pause is inside a walk
-        changing = Signal()  # the pause is before an operation's first walk
-        # cycles until the next step, less two: negative in the last one
-        waits = Signal(
-            max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
-        )
-        count = Signal(signed(len(waits) + 1))
-        counts = Signal()
-        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
+    def _signals(self, m) -> SimpleNamespace:
+        """The sequencer's registers, and what is worked out of them in several places."""
+        plan, step = self.plan, self.step
+        fetch = WordFetch(m, plan, "walk", registered=plan.latency.registered)
 
-        # counters of the present step, each with a bit that says that it is at its end
-        row, second = Signal.like(now.rows), Signal()
-        left = Signal(max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")))
-        chunk, group = Signal.like(now.chunks), Signal.like(now.groups)
-        tap_end, row_end, channel_end, chunk_end, group_end = (
-            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "chunk", "group")
+        def largest(*names):
+            return max(bits_for(fields[n]) for fields in plan.fields["walk"] for n in names)
+
+        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
+        now = Signal.like(following, name="now", reset_less=True)
+        s = SimpleNamespace(
+            run=step.valid,
+            fetch=fetch,
+            following=following,
+            following_is=following_is,
+            now=now,
+            now_is=Signal.like(following_is, name="now_is"),
+            # cycles until the next step, less two: negative in the last one
+            waits=Signal(largest("wait", "idle", "pause"), name="waits"),
+            warm=Signal(range(WordFetch.CYCLES + 1), name="warm"),  # since reset: the word is there
+            # counters of the present step
+            row=Signal.like(now.rows, name="row"),
+            left=Signal(largest("last0", "last1"), name="left"),
+            chunk=Signal.like(now.chunks, name="chunk"),
+            group=Signal.like(now.groups, name="group"),
+            group_weight=Signal.like(step.weight, name="group_weight"),
+            # of the walk after this one, known two cycles after this one began
+            next_chunk=Signal.like(now.chunks, name="next_chunk"),
+            next_group=Signal.like(now.groups, name="next_group"),
+            next_address=Signal.like(step.address, name="next_address"),
         )
-        group_weight = Signal.like(step.weight)
-        # ... and what these come to: the step is the last one of its segment, walk, operation
-        segment_end, walk_end, op_end, wrap = (
-            Signal(name=n) for n in ("segment_end", "walk_end", "op_end", "wrap")
+        s.count = Signal(signed(len(s.waits) + 1), name="count")
+        bits = (
+            # a row group is under way; the pause is inside a walk, before an operation's first one
+            *("busy", "inside", "changing", "counts", "second", "wrap"),
+            # the step is the last one of its row, ... its segment, walk, operation
+            *("tap_end", "row_end", "channel_end", "chunk_end", "group_end"),
+            *("segment_end", "walk_end", "op_end", "last_op"),
+            *("next_first", "next_last", "next_chunk_end", "next_group_end"),
+            *("begin_op", "resume"),
         )
-        last_op = Signal()
+        for name in bits:
+            setattr(s, name, Signal(name=name))
+        return s
+
+    def _tell(self, m, s):
+        """What the step says, and what the frame control is told."""
+        step, control = self.step, self.control
         m.d.comb += [
-            wrap.eq(step.bank[-1] | (now.source != Source.SHARED)),
-            step.last.eq(walk_end),
-            step.source.eq(now.source),
-            step.weights.eq(now.weights),
-            step.one_tap.eq(now.one_tap),
-            step.pad.eq(now.pad),
-            step.tail.eq(now.tail),
-            step.state.eq(Mux(second, 0, now.state0)),
-            step.group.eq(group),
-            step.head.eq(now.head),
-            control.group_done.eq(run & op_end & last_op),
+            s.wrap.eq(step.bank[-1] | (s.now.source != Source.SHARED)),
+            step.last.eq(s.walk_end),
+            step.source.eq(s.now.source),
+            step.weights.eq(s.now.weights),
+            step.one_tap.eq(s.now.one_tap),
+            step.pad.eq(s.now.pad),
+            step.tail.eq(s.now.tail),
+            step.state.eq(Mux(s.second, 0, s.now.state0)),
+            step.group.eq(s.group),
+            step.head.eq(s.now.head),
+            control.group_done.eq(s.run & s.op_end & s.last_op),
             control.group_first.eq(
-                run & step.first & step.first_chunk & (group == 0) & (self.op == 0)
+                s.run & step.first & step.first_chunk & (s.group == 0) & (self.op == 0)
             ),
-            control.release.eq(run & op_end & now_is.releases),
-            control.released.eq(now.release),
+            control.release.eq(s.run & s.op_end & s.now_is.releases),
+            control.released.eq(s.now.release),
         ]
 
-        # the walk after this one, known two cycles after this one began
-        next_chunk, next_group = Signal.like(chunk), Signal.like(group)
+    def _look_ahead(self, m, s):
+        """The walk after this one."""
         m.d.sync += [
-            next_chunk.eq(Mux(chunk_end, 0, chunk + 1)),
-            next_group.eq(group + chunk_end),
+            s.next_chunk.eq(Mux(s.chunk_end, 0, s.chunk + 1)),
+            s.next_group.eq(s.group + s.chunk_end),
         ]
-        next_address = Signal.like(step.address)
-        next_first, next_last, next_chunk_end, next_group_end = (
-            Signal(name=f"next_{n}") for n in ("first", "last", "chunk_end", "group_end")
-        )
         m.d.sync += [
-            next_address.eq(now.base0 + next_chunk),
-            next_first.eq(next_chunk == 0),
-            next_last.eq(next_chunk == now.in_groups),
-            next_chunk_end.eq(next_chunk == now.chunks),
-            next_group_end.eq(next_group == now.groups),
+            s.next_address.eq(s.now.base0 + s.next_chunk),
+            s.next_first.eq(s.next_chunk == 0),
+            s.next_last.eq(s.next_chunk == s.now.in_groups),
+            s.next_chunk_end.eq(s.next_chunk == s.now.chunks),
+            s.next_group_end.eq(s.next_group == s.now.groups),
         ]
 
-        def begin_walk(word, word_is):
-            """Set the counters to the first step of a walk, less what depends on the chunk."""
-            return [
-                step.first.eq(1),
-                step.phase.eq(0),
-                tap_end.eq(word.one_tap),
-                row.eq(0),
-                row_end.eq(word_is.one_row),
-                second.eq(0),
-                left.eq(word.last0),
-                channel_end.eq(word_is.one_channel0),
-                segment_end.eq(word_is.one_step0),
-                walk_end.eq(word_is.one_step),
-                step.inner.eq(0),
-                step.inner_row.eq(0),
-                step.bank.eq(C(1, lanes) << word.bank0),
-                step.part.eq(0),
-            ]
+    def _begin_walk(self, s, word, word_is) -> list:
+        """Set the counters to the first step of a walk, less what depends on the chunk."""
+        step, lanes = self.step, self.plan.engine.lanes
+        return [
+            step.first.eq(1),
+            step.phase.eq(0),
+            s.tap_end.eq(word.one_tap),
+            s.row.eq(0),
+            s.row_end.eq(word_is.one_row),
+            s.second.eq(0),
+            s.left.eq(word.last0),
+            s.channel_end.eq(word_is.one_channel0),
+            s.segment_end.eq(word_is.one_step0),
+            s.walk_end.eq(word_is.one_step),
+            step.inner.eq(0),
+            step.inner_row.eq(0),
+            step.bank.eq(C(1, lanes) << word.bank0),
+            step.part.eq(0),
+        ]
 
-        # steps inside a walk
+    def _go_on(self, m, s):
+        """Steps inside a walk."""
+        step, head_lanes = self.step, self.plan.geometry.head_lanes
         part_end = Signal()
         m.d.comb += part_end.eq(
-            (step.part == head_lanes - 1) | (now.source >= Source.SHARED) if head_lanes > 1 else 1
+            (step.part == head_lanes - 1) | (s.now.source >= Source.SHARED) if head_lanes > 1 else 1
         )
         next_tap_end, next_row_end, next_channel_end, next_segment_end = (
             Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
         )
         m.d.comb += [
-            next_tap_end.eq(Mux(tap_end, now.one_tap, step.phase == 1)),
+            next_tap_end.eq(Mux(s.tap_end, s.now.one_tap, step.phase == 1)),
             next_row_end.eq(
-                Mux(tap_end, Mux(row_end, now_is.one_row, row + 1 == now.rows), row_end)
+                Mux(s.tap_end, Mux(s.row_end, s.now_is.one_row, s.row + 1 == s.now.rows), s.row_end)
             ),
-            next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
+            next_channel_end.eq(Mux(s.tap_end & s.row_end, s.left == 1, s.channel_end)),
             next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
         ]
-        with m.If(run):
+        with m.If(s.run):
             m.d.sync += [
                 step.first.eq(0),
-                tap_end.eq(next_tap_end),
-                row_end.eq(next_row_end),
-                channel_end.eq(next_channel_end),
-                segment_end.eq(next_segment_end),
-                walk_end.eq(next_segment_end & (second | ~now.two)),
-                op_end.eq(next_segment_end & (second | ~now.two) & chunk_end & group_end),
+                s.tap_end.eq(next_tap_end),
+                s.row_end.eq(next_row_end),
+                s.channel_end.eq(next_channel_end),
+                s.segment_end.eq(next_segment_end),
+                s.walk_end.eq(next_segment_end & (s.second | ~s.now.two)),
+                s.op_end.eq(next_segment_end & (s.second | ~s.now.two) & s.chunk_end & s.group_end),
             ]
             # weights: a word holds head_lanes steps in head mode; a channel group's begin a new one
             if head_lanes > 1:
                 m.d.sync += step.part.eq(Mux(part_end, 0, step.part + 1))
             with m.If(part_end):
                 m.d.sync += step.weight.eq(step.weight + 1)
-            with m.If(tap_end):
+            with m.If(s.tap_end):
                 m.d.sync += [
                     step.phase.eq(0),
-                    row.eq(Mux(row_end, 0, row + 1)),
+                    s.row.eq(Mux(s.row_end, 0, s.row + 1)),
                     step.address.eq(
-                        step.address + Mux(row_end, Mux(wrap, now.channel_step, 0), now.row_step)
+                        step.address
+                        + Mux(s.row_end, Mux(s.wrap, s.now.channel_step, 0), s.now.row_step)
                     ),
                 ]
-                with m.If(row_end):
+                with m.If(s.row_end):
                     m.d.sync += [
-                        left.eq(left - 1),
+                        s.left.eq(s.left - 1),
                         step.inner.eq(step.inner + 1),
-                        step.inner_row.eq(step.inner_row + wrap),
+                        step.inner_row.eq(step.inner_row + s.wrap),
                         step.bank.eq(step.bank.rotate_left(1)),
                     ]
             with m.Else():
                 m.d.sync += step.phase.eq(step.phase + 1)
-            with m.If(segment_end & now.two & ~second):
-                m.d.sync += [
-                    second.eq(1),
-                    left.eq(now.last1),
-                    channel_end.eq(now_is.one_channel1),
-                    segment_end.eq(now_is.one_step1),
-                    walk_end.eq(now_is.one_step1),
-                    op_end.eq(now_is.one_step1 & chunk_end & group_end),
-                    step.address.eq(now.base1 + chunk),
-                    step.bank.eq(C(1, lanes) << now.bank1),
-                ]
-                with m.If(now_is.pauses):
-                    m.d.comb += [counts.eq(1), waits.eq(now.pause)]
-                    m.d.sync += [step.valid.eq(0), inside.eq(1)]
-            with m.If(walk_end):
-                m.d.sync += step.weight.eq(Mux(chunk_end, step.weight + 1, group_weight))
-                with m.If(chunk_end):
-                    m.d.sync += group_weight.eq(step.weight + 1)
-                with m.If(now_is.idles):
-                    m.d.comb += [counts.eq(1), waits.eq(now.idle)]
-                    m.d.sync += step.valid.eq(0)
 
-        # the next walk of the operation
-        begin_op, resume = Signal(), Signal()
-        with m.If((run & walk_end & ~now_is.idles) | (resume & ~inside & ~changing)):
+    def _end_of_segment(self, m, s):
+        """The walk's second segment, the end of the walk."""
+        step, lanes = self.step, self.plan.engine.lanes
+        with m.If(s.segment_end & s.now.two & ~s.second):
             m.d.sync += [
-                *begin_walk(now, now_is),
-                step.address.eq(next_address),
-                chunk.eq(next_chunk),
-                group.eq(next_group),
-                step.first_chunk.eq(next_first),
-                step.last_chunk.eq(next_last),
-                chunk_end.eq(next_chunk_end),
-                group_end.eq(next_group_end),
-                op_end.eq(now_is.one_step & next_chunk_end & next_group_end),
+                s.second.eq(1),
+                s.left.eq(s.now.last1),
+                s.channel_end.eq(s.now_is.one_channel1),
+                s.segment_end.eq(s.now_is.one_step1),
+                s.walk_end.eq(s.now_is.one_step1),
+                s.op_end.eq(s.now_is.one_step1 & s.chunk_end & s.group_end),
+                step.address.eq(s.now.base1 + s.chunk),
+                step.bank.eq(C(1, lanes) << s.now.bank1),
+            ]
+            with m.If(s.now_is.pauses):
+                m.d.comb += [s.counts.eq(1), s.waits.eq(s.now.pause)]
+                m.d.sync += [step.valid.eq(0), s.inside.eq(1)]
+        with m.If(s.walk_end):
+            m.d.sync += step.weight.eq(Mux(s.chunk_end, step.weight + 1, s.group_weight))
+            with m.If(s.chunk_end):
+                m.d.sync += s.group_weight.eq(step.weight + 1)
+            with m.If(s.now_is.idles):
+                m.d.comb += [s.counts.eq(1), s.waits.eq(s.now.idle)]
+                m.d.sync += step.valid.eq(0)
+
+    def _next_walk(self, m, s):
+        """The next walk of the operation."""
+        step = self.step
+        with m.If((s.run & s.walk_end & ~s.now_is.idles) | (s.resume & ~s.inside & ~s.changing)):
+            m.d.sync += [
+                *self._begin_walk(s, s.now, s.now_is),
+                step.address.eq(s.next_address),
+                s.chunk.eq(s.next_chunk),
+                s.group.eq(s.next_group),
+                step.first_chunk.eq(s.next_first),
+                step.last_chunk.eq(s.next_last),
+                s.chunk_end.eq(s.next_chunk_end),
+                s.group_end.eq(s.next_group_end),
+                s.op_end.eq(s.now_is.one_step & s.next_chunk_end & s.next_group_end),
             ]
 
-        # the next operation
-        m.d.comb += begin_op.eq(
-            (run & op_end & (~last_op | control.again))
-            | (~busy & control.more & (warm == WordFetch.CYCLES))
+    def _next_operation(self, m, s):
+        step, plan, control = self.step, self.plan, self.control
+        m.d.comb += s.begin_op.eq(
+            (s.run & s.op_end & (~s.last_op | control.again))
+            | (~s.busy & control.more & (s.warm == WordFetch.CYCLES))
         )
-        with m.If(warm != WordFetch.CYCLES):
-            m.d.sync += warm.eq(warm + 1)
-        with m.If(begin_op):
-            m.d.comb += [fetch.take.eq(1), counts.eq(1), waits.eq(following.wait)]
+        with m.If(s.warm != WordFetch.CYCLES):
+            m.d.sync += s.warm.eq(s.warm + 1)
+        with m.If(s.begin_op):
+            m.d.comb += [s.fetch.take.eq(1), s.counts.eq(1), s.waits.eq(s.following.wait)]
             m.d.sync += [
-                now.eq(following),
-                now_is.eq(following_is),
-                self.op.eq(fetch.index),
-                last_op.eq(fetch.index == len(plan.operations) - 1),
-                busy.eq(1),
-                *begin_walk(following, following_is),
-                step.address.eq(following.base0),
-                chunk.eq(0),
-                group.eq(0),
+                s.now.eq(s.following),
+                s.now_is.eq(s.following_is),
+                self.op.eq(s.fetch.index),
+                s.last_op.eq(s.fetch.index == len(plan.operations) - 1),
+                s.busy.eq(1),
+                *self._begin_walk(s, s.following, s.following_is),
+                step.address.eq(s.following.base0),
+                s.chunk.eq(0),
+                s.group.eq(0),
                 step.first_chunk.eq(1),
-                step.last_chunk.eq(following_is.one_word),
-                chunk_end.eq(following_is.one_chunk),
-                group_end.eq(following_is.one_group),
-                op_end.eq(following_is.only_step),
-                step.weight.eq(following.weight),
-                group_weight.eq(following.weight),
-                changing.eq(1),
-                step.valid.eq(~following_is.waits & ~(following_is.need & ~control.rows).any()),
+                step.last_chunk.eq(s.following_is.one_word),
+                s.chunk_end.eq(s.following_is.one_chunk),
+                s.group_end.eq(s.following_is.one_group),
+                s.op_end.eq(s.following_is.only_step),
+                step.weight.eq(s.following.weight),
+                s.group_weight.eq(s.following.weight),
+                s.changing.eq(1),
+                step.valid.eq(~s.following_is.waits & ~(s.following_is.need & ~control.rows).any()),
             ]
         with m.Elif(control.group_done):
-            m.d.sync += [busy.eq(0), step.valid.eq(0)]
+            m.d.sync += [s.busy.eq(0), step.valid.eq(0)]
 
-        with m.If(busy & ~run):
-            with m.If(~count[-1]):
-                m.d.sync += count.eq(count - 1)
-            with m.Elif(inside | ~changing | ~(now_is.need & ~control.rows).any()):
-                m.d.comb += resume.eq(1)
-                m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
-        with m.If(counts):
-            m.d.sync += count.eq(waits - 2)
-        with m.If(run & ~begin_op):
-            m.d.sync += changing.eq(0)
-        return m
+    def _wait(self, m, s):
+        """Between operations, walks and segments, and for the camera's rows."""
+        step, control = self.step, self.control
+        with m.If(s.busy & ~s.run):
+            with m.If(~s.count[-1]):
+                m.d.sync += s.count.eq(s.count - 1)
+            with m.Elif(s.inside | ~s.changing | ~(s.now_is.need & ~control.rows).any()):
+                m.d.comb += s.resume.eq(1)
+                m.d.sync += [step.valid.eq(1), s.inside.eq(0), s.changing.eq(0)]
+        with m.If(s.counts):
+            m.d.sync += s.count.eq(s.waits - 2)
+        with m.If(s.run & ~s.begin_op):
+            m.d.sync += s.changing.eq(0)
 
 
 class LateSteps(wiring.Component):
