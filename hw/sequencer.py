@@ -1,12 +1,10 @@
 """Walk sequencer: turns the row program into one multiply-accumulate step a cycle."""
 
-from types import SimpleNamespace
-
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.common import WordFetch
+from hw.common import WordFetch, word_layout
 from hw.interfaces import WalkControl
 from hw.plan import Plan, Source, bits_for
 
@@ -89,13 +87,275 @@ def _facts(word, needs) -> dict:
     }
 
 
+class Taps(wiring.Component):
+    """Counters inside a walk: segment, input channel, kernel row, tap.
+
+    The loop from these counters to themselves sets the clock. So each has a bit that says that it
+    is at its end, worked out a cycle before.
+
+    Ports
+    -----
+    run : In(1)
+        There is a step in this cycle; the counters go on after it.
+    word, facts : In(walk word), In(its `_facts`)
+        Of the operation under way.
+    chunk : In
+        Chunk of the walk.
+    last_walk : In(1)
+        The walk is the operation's last one.
+    begin : In(1), pulse
+        The next step is the first one of a walk, of the operation of `begin_word` and
+        `begin_facts`, at `begin_address`; `begin_op_end`: it is the operation's only one left.
+    first, last : Out(1)
+        The step is the first, the last one of its walk.
+    op_end : Out(1)
+        ... the last one of its operation.
+    second : Out(1)
+        It reads the second segment.
+    phase, address, bank, inner, inner_row, part : Out
+        See `step_layout`.
+    part_end : Out(1)
+        The next step takes another word of weights.
+    between : Out(1)
+        The step is the last one of a walk's first segment.
+    """
+
+    def __init__(self, plan: Plan, needs):
+        self.plan = plan
+        step, word, facts = step_layout(plan), word_layout(plan, "walk"), _facts_layout(needs)
+        self.left_bits = max(
+            bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")
+        )
+        ends = dict.fromkeys(("first", "last", "op_end", "second", "part_end", "between"), Out(1))
+        fields = ("phase", "address", "bank", "inner", "inner_row", "part")
+        super().__init__(
+            {
+                "run": In(1),
+                "word": In(word),
+                "facts": In(facts),
+                "chunk": In(word["chunks"].shape),
+                "last_walk": In(1),
+                "begin": In(1),
+                "begin_word": In(word),
+                "begin_facts": In(facts),
+                "begin_address": In(step["address"].shape),
+                "begin_op_end": In(1),
+                **ends,
+                **{name: Out(step[name].shape) for name in fields},
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        word, facts = self.word, self.facts
+        head_lanes = self.plan.geometry.head_lanes
+        row, left = Signal.like(word.rows), Signal(self.left_bits)
+        tap_end, row_end, channel_end, segment_end = (
+            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "segment")
+        )
+        next_tap_end, next_row_end, next_channel_end, next_segment_end = (
+            Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
+        )
+        wrap = Signal()
+        m.d.comb += [
+            wrap.eq(self.bank[-1] | (word.source != Source.SHARED)),
+            self.between.eq(segment_end & word.two & ~self.second),
+            self.part_end.eq(
+                (self.part == head_lanes - 1) | (word.source >= Source.SHARED)
+                if head_lanes > 1
+                else 1
+            ),
+            next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase == 1)),
+            next_row_end.eq(
+                Mux(tap_end, Mux(row_end, facts.one_row, row + 1 == word.rows), row_end)
+            ),
+            next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
+            next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
+        ]
+        with m.If(self.run):
+            ends = next_segment_end & (self.second | ~word.two)
+            m.d.sync += [
+                self.first.eq(0),
+                tap_end.eq(next_tap_end),
+                row_end.eq(next_row_end),
+                channel_end.eq(next_channel_end),
+                segment_end.eq(next_segment_end),
+                self.last.eq(ends),
+                self.op_end.eq(ends & self.last_walk),
+            ]
+            if head_lanes > 1:
+                m.d.sync += self.part.eq(Mux(self.part_end, 0, self.part + 1))
+            with m.If(tap_end):
+                to_next = Mux(row_end, Mux(wrap, word.channel_step, 0), word.row_step)
+                m.d.sync += [
+                    self.phase.eq(0),
+                    row.eq(Mux(row_end, 0, row + 1)),
+                    self.address.eq(self.address + to_next),
+                ]
+                with m.If(row_end):
+                    m.d.sync += [
+                        left.eq(left - 1),
+                        self.inner.eq(self.inner + 1),
+                        self.inner_row.eq(self.inner_row + wrap),
+                        self.bank.eq(self.bank.rotate_left(1)),
+                    ]
+            with m.Else():
+                m.d.sync += self.phase.eq(self.phase + 1)
+            with m.If(self.between):
+                m.d.sync += [
+                    self.second.eq(1),
+                    left.eq(word.last1),
+                    channel_end.eq(facts.one_channel1),
+                    segment_end.eq(facts.one_step1),
+                    self.last.eq(facts.one_step1),
+                    self.op_end.eq(facts.one_step1 & self.last_walk),
+                    self.address.eq(word.base1 + self.chunk),
+                    self.bank.eq(C(1, len(self.bank)) << word.bank1),
+                ]
+        with m.If(self.begin):
+            m.d.sync += [
+                self.first.eq(1),
+                self.phase.eq(0),
+                tap_end.eq(self.begin_word.one_tap),
+                row.eq(0),
+                row_end.eq(self.begin_facts.one_row),
+                self.second.eq(0),
+                left.eq(self.begin_word.last0),
+                channel_end.eq(self.begin_facts.one_channel0),
+                segment_end.eq(self.begin_facts.one_step0),
+                self.last.eq(self.begin_facts.one_step),
+                self.op_end.eq(self.begin_op_end),
+                self.inner.eq(0),
+                self.inner_row.eq(0),
+                self.address.eq(self.begin_address),
+                self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
+                self.part.eq(0),
+            ]
+        return m
+
+
+class Walks(wiring.Component):
+    """Output channel group and chunk of the walk under way, and of the one after it.
+
+    The next walk is known two cycles after this one began.
+
+    Ports
+    -----
+    word : In(walk word)
+        Of the operation under way.
+    advance : In(1), pulse
+        The next walk of the operation begins with the next step.
+    begin : In(1), pulse
+        Another operation does, of `begin_facts`.
+    chunk, group : Out
+    first, last : Out(1)
+        No word to the left of the chunk, to the right.
+    chunk_end, group_end : Out(1)
+        Of the operation's chunks, groups it is the last one.
+    next_address : Out
+        First word of the next walk.
+    next_is_last : Out(1)
+        The next walk is the operation's last one.
+    """
+
+    def __init__(self, plan: Plan, needs):
+        step, word = step_layout(plan), word_layout(plan, "walk")
+        ends = ("first", "last", "chunk_end", "group_end", "next_is_last")
+        super().__init__(
+            {
+                "word": In(word),
+                "advance": In(1),
+                "begin": In(1),
+                "begin_facts": In(_facts_layout(needs)),
+                "chunk": Out(word["chunks"].shape),
+                "group": Out(word["groups"].shape),
+                **dict.fromkeys(ends, Out(1)),
+                "next_address": Out(step["address"].shape),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        chunk, group = Signal.like(self.chunk, name="next_chunk"), Signal.like(self.group)
+        first, last, chunk_end, group_end = (
+            Signal(name=f"next_{n}") for n in ("first", "last", "chunk_end", "group_end")
+        )
+        m.d.sync += [
+            chunk.eq(Mux(self.chunk_end, 0, self.chunk + 1)),
+            group.eq(self.group + self.chunk_end),
+            self.next_address.eq(self.word.base0 + chunk),
+            first.eq(chunk == 0),
+            last.eq(chunk == self.word.in_groups),
+            chunk_end.eq(chunk == self.word.chunks),
+            group_end.eq(group == self.word.groups),
+        ]
+        m.d.comb += self.next_is_last.eq(chunk_end & group_end)
+        with m.If(self.advance):
+            m.d.sync += [
+                self.chunk.eq(chunk),
+                self.group.eq(group),
+                self.first.eq(first),
+                self.last.eq(last),
+                self.chunk_end.eq(chunk_end),
+                self.group_end.eq(group_end),
+            ]
+        with m.If(self.begin):
+            m.d.sync += [
+                self.chunk.eq(0),
+                self.group.eq(0),
+                self.first.eq(1),
+                self.last.eq(self.begin_facts.one_word),
+                self.chunk_end.eq(self.begin_facts.one_chunk),
+                self.group_end.eq(self.begin_facts.one_group),
+            ]
+        return m
+
+
+class Pause(wiring.Component):
+    """Counts the cycles between two steps.
+
+    Ports
+    -----
+    load : In(1), pulse
+        A pause of `cycles` begins with the next cycle.
+    counting : In(1)
+        There is no step in this cycle.
+    hold : In(1)
+        The pause lasts as long as this does, too.
+    resume : Out(1)
+        It is the last cycle of the pause.
+    """
+
+    def __init__(self, plan: Plan):
+        longest = max(f[n] for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
+        super().__init__(
+            {
+                "load": In(1),
+                "cycles": In(bits_for(longest)),
+                "counting": In(1),
+                "hold": In(1),
+                "resume": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        count = Signal(signed(len(self.cycles) + 1))  # less two: negative in the last cycle
+        m.d.comb += self.resume.eq(self.counting & count[-1] & ~self.hold)
+        with m.If(self.counting & ~count[-1]):
+            m.d.sync += count.eq(count - 1)
+        with m.If(self.load):
+            m.d.sync += count.eq(self.cycles - 2)
+        return m
+
+
 class WalkSequencer(wiring.Component):
     """Runs the walk words of the row program, one step a cycle, with no cycle lost in between.
 
-    Loops, outermost first: operation, output channel group, chunk (group of P-pixel words),
-    segment, input channel, kernel row, tap. An operation begins `wait` cycles after the one before
+    Loops, outermost first: operation (here), output channel group and chunk (`Walks`), segment,
+    input channel, kernel row, tap (`Taps`). An operation begins `wait` cycles after the one before
     it ended and not before its camera rows are there; `idle` cycles separate its walks, `pause`
-    the two segments of a walk.
+    the two segments of a walk (`Pause`).
 
     Ports
     -----
@@ -109,6 +369,8 @@ class WalkSequencer(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan, self.needs = plan, needed_rows(plan)
+        self.taps, self.walks = Taps(plan, self.needs), Walks(plan, self.needs)
+        self.pause = Pause(plan)
         super().__init__(
             {
                 "step": Out(step_layout(plan)),
@@ -119,263 +381,115 @@ class WalkSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        s = self._signals(m)
-        # The loop from the counters to the counters sets the clock. So all that is known of a word
-        # or of a counter's next value is worked out beforehand, one bit each.
-        facts = _facts(s.fetch.ahead, self.needs)
-        m.d["sync" if self.plan.latency.registered else "comb"] += [
-            s.following_is[name].eq(fact) for name, fact in facts.items()
-        ]
-        self._tell(m, s)
-        self._look_ahead(m, s)
-        self._go_on(m, s)
-        with m.If(s.run):
-            self._end_of_segment(m, s)
-        self._next_walk(m, s)
-        self._next_operation(m, s)
-        self._wait(m, s)
-        return m
-
-    def _signals(self, m) -> SimpleNamespace:
-        """The sequencer's registers, and what is worked out of them in several places."""
-        plan, step = self.plan, self.step
-        fetch = WordFetch(m, plan, "walk", registered=plan.latency.registered)
-
-        def largest(*names):
-            return max(bits_for(fields[n]) for fields in plan.fields["walk"] for n in names)
-
+        registered, last_index = self.plan.latency.registered, len(self.plan.operations) - 1
+        step, run, control = self.step, self.step.valid, self.control
+        taps, walks, pause = self.taps, self.walks, self.pause
+        m.submodules.taps, m.submodules.walks, m.submodules.pause = taps, walks, pause
+        fetch = WordFetch(m, self.plan, "walk", registered=registered)
         following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
-        now = Signal.like(following, name="now", reset_less=True)
-        s = SimpleNamespace(
-            run=step.valid,
-            fetch=fetch,
-            following=following,
-            following_is=following_is,
-            now=now,
-            now_is=Signal.like(following_is, name="now_is"),
-            # cycles until the next step, less two: negative in the last one
-            waits=Signal(largest("wait", "idle", "pause"), name="waits"),
-            warm=Signal(range(WordFetch.CYCLES + 1), name="warm"),  # since reset: the word is there
-            # counters of the present step
-            row=Signal.like(now.rows, name="row"),
-            left=Signal(largest("last0", "last1"), name="left"),
-            chunk=Signal.like(now.chunks, name="chunk"),
-            group=Signal.like(now.groups, name="group"),
-            group_weight=Signal.like(step.weight, name="group_weight"),
-            # of the walk after this one, known two cycles after this one began
-            next_chunk=Signal.like(now.chunks, name="next_chunk"),
-            next_group=Signal.like(now.groups, name="next_group"),
-            next_address=Signal.like(step.address, name="next_address"),
-        )
-        s.count = Signal(signed(len(s.waits) + 1), name="count")
-        bits = (
-            # a row group is under way; the pause is inside a walk, before an operation's first one
-            *("busy", "inside", "changing", "counts", "second", "wrap"),
-            # the step is the last one of its row, ... its segment, walk, operation
-            *("tap_end", "row_end", "channel_end", "chunk_end", "group_end"),
-            *("segment_end", "walk_end", "op_end", "last_op"),
-            *("next_first", "next_last", "next_chunk_end", "next_group_end"),
-            *("begin_op", "resume"),
-        )
-        for name in bits:
-            setattr(s, name, Signal(name=name))
-        return s
+        now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
+        m.d["sync" if registered else "comb"] += [
+            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
+        ]
 
-    def _tell(self, m, s):
-        """What the step says, and what the frame control is told."""
-        step, control = self.step, self.control
+        busy = Signal()  # a row group is under way
+        inside = Signal()  # the pause is inside a walk
+        changing = Signal()  # the pause is before an operation's first walk
+        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
+        with m.If(warm != WordFetch.CYCLES):
+            m.d.sync += warm.eq(warm + 1)
+        last_op = Signal()
+        begin_op, advance = Signal(), Signal()
         m.d.comb += [
-            s.wrap.eq(step.bank[-1] | (s.now.source != Source.SHARED)),
-            step.last.eq(s.walk_end),
-            step.source.eq(s.now.source),
-            step.weights.eq(s.now.weights),
-            step.one_tap.eq(s.now.one_tap),
-            step.pad.eq(s.now.pad),
-            step.tail.eq(s.now.tail),
-            step.state.eq(Mux(s.second, 0, s.now.state0)),
-            step.group.eq(s.group),
-            step.head.eq(s.now.head),
-            control.group_done.eq(s.run & s.op_end & s.last_op),
+            control.group_done.eq(run & taps.op_end & last_op),
             control.group_first.eq(
-                s.run & step.first & step.first_chunk & (s.group == 0) & (self.op == 0)
+                run & taps.first & walks.first & ~walks.group.any() & ~self.op.any()
             ),
-            control.release.eq(s.run & s.op_end & s.now_is.releases),
-            control.released.eq(s.now.release),
-        ]
-
-    def _look_ahead(self, m, s):
-        """The walk after this one."""
-        m.d.sync += [
-            s.next_chunk.eq(Mux(s.chunk_end, 0, s.chunk + 1)),
-            s.next_group.eq(s.group + s.chunk_end),
-        ]
-        m.d.sync += [
-            s.next_address.eq(s.now.base0 + s.next_chunk),
-            s.next_first.eq(s.next_chunk == 0),
-            s.next_last.eq(s.next_chunk == s.now.in_groups),
-            s.next_chunk_end.eq(s.next_chunk == s.now.chunks),
-            s.next_group_end.eq(s.next_group == s.now.groups),
-        ]
-
-    def _begin_walk(self, s, word, word_is) -> list:
-        """Set the counters to the first step of a walk, less what depends on the chunk."""
-        step, lanes = self.step, self.plan.engine.lanes
-        return [
-            step.first.eq(1),
-            step.phase.eq(0),
-            s.tap_end.eq(word.one_tap),
-            s.row.eq(0),
-            s.row_end.eq(word_is.one_row),
-            s.second.eq(0),
-            s.left.eq(word.last0),
-            s.channel_end.eq(word_is.one_channel0),
-            s.segment_end.eq(word_is.one_step0),
-            s.walk_end.eq(word_is.one_step),
-            step.inner.eq(0),
-            step.inner_row.eq(0),
-            step.bank.eq(C(1, lanes) << word.bank0),
-            step.part.eq(0),
-        ]
-
-    def _go_on(self, m, s):
-        """Steps inside a walk."""
-        step, head_lanes = self.step, self.plan.geometry.head_lanes
-        part_end = Signal()
-        m.d.comb += part_end.eq(
-            (step.part == head_lanes - 1) | (s.now.source >= Source.SHARED) if head_lanes > 1 else 1
-        )
-        next_tap_end, next_row_end, next_channel_end, next_segment_end = (
-            Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
-        )
-        m.d.comb += [
-            next_tap_end.eq(Mux(s.tap_end, s.now.one_tap, step.phase == 1)),
-            next_row_end.eq(
-                Mux(s.tap_end, Mux(s.row_end, s.now_is.one_row, s.row + 1 == s.now.rows), s.row_end)
+            control.release.eq(run & taps.op_end & now_is.releases),
+            control.released.eq(now.release),
+            begin_op.eq(
+                (run & taps.op_end & (~last_op | control.again))
+                | (~busy & control.more & (warm == WordFetch.CYCLES))
             ),
-            next_channel_end.eq(Mux(s.tap_end & s.row_end, s.left == 1, s.channel_end)),
-            next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
+            advance.eq((run & taps.last & ~now_is.idles) | (pause.resume & ~inside & ~changing)),
+            walks.word.eq(now),
+            walks.advance.eq(advance),
+            walks.begin.eq(begin_op),
+            walks.begin_facts.eq(following_is),
+            taps.run.eq(run),
+            taps.word.eq(now),
+            taps.facts.eq(now_is),
+            taps.chunk.eq(walks.chunk),
+            taps.last_walk.eq(walks.chunk_end & walks.group_end),
+            taps.begin.eq(begin_op | advance),
+            taps.begin_word.eq(Mux(begin_op, following.as_value(), now.as_value())),
+            taps.begin_facts.eq(Mux(begin_op, following_is.as_value(), now_is.as_value())),
+            taps.begin_address.eq(Mux(begin_op, following.base0, walks.next_address)),
+            taps.begin_op_end.eq(
+                Mux(begin_op, following_is.only_step, now_is.one_step & walks.next_is_last)
+            ),
         ]
-        with m.If(s.run):
-            m.d.sync += [
-                step.first.eq(0),
-                s.tap_end.eq(next_tap_end),
-                s.row_end.eq(next_row_end),
-                s.channel_end.eq(next_channel_end),
-                s.segment_end.eq(next_segment_end),
-                s.walk_end.eq(next_segment_end & (s.second | ~s.now.two)),
-                s.op_end.eq(next_segment_end & (s.second | ~s.now.two) & s.chunk_end & s.group_end),
-            ]
-            # weights: a word holds head_lanes steps in head mode; a channel group's begin a new one
-            if head_lanes > 1:
-                m.d.sync += step.part.eq(Mux(part_end, 0, step.part + 1))
-            with m.If(part_end):
-                m.d.sync += step.weight.eq(step.weight + 1)
-            with m.If(s.tap_end):
-                m.d.sync += [
-                    step.phase.eq(0),
-                    s.row.eq(Mux(s.row_end, 0, s.row + 1)),
-                    step.address.eq(
-                        step.address
-                        + Mux(s.row_end, Mux(s.wrap, s.now.channel_step, 0), s.now.row_step)
-                    ),
-                ]
-                with m.If(s.row_end):
-                    m.d.sync += [
-                        s.left.eq(s.left - 1),
-                        step.inner.eq(step.inner + 1),
-                        step.inner_row.eq(step.inner_row + s.wrap),
-                        step.bank.eq(step.bank.rotate_left(1)),
-                    ]
-            with m.Else():
-                m.d.sync += step.phase.eq(step.phase + 1)
+        self._say(m, now)
+        self._weight(m, begin_op, following)
 
-    def _end_of_segment(self, m, s):
-        """The walk's second segment, the end of the walk."""
-        step, lanes = self.step, self.plan.engine.lanes
-        with m.If(s.segment_end & s.now.two & ~s.second):
+        # one of these begins with a step's cycle, an operation's wait instead of a walk's idle
+        with m.If(run & taps.between & now_is.pauses):
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.pause)]
+            m.d.sync += [step.valid.eq(0), inside.eq(1)]
+        with m.If(run & taps.last & now_is.idles):
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.idle)]
+            m.d.sync += step.valid.eq(0)
+        with m.If(begin_op):
+            m.d.comb += [fetch.take.eq(1), pause.load.eq(1), pause.cycles.eq(following.wait)]
             m.d.sync += [
-                s.second.eq(1),
-                s.left.eq(s.now.last1),
-                s.channel_end.eq(s.now_is.one_channel1),
-                s.segment_end.eq(s.now_is.one_step1),
-                s.walk_end.eq(s.now_is.one_step1),
-                s.op_end.eq(s.now_is.one_step1 & s.chunk_end & s.group_end),
-                step.address.eq(s.now.base1 + s.chunk),
-                step.bank.eq(C(1, lanes) << s.now.bank1),
-            ]
-            with m.If(s.now_is.pauses):
-                m.d.comb += [s.counts.eq(1), s.waits.eq(s.now.pause)]
-                m.d.sync += [step.valid.eq(0), s.inside.eq(1)]
-        with m.If(s.walk_end):
-            m.d.sync += step.weight.eq(Mux(s.chunk_end, step.weight + 1, s.group_weight))
-            with m.If(s.chunk_end):
-                m.d.sync += s.group_weight.eq(step.weight + 1)
-            with m.If(s.now_is.idles):
-                m.d.comb += [s.counts.eq(1), s.waits.eq(s.now.idle)]
-                m.d.sync += step.valid.eq(0)
-
-    def _next_walk(self, m, s):
-        """The next walk of the operation."""
-        step = self.step
-        with m.If((s.run & s.walk_end & ~s.now_is.idles) | (s.resume & ~s.inside & ~s.changing)):
-            m.d.sync += [
-                *self._begin_walk(s, s.now, s.now_is),
-                step.address.eq(s.next_address),
-                s.chunk.eq(s.next_chunk),
-                s.group.eq(s.next_group),
-                step.first_chunk.eq(s.next_first),
-                step.last_chunk.eq(s.next_last),
-                s.chunk_end.eq(s.next_chunk_end),
-                s.group_end.eq(s.next_group_end),
-                s.op_end.eq(s.now_is.one_step & s.next_chunk_end & s.next_group_end),
-            ]
-
-    def _next_operation(self, m, s):
-        step, plan, control = self.step, self.plan, self.control
-        m.d.comb += s.begin_op.eq(
-            (s.run & s.op_end & (~s.last_op | control.again))
-            | (~s.busy & control.more & (s.warm == WordFetch.CYCLES))
-        )
-        with m.If(s.warm != WordFetch.CYCLES):
-            m.d.sync += s.warm.eq(s.warm + 1)
-        with m.If(s.begin_op):
-            m.d.comb += [s.fetch.take.eq(1), s.counts.eq(1), s.waits.eq(s.following.wait)]
-            m.d.sync += [
-                s.now.eq(s.following),
-                s.now_is.eq(s.following_is),
-                self.op.eq(s.fetch.index),
-                s.last_op.eq(s.fetch.index == len(plan.operations) - 1),
-                s.busy.eq(1),
-                *self._begin_walk(s, s.following, s.following_is),
-                step.address.eq(s.following.base0),
-                s.chunk.eq(0),
-                s.group.eq(0),
-                step.first_chunk.eq(1),
-                step.last_chunk.eq(s.following_is.one_word),
-                s.chunk_end.eq(s.following_is.one_chunk),
-                s.group_end.eq(s.following_is.one_group),
-                s.op_end.eq(s.following_is.only_step),
-                step.weight.eq(s.following.weight),
-                s.group_weight.eq(s.following.weight),
-                s.changing.eq(1),
-                step.valid.eq(~s.following_is.waits & ~(s.following_is.need & ~control.rows).any()),
+                now.eq(following),
+                now_is.eq(following_is),
+                self.op.eq(fetch.index),
+                last_op.eq(fetch.index == last_index),
+                busy.eq(1),
+                changing.eq(1),
+                step.valid.eq(~following_is.waits & ~(following_is.need & ~control.rows).any()),
             ]
         with m.Elif(control.group_done):
-            m.d.sync += [s.busy.eq(0), step.valid.eq(0)]
+            m.d.sync += [busy.eq(0), step.valid.eq(0)]
 
-    def _wait(self, m, s):
-        """Between operations, walks and segments, and for the camera's rows."""
-        step, control = self.step, self.control
-        with m.If(s.busy & ~s.run):
-            with m.If(~s.count[-1]):
-                m.d.sync += s.count.eq(s.count - 1)
-            with m.Elif(s.inside | ~s.changing | ~(s.now_is.need & ~control.rows).any()):
-                m.d.comb += s.resume.eq(1)
-                m.d.sync += [step.valid.eq(1), s.inside.eq(0), s.changing.eq(0)]
-        with m.If(s.counts):
-            m.d.sync += s.count.eq(s.waits - 2)
-        with m.If(s.run & ~s.begin_op):
-            m.d.sync += s.changing.eq(0)
+        rows_missing = (now_is.need & ~control.rows).any()
+        m.d.comb += [
+            pause.counting.eq(busy & ~run),
+            pause.hold.eq(~inside & changing & rows_missing),
+        ]
+        with m.If(pause.resume):
+            m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
+        with m.If(run & ~begin_op):
+            m.d.sync += changing.eq(0)
+        return m
+
+    def _say(self, m, now):
+        """The step's fields but `valid` and `weight`."""
+        step, taps, walks = self.step, self.taps, self.walks
+        for name in ("phase", "address", "bank", "inner", "inner_row", "part", "first", "last"):
+            m.d.comb += step[name].eq(getattr(taps, name))
+        for name in ("source", "weights", "one_tap", "pad", "tail", "head"):
+            m.d.comb += step[name].eq(now[name])
+        m.d.comb += [
+            step.state.eq(Mux(taps.second, 0, now.state0)),
+            step.group.eq(walks.group),
+            step.first_chunk.eq(walks.first),
+            step.last_chunk.eq(walks.last),
+        ]
+
+    def _weight(self, m, begin_op, following):
+        """Weights are read in order; each chunk of a channel group begins at the group's first."""
+        step, taps, walks, run = self.step, self.taps, self.walks, self.step.valid
+        group_weight = Signal.like(step.weight)
+        with m.If(run & taps.part_end):
+            m.d.sync += step.weight.eq(step.weight + 1)
+        with m.If(run & taps.last):
+            m.d.sync += step.weight.eq(Mux(walks.chunk_end, step.weight + 1, group_weight))
+            with m.If(walks.chunk_end):
+                m.d.sync += group_weight.eq(step.weight + 1)
+        with m.If(begin_op):
+            m.d.sync += [step.weight.eq(following.weight), group_weight.eq(following.weight)]
 
 
 class LateSteps(wiring.Component):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hw.common import word_layout
+from hw.common import own_singles, word_layout
 from hw.plan import Plan, Source
 from hw.plan.cost import STALLS, Cost, LayerCost
 from hw.plan.memory import BY_CAMERA, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_WALK
@@ -166,8 +166,8 @@ module counters (
     // ---- the walk sequencer's cycles ----
     wire waiting = {walk}.busy & ~{walk}.step[0];
     // nothing holds it, or held it, but the camera's rows
-    wire integer left = integer'($signed({walk}.count)) + 2;
-    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.resume);
+    wire integer left = integer'($signed({walk}.pause.count)) + 2;
+    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.pause.resume);
     int cause;
     always_comb begin
         if ({walk}.step[0]) cause = 0;
@@ -325,10 +325,25 @@ def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[
         elif ram.read_address:
             # the reset itself reads the line buffer
             enable = f"awake & {ram.read_enable}" if memory.writer == BY_CAMERA else ram.read_enable
-            yield f"            if ({enable}) {count('reads', name, tag)}"
+            if memory.writer == BY_CAMERA and own_singles(plan):
+                tap = f"{_single(Source.CAMERA)} ? walk_{memory.late + 1}"
+                yield f"            if ({enable}) begin"
+                yield f"                automatic tag_t by = {tap} : {tag};"
+                yield f"                {count('reads', name, 'by')}"
+                yield "            end"
+            else:
+                yield f"            if ({enable}) {count('reads', name, tag)}"
         if ram.write_enable:
             tag = tags.get(memory.writer, "classified")
             yield f"            if ({ram.write_enable}) {count('writes', name, tag)}"
+
+
+_LATE = "tb.dut.engine.steps.\\step_3"
+
+
+def _single(source: Source) -> str:
+    """Whether the array reads a one-tap word in this cycle, a cycle later than other words."""
+    return f"({_LATE}.valid & {_LATE}.one_tap & {_LATE}.source == {int(source)})"
 
 
 def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
@@ -362,9 +377,9 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
         yield begin(ram.write_enable)
         yield from each("writes", ram.write_address, "store")
         return
-    late = "tb.dut.engine.steps.\\step_3"
-    tap = f"{late}.valid & {late}.one_tap & {late}.bank {one}"
-    tap += f" & {late}.source == {int(Source.SHARED)}"
+    tap = f"{_single(Source.SHARED)} & {_LATE}.bank {one}"
+    if own_singles(plan):
+        tap = f"({tap} | {_single(Source.HEAD)})"
     operand = f"{place}.granted_1{one}"
     yield begin(f"{ram.read_enable} & ~{place}.host_1{one}")
     yield f"                automatic tag_t by = {operand} ? operand_1 : {tap} ? walk_3 : walk_2;"
