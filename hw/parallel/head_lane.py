@@ -51,6 +51,7 @@ class HeadLane(wiring.Component):
     """
 
     latency = PARALLEL.multiply
+    drain = PARALLEL.drain
     lead = 1
 
     def __init__(

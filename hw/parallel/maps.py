@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
 from hw.plan import Plan
-from hw.plan.latency import PARALLEL
 
 
 class Maps(wiring.Component):
@@ -21,7 +20,7 @@ class Maps(wiring.Component):
     -----
     read_en : in, L bits: banks that the array reads; `read_address`: in, an address per bank,
         one cycle before the address registers
-    words : out, L words of P bytes, `PARALLEL.memory` cycles after the address registers
+    words : out, L words of P bytes, `latency.memory` cycles after the address registers
     operand_en : in, an operand read is wanted at `operand_address` (held until `operand_done`)
     operand_done : out, the last bank is granted in this cycle
     operand_valid : out, L bits: `words` of these banks are the answer to an operand read
@@ -57,6 +56,7 @@ class Maps(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        assert self.plan.latency.memory == 2, "memory, output register"
         lanes, word = self.plan.engine.lanes, 8 * self.plan.engine.pixels
         granted, waiting = Signal(lanes), Signal(lanes)  # operand banks: now, and done before
         all_banks = (1 << lanes) - 1
@@ -74,8 +74,8 @@ class Maps(wiring.Component):
             m.d.sync += waiting.eq(0)
         # address register, memory, output register
         m.d.comb += [
-            self.operand_valid.eq(delay(m, granted, 1 + PARALLEL.memory, "granted")),
-            self.host_valid.eq(delay(m, host, 1 + PARALLEL.memory, "host")),
+            self.operand_valid.eq(delay(m, granted, 1 + self.plan.latency.memory, "granted")),
+            self.host_valid.eq(delay(m, host, 1 + self.plan.latency.memory, "host")),
         ]
         for b in range(lanes):
             memory = m.submodules[f"bank{b}"] = Memory(

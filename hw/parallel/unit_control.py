@@ -8,7 +8,6 @@ from amaranth.lib.wiring import In, Out
 from hw.common import NO_COLLISION, WordFetch, delay
 from hw.interfaces import write_port
 from hw.plan import Function, Plan
-from hw.plan.latency import PARALLEL
 
 
 def constant_layout(acc_bits: int) -> data.StructLayout:
@@ -78,7 +77,7 @@ class UnitControl(wiring.Component):
         with m.If(~settled):
             m.d.sync += wait.eq(wait - 1)
         constant_group = Signal(range(plan.constant_words))
-        moved = delay(m, self.transfer, PARALLEL.drain - 1, "moved")
+        moved = delay(m, self.transfer, self.plan.latency.drain - 1, "moved")
         with m.If(moved):
             m.d.sync += self.function.eq(word.function)
         with m.If(self.transfer):
@@ -125,9 +124,9 @@ class UnitControl(wiring.Component):
             write.addr.eq(self.load.addr),
             write.data.eq(self.load.data),
         ]
-        arriving = delay(m, loading, PARALLEL.memory, "loading")
-        arriving_index = delay(m, index, PARALLEL.memory, "index", reset_less=True)
-        arriving_by_head = delay(m, by_head, PARALLEL.memory, "by_head", reset_less=True)
+        arriving = delay(m, loading, self.plan.latency.memory, "loading")
+        arriving_index = delay(m, index, self.plan.latency.memory, "index", reset_less=True)
+        arriving_by_head = delay(m, by_head, self.plan.latency.memory, "by_head", reset_less=True)
         for u in range(engine.units):
             k, lane = divmod(u, lanes)
             staging = Signal(self.layout, name=f"staging{u}", reset_less=True)
