@@ -108,9 +108,11 @@ def keeps_up(plan: "Plan", period: int, groups: int = 12) -> bool:
 
 def shortest_period(plan: "Plan") -> int:
     """Fewest cycles of a row group at which an even camera never overruns."""
-    low, high = plan.cycles_per_row_group, 4 * plan.cycles_per_row_group
+    low = high = plan.cycles_per_row_group
     if keeps_up(plan, low):
         return low
+    while not keeps_up(plan, high):
+        low, high = high, 4 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if keeps_up(plan, middle) else (middle, high)
