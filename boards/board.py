@@ -92,6 +92,8 @@ class Camera:
         What the board feeds it.
     fixed : dict of str to int
         Pins that are held at a level.
+    grey : Camera or None
+        The camera as it is set up for a network of one channel, if that is another set-up.
     paced : callable or None
         paced(mclk_hz=, line_seconds=) gives the camera at that clock whose lines take at least so
         long, where it can be set up so.
@@ -104,6 +106,7 @@ class Camera:
     acknowledge: bool = False
     clock_hz: float = 24e6
     fixed: dict[str, int] = field(default_factory=dict)
+    grey: "Camera | None" = None
     paced: Callable[..., "Camera"] | None = None
 
 

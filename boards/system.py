@@ -68,8 +68,10 @@ class System(wiring.Component):
         )
 
     def _paced(self):
-        """The board's camera, so slow that the engine keeps up with it."""
+        """The board's camera as this network wants it, so slow that the engine keeps up with it."""
         board, camera = self.board, self.board.camera
+        if camera is not None and camera.grey and self.rasca.plan.model.in_channels == 1:
+            camera = camera.grey
         if camera is None or camera.paced is None:
             if board.camera_clock_hz is not None:
                 raise ValueError(

@@ -48,14 +48,10 @@ def refresh(page: Path, mark: str, text: str | None) -> None:
     ValueError
         No such page, or without ``<!-- mark:begin -->`` and ``<!-- mark:end -->``.
     """
-    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
     old = page.read_text(encoding="utf-8") if page.is_file() else ""
-    before, found, rest = old.partition(begin)
-    _, also, after = rest.partition(end)
-    if not found or not also:
-        raise ValueError(f"{page}: must hold the lines {begin} and {end}")
+    new = files.between(page, old, mark, text or "")
     if text is not None:
-        files.write(page, f"{before}{begin}\n{text}\n{end}{after}")
+        files.write(page, new)
 
 
 def check_probability(name: str, value: float | None) -> None:

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from golden.config import TWO_CLASSES, ModelConfig
 from golden.images import RULE, Checked, check_image, list_images, load_image, turned
-from golden.labels import read_labels
+from golden.labels import class_of, read_labels
 
 RULES = ("box", "area")
 LEAST_FRACTION = 0.005  # of the picture, that one person box must cover
@@ -416,19 +416,6 @@ def load_classes(
     return _checked(found, {}, folder, skip_bad, progress)
 
 
-NO_PERSON = ("no_person", "not_person", "non_person", "nonperson", "noperson", "background")
-
-
-def class_of(name: str, classes: Sequence[str]) -> int | None:
-    """The label that a folder's name (or a text in a table) means, whatever its case."""
-    plain = [entry.casefold().replace("-", "_").replace(" ", "_") for entry in (name, *classes)]
-    if plain[0] in plain[1:]:
-        return plain[1:].index(plain[0])
-    if name.isdecimal() and int(name) < len(classes):
-        return int(name)
-    return 0 if tuple(classes) == TWO_CLASSES and plain[0] in NO_PERSON else None
-
-
 def _class_folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
@@ -441,7 +428,7 @@ def load_table(
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> list[Sample]:
-    """A folder with a CSV: columns ``file`` and ``label`` (a class's number).
+    """A folder with a CSV: columns ``file`` and ``label`` (a class's number or name).
 
     The columns ``origin`` and ``largest_person_box_fraction`` are used where they stand, others
     are ignored. `table` is ``labels.csv`` in the folder by default. A ``boxes.csv`` beside it gives
@@ -449,10 +436,10 @@ def load_table(
     """
     folder = Path(folder)
     table = folder / "labels.csv" if table is None else Path(table)
-    found = read_labels(table, folder, classes=len(classes), skip_bad=skip_bad, progress=progress)
+    found = read_labels(table, folder, classes=classes, skip_bad=skip_bad, progress=progress)
     with table.open(newline="", encoding="utf-8-sig") as file:
         more = {(row["file"] or "").strip(): row for row in csv.DictReader(file)}
-    boxes = read_boxes(table.parent)
+    boxes = read_boxes(table.parent) if len(classes) == 2 else {}  # of persons
     samples = []
     for name, path, label in zip(found.files, found.paths, found.labels, strict=True):
         text = more[name].get("largest_person_box_fraction") or ""

@@ -354,7 +354,7 @@ def main(
             calibrate=calibrate,
             skip_bad=skip_bad,
         )
-        labelled = load_labels(labels, images, skip_bad)
+        labelled = load_labels(labels, images, skip_bad, config.classes)
         output.mkdir(parents=True, exist_ok=True)
         if page is not None:
             refresh(page, MARK, None)  # before the work, not after it

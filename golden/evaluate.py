@@ -34,7 +34,7 @@ from golden.command_line import (
     progress_bar,
     writable,
 )
-from golden.config import ModelConfig, preset
+from golden.config import TWO_CLASSES, ModelConfig, preset
 from golden.float_model import FloatModel
 from golden.images import load_image
 from golden.labels import Labelled, read_labels
@@ -183,13 +183,16 @@ def write_logits(path: Path, names: Sequence[str], found: Answers) -> None:
             writer.writerow((name, *(repr(float(value)) for value in values), int(rows)))
 
 
-def load_labels(labels: Path, images: Path, skip_bad: bool) -> Labelled:
+def load_labels(
+    labels: Path, images: Path, skip_bad: bool, classes: Sequence[str] = TWO_CLASSES
+) -> Labelled:
     """`read_labels` with progress; tells what was left out."""
     with progress_bar("photographs") as bar:
         task = bar.add_task("checking", total=None)
         found = read_labels(
             labels,
             images,
+            classes=classes,
             skip_bad=skip_bad,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -232,7 +235,7 @@ def main(
             calibrate=calibrate,
             skip_bad=skip_bad,
         )
-        labelled = load_labels(labels, images, skip_bad)
+        labelled = load_labels(labels, images, skip_bad, config.classes)
         start = time.perf_counter()
         found = answers(network, config, labelled.paths, tau=tau, skip=skip)
         seconds = time.perf_counter() - start

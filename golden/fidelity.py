@@ -99,7 +99,7 @@ def main(
             raise ValueError(f"count must be at least 1, not {count}")
         writable(json_file)
         model = load_checkpoint(checkpoint, config)
-        labelled = load_labels(labels, images, skip_bad)
+        labelled = load_labels(labels, images, skip_bad, config.classes)
         pictures = calibration_pictures(calibrate, config, count, skip_bad=skip_bad)
         wanted = answers(model, config, labelled.paths)
         accuracy = 100 * scores(wanted.decision, labelled.labels)["accuracy"]

@@ -27,6 +27,21 @@ def write(path: Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def between(page: Path | str, old: str, mark: str, new: str) -> str:
+    """The text of a page with `new` between its two marks; `page` is its name in errors.
+
+    Raises
+    ------
+    ValueError
+        It has not got ``<!-- mark:begin -->`` and ``<!-- mark:end -->`` once each.
+    """
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise ValueError(f"{page}: must hold the lines {begin} and {end} once")
+    before, rest = old.split(begin)
+    return f"{before}{begin}\n{new}\n{end}{rest.partition(end)[2]}"
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A name beside `path`, with its ending, for what replaces it at the end of the block."""

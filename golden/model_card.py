@@ -128,6 +128,7 @@ def main(
             samples = load_table(
                 images,
                 labels,
+                classes=config.classes,
                 skip_bad=skip_bad,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )

@@ -31,7 +31,7 @@ from golden.line_buffer import split_row_groups, to_signed
 from golden.loss import ALPHA, rascanet_loss
 from golden.model import IntegerModel
 from golden.quantise import LayerSource, calibrate, quantise_ranges
-from golden.train import (
+from golden.training_run import (
     Data,
     Epoch,
     average,

@@ -166,8 +166,8 @@ module counters (
     // ---- the walk sequencer's cycles ----
     wire waiting = {walk}.busy & ~{walk}.step[0];
     // nothing holds it, or held it, but the camera's rows
-    wire integer left = integer'($signed({walk}.count)) + 2;
-    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.resume);
+    wire integer left = integer'($signed({walk}.pause.count)) + 2;
+    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.pause.resume);
     int cause;
     always_comb begin
         if ({walk}.step[0]) cause = 0;

@@ -16,7 +16,7 @@ from boards import build, fit, programmer, results, tools
 from boards.board import ecp5
 from boards.clocks import Ecp5Pll, Ice40Pll
 from boards.system import CLOCK_TIMEOUT_MS, System
-from golden.config import preset
+from golden.config import ModelConfig, preset
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
 from hw.plan import compile_program
@@ -111,6 +111,50 @@ def test_constraints(small):
         assert f'LOCATE COMP "{pin}' in lpf
     assert f'FREQUENCY NET "clock" {system.pll.output_hz} HZ' in lpf
     assert "12000000.0 HZ" in lpf  # the camera's PCLK
+
+
+TINY = ModelConfig(
+    name="tiny",
+    image_height=21,
+    image_width=64,
+    heads=2,
+    head_channels=(1, 2, 2, 4),
+    state_channels=4,
+    spatial_attention="none",
+    channel_attention=True,
+)
+KINDS = {
+    "grey": {"in_channels": 1},
+    "three classes": {"classes": ("nothing", "cat", "dog"), "stop_class": "dog"},
+    "seven rows": {
+        "head_channels": (1, 2, 2, 2, 4),
+        "head_kernels": ((3, 3), (1, 3), (3, 3), (3, 3), (1, 3)),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name, shape", [("ulx3s-25f", "3,1,1"), ("icebreaker", "4,1,2")])
+def test_networks_of_users(name, shape, kind):
+    """Whole designs for one channel, more classes, other row groups; as many values as they say."""
+    board, model = build.find_board(name), replace(TINY, **KINDS[kind])
+    engine = fit.configure(board, model, shape)
+    weights = random_weights(model, 1)
+    for name_, layer in weights.layers.items():
+        if not name_.startswith("classifier"):
+            layer.shift.clamp_(min=9)  # as the serial parts have them
+    rasca = Rasca(model, engine, weights, readback=not board.events_only)
+    system, files = build.files_of(board, rasca)
+    assert len(system.host.camera.pixels.signature.colours) == model.in_channels
+    assert len(system.host.decision.logits) == model.class_count
+    sensor = system.camera.sensor
+    if name == "ulx3s-25f":  # RGB565 has no luma to give
+        assert sensor.pixel_format == ("yuyv" if kind == "grey" else "rgb565")
+        assert system.host.link.layout.event_bytes == 8 + 4 * model.class_count
+    else:
+        needed = rasca.plan.camera_period / system.pll.output_hz / model.rows_per_group
+        assert needed <= system.binning * sensor.line_clocks / sensor.clock_hz
+    assert "module \\rasca\n" in files["rasca.il"]
 
 
 @pytest.mark.parametrize("name", ["icebreaker", "upduino"])

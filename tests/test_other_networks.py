@@ -27,6 +27,7 @@ from golden.quantise import calibrate, dequantise, quantise
 from golden.quantised_training import QuantisedModel
 from golden.random_weights import random_weights
 from golden.weights import Weights
+from tests.command import invoke
 
 SEVEN = ModelConfig(
     name="seven",
@@ -302,3 +303,74 @@ def test_pictures_of_three_classes(tmp_path):
     chance = math.exp(logits[2]) / sum(math.exp(value) for value in logits)
     assert found["probability"][-1] == pytest.approx(chance, abs=1e-4)
     assert json.dumps(found)
+
+
+# ---- from a folder to integers ----
+
+TOML = {
+    "seven": """image_height = 21
+image_width = 64
+heads = 1
+state_channels = 8
+blocks = [
+    {rows = 3, columns = 3, channels = 3},
+    {rows = 1, columns = 3, channels = 4},
+    {rows = 3, columns = 3, channels = 4},
+    {rows = 1, columns = 3, channels = 5},
+    {rows = 3, columns = 3, channels = 6},
+]
+""",
+    "three": """image_height = 15
+image_width = 32
+heads = 1
+head_channels = [3, 4, 4, 6]
+state_channels = 8
+classes = ["nothing", "cat", "dog"]
+stop_class = "dog"
+""",
+    "grey": """image_height = 15
+image_width = 32
+heads = 1
+head_channels = [3, 4, 4, 6]
+state_channels = 8
+in_channels = 1
+""",
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*made coarser")  # after one epoch anything may happen
+@pytest.mark.parametrize("name", TOML)
+def test_trained_from_a_folder(name, tmp_path):
+    """An epoch each of float and quantised training by the command, network and data from files."""
+    (tmp_path / f"{name}.toml").write_text(TOML[name])
+    config = preset(tmp_path / f"{name}.toml")
+    rng = np.random.default_rng(1)
+    for label, word in enumerate(config.classes):
+        (tmp_path / "data" / word).mkdir(parents=True)
+        for index in range(16):
+            pixels = rng.integers(0, 120, (20, 40, 3)) + 100 * label // (config.class_count - 1)
+            picture = Image.fromarray(pixels.astype(np.uint8))
+            picture.save(tmp_path / "data" / word / f"{word}{index}.png")
+    words = ("--preset", tmp_path / f"{name}.toml", "--data", tmp_path / "data", "--epochs", 1)
+    words += ("--batch", 8, "--held-out", 0.2, "--quantised-epochs", 1, "-o", tmp_path / "out")
+    result = invoke("train", *words)
+    assert result.exit_code == 0, result.output
+    log = json.loads((tmp_path / "out" / "quantised_log.jsonl").read_text())
+    labels = [key for key in log["validation"]["all"] if key.startswith("label")]
+    assert math.isfinite(log["loss"]) and len(labels) == config.class_count
+    weights = Weights.load(tmp_path / "out" / "weights.safetensors", config)
+    trained = load_checkpoint(tmp_path / "out" / "final.pt", config)
+    assert trained.config == config
+    rows = ["file,label", *(f"{word}/{word}{index}.png,{word}" for word in config.classes
+                            for index in range(4))]  # fmt: skip
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    words = ("--preset", tmp_path / f"{name}.toml", "--images", tmp_path / "data")
+    path = tmp_path / "out" / "weights.safetensors"
+    words += ("--labels", tmp_path / "labels.csv", "--weights", path)
+    words += ("--json", tmp_path / "e.json", "--logits", tmp_path / "l.csv", "--tau", 0.9)
+    result = invoke("evaluate", *words)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "e.json").read_text())["images"] == 4 * config.class_count
+    head = (tmp_path / "l.csv").read_text().splitlines()[0].split(",")
+    assert head == ["file", *(f"logit{k}" for k in range(config.class_count)), "rows_used"]
+    assert weights.config_digest == config.digest

@@ -137,6 +137,11 @@ class Plan:
         return self.latency.frame_turn
 
     @property
+    def frame_take(self) -> int:
+        """Cycles from a frame's first pixel on the wires until its first group is waited for."""
+        return self.latency.frame_take
+
+    @property
     def cycles_per_frame(self) -> int:
         """Cycles from frame to frame where the camera is never waited for."""
         return self.model.row_groups * self.cycles_per_row_group + self.frame_turn
