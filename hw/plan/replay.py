@@ -113,7 +113,8 @@ def keeps_up(plan: "Plan", period: int, groups: int = 12) -> bool:
     # the first write is that of a whole word, or of a pixel
     first = 0 if plan.rules.one_byte else min(plan.engine.pixels, plan.model.image_width) - 1
     steps = timeline(plan, camera.ready, range(groups), frames=True, first=camera.first)
-    return all(step.end <= camera.pixel(row + k, first) for row, step in releases(plan, steps))
+    # a pixel may come a cycle earlier after a row's end in another frame: its phase differs
+    return all(step.end < camera.pixel(row + k, first) for row, step in releases(plan, steps))
 
 
 def shortest_period(plan: "Plan") -> int:
