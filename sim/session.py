@@ -192,7 +192,7 @@ class Session:
         for index in range(len(self.schedule.lines)) if shots is None else shots:
             rows = [cycle + delay for cycle in self.schedule.lines[index]]
             whole = len(rows) // plan.model.rows_per_group
-            groups = range(min(self.engine.model.row_groups, whole))
+            groups = range(min(plan.model.row_groups, whole))
             free = max(free, self.schedule.starts[index] + plan.frame_take)
             *starts, end = plan.predict(rows, groups, free)
             free = end + plan.frame_turn
