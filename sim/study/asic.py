@@ -33,7 +33,7 @@ from golden.weights import Weights
 from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
-from hw.plan.owners import memory_name
+from hw.plan.parts import memory_name
 from hw.top import Rasca, flat_ports
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology
