@@ -13,6 +13,7 @@ import numpy as np
 from golden.config import ModelConfig
 from hw.plan import replay
 from hw.plan.banks import Map, allocate
+from hw.plan.build import build_operations
 from hw.plan.engine_config import EngineConfig, Geometry
 from hw.plan.latency import Latency
 from hw.plan.memory import CATEGORIES, Memory
@@ -20,12 +21,11 @@ from hw.plan.operations import (
     STATE,
     Operation,
     Target,
-    build_operations,
     weight_words,
 )
 from hw.plan.owners import Owner
 from hw.plan.parts import parts_of, softmax_of
-from hw.plan.schedule import NEVER, Rules
+from hw.plan.rules import NEVER, Rules
 from hw.plan.words import Layout, Word, bits_for, field_widths
 
 Place = tuple[str, int, int, int]
@@ -268,6 +268,13 @@ class Plan:
                 )
         if g.passes > 1 and g.heads > 1:
             found.append(f"{self.model.heads} heads run in {g.passes} passes of {g.heads}")
+        if self.camera_period > 2 * self.cycles_per_row_group:
+            found.append(
+                f"the first block reads {self.model.blocks[0].rows} of "
+                f"{self.model.rows_per_group} rows at once, while the camera brings the next ones: "
+                f"a row group takes {self.camera_period:,} cycles at an even camera, "
+                f"{self.cycles_per_row_group:,} of them work"
+            )
         if self.utilisation() < 0.5:
             found.append(
                 f"this shape uses {self.utilisation():.0%} of its multipliers on this network"

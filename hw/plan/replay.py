@@ -113,14 +113,17 @@ def keeps_up(plan: "Plan", period: int, groups: int = 12) -> bool:
     # the first write is that of a whole word, or of a pixel
     first = 0 if plan.rules.one_byte else min(plan.engine.pixels, plan.model.image_width) - 1
     steps = timeline(plan, camera.ready, range(groups), frames=True, first=camera.first)
-    return all(step.end <= camera.pixel(row + k, first) for row, step in releases(plan, steps))
+    # a pixel may come a cycle earlier after a row's end in another frame: its phase differs
+    return all(step.end < camera.pixel(row + k, first) for row, step in releases(plan, steps))
 
 
 def shortest_period(plan: "Plan") -> int:
     """Fewest cycles of a row group at which an even camera never overruns."""
-    low, high = plan.cycles_per_row_group, 4 * plan.cycles_per_row_group
+    low = high = plan.cycles_per_row_group
     if keeps_up(plan, low):
         return low
+    while not keeps_up(plan, high):
+        low, high = high, 4 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if keeps_up(plan, middle) else (middle, high)
