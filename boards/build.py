@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from boards import carries, fit
 from boards.board import Board, Device
@@ -26,7 +25,7 @@ from boards.clocks import pll_of
 from boards.rtlil import allow_collisions
 from boards.tools import run, tool, tool_version
 from golden import files
-from golden.command_line import load_weights
+from golden.command_line import facts, load_weights
 from golden.config import preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from hw.generate import plain_names
@@ -139,6 +138,7 @@ def with_camera_clock(board: Board, mhz: float | None) -> Board:
 def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     """Says in words what the engine takes of the device; ValueError where it does not fit."""
     device, wanted = board.device, fit.need(plan, board.device)
+    wanted = replace(wanted, bram=wanted.bram + fit.camera_blocks(board, plan))
     console.print(
         f"{plan.model.name} with shape {plan.engine} on {board.title} ({device.name}): about "
         f"{wanted.lut:,} of {device.lut:,} LUTs, {wanted.dsp} of {device.dsp} DSP blocks for "
@@ -362,7 +362,7 @@ def build(
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
-    table = Table(show_header=False)
+    table = facts()
     for key, value in summary.items():
         if key != "tool_versions":
             table.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))

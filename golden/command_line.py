@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from torch import Tensor
 
 from golden import files
@@ -52,6 +53,14 @@ def refresh(page: Path, mark: str, text: str | None) -> None:
     new = files.between(page, old, mark, text or "")
     if text is not None:
         files.write(page, new)
+
+
+def facts() -> Table:
+    """A table of names and values without a head; long values (digests) go on in the next line."""
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def check_probability(name: str, value: float | None) -> None:

@@ -38,9 +38,13 @@ class WeightSram(wiring.Component):
 
     Ports
     -----
-    write : a memory's write port
-    read_en, address : in, registered outside; all pieces are read together
-    word : out, `PARALLEL.weight_memory` cycles after `address`, stays until the next word is read
+    write : a memory's write port, `depth` words of `bits`
+    read_en : In(1), 1 where nobody drives it
+        All pieces are read.
+    address : In(range(depth)), with `read_en`
+        Registered outside.
+    word : Out(bits)
+        `latency` cycles after `address`, until the next word is read.
     """
 
     latency = PARALLEL.weight_memory

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -75,6 +76,8 @@ def run(words: Sequence[str], from_make: bool = False) -> int:
     from_make : bool
         Errors call options by the names of make's variables.
     """
+    # Amaranth's, of an engine that was asked for its plan only, or whose simulation was kept
+    warnings.filterwarnings("ignore", message=".* created but never used")
     name = words[0] if words else "--help"
     return guarded(name, lambda: _work(name, list(words[1:])), from_make)
 

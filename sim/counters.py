@@ -166,8 +166,8 @@ module counters (
     // ---- the walk sequencer's cycles ----
     wire waiting = {walk}.busy & ~{walk}.step[0];
     // nothing holds it, or held it, but the camera's rows
-    wire integer left = integer'($signed({walk}.count)) + 2;
-    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.resume);
+    wire integer left = integer'($signed({walk}.pause.count)) + 2;
+    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.pause.resume);
     int cause;
     always_comb begin
         if ({walk}.step[0]) cause = 0;
@@ -181,7 +181,7 @@ module counters (
     always_ff @(posedge clk) begin
         filmed_before <= clear ? '0 : filmed;
         if (clear) filmed_last <= 0;
-        else if (filming) filmed_last <= {film_address} >= 4 * {film_row};
+        else if (filming) filmed_last <= {film_address} >= {film_last};
         classified <= clear ? '{{group: 0, op: OPERATIONS}} :
             '{{group: classified.group + {group_size}'(answer), op: OPERATIONS}};
     end
@@ -270,6 +270,7 @@ def monitor(plan: Plan, verilog: str) -> str:
         filming=lines.write_enable,
         film_address=lines.write_address,
         film_row=plan.line_buffer_words // plan.model.rows_per_group,
+        film_last=plan.line_buffer_words - plan.line_buffer_words // plan.model.rows_per_group,
         walk=_WALK,
         idle=f"{_WALK}.now[{idle.offset + idle.width - 1}:{idle.offset}]",
         counts="\n".join(_counts(plan, found, names)),
@@ -324,11 +325,24 @@ def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[
             yield f"            if (waiting | {_WALK}.step[0]) {count('reads', name, 'walk')}"
         elif ram.read_address:
             # the reset itself reads the line buffer
-            enable = f"awake & {ram.read_enable}" if memory.writer == BY_CAMERA else ram.read_enable
-            yield f"            if ({enable}) {count('reads', name, tag)}"
+            if memory.writer == BY_CAMERA:
+                one, three = plan.latency.address_one_tap, plan.latency.address_three_tap
+                yield f"            if (awake & {ram.read_enable}) begin"
+                yield f"                automatic tag_t by = {_one_tap(plan, Source.CAMERA)} ?"
+                yield f"                    walk_{one} : walk_{three};"
+                yield f"                {count('reads', name, 'by')}"
+                yield "            end"
+            else:
+                yield f"            if ({ram.read_enable}) {count('reads', name, tag)}"
         if ram.write_enable:
             tag = tags.get(memory.writer, "classified")
             yield f"            if ({ram.write_enable}) {count('writes', name, tag)}"
+
+
+def _one_tap(plan: Plan, source: Source) -> str:
+    """Whether a one-tap step reads from there now, which comes a cycle later than the others."""
+    late = f"tb.dut.engine.steps.\\step_{plan.latency.address_one_tap}"
+    return f"({late}.valid & {late}.one_tap & {late}.source == {int(source)})"
 
 
 def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
@@ -362,12 +376,16 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
         yield begin(ram.write_enable)
         yield from each("writes", ram.write_address, "store")
         return
-    late = "tb.dut.engine.steps.\\step_3"
-    tap = f"{late}.valid & {late}.one_tap & {late}.bank {one}"
-    tap += f" & {late}.source == {int(Source.SHARED)}"
+    late = f"tb.dut.engine.steps.\\step_{plan.latency.address_one_tap}"
+    shared, own = _one_tap(plan, Source.SHARED), _one_tap(plan, Source.HEAD)
+    tap = f"(({shared} & {late}.bank {one}) | {own})"
+    by_one, by_three = (
+        f"walk_{late}" for late in (plan.latency.address_one_tap, plan.latency.address_three_tap)
+    )
     operand = f"{place}.granted_1{one}"
     yield begin(f"{ram.read_enable} & ~{place}.host_1{one}")
-    yield f"                automatic tag_t by = {operand} ? operand_1 : {tap} ? walk_3 : walk_2;"
+    yield f"                automatic tag_t by = {operand} ? operand_1 :"
+    yield f"                    {tap} ? {by_one} : {by_three};"
     yield from each("reads", ram.read_address, "by")
     yield begin(ram.write_enable)
     yield from each("writes", ram.write_address, "store")

@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, gcd
 from pathlib import Path
@@ -30,6 +30,9 @@ from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from sim import camera, counters, runner, session
 
 FRAMES = 2
+FAR = 0.2
+"""Share of the networks that have one size at an end of what is allowed."""
+MOST_HIDDEN = 344  # of the classifier: what its sums have room for
 MOST_UNITS = 8  # channel units: they are most of what is compiled
 
 
@@ -86,6 +89,9 @@ def case(seed: int) -> Case:
         channel_attention=rng.random() < 0.75,
         in_channels=rng.choice((3, 3, 1)),
     )
+    far = random.Random(f"far {seed}")  # the cases of before stay as they were
+    if far.random() < FAR:
+        model = _far(model, far, compact)
     return Case(
         seed=seed,
         model=model,
@@ -97,6 +103,28 @@ def case(seed: int) -> Case:
         ),
         cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
         extreme=rng.random() < 0.2,
+    )
+
+
+def _far(model: ModelConfig, far: random.Random, compact: bool) -> ModelConfig:
+    """The same network with one size at an end of what is allowed."""
+    kinds = ["hidden", "hidden", "narrow", "low"] + ["wide"] * (model.spatial_attention == "none")
+    kind = far.choice(kinds)
+    if kind == "hidden":  # the classifier takes longer than all the rest
+        hidden = far.choice((MOST_HIDDEN, far.randint(60, MOST_HIDDEN)))
+        return replace(model, classifier_hidden=hidden, image_height=far.choice((5, 10)))
+    if kind == "narrow":  # one column of the state
+        return replace(model, image_width=far.randint(16, 31))
+    if kind == "low":
+        return replace(model, image_height=5, in_channels=1)
+    # a camera's whole line; few channels, so that it is done in a minute
+    lean = 2 if compact else 1
+    return replace(
+        model,
+        image_height=5,
+        image_width=1920,
+        head_channels=(1, 1, 1, model.head_channels[-1]),
+        classifier_hidden=lean,
     )
 
 

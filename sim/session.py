@@ -189,7 +189,9 @@ class Session:
         delay = row_delay(plan)
         for index in range(len(self.schedule.lines)) if shots is None else shots:
             rows = [cycle + delay for cycle in self.schedule.lines[index]]
-            groups = range(min(self.engine.model.row_groups, len(rows) // 5))
+            whole = len(rows) // plan.model.rows_per_group
+            groups = range(min(plan.model.row_groups, whole))
+            free = max(free, self.schedule.starts[index] + plan.frame_take)
             *starts, end = plan.predict(rows, groups, free)
             free = end + plan.frame_turn
             found.append(starts)

@@ -220,6 +220,18 @@ def test_a_camera_with_an_oscillator_of_its_own(name, mhz):
     assert 2 * mhz * 1e6 / sensor.clock_hz in (1, 2, 4, 8)
 
 
+@pytest.mark.parametrize("name", ["icebreaker", "upduino", "ulx3s-12f", "orangecrab"])
+def test_the_block_rams_that_are_told_are_those_that_are_built(name):
+    """The camera's FIFO, its table and the row of pairs are among them: "14 of 30" became 18."""
+    board = build.find_board(name)
+    for found in results.kept(results.ROOT / results.KEPT):
+        if found["board"] == name:
+            model = preset(found["preset"])
+            plan = compile_program(model, fit.configure(board, model, found["shape"]))
+            told = fit.need(plan, board.device).bram + fit.camera_blocks(board, plan)
+            assert told == found["bram"]
+
+
 def test_a_clock_of_its_own_is_for_some_boards_only():
     for name in ("ulx3s", "orangecrab"):
         with pytest.raises(ValueError, match=f"{name} has no camera that brings its own clock"):

@@ -39,8 +39,9 @@ class Multipliers(wiring.Component):
 
     Ports
     -----
-    a, b : in, `count` signed bytes
-    product : out, `count` signed 16-bit products, `latency` cycles later
+    a, b : In(signed(8)), an array of `count`
+    product : Out(signed(16)), an array of `count`
+        `latency` cycles later.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Spatial attention: products of which neither factor is a weight (Eq. 6 and 7 of the paper)."""
+"""Spatial attention: products of which neither factor is a weight (Eq. 7 and 9 of the paper)."""
 
 from collections.abc import Sequence
 

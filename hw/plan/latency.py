@@ -37,6 +37,9 @@ class Latency:
     frame_turn : int
         Cycles between a frame's last row group and the next frame's first, beyond those: the frame
         is taken, the sequencer begins again.
+    frame_take : int
+        A frame's first pixel on the wires -> the cycle from which on its first row group is waited
+        for: pixel register, line buffer, the frame is taken, the sequencer begins.
     registered : bool
         There are registers behind the walk program's words and the weight memory's pieces.
     row : int
@@ -56,6 +59,7 @@ class Latency:
     fetch: int = 5
     group_turn: int = 3
     frame_turn: int = 2
+    frame_take: int = 4
     registered: bool = True
     row: int = 7
 

@@ -137,6 +137,11 @@ class Plan:
         return self.latency.frame_turn
 
     @property
+    def frame_take(self) -> int:
+        """Cycles from a frame's first pixel on the wires until its first group is waited for."""
+        return self.latency.frame_take
+
+    @property
     def cycles_per_frame(self) -> int:
         """Cycles from frame to frame where the camera is never waited for."""
         return self.model.row_groups * self.cycles_per_row_group + self.frame_turn
@@ -263,6 +268,13 @@ class Plan:
                 )
         if g.passes > 1 and g.heads > 1:
             found.append(f"{self.model.heads} heads run in {g.passes} passes of {g.heads}")
+        if self.camera_period > 2 * self.cycles_per_row_group:
+            found.append(
+                f"the first block reads {self.model.blocks[0].rows} of "
+                f"{self.model.rows_per_group} rows at once, while the camera brings the next ones: "
+                f"a row group takes {self.camera_period:,} cycles at an even camera, "
+                f"{self.cycles_per_row_group:,} of them work"
+            )
         if self.utilisation() < 0.5:
             found.append(
                 f"this shape uses {self.utilisation():.0%} of its multipliers on this network"

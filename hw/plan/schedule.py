@@ -267,10 +267,11 @@ class Schedule:
         """Start times from the present idle and pause cycles; returns the row group's."""
         while True:
             total = self.pass_through()
-            # the classifier's answer must come before the next group touches the state
+            # the classifier's answer must come before the next group touches the state, and before
+            # its last step, with which it is the group that answers are of
             state = self.ready[STATE]
             answer = int(state.max()) + self.e.units + 8 + self.classifier_cycles
-            short = answer - (total + int(state.min()))
+            short = answer - (total + min(int(state.min()), self.drafts[-1].last_step))
             if short <= 0:
                 return total
             self.head_wait += short

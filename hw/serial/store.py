@@ -33,10 +33,16 @@ class SerialConstants(wiring.Component):
 
     Ports
     -----
-    settled : in, the operation is a new one: base, in, is its first block of constants
-    chunks : in, of a row, less one: walks that have the same constants
-    go : in, two cycles before a lane's first sum
-    bias, multiplier, scale : out, see SerialUnit
+    settled : In(1)
+        The operation is a new one.
+    base : In(of the back word), with `settled`
+        Its first block of constants, one for each lane.
+    chunks : In(of the back word)
+        Walks that have the same constants, less one.
+    go : In(1)
+        Two cycles before a lane's first sum.
+    bias : Out(signed(acc_bits)), multiplier : Out(8), scale : Out(4)
+        See SerialUnit (`scale`: its `shift`).
     load : the memory's write port (`constant_words`)
     """
 

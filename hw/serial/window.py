@@ -28,15 +28,29 @@ class SerialWindow(wiring.Component):
 
     Ports
     -----
-    step : in, step_layout(plan); later1, later2: in, the same one and two cycles later
-    first_group : in, the step belongs to a frame's first row group
-    camera_address : out; camera_word : in, a cycle later; all ones: a word of zeros
-    operands : out, L words, `SERIAL.transfer` less three cycles after the step
-    ask, ask_bank, ask_address : in, a read wanted in this cycle; granted : out
-    host_en, host_bank, host_address : in, likewise; host_done : out
-    words : out, the banks' words, a cycle after the address
-    write_en : in, L bits; write_address; write_mask : in, P bits; write_low, write_high : in, a
-        byte for the lower and one for the upper half of the word
+    step, later1, later2 : In(step_layout(plan))
+        A step; the same one and two cycles later.
+    first_group : In(1), with `step`
+        It belongs to a frame's first row group.
+    camera_address : Out(range(line buffer's words)), all ones: a word of zeros
+    camera_word : In(8 * P)
+        A cycle later.
+    operands : Out(8 * P), an array of L
+        `transfer` less three cycles after the step.
+    ask : In(1), ask_bank : In(range(L)), ask_address : In(range(bank_words))
+        A read wanted in this cycle.
+    granted : Out(1)
+        It has the bank.
+    host_en : In(1), host_bank : In(range(L)), host_address : In(range(bank_words))
+        A read that comes last.
+    host_done : Out(1)
+        It has the bank.
+    words : Out(8 * P), an array of L
+        The banks' words, a cycle after the address.
+    write_en : In(L), write_address : In(range(bank_words)), write_mask : In(P)
+        Bytes of that word of these banks are written.
+    write_low, write_high : In(8)
+        A byte for the lower and one for the upper half of the word.
     """
 
     def __init__(self, plan: Plan):

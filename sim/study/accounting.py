@@ -2,10 +2,10 @@
 
     rasca accounting [--json] [-o OUT.json]
 
-The authors' rule (NETWORK.md, "Accounting"): weights = trainable parameters, a byte each; peak =
-largest input + output of one layer; OPs = MACs of convolutions and linear layers, one per bias use
-and one per BatchNorm2d output. Ours: the dense MACs that the array makes, and every byte of every
-memory on the chip.
+The authors' rule (docs/network.md, "Accounting"): weights = trainable parameters, a byte each;
+peak = largest input + output of one layer; OPs = MACs of convolutions and linear layers, one per
+bias use and one per BatchNorm2d output. Ours: the dense MACs that the array makes, and every byte
+of every memory on the chip.
 """
 
 from __future__ import annotations

@@ -278,7 +278,7 @@ def lines(study: Study) -> list[dict[str, Any]]:
     plan, camera = study.plan, EvenCamera(study.plan, study.cost.camera_period)
     k, settled = study.model.rows_per_group, 3  # row groups after which nothing changes any more
     start = camera.pixel(k * settled, 0)
-    steps = timeline(plan, camera.ready, range(settled + 1), frames=True)
+    steps = timeline(plan, camera.ready, range(settled + 1), frames=True, first=camera.first)
     return [
         {
             "row": row % k,

@@ -62,10 +62,7 @@ def scan(
     parts = in_parallel(
         lambda load: scans(model, load(), skips), loads, sizes, "early termination", "photographs"
     )
-    return {
-        skip: Scan.joined([part[skip] for part in parts])
-        for skip in skips
-    }
+    return {skip: Scan.joined([part[skip] for part in parts]) for skip in skips}
 
 
 def savings(
