@@ -79,6 +79,8 @@ class RowEngine(wiring.Component):
             classes=model.class_count,
             stop_class=model.stop_index,
         )
+        before_step = (self.lines, self.frames.camera, self.sequencer)
+        assert plan.latency.row == sum(part.latency for part in before_step)
         self.host_read = HostRead(
             lanes=engine.lanes,
             words=plan.bank_words,

@@ -277,6 +277,9 @@ class LineBuffer(wiring.Component):
 
     bytewise = False
     late_rows = 2  # row's last pixel -> readable, less one cycle and one for each colour
+    latency = 1 + late_rows + 1
+    """A row's last pixel on the wires -> it is counted in `rows`, without a cycle for each colour:
+    pixel register, word register and write port, count."""
 
     def __init__(self, plan: Plan, *, words: int):
         self.plan, self.depth = plan, words

@@ -71,6 +71,8 @@ class Parts:
 
 
 def _weights(plan: Plan, init: Sequence[int]) -> WeightSram:
+    if plan.latency.registered:
+        assert plan.latency.weight_memory == WeightSram.latency
     return WeightSram(
         depth=plan.weight_words,
         bits=8 * plan.engine.units,

@@ -47,7 +47,7 @@ def window_ports(
     """
     engine = plan.engine
     return {
-        "steps": steps_of(plan, engine.latency.transfer),
+        "steps": steps_of(plan, plan.latency.transfer),
         "reset": In(1),
         "first_group": In(1),
         "camera": Out(camera),
@@ -72,7 +72,7 @@ def array_ports(plan: Plan, sums: wiring.Signature) -> dict[str, wiring.Member]:
     """
     engine = plan.engine
     return {
-        "steps": steps_of(plan, engine.latency.transfer),
+        "steps": steps_of(plan, plan.latency.transfer),
         "reset": In(1),
         "operands": In(data.ArrayLayout(8 * engine.pixels, engine.lanes)),
         "weights": Out(WeightRead(words=plan.weight_words, bits=8 * engine.units)),

@@ -364,6 +364,9 @@ class WalkSequencer(wiring.Component):
     control : In(WalkControl(needs, k))
     """
 
+    latency = 1
+    """`rows` -> the first step that they let begin."""
+
     def __init__(self, plan: Plan):
         self.plan, self.needs = plan, needed_rows(plan)
         self.taps, self.walks = Taps(plan, self.needs), Walks(plan, self.needs)

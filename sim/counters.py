@@ -21,7 +21,7 @@ from hw.common import word_layout
 from hw.plan import Plan, Source
 from hw.plan.cost import STALLS, Cost, LayerCost
 from hw.plan.memory import BY_CAMERA, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_WALK
-from hw.plan.owners import memory_name
+from hw.plan.parts import memory_name
 
 CAMERA = "camera"
 """Cycles that wait for rows of the picture: a cause that no row program knows."""

@@ -81,6 +81,7 @@ def prepare(
         "SPATIAL": model.spatial,
         "COMPACT": shape.compact,
         "GREY": model.in_channels == 1,
+        **{f"CLASS{i}": True for i in range(2, model.class_count)},
         "PORTS_ONLY": netlist is not None,
     }
     build = runner.build(
@@ -93,6 +94,7 @@ def prepare(
             "OPERATIONS": len(plan.operations),
             "CHANNELS": model.state_channels,
             "WORDS": -(-model.n // shape.pixels),
+            "CLASSES": model.class_count,
         },
         defines={n: 1 for n, on in defines.items() if on},
         flags=flags,

@@ -29,7 +29,9 @@ def test_cases_cover_every_kind():
     assert any(case.shape.lanes > case.model.heads for case in CASES)
     assert any(case.model.n > case.shape.pixels for case in CASES)
     assert any(case.model.image_width % (2 * case.shape.pixels) for case in CASES)
-    assert any(case.model.image_height % 5 for case in CASES)
+    assert any(case.model.image_height % case.model.rows_per_group for case in CASES)
+    assert any(model.class_count > 2 for model in models)
+    assert any(case.shape.compact and case.model.rows_per_group > 5 for case in CASES)
 
 
 def test_the_ends_of_what_is_allowed_are_drawn():
@@ -39,6 +41,9 @@ def test_the_ends_of_what_is_allowed_are_drawn():
     assert max(model.classifier_hidden for model in models) == fuzz.MOST_HIDDEN
     with pytest.raises(ValueError, match=f"classifier_hidden must be at most {fuzz.MOST_HIDDEN}"):
         replace(models[0], classifier_hidden=fuzz.MOST_HIDDEN + 1)
+    assert {model.rows_per_group for model in models} == {3, 5, 7, 9}
+    assert {model.class_count for model in models} == {2, 3, 4, 6}
+    assert {len(model.blocks) for model in models} >= {2, 3, 4, 5}
     assert {model.n for model in models} >= {1, 2, 120}
     assert {model.row_groups for model in models} >= {1, 2, 3}
     assert 0 < sum(model.image_width == 1920 for model in models) < 25

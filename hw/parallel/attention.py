@@ -29,7 +29,7 @@ class StateCopy(wiring.Component):
     """
 
     def __init__(self, plan: Plan):
-        self.plan, self.latency = plan, plan.engine.latency
+        self.plan, self.latency = plan, plan.latency
         self.lanes, self.word_bits = plan.engine.lanes, 8 * plan.engine.pixels
         self.depth = plan.state.words
         super().__init__(
@@ -93,7 +93,7 @@ class Attention(wiring.Component):
 
     def __init__(self, plan: Plan, exp_table: Sequence[int]):
         model, engine = plan.model, plan.engine
-        self.plan, self.latency = plan, engine.latency
+        self.plan, self.latency = plan, plan.latency
         self.copy = StateCopy(plan)
         self.softmax = Softmax(
             heads=model.heads,

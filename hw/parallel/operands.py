@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from hw.arithmetic.carry import choose
 from hw.common import WordFetch, delay
 from hw.plan import Plan
-from hw.plan.latency import PARALLEL
 
 
 class Operands(wiring.Component):
@@ -21,11 +20,22 @@ class Operands(wiring.Component):
 
     Ports
     -----
-    transfer, single : in, a walk's sums move to the drain registers; it takes one operand
-    a, b : out, an operand byte per unit (unit k * L + l), ChannelUnit.operand_delay after the sum
-    values : out, register A of each unit (weights of MIX)
-    first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    enable, address : out, done, valid, words : in, see Maps's operand port
+    transfer : In(1)
+        A walk's sums move to the drain registers.
+    single : In(1), with `transfer`
+        It takes one operand.
+    a, b : Out(8), an array of units (unit k * L + l)
+        An operand byte, ChannelUnit.operand_delay after the sum.
+    values : Out(8 * P), an array of units
+        Register A of each unit (weights of MIX).
+    first_group : In(1)
+        The walk sequencer is in a frame's first row group (H reads as zero).
+    enable : Out(1), address : Out(range(bank_words))
+        A read is wanted: Maps' operand_en, operand_address.
+    done : In(1), valid : In(L)
+        Maps' operand_done, operand_valid.
+    words : In(8 * P), an array of L
+        Maps' words.
     """
 
     def __init__(self, plan: Plan):
@@ -51,7 +61,7 @@ class Operands(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         fetch = WordFetch(m, self.plan, "operand")
-        lead = PARALLEL.operand_lead - PARALLEL.operand_follow
+        lead = self.plan.latency.operand_lead - self.plan.latency.operand_follow
         advance = delay(m, self.transfer, lead, "advance")
         offset, timer, begin = self._walks(m, fetch, advance)
         second, turn, k = self._fetch(m, fetch.word, advance, offset, timer, begin)
@@ -66,7 +76,7 @@ class Operands(wiring.Component):
         group, chunk = Signal.like(word.groups), Signal.like(word.chunks)
         last_chunk, last_walk, first_walk = Signal(), Signal(), Signal()
         holds = [f["hold"] for f in plan.fields["operand"]]
-        longest = PARALLEL.operand_follow + plan.engine.pixels + max(holds)
+        longest = self.plan.latency.operand_follow + plan.engine.pixels + max(holds)
         timer = Signal(range(longest + 1))
         offset, group_offset = (
             Signal(range(plan.bank_words), name=n) for n in ("offset", "group_offset")
@@ -91,7 +101,8 @@ class Operands(wiring.Component):
                 ]
             with m.If(last_walk):
                 m.d.sync += [group.eq(0), group_offset.eq(0), offset.eq(0)]
-        return offset, timer, PARALLEL.operand_follow - 2 + Mux(first_walk, fetch.ahead.hold, 0)
+        begin = self.plan.latency.operand_follow - 2 + Mux(first_walk, fetch.ahead.hold, 0)
+        return offset, timer, begin
 
     def _fetch(self, m, word, advance, offset, timer, begin):
         """Asks for the walk's words: B's turn, the register of one operand, channel index."""
@@ -124,12 +135,12 @@ class Operands(wiring.Component):
 
     def _registers(self, m, word, second, turn, k):
         """State SRAM -> registers A and B of each unit."""
-        arrival = 1 + PARALLEL.memory
+        arrival = 1 + self.plan.latency.memory
         into = delay(m, Mux(word.both, second, turn), arrival, "into", reset_less=True)
         into_k = delay(m, k, arrival, "into_k", reset_less=True)
         state = delay(m, word.state & ~second, arrival, "state", reset_less=True)
         # the walk sequencer may be in the next frame when the last operands arrive
-        late = PARALLEL.transfer + PARALLEL.operand + 3
+        late = self.plan.latency.transfer + self.plan.latency.operand + 3
         first_group = delay(m, self.first_group, late, "first_group", reset_less=True)
         units = []
         for u in range(self.plan.engine.units):
@@ -148,8 +159,8 @@ class Operands(wiring.Component):
     def _bytes(self, m, units):
         """Registers -> bytes, position by position."""
         pixels, cells = self.plan.engine.pixels, self.plan.engine.cells
-        start = delay(m, self.transfer, PARALLEL.operand - 1, "start")
-        single = delay(m, self.single, PARALLEL.operand - 1, "single", reset_less=True)
+        start = delay(m, self.transfer, self.plan.latency.operand - 1, "start")
+        single = delay(m, self.single, self.plan.latency.operand - 1, "single", reset_less=True)
         position, use_b, use_turn = Signal(range(pixels)), Signal(), Signal()
         with m.If(position != pixels - 1):
             m.d.sync += position.eq(position + 1)

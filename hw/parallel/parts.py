@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import Weights as NetworkWeights
-from hw.common import own_singles
+from hw.common import delay, own_singles
 from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.head_lane import HeadLane
 from hw.parallel.maps import Maps
@@ -176,7 +176,7 @@ class Window(wiring.Component):
     """
 
     def __init__(self, plan: Plan):
-        self.plan, self.latency = plan, plan.engine.latency
+        self.plan, self.latency = plan, plan.latency
         self.addresses = Addresses(plan, plan.line_buffer_words)
         self.banks, self.windows = Maps(plan), Windows(plan)
         ports = window_ports(plan, camera_read(plan, plan.line_buffer_words), MapAccess(plan))
@@ -225,7 +225,7 @@ class UnitWeights(wiring.Component):
     Ports
     -----
     step : In(step_layout(plan))
-        Two cycles before its weights are valid.
+        Two cycles before its weights are valid, and as many more as there are `registers`.
     word : In(8 * C * L)
         Of the weight memory, in the same cycle.
     others : In(8), an array of C * L
@@ -233,8 +233,8 @@ class UnitWeights(wiring.Component):
     weights : Out(8), an array of C * L (unit k * L + l)
     """
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
+    def __init__(self, plan: Plan, registers: int = 0):
+        self.plan, self.registers = plan, registers
         bytes_ = data.ArrayLayout(8, plan.engine.units)
         ports = {"step": In(step_layout(plan)), "word": In(bytes_), "weights": Out(bytes_)}
         super().__init__(ports | ({"others": In(bytes_)} if plan.model.spatial else {}))
@@ -256,12 +256,18 @@ class UnitWeights(wiring.Component):
             chosen = Signal(8, name=f"chosen{u}", reset_less=True)
             operand = Signal(8, name=f"operand{u}", reset_less=True)
             m.d.sync += [chosen.eq(own), operand.eq(chosen)]
-            m.d.comb += self.weights[u].eq(operand)
+            last = delay(m, operand, self.registers, f"operand{u}", reset_less=True)
+            m.d.comb += self.weights[u].eq(last)
         return m
 
 
 class Array(wiring.Component):
     """L lanes of P x C multipliers, and their weights.
+
+    Parameters
+    ----------
+    registers : int
+        So many more before the multipliers than they have themselves.
 
     Ports
     -----
@@ -270,11 +276,11 @@ class Array(wiring.Component):
     and those of hw.path.array_ports.
     """
 
-    def __init__(self, plan: Plan):
-        self.plan, self.latency = plan, plan.engine.latency
+    def __init__(self, plan: Plan, registers: int = 0):
+        self.plan, self.latency, self.registers = plan, plan.latency, registers
         engine, g = plan.engine, plan.geometry
         pair = g.head_lanes > 1 and engine.pixels % 2 == 1
-        self.unit_weights = UnitWeights(plan)
+        self.unit_weights = UnitWeights(plan, registers)
         self.lanes = [
             HeadLane(
                 pixels=engine.pixels,
@@ -294,7 +300,7 @@ class Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         t, steps, lanes = self.latency, self.steps, len(self.lanes)
-        assert HeadLane.latency == t.multiply
+        assert HeadLane.latency + self.registers == t.multiply and HeadLane.drain == t.drain
         m.submodules.unit_weights = weights = self.unit_weights
         before, at = steps[t.weight_address - 1], steps[t.weight_address]
         m.d.sync += self.weights.read_en.eq(
@@ -313,7 +319,7 @@ class Array(wiring.Component):
         for lane, block in enumerate(self.lanes):
             m.submodules[f"lane{lane}"] = block
             m.d.comb += [
-                block.operand.eq(self.operands[lane]),
+                block.operand.eq(delay(m, self.operands[lane], self.registers, f"operand{lane}")),
                 block.valid.eq(adding.valid),
                 block.first.eq(adding.first),
                 block.transfer.eq(ending),
@@ -346,7 +352,7 @@ class Back(wiring.Component):
     """
 
     def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence = ()):
-        self.plan, self.latency = plan, plan.engine.latency
+        self.plan, self.latency = plan, plan.latency
         spatial = plan.model.spatial
         self.control, self.operands = UnitControl(plan, constants), Operands(plan)
         self.store = Store(plan)
@@ -370,6 +376,7 @@ class Back(wiring.Component):
         m = Module()
         assert isinstance(self.latency, ParallelLatency)
         assert ChannelUnit.latency == self.latency.unit
+        assert self.latency.write == 3, "packed, word's turn, write port"
         control, operands, store = self.control, self.operands, self.store
         for name, block in (("control", control), ("operands", operands), ("store", store)):
             m.submodules[name] = ResetInserter({"sync": self.reset})(block)

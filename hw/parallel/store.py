@@ -10,7 +10,6 @@ from hw.parallel.packer import Packer
 from hw.parallel.places import Places
 from hw.parallel.turns import Turns
 from hw.plan import Plan
-from hw.plan.latency import PARALLEL
 from hw.pool import StatePool, sum_shape
 
 
@@ -73,7 +72,7 @@ class PoolQueue(wiring.Component):
 
 
 class Store(wiring.Component):
-    """Follows the transfers, `PARALLEL.pack` cycles late, through the row program's store words.
+    """Follows the transfers, `latency.pack` cycles late, through the row program's store words.
 
     ::
 
@@ -86,9 +85,9 @@ class Store(wiring.Component):
     transfer : In(1)
         A walk's sums move to the drain registers.
     bytes : In(8), an array of units (unit k * L + l)
-        The first one `PARALLEL.pack` after `transfer`.
+        The first one `latency.pack` after `transfer`.
     write_en, write_address, write_data, write_op, state_en : out, see Turns
-        To Maps, `PARALLEL.write` after a walk's last byte and as many more as the word's turn.
+        To Maps, `latency.write` after a walk's last byte and as many more as the word's turn.
     score_en, score_head, score_row, score_data, score_done : out, see Turns
         To the softmax unit, likewise.
     pooled : Out(Pooled(state_channels, n))
@@ -98,6 +97,7 @@ class Store(wiring.Component):
     """
 
     def __init__(self, plan: Plan):
+        self.plan = plan
         self.places, self.packer, self.turns = Places(plan), Packer(plan), Turns(plan)
         self.pool = StatePool(channels=plan.engine.units, columns=plan.model.n)
         self.queue = PoolQueue(plan)
@@ -123,7 +123,7 @@ class Store(wiring.Component):
             self.queue,
         )
         m.submodules += [places, packer, turns, pool, queue]
-        advance = delay(m, self.transfer, PARALLEL.pack - 1, "advance")
+        advance = delay(m, self.transfer, self.plan.latency.pack - 1, "advance")
         walk = places.walk
         m.d.comb += [
             places.advance.eq(advance),

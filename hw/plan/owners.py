@@ -8,15 +8,11 @@ from collections.abc import Iterator
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
-from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
 from hw.plan.memory import (
     BY_CAMERA,
-    BY_CONSTANTS,
-    BY_SOFTMAX,
     BY_STORE,
     BY_WALK,
     FAULT_QUEUE,
-    SERIAL_CONSTANT_WORDS,
     STATUS_BITS,
     Beside,
     Memory,
@@ -61,7 +57,7 @@ class Owner:
         yield from ()
 
 
-def _multiplier(purpose: str, count: int, *bits: int) -> dict:
+def multiplier(purpose: str, count: int, *bits: int) -> dict:
     return {"purpose": purpose, "count": count, "bits": list(bits)}
 
 
@@ -233,10 +229,10 @@ class Banks(Owner):
     def writes(self, plan, op):
         if op.target != Target.SCORES:
             words = plan.geometry.words(op.out_columns)
-            yield _written(op), op.out_channels * words * len(op.layers)
+            yield written(op), op.out_channels * words * len(op.layers)
 
 
-def _written(op: Operation) -> str:
+def written(op: Operation) -> str:
     return "state" if op.writes_state else "maps"
 
 
@@ -265,296 +261,19 @@ class FaultQueue(Owner):
         )
 
 
-# ---- parallel parts ----
-
-
-class UnitControl(Owner):
-    """hw.parallel.unit_control: constants, and the units' own multipliers."""
-
-    at: ClassVar = {"constants": "control constants"}
-
-    def memories(self, plan):
-        yield self.memory(
-            "constants",
-            category="constants",
-            words=plan.constant_words,
-            bits=plan.model.acc_bits + 13,
-            lives="bias, multiplier and shift of every output channel, loaded once",
-            ports="1RW",
-            reader=BY_CONSTANTS,
-        )
-
-    def reads(self, plan, op):
-        yield "constants", op.walks * plan.geometry.constant_words(op.head_mode)
-
-    def multipliers(self, plan):
-        units = plan.engine.units
-        yield _multiplier("requantise", units, plan.model.acc_bits + 1, 8)
-        yield _multiplier("activation", units, 6, 5)
-        yield _multiplier("gate", units, 10, 9)
-
-
-class Classifier(Owner):
-    """hw.parallel.classifier."""
-
-    at: ClassVar = {
-        f"classifier {name}": f"classifier {name}" for name in ("weights", "constants", "values")
-    }
-
-    def memories(self, plan):
-        shapes = ClassifierTiming.of(plan.model).shapes(columns=plan.model.n)
-
-        def one(name: str, category: str, lives: str, ports: str) -> Memory:
-            words, bits = shapes[name]
-            return self.memory(
-                f"classifier {name}",
-                category=category,
-                words=words,
-                bits=bits,
-                lives=lives,
-                ports=ports,
-            )
-
-        yield one("weights", "weights", "weights of the classifier, loaded once", "1RW")
-        yield one("constants", "constants", "the classifier's biases, loaded once", "1RW")
-        yield one("values", "buffers", "sums and maxima of H, then the middle layer", "1R1W")
-
-    def beside(self, plan):
-        yield _classified(plan, {
-            # a hard-swish is two products
-            "classifier values": _products(plan) + 2 * plan.model.classifier_hidden,
-            "classifier weights": _products(plan),
-            "classifier constants": plan.model.classifier_hidden + plan.model.class_count,
-        }, "classifier values")  # fmt: skip
-
-    def multipliers(self, plan):
-        yield _multiplier("classifier", 1, 18, 8)
-
-
-def _products(plan: "Plan") -> int:
+def products(plan: "Plan") -> int:
     model = plan.model
     return model.classifier_hidden * (model.state_channels + model.class_count)
 
 
-def _classified(plan: "Plan", reads: dict[str, int], values: str) -> Beside:
+def classified(plan: "Plan", reads: dict[str, int], values: str) -> Beside:
     """A run of the classifier: p, x and y are written among its values."""
     written = plan.model.state_channels + 2 * plan.model.classifier_hidden
     return Beside(
         name="classifier",
         cycles=plan.classifier_cycles,
-        macs=_products(plan),
-        weights=_products(plan),
+        macs=products(plan),
+        weights=products(plan),
         reads=reads,
         writes={values: written},
     )
-
-
-class Softmax(Owner):
-    """hw.parallel.softmax, with spatial attention."""
-
-    at: ClassVar = {
-        "exp table": "softmax table",
-        "attention scores": "softmax scores",
-        "attention weights": "softmax weights",
-        "attention delayed": "softmax delayed",
-    }
-
-    def memories(self, plan):
-        if not plan.model.spatial:
-            return
-        yield self.memory(
-            "exp table",
-            category="tables",
-            words=256,
-            bits=8,
-            lives="exponentials of the softmax, loaded once",
-            ports="1RW",
-            reader=BY_SOFTMAX,
-        )
-        unit = SoftmaxTiming(columns=plan.model.n)
-        shapes = unit.shapes(heads=plan.model.heads, pixels=plan.engine.pixels)
-        for name, lives, reader, writer in (
-            ("scores", "rows of S, until the softmax takes them", BY_SOFTMAX, BY_STORE),
-            ("weights", "rows of A, the softmax of S", BY_WALK, BY_SOFTMAX),
-            ("delayed", "exponentials on their way to the division", BY_SOFTMAX, BY_SOFTMAX),
-        ):
-            yield self.memory(
-                f"attention {name}",
-                category="buffers",
-                words=shapes[name][0],
-                bits=shapes[name][1],
-                lives=lives,
-                reader=reader,
-                writer=writer,
-                late=plan.latency.address_one_tap,
-            )
-
-    def reads(self, plan, op):
-        if op.source == Source.ATTENTION:
-            yield "attention weights", op.walks * op.k
-
-    def writes(self, plan, op):
-        if op.target == Target.SCORES:
-            yield "attention scores", op.out_channels
-
-    def beside(self, plan):
-        if not plan.model.spatial:
-            return
-        rows = plan.model.heads * plan.model.n
-        # the table and the delay memory run as long as the unit is busy
-        busy = plan.model.heads * (SoftmaxTiming(columns=plan.model.n).cycles - 1)
-        yield Beside(
-            name="softmax",
-            cycles=busy,
-            macs=0,
-            weights=0,
-            reads={"attention scores": rows, "exp table": busy, "attention delayed": busy},
-            writes={"attention weights": rows, "attention delayed": busy},
-        )
-
-    def multipliers(self, plan):
-        if plan.model.spatial:
-            yield _multiplier("softmax", 1, 11, 8)
-
-
-class StateCopy(Owner):
-    """The state once more, whose bytes are weights of S = H^T K."""
-
-    at: ClassVar = {"state copy": "state_copy"}
-
-    def memories(self, plan):
-        if plan.model.spatial:
-            yield self.memory(
-                "state copy",
-                category="state",
-                words=plan.state.words,
-                bits=8 * plan.engine.pixels,
-                count=plan.engine.lanes,
-                lives="H once more: the weights of S = H^T K",
-                reader=BY_WALK,
-                writer=BY_STORE,
-                late=plan.latency.address_one_tap,
-            )
-
-    def reads(self, plan, op):
-        if op.weights == Weights.STATE:
-            yield "state copy", op.walks * op.k
-
-    def writes(self, plan, op):
-        if op.writes_state and plan.model.spatial:
-            yield "state copy", op.out_channels * plan.geometry.words(op.out_columns)
-
-
-# ---- serial parts ----
-
-
-class SerialBanks(Banks):
-    """Maps and state, hw.serial.window: they read in every cycle, and are written by bytes."""
-
-    def reads(self, plan, op):
-        e = plan.engine
-        state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.state)
-        # an operand is read for each byte of a lane, one lane after the other
-        state = op.walks * (state + op.reads_state_operand * e.lanes * e.pixels)
-        yield "state", state
-        yield "maps", -state  # of the reads in every cycle
-
-    def writes(self, plan, op):
-        values = op.chunks * plan.rules.positions(op)
-        yield _written(op), op.out_channels * values * len(op.layers)
-
-
-class SerialBack(Owner):
-    """hw.serial.store and hw.serial.unit: constants, activations, one multiplier of each kind."""
-
-    at: ClassVar = {"constants": "constant_memory", "activation": "unit table"}
-
-    def memories(self, plan):
-        yield self.memory(
-            "constants",
-            category="constants",
-            words=SERIAL_CONSTANT_WORDS * plan.constant_words,
-            bits=16,
-            lives="bias, multiplier and shift of every output channel, loaded once",
-            ports="1RW",
-            reader=BY_CONSTANTS,
-            spram=True,
-        )
-        yield self.memory(
-            "activation",
-            category="tables",
-            words=1024,
-            bits=8,
-            lives="table of sigmoid and tanh",
-            ports="1R",
-            always_read=True,
-        )
-
-    def reads(self, plan, op):
-        yield "constants", op.walks * plan.engine.lanes * SERIAL_CONSTANT_WORDS
-
-    def multipliers(self, plan):
-        yield _multiplier("requantise", 1, plan.model.acc_bits + 1, 4)
-        yield _multiplier("gate", 1, 10, 4)
-
-
-class SerialClassifier(Owner):
-    """hw.serial.classifier: one memory for all that it has."""
-
-    at: ClassVar = {"classifier": "classifier_memory"}
-
-    def memories(self, plan):
-        model = plan.model
-        values = model.state_channels + model.classifier_hidden
-        yield self.memory(
-            "classifier",
-            category="weights",
-            words=SerialClassifierTiming.of(model).words + values,
-            bits=16,
-            lives="weights, biases, sums and middle layer of the classifier",
-            ports="1RW",
-            always_read=True,
-            spram=True,
-        )
-
-    def beside(self, plan):
-        yield _classified(plan, {}, "classifier")
-
-    def multipliers(self, plan):
-        yield _multiplier("classifier", 1, 32, 1)
-
-
-PARALLEL_OWNERS = (
-    WeightMemory(),
-    UnitControl(),
-    LineBuffer(),
-    Banks(),
-    Programs(),
-    Softmax(),
-    Classifier(),
-    FaultQueue(),
-    StateCopy(),
-)
-SERIAL_OWNERS = (
-    WeightMemory(),
-    SerialBack(),
-    LineBuffer(),
-    SerialBanks(),
-    Programs(),
-    SerialClassifier(),
-    FaultQueue(),
-)
-
-_NAMES = {
-    place: name for owner in (*PARALLEL_OWNERS, *SERIAL_OWNERS) for name, place in owner.at.items()
-}
-
-
-def memory_name(block: str, name: str) -> str:
-    """Name of the memory `name` of a block of the engine; numbers at its end do not matter.
-
-    The banks of maps and state are "maps".
-    """
-    name = name.rstrip("0123456789")
-    here = name if name.endswith("_program") else block
-    return _NAMES.get(here) or _NAMES.get(f"{block} {name}") or f"{block} {name}"

@@ -7,12 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from golden.config import ModelConfig
+from hw.plan.back_words import BackWord, DrainWord, OperandWord, StoreWord
 from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
 from hw.plan.engine_config import EngineConfig
-from hw.plan.owners import PARALLEL_OWNERS, SERIAL_OWNERS, Owner
-from hw.plan.schedule import Rules, Schedule
-from hw.plan.serial_schedule import SerialRules, SerialSchedule
-from hw.plan.words import BackWord, DrainWord, OperandWord, StoreWord, WalkWord, Word
+from hw.plan.owners import Owner
+from hw.plan.parallel_owners import PARALLEL_OWNERS
+from hw.plan.rules import Rules
+from hw.plan.schedule import Schedule
+from hw.plan.serial_owners import SERIAL_OWNERS
+from hw.plan.serial_rules import SerialRules
+from hw.plan.serial_schedule import SerialSchedule
+from hw.plan.words import WalkWord, Word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +69,21 @@ def parts_of(engine: EngineConfig) -> PartsModel:
 def softmax_of(model: ModelConfig) -> SoftmaxTiming | None:
     """The softmax unit, for spatial attention."""
     return SoftmaxTiming(columns=model.n) if model.spatial else None
+
+
+_NAMES = {
+    place: name
+    for parts in PARTS.values()
+    for owner in parts.owners
+    for name, place in owner.at.items()
+}
+
+
+def memory_name(block: str, name: str) -> str:
+    """Name of the memory `name` of a block of the engine; numbers at its end do not matter.
+
+    The banks of maps and state are "maps".
+    """
+    name = name.rstrip("0123456789")
+    here = name if name.endswith("_program") else block
+    return _NAMES.get(here) or _NAMES.get(f"{block} {name}") or f"{block} {name}"

@@ -13,6 +13,7 @@ import numpy as np
 from golden.config import ModelConfig
 from hw.plan import replay
 from hw.plan.banks import Map, allocate
+from hw.plan.build import build_operations
 from hw.plan.engine_config import EngineConfig, Geometry
 from hw.plan.latency import Latency
 from hw.plan.memory import CATEGORIES, Memory
@@ -20,12 +21,11 @@ from hw.plan.operations import (
     STATE,
     Operation,
     Target,
-    build_operations,
     weight_words,
 )
 from hw.plan.owners import Owner
 from hw.plan.parts import parts_of, softmax_of
-from hw.plan.schedule import NEVER, Rules
+from hw.plan.rules import NEVER, Rules
 from hw.plan.words import Layout, Word, bits_for, field_widths
 
 Place = tuple[str, int, int, int]

@@ -81,7 +81,7 @@ class Window(wiring.Component):
     """SerialWindow behind the ports of hw.path.window_ports."""
 
     def __init__(self, plan: Plan):
-        self.plan, self.latency = plan, plan.engine.latency
+        self.plan, self.latency = plan, plan.latency
         self.banks = SerialWindow(plan)
         super().__init__(window_ports(plan, camera_read(plan, line_words(plan)), MapAccess(plan)))
 
@@ -121,7 +121,7 @@ class Array(wiring.Component):
     """
 
     def __init__(self, plan: Plan):
-        self.plan, self.latency = plan, plan.engine.latency
+        self.plan, self.latency = plan, plan.latency
         engine = plan.engine
         self.array = SerialArray(
             pixels=engine.pixels,
@@ -174,7 +174,7 @@ class Back(wiring.Component):
     """
 
     def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence[int] = ()):
-        self.plan, self.latency = plan, plan.engine.latency
+        self.plan, self.latency = plan, plan.latency
         last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
         for name, layer in weights.layers.items():
             shifts = layer.shift.tolist()

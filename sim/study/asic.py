@@ -33,7 +33,7 @@ from golden.weights import Weights
 from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
-from hw.plan.owners import memory_name
+from hw.plan.parts import memory_name
 from hw.top import Rasca, flat_ports
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology
@@ -278,7 +278,7 @@ def stimulus(design: Rasca, names: list[str], widths: list[int], schedule, group
         if at > now + 1:
             cycle(**colours)  # a camera's wires stay where they are
             lines.append(f"r {at - now - 2}")
-        for name, shift in (("red", 16), ("green", 8), ("blue", 0)):
+        for name, shift in zip(design.pixels.signature.colours, (16, 8, 0), strict=False):
             colours[f"pixel_{name}"] = int(rgb) >> shift & 255
         cycle(
             pixel_valid=int(flags) & 1,
@@ -334,7 +334,8 @@ def measure(
     with console.status("activity: stimulus"):
         program = activity.compile_simulator(folder.parent)
         flat = activity.flatten(mapped.netlist)
-        events = ("row_valid", "row_logit0", "row_logit1")
+        classes = range(plan.model.class_count)
+        events = ("row_valid", *(f"row_logit{i}" for i in classes))
         text = activity.netlist_text(flat, mapped.library, events)
         (folder / "gates.txt").write_text(text)
         names = activity.input_ports(flat, mapped.library)
@@ -347,7 +348,7 @@ def measure(
     rows = [line.split() for line in (folder / "activity.log").read_text().splitlines()]
     at = [int(row[0]) for row in rows]
     for group, (_, bits) in enumerate(rows):
-        found = [_signed(bits[1:33]), _signed(bits[33:65])]
+        found = [_signed(bits[1 + 32 * i : 33 + 32 * i]) for i in classes]
         if found != logits[group]:
             raise RuntimeError(
                 f"the mapped netlist is wrong: logits {found} after row group {group}, "
