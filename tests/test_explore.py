@@ -461,6 +461,7 @@ CLUSTERS = """
 import sys
 from pathlib import Path
 from dask.distributed import LocalCluster
+from golden.errors import CommandError
 from sim.study import explore
 if __name__ == "__main__":
     space, folder = Path(sys.argv[1]), Path(sys.argv[2])
@@ -472,7 +473,10 @@ if __name__ == "__main__":
         main("cluster", cluster=cluster.scheduler_address)
     main("local", workers=1)
     explore.CONNECT = 0.3
-    main("nobody", cluster="tcp://127.0.0.1:9")
+    try:
+        main("nobody", cluster="tcp://127.0.0.1:9")
+    except CommandError as error:
+        sys.exit(f"rasca: {error}")
 """
 
 
