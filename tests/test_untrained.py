@@ -10,6 +10,7 @@ from typing import Annotated
 
 import pytest
 import typer
+from amaranth.hdl import Elaboratable, Fragment, Module
 from PIL import Image
 from safetensors import safe_open
 
@@ -143,6 +144,12 @@ def test_no_warning_of_an_engine_that_was_not_elaborated(tiny, tmp_path):
 
 
 def left(preset_name: Annotated[str, typer.Option("--preset")]) -> None:
-    """An engine that nobody elaborates."""
+    """An engine that nobody elaborates, after something else was: from then on Amaranth warns."""
+
+    class Empty(Elaboratable):
+        def elaborate(self, platform):
+            return Module()
+
+    Fragment.get(Empty(), None)
     model = preset(preset_name)
     Rasca(model, EngineConfig(pixels=4, channels=1, lanes=1), quantise.default_weights(model))

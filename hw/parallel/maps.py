@@ -18,15 +18,30 @@ class Maps(wiring.Component):
 
     Ports
     -----
-    read_en : in, L bits: banks that the array reads; `read_address`: in, an address per bank,
-        one cycle before the address registers
-    words : out, L words of P bytes, `latency.memory` cycles after the address registers
-    operand_en : in, an operand read is wanted at `operand_address` (held until `operand_done`)
-    operand_done : out, the last bank is granted in this cycle
-    operand_valid : out, L bits: `words` of these banks are the answer to an operand read
-    host_en, host_bank, host_address : in, a host read is wanted (held until `host_done`)
-    host_done : out, granted; `host_valid` (L bits) marks the word among `words`
-    write_en : in, L bits; `write_address` : in, common to all banks; `write_data` : in, L words
+    read_en : In(L)
+        Banks that the array reads, one cycle before the address registers.
+    read_address : In(range(bank_words)), an array of L
+        Likewise, an address for each bank.
+    words : Out(8 * P), an array of L
+        `latency.memory` cycles after the address registers.
+    operand_en : In(1), operand_address : In(range(bank_words))
+        An operand read is wanted (held until `operand_done`).
+    operand_done : Out(1)
+        The last bank is granted in this cycle.
+    operand_valid : Out(L)
+        `words` of these banks are the answer to an operand read.
+    host_en : In(1), host_bank : In(range(L)), host_address : In(range(bank_words))
+        A host read is wanted (held until `host_done`).
+    host_done : Out(1)
+        It is granted.
+    host_valid : Out(L)
+        The word among `words` that is the answer.
+    write_en : In(L)
+        Banks that are written.
+    write_address : In(range(bank_words)), with `write_en`
+        In all of them.
+    write_data : In(8 * P), an array of L
+        A word for each bank.
     """
 
     def __init__(self, plan: Plan):

@@ -20,11 +20,22 @@ class Operands(wiring.Component):
 
     Ports
     -----
-    transfer, single : in, a walk's sums move to the drain registers; it takes one operand
-    a, b : out, an operand byte per unit (unit k * L + l), ChannelUnit.operand_delay after the sum
-    values : out, register A of each unit (weights of MIX)
-    first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    enable, address : out, done, valid, words : in, see Maps's operand port
+    transfer : In(1)
+        A walk's sums move to the drain registers.
+    single : In(1), with `transfer`
+        It takes one operand.
+    a, b : Out(8), an array of units (unit k * L + l)
+        An operand byte, ChannelUnit.operand_delay after the sum.
+    values : Out(8 * P), an array of units
+        Register A of each unit (weights of MIX).
+    first_group : In(1)
+        The walk sequencer is in a frame's first row group (H reads as zero).
+    enable : Out(1), address : Out(range(bank_words))
+        A read is wanted: Maps' operand_en, operand_address.
+    done : In(1), valid : In(L)
+        Maps' operand_done, operand_valid.
+    words : In(8 * P), an array of L
+        Maps' words.
     """
 
     def __init__(self, plan: Plan):

@@ -30,11 +30,15 @@ class UnitControl(wiring.Component):
 
     Ports
     -----
-    transfer : in, a walk's sums move to the drain registers
-    single : out, with `transfer`: its function takes one operand
-    function : out, valid with the first drained sum until the last
-    active : out, one constant_layout per unit (unit k * L + l), likewise
-    load : the constant memory's write port
+    transfer : In(1)
+        A walk's sums move to the drain registers.
+    single : Out(1), with `transfer`
+        Its function takes one operand.
+    function : Out(Function)
+        Valid with the walk's first drained sum until the last.
+    active : Out(constant_layout), an array of units (unit k * L + l)
+        Likewise.
+    load : the constant memory's write port, words of `constant_layout`
     """
 
     def __init__(self, plan: Plan, constants=()):

@@ -27,12 +27,17 @@ class Windows(wiring.Component):
 
     Ports
     -----
-    step : in, step_layout(plan)
-    first_group : in, the step belongs to a frame's first row group
-    camera_words : in, Lh words of the line buffer, `latency.memory` cycles after their address
-    map_words : in, L words of the state SRAM, likewise
-    attention_word : in, a word of the attention SRAM, likewise
-    operands : out, L words of P bytes, valid `latency.transfer - latency.multiply` after the step
+    step : In(step_layout(plan))
+    first_group : In(1), with `step`
+        It belongs to a frame's first row group.
+    camera_words : In(8 * P), an array of Lh
+        Words of the line buffer, `latency.memory` cycles after their address.
+    map_words : In(8 * P), an array of L
+        Words of Maps, likewise.
+    attention_word : In(8 * P)
+        A row of A, likewise.
+    operands : Out(8 * P), an array of L
+        `latency.transfer - latency.multiply` after the step.
     """
 
     def __init__(self, plan: Plan):
