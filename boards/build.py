@@ -6,7 +6,10 @@ docs/boards.md has the keys of summary.json.
 """
 
 import json
+import shutil
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -16,8 +19,9 @@ import typer
 from rich.console import Console
 
 from boards import carries, fit
-from boards.board import Board
+from boards.board import Board, Device
 from boards.camera.sensor import Sensor
+from boards.clocks import pll_of
 from boards.rtlil import allow_collisions
 from boards.tools import run, tool, tool_version
 from golden import files
@@ -96,6 +100,22 @@ def files_of(board: Board, rasca: Rasca) -> tuple[Any, dict[str, str]]:
     return system, {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
 
 
+def with_clock(board: Board, mhz: float | None) -> Board:
+    """The board with another clock for its engine, if one is given: what its PLL has next below.
+
+    Raises
+    ------
+    ValueError
+        The PLL has none near it.
+    """
+    if mhz is None:
+        return board
+    if not 1 <= mhz <= 400:
+        raise ValueError(f"clock_mhz must be 1..400, not {mhz:g}")
+    pll_of(board, 1e6 * mhz)
+    return replace(board, clock_hz=1e6 * mhz)
+
+
 def with_camera_clock(board: Board, mhz: float | None) -> Board:
     """The board with a camera that brings its own clock, if that is given.
 
@@ -152,6 +172,28 @@ def frequencies(report: dict[str, Any]) -> list[tuple[str, float, float]]:
     ]
 
 
+def engine_fmax(report: dict[str, Any], clock_hz: float) -> float:
+    """MHz that the engine's clock reaches, which is wanted at `clock_hz`.
+
+    Where other clocks are wanted at that, too, the slowest counts.
+    """
+    clocks = frequencies(report)
+    near = min(abs(wanted * 1e6 - clock_hz) for _, _, wanted in clocks) + clock_hz / 1000
+    return min(reached for _, reached, wanted in clocks if abs(wanted * 1e6 - clock_hz) <= near)
+
+
+def carried_hz(board: Board, fmax_mhz: float) -> float:
+    """The highest clock of the board's PLL that a design of this fmax carries; 0 if there is none.
+
+    Its oscillator may be faster than it says (`Board.oscillator_error`).
+    """
+    limit = 1e6 * fmax_mhz / (1 + board.oscillator_error)
+    try:
+        return pll_of(board, limit).output_hz
+    except ValueError:
+        return 0.0
+
+
 def summary_of(
     board: Board,
     plan: Plan,
@@ -168,10 +210,7 @@ def summary_of(
         key: int(report["utilization"].get(cell, {"used": 0})["used"])
         for key, cell in _USED[device.family].items()
     }
-    clocks = frequencies(report)
-    # the engine's clock is wanted at its frequency; where others are too, the slowest counts
-    near = min(abs(wanted * 1e6 - clock_hz) for _, _, wanted in clocks) + clock_hz / 1000
-    engine = min((c for c in clocks if abs(c[2] * 1e6 - clock_hz) <= near), key=lambda c: c[1])
+    clocks, fmax = frequencies(report), engine_fmax(report, clock_hz)
     cycles = plan.cycles_per_frame
     return {
         "board": board.name,
@@ -187,13 +226,14 @@ def summary_of(
         "bram": found["bram"],
         "bram_available": device.bram,
         "spram": found.get("spram", 0),
-        "fmax_mhz": round(engine[1], 2),
+        "fmax_mhz": round(fmax, 2),
         "clock_mhz": round(clock_hz / 1e6, 3),
+        "clock_carried_mhz": round(carried_hz(board, fmax) / 1e6, 3),
         "timing_met": all(
             reached >= wanted * (1 + board.oscillator_error) for _, reached, wanted in clocks
         ),
         "cycles_frame": cycles,
-        "frames_per_second": round(engine[1] * 1e6 / cycles, 1),
+        "frames_per_second": round(fmax * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
         "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
         "camera_frames_per_second": camera and round(camera.frames_per_second, 1),
@@ -202,16 +242,73 @@ def summary_of(
     }
 
 
+_PLACED = {"ecp5": ("lpf", "textcfg", "config"), "ice40": ("pcf", "asc", "asc")}
+"""nextpnr's options for constraints and result, and the result's ending."""
+AT_ONCE = 2
+"""Runs of nextpnr side by side; each takes a core and up to 3 GB."""
+
+
+def place_and_route(
+    command: Sequence[str],
+    device: Device,
+    folder: Path,
+    seeds: Sequence[int],
+    clock_hz: float,
+    console: Console,
+) -> dict[int, float]:
+    """nextpnr on the netlist in `folder` with each seed; the best one's files are left there.
+
+    command: nextpnr and its options, but for files and the seed.
+
+    Returns
+    -------
+    dict of int to float
+        MHz that the engine's clock reaches, by seed.
+    """
+    constraints, result, end = _PLACED[device.family]
+
+    def go(seed: int, place: Path, said: Console) -> None:
+        there = "." if place == folder else ".."
+        words = [*command, "--seed", str(seed), "--json", f"{there}/{TOP}.json"]
+        words += [f"--{constraints}", f"{there}/{TOP}.{constraints}"]
+        words += [f"--{result}", f"{TOP}.{end}", "--report", "report.json"]
+        run(words, place, "nextpnr.log", said, "place and route")
+
+    def fmax(place: Path) -> float:
+        return engine_fmax(json.loads((place / "report.json").read_text()), clock_hz)
+
+    if len(seeds) == 1:
+        go(seeds[0], folder, console)
+        return {seeds[0]: fmax(folder)}
+    places = {seed: folder / f"seed{seed}" for seed in seeds}
+
+    def one(seed: int) -> float:
+        places[seed].mkdir(exist_ok=True)
+        go(seed, places[seed], Console(quiet=True))
+        found = fmax(places[seed])
+        console.print(f"seed {seed}: {found:.2f} MHz")
+        return found
+
+    console.print(f"place and route with {len(seeds)} seeds, {AT_ONCE} at once")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        reached = dict(zip(seeds, pool.map(one, seeds), strict=True))
+    best = places[max(seeds, key=lambda seed: reached[seed])]
+    for name in (f"{TOP}.{end}", "report.json", "nextpnr.log"):
+        shutil.copy(best / name, folder / name)
+    return reached
+
+
 def build(
     board: Board,
     plan_engine: Rasca,
     folder: Path,
-    seed: int,
+    seeds: Sequence[int],
     console: Console,
     trained: bool = True,
 ) -> dict[str, Any]:
     """Synthesis, place and route, packing; returns the summary (also written).
 
+    seeds: of place and route, at least one; of several the one whose clock is fastest is kept.
     trained: whether the weights are; the summary says it.
 
     Raises
@@ -231,20 +328,18 @@ def build(
         if name.endswith((".lpf", ".pcf")):
             (folder / name).write_text(content)
     netlist = synthesise(sources[f"{TOP}.il"], device.family, folder, console)
-    place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
-    place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
-    place += ["--timing-allow-fail"]
+    place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}"]
+    place += ["--package", device.package, "--timing-allow-fail"]
     if device.density is not None:
         place += ["--placer-heap-beta", f"{device.density:g}"]
     if device.family == "ecp5":
-        place += ["--speed", device.speed, "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"]
+        place += ["--speed", device.speed]
         pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
     else:
         # of all clocks: nets have other names after synthesis, constraints do not reach them
         place += ["--freq", f"{system.pll.output_hz / 1e6:g}"]
-        place += ["--pcf", f"{TOP}.pcf", "--asc", f"{TOP}.asc"]
         pack = [*commands[packer], f"{TOP}.asc", f"{TOP}.bin"]
-    run(place, folder, "nextpnr.log", console, "place and route")
+    reached = place_and_route(place, device, folder, seeds, system.pll.output_hz, console)
     run(pack, folder, "pack.log", console, "bitstream")
     report = json.loads((folder / "report.json").read_text())
     if device.family == "ice40":
@@ -261,6 +356,7 @@ def build(
         trained,
         system.camera and system.camera.sensor,
     )
+    summary["seeds"] = {str(seed): round(fmax, 2) for seed, fmax in reached.items()}
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
@@ -281,14 +377,21 @@ def main(
     camera_mhz: Annotated[
         float | None, typer.Option(help="of the camera module's own oscillator, if it has one")
     ] = None,
+    clock_mhz: Annotated[
+        float | None, typer.Option(help="of the engine; the board's, if not given")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of place and route")] = 1,
+    seeds: Annotated[int, typer.Option(help="place and route with so many, keep the best")] = 1,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
 ) -> None:
     """Builds the bitstream of a board."""
     console = Console()
     try:
         with bad_input():
+            if not 1 <= seeds <= 100:
+                raise ValueError(f"seeds must be 1..100, not {seeds}")
             board = with_camera_clock(find_board(board_name), camera_mhz)
+            board = with_clock(board, clock_mhz)
             model = preset(preset_name or board.preset)
             try:
                 engine = fit.configure(board, model, shape)
@@ -300,7 +403,8 @@ def main(
             rasca = Rasca(model, engine, numbers, readback=not board.events_only)
             place = folder / board.name / model.name
             with files.claimed(place):
-                summary = build(board, rasca, place, seed, console, not numbers.untrained)
+                tried = range(seed, seed + seeds)
+                summary = build(board, rasca, place, tried, console, not numbers.untrained)
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)

@@ -8,7 +8,7 @@ from boards.board import Board
 from boards.camera.crossing import pixel_spacing
 from boards.camera.front import CameraFront
 from boards.camera.sccb import SccbMaster
-from boards.clocks import Ecp5Pll, Ice40Pll
+from boards.clocks import pll_of
 from boards.event_system import EventSystem
 from boards.flash import WAKE_SECONDS, FlashLoader, spi_divisor
 from boards.host_system import CAMERA_COUNTERS, HostSystem
@@ -35,11 +35,8 @@ class System(wiring.Component):
 
     def __init__(self, *, board: Board, rasca: Rasca):
         self.board, self.rasca = board, rasca
-        second = board.camera.clock_hz if board.camera else board.oscillator_hz
         self.ice40 = board.device.family == "ice40"
-        self.pll = (Ice40Pll if self.ice40 else Ecp5Pll).find(
-            input_hz=board.oscillator_hz, output_hz=board.clock_hz, second_hz=second
-        )
+        self.pll = pll_of(board, board.clock_hz)
         flash = None
         if board.weights == "loaded":
             flash = FlashLoader(

@@ -79,6 +79,7 @@ _TECH = "ihp130|45nm|22nm"
 _BOARD = Variable("BOARD", "--board", "icebreaker")
 _NEEDED_BOARD = Variable("BOARD", "--board", "ulx3s", needed=True)
 _PLACE_SEED = Variable("SEED", "--seed", "1")
+_PLACE_SEEDS = Variable("SEEDS", "--seeds", "1, the best of so many")
 
 COMMANDS = {
     "sim": Command(
@@ -149,14 +150,15 @@ COMMANDS = {
         "bitstream of a board under build/bitstream",
         (
             *(_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS),
+            Variable("CLOCK_MHZ", "--clock-mhz", "of the engine"),
             Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
-            _PLACE_SEED,
+            *(_PLACE_SEED, _PLACE_SEEDS),
         ),
     ),
     "bitstreams": Command(
         "boards.results:main",
         "builds every board and refreshes docs/results.md (hours)",
-        (_PLACE_SEED,),
+        (_PLACE_SEED, _PLACE_SEEDS),
     ),
     "netlist": Command(
         "sim.netlist:main",

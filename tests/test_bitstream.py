@@ -42,7 +42,7 @@ def made(board):
     """That board's engine and host link with a tiny network; yowasp's tools cannot read /tmp."""
     rasca = Rasca(MODEL, fit.configure(board, MODEL, "4,1,1"), random_weights(MODEL, 1))
     folder = Path("build/test_bitstream")
-    return folder, build.build(board, rasca, folder, 1, Console())
+    return folder, build.build(board, rasca, folder, (1, 2), Console())
 
 
 def test_recipe(board):
@@ -56,6 +56,14 @@ def test_summary(made):
     folder, summary = made
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert summary["timing_met"] and summary["fmax_mhz"] >= summary["clock_mhz"]
+    # both seeds are told of, the better one is kept
+    assert set(summary["seeds"]) == {"1", "2"}
+    assert summary["fmax_mhz"] == max(summary["seeds"].values())
+    best = max(summary["seeds"], key=summary["seeds"].get)
+    assert (folder / "rasca.config").read_text() == (
+        folder / f"seed{best}" / "rasca.config"
+    ).read_text()
+    assert summary["clock_mhz"] <= summary["clock_carried_mhz"] <= summary["fmax_mhz"]
     assert summary["dsp"] == 4 and 0 < summary["lut"] < summary["lut_available"]
     assert summary["ff"] > 1000 and summary["bram"] > 0
     assert all(summary["tool_versions"].values())

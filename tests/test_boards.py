@@ -22,7 +22,7 @@ from golden.random_weights import random_weights
 from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
-from tests.command import invoke
+from tests.command import invoke, refused
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +279,7 @@ def test_summary(small):
         *("board", "device", "preset", "shape", "lut", "lut_available", "ff", "dsp"),
         "weights_trained",
         *("dsp_available", "bram", "bram_available", "spram", "fmax_mhz", "clock_mhz"),
+        "clock_carried_mhz",
         *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),
         *("camera_line_rate_hz", "camera_frames_per_second", "seconds", "tool_versions"),
     }
@@ -297,6 +298,60 @@ def test_summary(small):
     both["fmax"]["$glbnet$clock"]["constraint"] = 75.01
     both["fmax"]["$glbnet$camera"]["constraint"] = 75.0
     assert build.summary_of(board, small.plan, both, 75e6, 1, {})["fmax_mhz"] == 81.5
+
+
+NEXTPNR = """
+import json, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+seed = words["--seed"]
+assert open(words["--json"]).read() == "netlist" and open(words["--lpf"]).read() == "pins"
+assert seed != "9", "no room"
+reached = {"3": 80.5, "4": 95.25, "5": 71}[seed]
+clocks = {"engine": {"achieved": reached, "constraint": 75}}
+open(words["--report"], "w").write(json.dumps({"fmax": clocks, "seed": seed}))
+open(words["--textcfg"], "w").write("placed with " + seed)
+"""
+
+
+def test_seeds(tmp_path):
+    """One seed runs beside the netlist; of several each has a folder, and the best is kept."""
+    tool = tmp_path / "nextpnr.py"
+    tool.write_text(NEXTPNR)
+    device, quiet = ecp5("25F", "CABGA381"), Console(quiet=True)
+
+    def placed(name, seeds):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "rasca.json").write_text("netlist")
+        (folder / "rasca.lpf").write_text("pins")
+        command = [sys.executable, str(tool)]
+        found = build.place_and_route(command, device, folder, seeds, 75e6, quiet)
+        report = json.loads((folder / "report.json").read_text())
+        return found, report["seed"], (folder / "rasca.config").read_text()
+
+    assert placed("one", [3]) == ({3: 80.5}, "3", "placed with 3")
+    assert not (tmp_path / "one" / "seed3").exists()
+    every = {3: 80.5, 4: 95.25, 5: 71}
+    assert placed("three", [3, 4, 5]) == (every, "4", "placed with 4")
+    with pytest.raises(RuntimeError, match="place and route failed (.|\\n)*no room"):
+        placed("bad", [4, 9])
+
+
+def test_clock_of_a_build():
+    """What the PLL has at or below what is asked for, and what a routed design carries."""
+    board = build.find_board("ulx3s")
+    assert build.with_clock(board, None) is board
+    assert build.with_clock(board, 92.4).clock_hz == 92.4e6
+    found = build.carried_hz(board, 92.4)
+    assert 0.95 * 92.4e6 <= found <= 92.4e6
+    fast = replace(board, oscillator_error=0.1)
+    assert build.carried_hz(fast, 92.4) <= 84e6 and build.carried_hz(board, 0.5) == 0
+    with pytest.raises(ValueError, match="clock_mhz must be 1..400, not 1000"):
+        build.with_clock(board, 1000)
+    with pytest.raises(ValueError, match="no PLL setting makes 1 MHz of 25 MHz"):
+        build.with_clock(board, 1)
+    text = "seeds must be 1..100, not 0"
+    assert text in refused("bitstream", "--board", "ulx3s", "--seeds", 0)
 
 
 def test_flip_flops(small):

@@ -139,7 +139,7 @@ def test_command(made, monkeypatch, tmp_path):
         "netlist_of": found,
         "to_verilog": "",
     }.items():
-        monkeypatch.setattr(netlist, name, lambda *_, value=value: value)
+        monkeypatch.setattr(netlist, name, lambda *_, value=value, **__: value)
     monkeypatch.setattr(netlist.fit, "configure", lambda *_: ENGINE)
     monkeypatch.setattr(build, "files_of", lambda *_: (system, {f"{build.TOP}.il": design}))
     monkeypatch.setattr(whole_board, "photograph", lambda *_: (exposure, "noise"))
