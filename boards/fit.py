@@ -6,7 +6,7 @@ from math import ceil
 from boards.board import Board, Device
 from golden.config import PRESETS, ModelConfig, preset
 from hw.arithmetic.multiplier import Multipliers
-from hw.plan import Plan
+from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
 
 # LUT4s of builds with this repository's engine, as nextpnr packs them (docs/boards.md): a
@@ -22,10 +22,9 @@ _BLOCK_RAM = {
 }
 _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
+_CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
 SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
 COMPACT_LUT = 4700  # logic cells of a compact engine at 8,1,2 with its small system
-_IN_LOGIC = ("walk program", "back program", "fault queue")
-_IN_SPRAM = ("weights", "constants", "classifier")  # the first one; the others if compact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,24 +54,32 @@ def blocks(words: int, bits: int, family: str) -> int:
     return min(ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family])
 
 
+def camera_blocks(board: Board, plan: Plan) -> int:
+    """Block RAMs of a board's camera, beside the engine's."""
+    if board.camera is None:
+        return 0
+    sensor, model = board.camera.sensor, plan.model
+    binned = 2 * model.image_height <= sensor.height and 2 * model.image_width <= sensor.width
+    return _CAMERA_BRAM[board.device.family] + binned  # a row of pairs
+
+
 def need(plan: Plan, device: Device) -> Need:
-    """What a compiled engine with `plan.memories` filled in takes of a device."""
+    """What a compiled engine takes of a device."""
     engine, lut = plan.engine, _LUT[device.family]
     dsps = Multipliers.dsps_wanted(engine.multipliers, device.family)
     if engine.dsps is not None:
         dsps = min(dsps, engine.dsps)
     in_luts = engine.multipliers - dsps if device.family == "ecp5" else 0
     bram = spram = 0
-    state = next(memory for memory in plan.memories if memory.name == "state")
     for memory in plan.memories:
-        if memory.name == "maps":  # the state lies in the same banks
-            memory = replace(memory, words=memory.words + state.words)
-        elif memory.name == "state":
+        if memory.banks:
             continue
-        if device.family == "ice40" and memory.name in _IN_LOGIC:
+        guests = [other.words for other in plan.memories if other.banks == memory.name]
+        memory = replace(memory, words=memory.words + sum(guests))
+        if device.family == "ice40" and memory.logic:
             continue
         loaded = engine.weight_memory == "loaded" and device.spram
-        if loaded and memory.name in (_IN_SPRAM if engine.compact else _IN_SPRAM[:1]):
+        if loaded and memory.spram:
             deep, wide = ceil(memory.words / _SPRAM_WORDS), ceil(memory.bits / _SPRAM_BITS)
             spram += deep * wide * memory.count
         else:
@@ -135,11 +142,8 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
     return engine
 
 
-def nearest(board: Board, model: ModelConfig, plan_of) -> str:
-    """A sentence that names a preset and shape that fit, for the text of an error.
-
-    plan_of(model, engine) gives a plan with its memories.
-    """
+def nearest(board: Board, model: ModelConfig) -> str:
+    """A sentence that names a preset and shape that fit, for the text of an error."""
 
     def distance(name: str) -> tuple[bool, int]:
         return name != model.name, abs(PRESETS[name].image_height - model.image_height)
@@ -151,6 +155,6 @@ def nearest(board: Board, model: ModelConfig, plan_of) -> str:
                 engine = configure(board, other, shape)
             except ValueError:
                 continue
-            if not need(plan_of(other, engine), board.device).short(board.device):
+            if not need(compile_program(other, engine), board.device).short(board.device):
                 return f"{name} with SHAPE={engine} fits"
     return "no preset fits this device"

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.packets import DIGEST_BYTES, Problem
+from hw.interfaces import LoadPort
 
 MAGIC = b"Rsca"
 HEADER_LAYOUT = f"<4sI{DIGEST_BYTES}s"
@@ -41,6 +42,75 @@ def spi_divisor(clock_hz: float) -> int:
     return max(2, 2 * ceil(clock_hz / MAX_SPI_HZ / 2))
 
 
+class Spi(wiring.Signature):
+    """Pins of an SPI flash, seen from the FPGA.
+
+    Members
+    -------
+    clock : Out(1)
+    select : Out(1)
+        Low while the flash is spoken to.
+    mosi : Out(1), miso : In(1)
+        Data to and from the flash.
+    """
+
+    def __init__(self):
+        super().__init__({"clock": Out(1), "select": Out(1, init=1), "mosi": Out(1), "miso": In(1)})
+
+    def __eq__(self, other):
+        return type(self) is type(other)
+
+
+class SpiBytes(wiring.Component):
+    """A byte out and in at once, SPI mode 0: data change while the clock is low.
+
+    Parameters
+    ----------
+    divisor : int
+        Clock cycles of a bit, even, at least 2.
+
+    Ports
+    -----
+    start : In(1), pulse, between bytes; next_byte : In(8), with it: what goes out, bit 7 first
+    last_bit : Out(1), pulse, ``8 * divisor + 1`` cycles after `start`: `byte` is whole
+    byte : Out(8), what came in, until the next `start`
+    clock, mosi : Out(1); miso : In(1), sampled as `clock` falls
+    """
+
+    def __init__(self, *, divisor: int):
+        self.divisor = divisor
+        super().__init__(
+            {
+                "start": In(1),
+                "next_byte": In(8),
+                "last_bit": Out(1),
+                "byte": Out(8),
+                "clock": Out(1),
+                "mosi": Out(1),
+                "miso": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        half = self.divisor // 2
+        shift, bits = Signal(8, reset_less=True), Signal(range(9))
+        timer = Signal(range(max(2, half)), reset_less=True)
+        m.d.comb += [self.mosi.eq(shift[7]), self.byte.eq(shift)]
+        m.d.sync += self.last_bit.eq(0)
+        with m.If(self.start):
+            m.d.sync += [shift.eq(self.next_byte), bits.eq(8), timer.eq(half - 1)]
+        with m.Elif(bits != 0):
+            m.d.sync += timer.eq(timer - 1)
+            with m.If(timer == 0):
+                m.d.sync += [timer.eq(half - 1), self.clock.eq(~self.clock)]
+                with m.If(self.clock):
+                    m.d.sync += [shift.eq(Cat(self.miso, shift[:7])), bits.eq(bits - 1)]
+                    with m.If(bits == 1):
+                        m.d.sync += self.last_bit.eq(1)
+        return m
+
+
 class FlashLoader(wiring.Component):
     """Reads the weights image at power-up, checks it, and passes it to the engine's loader.
 
@@ -57,7 +127,7 @@ class FlashLoader(wiring.Component):
     that the engine takes no frame. Between the image's last byte and `ready` pixels must be held
     off: `busy`.
 
-    SPI mode 0; the clock stands still while the engine's loader takes nothing.
+    The clock stands still while the engine's loader takes nothing.
 
     Model: `flash_image` (no part of the integer model).
 
@@ -83,10 +153,9 @@ class FlashLoader(wiring.Component):
         One of them; `busy` at power-up.
     problem : Out(3), boards.packets.Problem of the last try that failed; 0 in `ready`
     done : Out(1), pulse: `busy` has ended
-    load_valid : Out(1), load_data : Out(8), load_last : Out(1), load_ready : In(1)
-    weights_digest : In(32)
-    clock, select, mosi : Out(1), miso : In(1)
-        `select` is low while the flash is spoken to. `miso` is sampled as `clock` falls.
+    load : Out(LoadPort()), to the engine; `error` is not looked at
+    weights_digest : In(32), of the engine
+    spi : Out(Spi()); `miso` is sampled as `clock` falls
     """
 
     def __init__(
@@ -122,75 +191,33 @@ class FlashLoader(wiring.Component):
                 "failed": Out(1),
                 "problem": Out(Problem),
                 "done": Out(1),
-                "load_valid": Out(1),
-                "load_data": Out(8),
-                "load_last": Out(1),
-                "load_ready": In(1),
+                "load": Out(LoadPort()),
                 "weights_digest": In(32),
-                "clock": Out(1),
-                "select": Out(1, init=1),
-                "mosi": Out(1),
-                "miso": In(1),
+                "spi": Out(Spi()),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        half = self.divisor // 2
-        # ---- a byte out and in at once: mode 0, changes while the clock is low ----
-        shift, bits = Signal(8, reset_less=True), Signal(range(9))
-        timer = Signal(range(max(2, half)), reset_less=True)
-        # a byte is there with `last_bit`, and is looked at a cycle later
-        start, next_byte, last_bit, byte_done = Signal(), Signal(8), Signal(), Signal()
-        m.d.comb += self.mosi.eq(shift[7])
-        m.d.sync += [byte_done.eq(last_bit), last_bit.eq(0)]
-        with m.If(start):
-            m.d.sync += [shift.eq(next_byte), bits.eq(8), timer.eq(half - 1)]
-        with m.Elif(bits != 0):
-            m.d.sync += timer.eq(timer - 1)
-            with m.If(timer == 0):
-                m.d.sync += [timer.eq(half - 1), self.clock.eq(~self.clock)]
-                with m.If(self.clock):
-                    m.d.sync += [shift.eq(Cat(self.miso, shift[:7])), bits.eq(bits - 1)]
-                    with m.If(bits == 1):
-                        m.d.sync += last_bit.eq(1)
-
-        # ---- what the bytes are ----
+        m.submodules.bytes = spi = SpiBytes(divisor=self.divisor)
+        load, shift, start, next_byte = self.load, spi.byte, spi.start, spi.next_byte
+        byte_done, select = Signal(), self.spi.select
         # bytes or cycles that are left, less one: negative with the last one
         count = Signal(range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)), reset_less=True)
-        tries = Signal(range(self.tries), init=self.tries - 1)
-        zero = Signal()
-        expected = Signal(8)
-        head = header(bytes(self.length), self.config)
-        command = bytes([READ]) + self.offset.to_bytes(3, "big")
-        m.d.comb += zero.eq(count[-1])
+        tries, zero = Signal(range(self.tries), init=self.tries - 1), Signal()
         checking, wrong = Signal(), Signal()  # the checksum; the byte is not what is expected
-        with m.Switch(count[:4]):
-            for place, byte in enumerate(head):
-                with m.Case(HEADER_BYTES - 2 - place & 15):
-                    m.d.comb += expected.eq(byte)
-        with m.If(checking):
-            with m.Switch(count[:2]):
-                for i in range(CRC_BYTES):
-                    with m.Case(CRC_BYTES - 2 - i & 3):
-                        m.d.comb += expected.eq(self.weights_digest[8 * i : 8 * i + 8])
-        m.d.sync += wrong.eq(shift != expected)
-        problem = Signal(Problem)
-        place = Signal(4)  # of the header
-        m.d.comb += place.eq(HEADER_BYTES - 2 - count[:4])
-        with m.If(place >= 8):
-            m.d.comb += problem.eq(Problem.CONFIG)
-        with m.Elif(place >= 4):
-            m.d.comb += problem.eq(Problem.LENGTH)
-        with m.Elif((place == 0) & ((shift == 0) | shift.all())):
-            m.d.comb += problem.eq(Problem.BLANK)
-        with m.Else():
-            m.d.comb += problem.eq(Problem.MAGIC)
+        expected, problem = self._expected(m, count, checking), self._problem(m, count, shift)
         m.d.comb += [
+            self.spi.clock.eq(spi.clock),
+            self.spi.mosi.eq(spi.mosi),
+            spi.miso.eq(self.spi.miso),
+            zero.eq(count[-1]),
             self.busy.eq(~self.ready & ~self.failed),
-            self.load_data.eq(shift),
+            load.data.eq(shift),
         ]
-        m.d.sync += self.done.eq(0)
+        # a byte is there with `last_bit`, and is looked at a cycle later
+        m.d.sync += [byte_done.eq(spi.last_bit), wrong.eq(shift != expected), self.done.eq(0)]
+        command = bytes([READ]) + self.offset.to_bytes(3, "big")
         assert HEADER_BYTES == 16 and len(command) == COMMAND_BYTES
 
         def begin(left):
@@ -199,7 +226,7 @@ class FlashLoader(wiring.Component):
             m.d.comb += start.eq(1)
 
         def fail(reason):
-            m.d.sync += [self.problem.eq(reason), self.select.eq(1), tries.eq(tries - 1)]
+            m.d.sync += [self.problem.eq(reason), select.eq(1), tries.eq(tries - 1)]
             with m.If(tries == 0):
                 m.d.sync += [self.failed.eq(1), self.done.eq(1)]
                 m.next = "END"
@@ -207,23 +234,7 @@ class FlashLoader(wiring.Component):
                 m.next = "WAKE"
 
         with m.FSM():
-            with m.State("WAKE"):
-                m.d.sync += self.select.eq(0)
-                m.d.comb += next_byte.eq(RELEASE)
-                # a cycle with the flash selected before its clock
-                with m.If(~self.select):
-                    m.d.comb += start.eq(1)
-                    m.next = "RELEASE"
-            with m.State("RELEASE"):
-                with m.If(byte_done):
-                    m.d.sync += [self.select.eq(1), count.eq(self.wake_cycles - 2)]
-                    m.next = "WAIT"
-            with m.State("WAIT"):
-                m.d.sync += count.eq(count - 1)
-                with m.If(zero):
-                    m.d.sync += [self.select.eq(0), count.eq(COMMAND_BYTES - 1)]
-                    m.d.sync += byte_done.eq(1)
-                    m.next = "COMMAND"
+            self._wake(m, spi, byte_done, count, zero)
             with m.State("COMMAND"):
                 with m.Switch(count[:2]):
                     for sent, byte in enumerate(command):
@@ -247,8 +258,8 @@ class FlashLoader(wiring.Component):
                 with m.If(byte_done):
                     m.next = "PASS"
             with m.State("PASS"):
-                m.d.comb += [self.load_valid.eq(1), self.load_last.eq(zero)]
-                with m.If(self.load_ready):
+                m.d.comb += [load.valid.eq(1), load.last.eq(zero)]
+                with m.If(load.ready):
                     begin(count - 1)
                     m.next = "IMAGE"
                     with m.If(zero):
@@ -264,15 +275,15 @@ class FlashLoader(wiring.Component):
                         with m.If(zero):
                             m.d.comb += start.eq(0)
                             m.d.sync += [
-                                self.select.eq(1),
+                                select.eq(1),
                                 self.ready.eq(1),
                                 self.problem.eq(Problem.NONE),
                                 self.done.eq(1),
                             ]
                             m.next = "END"
             with m.State("SPOIL"):
-                m.d.comb += [self.load_valid.eq(1), self.load_last.eq(1)]
-                with m.If(self.load_ready):
+                m.d.comb += [load.valid.eq(1), load.last.eq(1)]
+                with m.If(load.ready):
                     fail(Problem.CRC)
             with m.State("END"):
                 with m.If(self.reload):
@@ -283,3 +294,52 @@ class FlashLoader(wiring.Component):
                     ]
                     m.next = "WAKE"
         return m
+
+    def _wake(self, m, spi, byte_done, count, zero):
+        """The states before the read; the flash may have been sent to sleep."""
+        select = self.spi.select
+        with m.State("WAKE"):
+            m.d.sync += select.eq(0)
+            m.d.comb += spi.next_byte.eq(RELEASE)
+            # a cycle with the flash selected before its clock
+            with m.If(~select):
+                m.d.comb += spi.start.eq(1)
+                m.next = "RELEASE"
+        with m.State("RELEASE"):
+            with m.If(byte_done):
+                m.d.sync += [select.eq(1), count.eq(self.wake_cycles - 2)]
+                m.next = "WAIT"
+        with m.State("WAIT"):
+            m.d.sync += count.eq(count - 1)
+            with m.If(zero):
+                m.d.sync += [select.eq(0), count.eq(COMMAND_BYTES - 1)]
+                m.d.sync += byte_done.eq(1)
+                m.next = "COMMAND"
+
+    def _expected(self, m, count, checking):
+        """The header's byte; while the checksum is read, the digest's."""
+        expected = Signal(8)
+        with m.Switch(count[:4]):
+            for place, byte in enumerate(header(bytes(self.length), self.config)):
+                with m.Case(HEADER_BYTES - 2 - place & 15):
+                    m.d.comb += expected.eq(byte)
+        with m.If(checking):
+            with m.Switch(count[:2]):
+                for i in range(CRC_BYTES):
+                    with m.Case(CRC_BYTES - 2 - i & 3):
+                        m.d.comb += expected.eq(self.weights_digest[8 * i : 8 * i + 8])
+        return expected
+
+    def _problem(self, m, count, byte):
+        """What a wrong byte of the header means."""
+        problem, place = Signal(Problem), Signal(4)
+        m.d.comb += place.eq(HEADER_BYTES - 2 - count[:4])
+        with m.If(place >= 8):
+            m.d.comb += problem.eq(Problem.CONFIG)
+        with m.Elif(place >= 4):
+            m.d.comb += problem.eq(Problem.LENGTH)
+        with m.Elif((place == 0) & ((byte == 0) | byte.all())):
+            m.d.comb += problem.eq(Problem.BLANK)
+        with m.Else():
+            m.d.comb += problem.eq(Problem.MAGIC)
+        return problem

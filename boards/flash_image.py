@@ -11,13 +11,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from boards import fit
 from boards.build import boards, find_board
 from boards.flash import CRC_BYTES, ERASE_BLOCK, HEADER_BYTES, OFFSET, flash_image
 from golden import files
-from golden.command_line import load_weights
+from golden.command_line import facts, load_weights
 from golden.config import preset
 from golden.errors import bad_input
 from hw.top import Rasca
@@ -96,12 +95,17 @@ def main(
             place = int(offset, 0)
         except ValueError:
             raise ValueError(f"offset must be a number, not {offset!r}") from None
+        if place != OFFSET:
+            raise ValueError(
+                f"offset must be {OFFSET:#x}, where every bitstream reads its weights, "
+                f"not {place:#x}"
+            )
         numbers = load_weights(weights, model)
         design = Rasca(model, engine, numbers)
         name = f"{board.name}_{model.name}"
         image = design.engine.weights_image()
         summary = write(image, design.config_digest, folder, name, place, not numbers.untrained)
-    table = Table(show_header=False)
+    table = facts()
     for key, value in summary.items():
         table.add_row(key.replace("_", " "), str(value))
     console.print(table)

@@ -7,6 +7,7 @@ Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot b
 does not answer as it should.
 """
 
+import contextlib
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from boards import packets
 from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
+from boards.port import BoardError, open_port
 from golden.classifier import threshold
 from golden.command_line import load_photographs, load_weights
 from golden.config import PRESETS, ModelConfig, preset
@@ -32,16 +34,15 @@ from golden.model import IntegerModel
 from golden.weights import Weights
 
 NO_ANSWER = BROKEN
-LINES = 5  # of a row group: the host is never further ahead
 FLUSH = bytes(1024)
 """More than the longest line: whatever packet the board is in the middle of comes to an end."""
 ASKS = 5
 """The last weights are still on their way into the memories when the first answer leaves."""
+SMALL_PRESET = "vww_105x120"
+"""Small boards do not say what they are."""
+QUIET, DRAIN = 0.05, 0.5
+"""Seconds without a packet that are quiet; and after which it is waited no longer for that."""
 LOAD_TRIES = 2  # what was left over of an earlier load spoils the first
-
-
-class BoardError(Exception):
-    """The board does not answer, or not as it should."""
 
 
 class Transport(Protocol):
@@ -55,48 +56,77 @@ class Transport(Protocol):
 
 
 @dataclass
-class Board:
+class Connection:
     """Packets to and from a board.
 
     Parameters
     ----------
     transport : Transport
     patience : float
-        Seconds without any packet after which the board is given up.
+        Seconds after which the board is given up: without any packet, or without what is wanted.
     """
 
     transport: Transport
     patience: float = 3.0
     decoder: packets.Decoder = field(default_factory=packets.Decoder)
+    seen: int = 0  # bytes that came
+    found: int = 0  # packets in them
 
     def send(self, packet: bytes) -> None:
         self.transport.write(packet)
 
-    def events(self, patience: float | None = None) -> Iterator[packets.Event]:
-        """Packets as they come; ends after `patience` seconds without one."""
+    def events(
+        self, patience: float | None = None, limit: float | None = None
+    ) -> Iterator[packets.Event]:
+        """Packets as they come; ends after `patience` seconds without one, and after `limit`
+        seconds in any case, if it is given."""
         patience = self.patience if patience is None else patience
         quiet = time.monotonic() + patience
-        while time.monotonic() < quiet:
-            for packet in self.decoder.feed(self.transport.read(256)):
+        end = None if limit is None else time.monotonic() + limit
+        while (now := time.monotonic()) < quiet and (end is None or now < end):
+            data = self.transport.read(256)
+            self.seen += len(data)
+            for packet in self.decoder.feed(data):
+                self.found += 1
                 yield packets.parse(packet)
                 quiet = time.monotonic() + patience
 
+    def drain(self) -> None:
+        """Drops what comes until it is quiet; a board with a camera never is."""
+        for _ in self.events(QUIET, limit=DRAIN):
+            pass
+
+    def awaited(self, *kinds: type) -> Iterator[packets.Event]:
+        """Packets as they come; ends after `patience` seconds without one of these kinds, and
+        after ten times as long in any case."""
+        end = time.monotonic() + self.patience
+        for event in self.events(limit=10 * self.patience):
+            if isinstance(event, kinds):
+                end = time.monotonic() + self.patience
+            elif time.monotonic() > end:
+                return
+            yield event
+
     def expect(self, kind: type, what: str) -> packets.Event:
         """The next packet of one kind; others are dropped."""
-        limit = time.monotonic() + self.patience
-        for event in self.events():
+        seen, found = self.seen, self.found
+        for event in self.events(limit=self.patience):
             if isinstance(event, kind):
                 return event
-            if time.monotonic() > limit:
-                break
-        raise BoardError(f"the board sent no {what} within {self.patience:g} s")
+        why = ""
+        if self.found == found:
+            why = (
+                "; nothing came at all"
+                if self.seen == seen
+                else (f"; {self.seen - seen} bytes came, but no packet: is the baud rate right?")
+            )
+        raise BoardError(f"the board sent no {what} within {self.patience:g} s{why}")
 
     def greet(self) -> Hello:
         """What the board is; from now on it sends decisions only."""
         self.send(FLUSH)
         self.send(packets.settings(Setting(0)))
-        for _ in self.events(0.05):
-            pass
+        self.drain()
         self.send(packets.ask())
         return self.expect(Hello, "hello (is this its port, and the baud rate right?)")
 
@@ -105,9 +135,9 @@ class Board:
         return self.expect(Counters, "counters")
 
 
-def known_model(hello: Hello) -> ModelConfig | None:
-    """The preset that the board has, if it is one."""
-    for model in PRESETS.values():
+def known_model(hello: Hello, name: str | None = None) -> ModelConfig | None:
+    """The network that the board has, if it is `name`'s (a preset or a file) or a preset."""
+    for model in ([] if name is None else [preset(name)]) + list(PRESETS.values()):
         if hello.model.hex() == model.digest[: 2 * packets.DIGEST_BYTES]:
             return model
     return None
@@ -115,7 +145,7 @@ def known_model(hello: Hello) -> ModelConfig | None:
 
 def board_model(hello: Hello, name: str | None) -> ModelConfig:
     """The network that the board has; it must be `name`'s, if there is one."""
-    has, wanted = known_model(hello), None if name is None else preset(name)
+    has, wanted = known_model(hello, name), None if name is None else preset(name)
     digest = hello.model.hex()
     if has is None and wanted is None:
         raise ValueError(f"the board's network, digest {digest}, is none of the presets")
@@ -128,22 +158,20 @@ def board_model(hello: Hello, name: str | None) -> ModelConfig:
 
 def weights_image(hello: Hello, model: ModelConfig, weights: Weights) -> bytes:
     """The image of these weights for the array that the board has."""
-    from hw import image
-    from hw.loader import image_bytes
+    from hw import parts
     from hw.plan import compile_program
     from hw.plan.engine_config import EngineConfig
 
     pixels, channels, lanes = hello.shape
     plan = compile_program(model, EngineConfig(pixels=pixels, channels=channels, lanes=lanes))
-    words = image.flat_words(plan, image.memory_words(plan, weights))
-    return image_bytes(image.sections(plan), words)
+    return parts.weights_image(plan, weights)
 
 
 def check_weights(hello: Hello, image: bytes) -> None:
     """ValueError unless the board holds exactly these weights."""
     if hello.weights == 0:
         why = packets.PROBLEM_TEXT[hello.problem] if hello.problem else "nothing was loaded"
-        if hello.status & packets.Status.LOADING:
+        if hello.status & packets.BoardStatus.LOADING:
             why = "they are still being loaded"
         raise ValueError(f"the board has no weights: {why}")
     if hello.weights != zlib.crc32(image):
@@ -153,7 +181,7 @@ def check_weights(hello: Hello, image: bytes) -> None:
         )
 
 
-def load(board: Board, model: ModelConfig, image: bytes) -> Hello:
+def load(board: Connection, model: ModelConfig, image: bytes) -> Hello:
     """Sends a weights image and asks whether it has arrived."""
     hello = None
     for _ in range(LOAD_TRIES):
@@ -164,12 +192,11 @@ def load(board: Board, model: ModelConfig, image: bytes) -> Hello:
             hello = board.expect(Hello, "hello after its weights")
             if hello.weights == zlib.crc32(image):
                 return hello
-            if hello.weights or hello.status & packets.Status.LOAD_ERROR:
+            if hello.weights or hello.status & packets.BoardStatus.LOAD_ERROR:
                 break
-            for _ in board.events(0.05):
-                pass
+            board.drain()
     assert hello is not None
-    wrong = hello.status & packets.Status.LOAD_ERROR
+    wrong = hello.status & packets.BoardStatus.LOAD_ERROR
     raise BoardError(
         f"the weights did not arrive after {LOAD_TRIES} tries: "
         + ("bytes are missing" if wrong else f"their digest there is {hello.weights:08x}")
@@ -180,13 +207,15 @@ Show = Callable[[JudgedRow | Frame, Judge], None]
 
 
 def run_frame(
-    board: Board,
+    board: Connection,
     judge: Judge,
     lines: list[bytes],
     computed: tuple[int, ...],
     show: Show = lambda found, judge: None,
 ) -> None:
-    """One picture: the five lines of a row group, its row and state, and so on.
+    """One picture: the lines of a row group, its row and state, and so on.
+
+    The host is never further ahead than a row group.
 
     `computed`: row groups that the golden model works on; after the last of them the decision
     comes, and no more lines are sent.
@@ -201,15 +230,16 @@ def run_frame(
 
     judge.take({"kind": "frame", "cycle": 0})
     # rows below the last whole group are nobody's
-    sent = packets.frame(lines[: LINES * model.row_groups])
+    rows = model.rows_per_group
+    sent = packets.frame(lines[: rows * model.row_groups])
     row, channels, decision = None, [], None
     last = computed[-1]
     for group in range(last + 1):
-        for packet in sent[LINES * group : LINES * (group + 1)]:
+        for packet in sent[rows * group : rows * (group + 1)]:
             board.send(packet)
         if group not in computed:
             continue
-        for event in board.events():
+        for event in board.awaited(Row, State):
             if isinstance(event, Row):
                 row, channels = event, []
             elif isinstance(event, State):
@@ -264,7 +294,7 @@ def run_frame(
         {
             "kind": "decision",
             "cycle": now(),
-            "label": int(decision.person),
+            "label": decision.index,
             "status": decision.status,
             "rows_used": decision.rows_used,
             "logits": decision.logits,
@@ -275,7 +305,7 @@ def run_frame(
 
 
 def check_frames(
-    board: Board,
+    board: Connection,
     hello: Hello,
     model: ModelConfig,
     weights: Weights,
@@ -304,13 +334,27 @@ def check_frames(
             if judge.first is not None:
                 break
     finally:
-        board.send(packets.settings(Setting(0)))
+        with contextlib.suppress(BoardError):  # of a connection that was lost
+            board.send(packets.settings(Setting(0)))
     return judge, board.counters().since(before)
 
 
-def watch(board: Board, console: Console, model: ModelConfig | None, seconds: float | None) -> None:
+def said_class(model: ModelConfig | None, index: int) -> str:
+    """A class in colour, the one that stops in capitals; of an unknown network its number."""
+    names = () if model is None else model.classes
+    name = names[index].replace("_", " ") if index < len(names) else f"class {index}"
+    if index == (1 if model is None else model.stop_index):
+        return f"[bold red]{name.upper()}[/]"
+    return f"[bold blue]{name}[/]"
+
+
+def watch(
+    board: Connection, console: Console, model: ModelConfig | None, seconds: float | None
+) -> None:
     """Decisions as they come, until interrupted."""
-    seen, persons, latest, rows = 0, 0, None, []
+    seen, hits, latest, rows = 0, 0, None, []
+    wanted = 1 if model is None else model.stop_index
+    name = "class 1" if model is None else model.stop_class.replace("_", " ")
     counters = board.counters()
     board.send(packets.settings(Setting.ROWS))
     started = time.monotonic()
@@ -320,13 +364,13 @@ def watch(board: Board, console: Console, model: ModelConfig | None, seconds: fl
         rate = seen / max(1e-9, time.monotonic() - started)
         said = "nothing yet"
         if latest is not None:
-            said = "[bold red]PERSON[/]" if latest.person else "[bold blue]no person[/]"
+            said = said_class(model, latest.index)
             if latest.status:
                 said = f"[yellow]frame lost: {STATUS[latest.status]}[/]"
             said += f"  ({latest.rows_used} row groups)"
         table.add_row("decision", said)
         table.add_row("rows", "".join("█" if yes else "░" for yes in rows))
-        table.add_row("frames", f"{seen}, {persons} with a person, {rate:.1f} a second")
+        table.add_row("frames", f"{seen}, {hits} of them {name}, {rate:.1f} a second")
         moved = counters.since(Counters())
         table.add_row("faults", ", ".join(f"{n} {v}" for n, v in moved.items()) or "none")
         table.add_row("network", model.name if model is not None else "no preset")
@@ -338,10 +382,10 @@ def watch(board: Board, console: Console, model: ModelConfig | None, seconds: fl
                 for event in board.events(0.2):
                     if isinstance(event, Decision):
                         seen, latest = seen + 1, event
-                        persons += event.person and not event.status
+                        hits += event.index == wanted and not event.status
                     elif isinstance(event, Row):
                         rows = [] if event.row_group == 0 else rows
-                        rows.append(event.logits[1] > event.logits[0])
+                        rows.append(event.logits.index(max(event.logits)) == wanted)
                     elif isinstance(event, Counters):
                         counters = event
                     live.update(view())
@@ -351,40 +395,38 @@ def watch(board: Board, console: Console, model: ModelConfig | None, seconds: fl
         pass
 
 
-def watch_bytes(transport: Transport, console: Console, seconds: float | None) -> None:
+def watch_bytes(
+    transport: Transport, console: Console, model: ModelConfig, seconds: float | None
+) -> None:
     """A line for each byte of a small board (boards.event_system), until interrupted."""
     started = time.monotonic()
     try:
         while seconds is None or time.monotonic() - started < seconds:
             for byte in transport.read(1):
-                console.print(said_byte(byte))
+                console.print(said_byte(byte, model))
     except KeyboardInterrupt:
         pass
 
 
-def said_byte(byte: int) -> str:
-    """What a byte of a small board says."""
-    lost, problem = byte & Byte.LOST, byte & packets.Status.PROBLEM
-    if byte & Byte.REPORT and problem in packets.PROBLEM_TEXT and byte < Byte.PERSON:
+def said_byte(byte: int, model: ModelConfig) -> str:
+    """What a byte of a small board says that has this network."""
+    lost, problem, index = (
+        byte & Byte.LOST,
+        byte & packets.BoardStatus.PROBLEM,
+        packets.class_of(byte),
+    )
+    if byte & Byte.REPORT and problem in packets.PROBLEM_TEXT and byte < 2 * Byte.REPORT:
         said = f"weights in flash: {packets.PROBLEM_TEXT[problem]}"
-        if byte & packets.Status.LOADING:
+        if byte & packets.BoardStatus.LOADING:
             said = "weights in flash: still being loaded"
-        return said + "; the camera's set-up failed" * bool(byte & packets.Status.CAMERA_FAILED)
-    if byte & ~(Byte.LOST | Byte.PERSON) or lost >= len(STATUS):
+        return said + "; the camera's set-up failed" * bool(
+            byte & packets.BoardStatus.CAMERA_FAILED
+        )
+    if byte & Byte.REPORT or index >= model.class_count or lost >= len(STATUS):
         return f"no byte of a small board: {byte:#04x} (is the baud rate right?)"
     if lost:
         return f"frame lost: {STATUS[lost]}"
-    return "[bold red]PERSON[/]" if byte & Byte.PERSON else "[bold blue]no person[/]"
-
-
-def open_port(port: str, baud: int) -> Transport:
-    """A serial port; ValueError in words if there is none."""
-    import serial
-
-    try:
-        return serial.serial_for_url(port, baudrate=baud, timeout=0.02)
-    except (serial.SerialException, OSError, ValueError) as error:
-        raise ValueError(f"cannot open port {port}: {error}") from None
+    return said_class(model, index)
 
 
 def main(
@@ -419,11 +461,12 @@ def main(
                 raise ValueError("--bytes goes with --watch: a small board takes no pictures")
             transport = open_port(port, baud)
             if bytes_:
-                return watch_bytes(transport, console, seconds)
-            board = Board(transport, patience)
+                small = preset(preset_name or SMALL_PRESET)
+                return watch_bytes(transport, console, small, seconds)
+            board = Connection(transport, patience)
             hello = board.greet()
             if watch_:
-                return watch(board, console, known_model(hello), seconds)
+                return watch(board, console, known_model(hello, preset_name), seconds)
             model = board_model(hello, preset_name)
             weights = load_weights(weights_file, model)
             photographs = load_photographs(image, model, frames, skip_bad)

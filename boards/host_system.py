@@ -2,17 +2,49 @@
 
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from boards import packets
-from boards.flash import FlashLoader
+from boards.flash import FlashLoader, Spi
 from boards.host_link import HostLink
-from boards.packets import COUNTERS, Status
+from boards.packets import COUNTERS, BoardStatus
+from boards.switches import hold, select
 from boards.uart import UartReceiver, UartTransmitter
+from hw.interfaces import Decision, Pixels
 from hw.top import Rasca
 
 ENGINE_COUNTERS = COUNTERS[: COUNTERS.index("lost_clock")]
 CAMERA_COUNTERS = COUNTERS[len(ENGINE_COUNTERS) : -packets.LINK_COUNTERS]
+
+
+class CameraPort(wiring.Signature):
+    """A camera's pixels and what is told of it; from the camera's side to the system's.
+
+    Parameters
+    ----------
+    in_channels : {1, 3}
+
+    Members
+    -------
+    pixels : Out(Pixels(in_channels))
+    toggles : Out(6)
+        A bit of each of CAMERA_COUNTERS that changes with each count.
+    ready, failed : Out(1)
+        Its set-up is through, and how.
+    """
+
+    def __init__(self, in_channels: int):
+        super().__init__(
+            {
+                "pixels": Out(Pixels(in_channels)),
+                "toggles": Out(len(CAMERA_COUNTERS)),
+                "ready": Out(1),
+                "failed": Out(1),
+            }
+        )
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.members == other.members
 
 
 class HostSystem(wiring.Component):
@@ -39,45 +71,25 @@ class HostSystem(wiring.Component):
     Ports
     -----
     rx : In(1), asynchronous; tx : Out(1)
-    camera_valid, camera_red, camera_green, camera_blue, camera_sof, camera_eol, camera_frame_end :
-        In, as the engine's pixels
-    camera_toggles : In(6), a bit of each of CAMERA_COUNTERS that changes with each count
-    camera_ready, camera_failed : In(1), set-up is through, and how; a change to 1 sends a hello
+    camera : In(CameraPort(in_channels)); a change of `ready` or `failed` to 1 sends a hello
     weights_ok : Out(1), the engine has weights and takes frames
-    decision_valid, decision_person : Out(1)
-    only with `flash`: reload : In(1), pulse; flash_problem : Out(3);
-        flash_clock, flash_select, flash_mosi : Out(1); flash_miso : In(1)
+    decision : Out(Decision(K)), the engine's
+    only with `flash`: reload : In(1), pulse; flash_problem : Out(3); spi : Out(Spi())
     """
 
     def __init__(self, *, rasca: Rasca, divisor: int, flash: FlashLoader | None = None):
         self.rasca, self.divisor, self.flash = rasca, divisor, flash
-        self.link = HostLink(model=rasca.plan.model, engine=rasca.plan.engine)
+        model = rasca.plan.model
+        self.link = HostLink(model=model, engine=rasca.plan.engine)
         ports = {
             "rx": In(1, init=1),
             "tx": Out(1, init=1),
-            "camera_valid": In(1),
-            "camera_red": In(8),
-            "camera_green": In(8),
-            "camera_blue": In(8),
-            "camera_sof": In(1),
-            "camera_eol": In(1),
-            "camera_frame_end": In(1),
-            "camera_toggles": In(len(CAMERA_COUNTERS)),
-            "camera_ready": In(1),
-            "camera_failed": In(1),
+            "camera": In(CameraPort(model.in_channels)),
             "weights_ok": Out(1),
-            "decision_valid": Out(1),
-            "decision_person": Out(1),
+            "decision": Out(Decision(model.class_count)),
         }
         if flash is not None:
-            ports |= {
-                "reload": In(1),
-                "flash_problem": Out(packets.Problem),
-                "flash_clock": Out(1),
-                "flash_select": Out(1, init=1),
-                "flash_mosi": Out(1),
-                "flash_miso": In(1),
-            }
+            ports |= {"reload": In(1), "flash_problem": Out(packets.Problem), "spi": Out(Spi())}
         super().__init__(ports)
 
     def elaborate(self, platform):
@@ -95,68 +107,51 @@ class HostSystem(wiring.Component):
             transmitter.valid.eq(link.tx_valid),
             transmitter.data.eq(link.tx_data),
             link.tx_ready.eq(transmitter.ready),
+            link.weights_digest.eq(rasca.weights_digest),
         ]
-        # Engine: what has the same name on both sides
-        for name, member in link.signature.members.items():
-            if hasattr(rasca, name) and not name.startswith(("pixel_", "load_", "frame_")):
-                inner, outer = getattr(link, name), getattr(rasca, name)
-                m.d.comb += inner.eq(outer) if member.flow is wiring.In else outer.eq(inner)
+        connect(m, link.thresholds, rasca.thresholds)
+        connect(m, link.state, rasca.state)
+        connect(m, rasca.row, link.row)
+        connect(m, rasca.decision, link.decision)
+        connect(m, rasca.decision, flipped(self.decision))
+        busy = self._weights(m)
 
-        busy = Const(0)
-        if self.flash is not None:
-            m.submodules.flash = flash = self.flash
-            busy = flash.busy
-            m.d.comb += [
-                flash.reload.eq(self.reload),
-                flash.load_ready.eq(rasca.load_ready),
-                flash.weights_digest.eq(rasca.weights_digest),
-                self.flash_problem.eq(flash.problem),
-                self.flash_clock.eq(flash.clock),
-                self.flash_select.eq(flash.select),
-                self.flash_mosi.eq(flash.mosi),
-                flash.miso.eq(self.flash_miso),
-            ]
-            for name in ("load_valid", "load_data", "load_last"):
-                m.d.comb += getattr(rasca, name).eq(
-                    Mux(busy, getattr(flash, name), getattr(link, name))
-                )
-        else:
-            for name in ("load_valid", "load_data", "load_last"):
-                m.d.comb += getattr(rasca, name).eq(getattr(link, name))
-        m.d.comb += link.load_ready.eq(rasca.load_ready & ~busy)
-
-        # Pixels
-        colours = rasca.pixels.signature.colours
-        for member, theirs in zip(
-            ("valid", *colours, "sof", "eol", "frame_end"),
-            ("valid", *("red", "green", "blue")[: len(colours)], "sof", "eol", "frame_end"),
-            strict=True,
-        ):
-            from_host = getattr(link, theirs if theirs == "frame_end" else f"pixel_{theirs}")
-            pixel = Mux(link.host, from_host, getattr(self, f"camera_{theirs}"))
-            if member in ("valid", "frame_end"):
-                pixel = pixel & ~busy
-            m.d.comb += getattr(rasca.pixels, member).eq(pixel)
+        pixels = Pixels(rasca.plan.model.in_channels).create(path=("chosen",))
+        select(m, link.host, link.pixels, self.camera.pixels, pixels)
+        hold(m, busy, pixels, rasca.pixels)
 
         # Counters, status, lamps
-        counts = [getattr(rasca, f"count_{name}")[0] for name in ENGINE_COUNTERS]
-        problem = self.flash.problem if self.flash is not None else 0
-        set_up = self.camera_ready | self.camera_failed
-        m.d.comb += [
-            link.toggles.eq(Cat(*counts, self.camera_toggles)),
-            link.status.eq(
-                problem
-                | Mux(busy, int(Status.LOADING), 0)
-                | Mux(rasca.load_error, int(Status.LOAD_ERROR), 0)
-                | Mux(self.camera_failed, int(Status.CAMERA_FAILED), 0)
-            ),
-            self.weights_ok.eq((rasca.weights_digest != 0) & ~busy),
-            self.decision_valid.eq(rasca.decision_valid),
-            self.decision_person.eq(rasca.decision_person),
-        ]
-        before = Signal()
+        camera, flash = self.camera, self.flash
+        counts = [getattr(rasca.counts, name)[0] for name in ENGINE_COUNTERS]
+        before, set_up = Signal(), camera.ready | camera.failed
         m.d.sync += before.eq(set_up)
-        m.d.comb += link.announce.eq(
-            (set_up & ~before) | (self.flash.done if self.flash is not None else 0)
-        )
+        m.d.comb += [
+            link.toggles.eq(Cat(*counts, camera.toggles)),
+            link.status.eq(
+                (flash.problem if flash is not None else 0)
+                | Mux(busy, int(BoardStatus.LOADING), 0)
+                | Mux(rasca.load.error, int(BoardStatus.LOAD_ERROR), 0)
+                | Mux(camera.failed, int(BoardStatus.CAMERA_FAILED), 0)
+            ),
+            link.announce.eq((set_up & ~before) | (flash.done if flash is not None else 0)),
+            self.weights_ok.eq((rasca.weights_digest != 0) & ~busy),
+        ]
         return m
+
+    def _weights(self, m):
+        """Weights from the flash, then from the host; whether they come from the flash now."""
+        rasca, link, flash = self.rasca, self.link, self.flash
+        if flash is None:
+            connect(m, link.load, rasca.load)
+            return Const(0)
+        m.submodules.flash = flash
+        connect(m, flash.spi, flipped(self.spi))
+        select(m, flash.busy, flash.load, link.load, rasca.load)
+        m.d.comb += [
+            flash.reload.eq(self.reload),
+            flash.weights_digest.eq(rasca.weights_digest),
+            self.flash_problem.eq(flash.problem),
+            flash.load.ready.eq(rasca.load.ready),
+            link.load.ready.eq(rasca.load.ready & ~flash.busy),
+        ]
+        return flash.busy

@@ -13,6 +13,7 @@ first. See docs/boards.md for the tables.
 """
 
 import struct
+from binascii import crc_hqx
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
@@ -21,7 +22,6 @@ from typing import NamedTuple
 SYNC = 0xA5
 HEAD_BYTES = 4  # sync, kind, length
 CRC_BYTES = 2
-CRC_POLYNOMIAL = 0x1021
 CRC_START = 0xFFFF
 FORMAT = 1
 """Version of the packets, in `Hello`. Anything that breaks an old host raises it."""
@@ -109,19 +109,33 @@ PROBLEM_TEXT = {
 }
 
 
+CLASS_BITS = (7, 3, 4, 5)
+"""Where the bits of a decision's class lie in its byte, lowest first; a frame's status (0..7) lies
+below them. Of two classes the second is "person", bit 7."""
+
+
+def class_byte(index: int) -> int:
+    """The bits of a class, 0..15, in a decision's byte."""
+    return sum((index >> i & 1) << place for i, place in enumerate(CLASS_BITS))
+
+
+def class_of(byte: int) -> int:
+    """The class in a decision's byte."""
+    return sum((byte >> place & 1) << i for i, place in enumerate(CLASS_BITS))
+
+
 class Byte(IntFlag):
     """What a small board sends (boards.event_system): single bytes.
 
-    After a frame: why it was lost (0 is well), and its decision. With REPORT, when weights or the
-    camera's set-up have come to an end: `Status`, as in `Hello`.
+    After a frame: why it was lost (0 is well), and its decision (`class_of`). With REPORT, when
+    weights or the camera's set-up have come to an end: `BoardStatus`, as in `Hello`.
     """
 
     LOST = 7  # mask
     REPORT = 64
-    PERSON = 128
 
 
-class Status(IntFlag):
+class BoardStatus(IntFlag):
     """Bits of the status byte in `Hello` above the `Problem`."""
 
     PROBLEM = 7  # mask
@@ -130,15 +144,12 @@ class Status(IntFlag):
     CAMERA_FAILED = 32  # set-up of the camera failed
 
 
-def crc16(data: bytes, start: int = CRC_START) -> int:
-    """CRC-16/CCITT-FALSE: polynomial 0x1021, first bit highest, starts as 0xFFFF."""
-    crc = start
-    for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = crc << 1 ^ (CRC_POLYNOMIAL if crc & 0x8000 else 0)
-        crc &= 0xFFFF
-    return crc
+def crc16(data: bytes) -> int:
+    """CRC-16/CCITT-FALSE: polynomial 0x1021, first bit highest, starts as 0xFFFF.
+
+    The RTL takes it from Amaranth's catalogue, by its later name CRC16_IBM_3740.
+    """
+    return crc_hqx(data, CRC_START)
 
 
 def encode(kind: int, payload: bytes = b"") -> bytes:
@@ -254,31 +265,50 @@ class Hello:
 
     @property
     def problem(self) -> Problem:
-        return Problem(self.status & Status.PROBLEM)
+        return Problem(self.status & BoardStatus.PROBLEM)
 
 
 PLACE_LAYOUT = "<BBH"
 """Row, state and decision begin alike: frame, a byte of their own, row group."""
-EVENT_LAYOUT = PLACE_LAYOUT + "ii"
-EVENT_BYTES = struct.calcsize(EVENT_LAYOUT)
-PERSON_BIT = 7  # of a decision's byte; the low bits are hw.line_buffer.Status
+MAX_CLASSES = 16
+
+
+def event_bytes(classes: int) -> int:
+    """Bytes of the payload of a row or a decision with so many logits."""
+    return struct.calcsize(PLACE_LAYOUT) + 4 * classes
+
+
+def _pack_event(frame: int, info: int, group: int, logits: Sequence[int]) -> bytes:
+    return struct.pack(f"{PLACE_LAYOUT}{len(logits)}i", frame, info, group, *logits)
+
+
+def _parse_event(payload: bytes, name: str) -> tuple[int, int, int, tuple[int, ...]]:
+    """Frame, the byte between, row group, logits: as many as there are."""
+    classes = (len(payload) - event_bytes(0)) // 4
+    if not 2 <= classes <= MAX_CLASSES or len(payload) != event_bytes(classes):
+        raise ValueError(
+            f"a {name} packet must have {event_bytes(0)} bytes and 4 for each of 2..{MAX_CLASSES} "
+            f"classes, not {len(payload)}"
+        )
+    frame, info, group, *logits = struct.unpack(f"{PLACE_LAYOUT}{classes}i", payload)
+    return frame, info, group, tuple(logits)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row group's logits. `frame` counts decision packets, mod 256."""
+    """A row group's logits, one a class. `frame` counts decision packets, mod 256."""
 
     frame: int
     row_group: int
-    logits: tuple[int, int]
+    logits: tuple[int, ...]
 
     def pack(self) -> bytes:
-        return struct.pack(EVENT_LAYOUT, self.frame, 0, self.row_group, *self.logits)
+        return _pack_event(self.frame, 0, self.row_group, self.logits)
 
     @classmethod
     def parse(cls, payload: bytes) -> "Row":
-        frame, _, group, *logits = _unpack(EVENT_LAYOUT, payload, "row")
-        return cls(frame=frame, row_group=group, logits=tuple(logits))
+        frame, _, group, logits = _parse_event(payload, "row")
+        return cls(frame=frame, row_group=group, logits=logits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,27 +332,27 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """End of a frame. With any status but 0 (OK) the logits mean nothing."""
+    """End of a frame. With any status but 0 (OK) class and logits mean nothing."""
 
     frame: int
-    person: bool
+    index: int
     status: int
     rows_used: int
-    logits: tuple[int, int]
+    logits: tuple[int, ...]
 
     def pack(self) -> bytes:
-        info = self.person << PERSON_BIT | self.status
-        return struct.pack(EVENT_LAYOUT, self.frame, info, self.rows_used, *self.logits)
+        info = class_byte(self.index) | self.status
+        return _pack_event(self.frame, info, self.rows_used, self.logits)
 
     @classmethod
     def parse(cls, payload: bytes) -> "Decision":
-        frame, info, used, *logits = _unpack(EVENT_LAYOUT, payload, "decision")
+        frame, info, used, logits = _parse_event(payload, "decision")
         return cls(
             frame=frame,
-            person=bool(info >> PERSON_BIT),
-            status=info & (1 << PERSON_BIT) - 1,
+            index=class_of(info),
+            status=info & Byte.LOST,
             rows_used=used,
-            logits=tuple(logits),
+            logits=logits,
         )
 
 

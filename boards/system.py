@@ -8,11 +8,12 @@ from boards.board import Board
 from boards.camera.crossing import pixel_spacing
 from boards.camera.front import CameraFront
 from boards.camera.sccb import SccbMaster
-from boards.clocks import Ecp5Pll, Ice40Pll
+from boards.clocks import pll_of
 from boards.event_system import EventSystem
 from boards.flash import WAKE_SECONDS, FlashLoader, spi_divisor
 from boards.host_system import CAMERA_COUNTERS, HostSystem
 from boards.uart import baud_divisor
+from hw.interfaces import Status
 from hw.top import Rasca
 
 CLOCK_TIMEOUT_MS = 20
@@ -34,11 +35,8 @@ class System(wiring.Component):
 
     def __init__(self, *, board: Board, rasca: Rasca):
         self.board, self.rasca = board, rasca
-        second = board.camera.clock_hz if board.camera else board.oscillator_hz
         self.ice40 = board.device.family == "ice40"
-        self.pll = (Ice40Pll if self.ice40 else Ecp5Pll).find(
-            input_hz=board.oscillator_hz, output_hz=board.clock_hz, second_hz=second
-        )
+        self.pll = pll_of(board, board.clock_hz)
         flash = None
         if board.weights == "loaded":
             flash = FlashLoader(
@@ -67,13 +65,20 @@ class System(wiring.Component):
         )
 
     def _paced(self):
-        """The board's camera, so slow that the engine keeps up with it."""
-        camera = self.board.camera
+        """The board's camera as this network wants it, so slow that the engine keeps up with it."""
+        board, camera = self.board, self.board.camera
+        if camera is not None and camera.grey and self.rasca.plan.model.in_channels == 1:
+            camera = camera.grey
         if camera is None or camera.paced is None:
+            if board.camera_clock_hz is not None:
+                raise ValueError(
+                    f"{board.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
+                )
             return camera
-        lines = 5 * self.binning * self.pll.output_hz
+        lines = self.rasca.plan.model.rows_per_group * self.binning * self.pll.output_hz
         return camera.paced(
-            mclk_hz=self.pll.second_hz, line_seconds=self.rasca.plan.camera_period / lines
+            mclk_hz=board.camera_clock_hz or self.pll.second_hz,
+            line_seconds=self.rasca.plan.camera_period / lines,
         )
 
     def elaborate(self, platform):
@@ -85,10 +90,10 @@ class System(wiring.Component):
             self._camera(m, platform, camera_clock)
         if self.flash is not None:
             spi = platform.request("spi_flash_1x", 0, dir="-")
-            m.d.comb += host.flash_miso.eq(self._input(m, "flash_miso", spi.cipo))
-            self._output(m, "flash_clock", spi.clk, host.flash_clock)
-            self._output(m, "flash_select", spi.cs, ~host.flash_select)
-            self._output(m, "flash_mosi", spi.copi, host.flash_mosi)
+            m.d.comb += host.spi.miso.eq(self._input(m, "flash_miso", spi.cipo))
+            self._output(m, "flash_clock", spi.clk, host.spi.clock)
+            self._output(m, "flash_select", spi.cs, ~host.spi.select)
+            self._output(m, "flash_mosi", spi.copi, host.spi.mosi)
             for name in ("wp", "hold"):
                 self._output(m, f"flash_{name}", getattr(spi, name), 0)
         uart = platform.request(*board.uart, dir="-")
@@ -97,14 +102,17 @@ class System(wiring.Component):
         self._output(m, "tx", uart.tx, host.tx)
         # lamps: a heartbeat, the last decision, no weights or no camera
         beat = Signal(range(int(self.pll.output_hz)))
-        person = Signal()
+        model, stops, too_fast = self.rasca.plan.model, Signal(), Signal()
         m.d.sync += beat.eq(beat + 1)
-        with m.If(host.decision_valid):
-            m.d.sync += person.eq(host.decision_person)
+        with m.If(host.decision.valid):
+            m.d.sync += [
+                stops.eq(host.decision.index == model.stop_index),
+                too_fast.eq(host.decision.status == Status.OVERRUN),
+            ]
         lamps = {
             "heartbeat": beat[-1],
-            "person": person,
-            "fault": ~host.weights_ok | host.camera_failed,
+            "person": stops,
+            "fault": ~host.weights_ok | host.camera.failed | too_fast,
         }
         asked = {}
         for name, (resource, part) in board.lamps.items():
@@ -204,23 +212,18 @@ class System(wiring.Component):
         pclk = self._input(m, "pclk", pins.pclk)
         for name in ("vsync", "href", "data"):
             m.d.comb += getattr(front, name).eq(self._input(m, name, getattr(pins, name)))
-        self._output(m, "camera_clock", pins.clock, clock)
+        if self.board.camera_clock_hz is None:  # else the module's oscillator drives that wire
+            self._output(m, "camera_clock", pins.clock, clock)
         m.d.comb += [
             front.pclk.eq(pclk),
             master.scl_i.eq(self._open_drain(m, "scl", pins.scl, master.scl_oe)),
             master.sda_i.eq(self._open_drain(m, "sda", pins.sda, master.sda_oe)),
             master.start.eq(~started & ~ResetSignal()),
-            host.camera_valid.eq(front.o.valid),
-            host.camera_red.eq(front.o.pixel.red),
-            host.camera_green.eq(front.o.pixel.green),
-            host.camera_blue.eq(front.o.pixel.blue),
-            host.camera_sof.eq(front.o.pixel.sof),
-            host.camera_eol.eq(front.o.pixel.eol),
-            host.camera_frame_end.eq(front.o.frame_end),
-            host.camera_toggles.eq(Cat(getattr(front.counts, n)[0] for n in CAMERA_COUNTERS)),
-            host.camera_ready.eq(master.done & ~master.error),
-            host.camera_failed.eq(master.error),
+            host.camera.toggles.eq(Cat(getattr(front.counts, n)[0] for n in CAMERA_COUNTERS)),
+            host.camera.ready.eq(master.done & ~master.error),
+            host.camera.failed.eq(master.error),
         ]
+        wiring.connect(m, front.o, host.camera.pixels)
         for name, level in camera.fixed.items():
             self._output(m, name, getattr(pins, name), level)
         pclk.attrs["keep"] = 1

@@ -28,6 +28,16 @@ def _camera() -> Resource:
     )
 
 
+def _set_up(pixel_format: str, grey: Camera | None = None) -> Camera:
+    return Camera(
+        sensor=ov7670.sensor(size="qvga", xclk_hz=int(_XCLK_HZ), pixel_format=pixel_format),
+        table=ov7670.table(size="qvga", pixel_format=pixel_format),
+        device=ov7670.DEVICE,
+        clock_hz=_XCLK_HZ,
+        grey=grey,
+    )
+
+
 def _board(size: str, name: str, shape: str, clock_hz: float = 75e6) -> Board:
     return Board(
         name=name,
@@ -40,12 +50,7 @@ def _board(size: str, name: str, shape: str, clock_hz: float = 75e6) -> Board:
         oscillator_hz=25e6,
         oscillator="clk25",
         resources=[_camera()],
-        camera=Camera(
-            sensor=ov7670.sensor(size="qvga", xclk_hz=int(_XCLK_HZ)),
-            table=ov7670.table(size="qvga"),
-            device=ov7670.DEVICE,
-            clock_hz=_XCLK_HZ,
-        ),
+        camera=_set_up("rgb565", grey=_set_up("yuyv")),
         lamps={"heartbeat": ("led", 0), "person": ("led", 1), "fault": ("led", 2)},
         program="openFPGALoader --board ulx3s {file}",
     )

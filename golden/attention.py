@@ -1,4 +1,4 @@
-"""Spatial attention (Eq. 6-9) and channel attention (Eq. 10-12) on integers."""
+"""Spatial attention (Eq. 6-9) and channel attention (Eq. 10-13) on integers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make_exp_table(step: float) -> Tensor:
 
 
 def score(state: Tensor, key: Tensor, layer: LayerWeights, banded: bool) -> Tensor:
-    """S = requantise(H^T K), signed (Eq. 7; 1/sqrt(d) is in the multiplier).
+    """S = requantise(H^T K), signed (in Eq. 7; 1/sqrt(d) is in the multiplier).
 
     Parameters
     ----------
@@ -95,10 +95,10 @@ def spatial_attention(
 ) -> dict[str, Tensor]:
     """Spatial attention of one head: P (zero point -128) and H to P' (zero point 0)."""
     name = f"attention{index}"
-    key = requant.signed(convolve(features, layers[f"{name}.key"], -128))
+    key = requant.signed(convolve(features, layers[f"{name}.key"], -128))  # Eq. 6
     scores = score(state, key, layers[f"{name}.score"], banded)
     weights = softmax(scores, exp_table)
-    value = requant.signed(convolve(features, layers[f"{name}.value"], -128))
+    value = requant.signed(convolve(features, layers[f"{name}.value"], -128))  # Eq. 8
     return {
         f"{name}.key": key,
         f"{name}.score": scores,
@@ -120,7 +120,7 @@ def channel_attention(
     zero_point: int,
     knots: Tensor = KNOTS,
 ) -> dict[str, Tensor]:
-    """Channel attention (Eq. 10-12).
+    """Channel attention: A (Eq. 10-12) and C * A (of Eq. 13).
 
     Parameters
     ----------
@@ -140,15 +140,4 @@ def channel_attention(
     return {
         "channel_attention.hidden": hidden,
         "channel_attention.output": channel_gate(features, unit, zero_point),
-    }
-
-
-def projection(
-    features: Tensor, layers: Mapping[str, LayerWeights], zero_point: int
-) -> dict[str, Tensor]:
-    """Two 1x3 convolutions with ReLU (Eq. 1, 13): C (zero point given) to F (zero point -128)."""
-    first = requant.relu(convolve(features, layers["projection.0"], zero_point))
-    return {
-        "projection.0": first,
-        "projection.1": requant.relu(convolve(first, layers["projection.1"], -128)),
     }

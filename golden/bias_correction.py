@@ -119,9 +119,8 @@ def correct_biases(
     parts = []
     for head in range(config.heads):
         maps = split_row_groups(to_signed(images), config.rows_per_group).flatten(0, 1)
-        zero_point = 0
-        for number in range(1, len(config.head_channels) + 1):
-            name = f"head{head}.block{number}"
+        for block in config.head_layers(head):
+            name, zero_point = block.name, block.input_zero_point
             mean = _Mean(layers[name], zero_point)
             for part in maps.split(_GROUPS_AT_ONCE):
                 mean.add(part)
@@ -130,7 +129,7 @@ def correct_biases(
                 head_lane.block(part, layers[name], zero_point)
                 for part in maps.split(_GROUPS_AT_ONCE)
             ]
-            maps, zero_point = torch.cat(found), -128
+            maps = torch.cat(found)
         parts.append(maps.squeeze(2))
         if config.spatial:
             for part in ("key", "value"):

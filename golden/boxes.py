@@ -111,7 +111,8 @@ def boxes_loss(logits: Tensor, confidence: Tensor, wanted: Targets, alpha: float
 
     Parameters
     ----------
-    logits, confidence : tensors [B, T, 2] and [B, T]
+    logits, confidence : tensors [B, T, 2] and [B, T, 1]
+        Of two classes: boxes are persons.
     wanted : Targets
     alpha : float
         Weight of the confidence term.
@@ -121,6 +122,6 @@ def boxes_loss(logits: Tensor, confidence: Tensor, wanted: Targets, alpha: float
     weight = wanted.weight.flatten()
     rows = (rows * weight).sum() / weight.sum().clamp(min=1)
     guess = pseudo_labels(logits, wanted.labels, "proposed")
-    labels = torch.where(wanted.known[:, None], wanted.meets, guess)
+    labels = torch.where(wanted.known[:, None, None], wanted.meets[..., None], guess)
     term = (confidence - labels).square().mean(dim=0).sum()
     return Loss(classification + rows + alpha * term, classification, term)

@@ -1,8 +1,9 @@
 """Reading a PyTorch checkpoint as data: no code of its pickle runs, every key is checked by name.
 
-The layout is that of the authors' release (NETWORK.md) and of our own training: a dict with
-``state_dict`` (and whatever else, which is not looked at), or the state dict itself; that one also
-as ``.safetensors``, as the float networks behind the shipped weights are.
+The layout is that of the authors' release and of our own training: a dict with ``state_dict`` (or
+``model_state_dict``, ``model``, ``net``; whatever else is in it is not looked at), or the state
+dict itself, with or without ``module.`` and the like before its keys; that one also as
+``.safetensors``, as the float networks behind the shipped weights are.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from torch import Tensor
 from golden.errors import one_line
 from golden.weights import holds_integers
 
+_PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "module")
+"""Where in a checkpoint training scripts put the weights, and what wrappers put before a key."""
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 _COUNTER = "num_batches_tracked"  # of batch norm; takes no part in anything here
 
 
@@ -35,8 +39,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    if path.suffix == ".safetensors" or holds_integers(path):
+        return _without_prefix(_read_safetensors(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the pickle's age; what matters is told below
@@ -46,11 +50,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if asked:
             raise ValueError(
                 f"{path}: refused: its pickle asks for {asked}, which is code; "
-                "only tensors and plain values are read"
+                "only tensors and plain values are read (where the file is trusted, save its "
+                "weights alone: torch.save(model.state_dict(), file))"
             ) from error
         raise ValueError(f"{path}: not a PyTorch checkpoint ({type(error).__name__})") from error
-    if isinstance(found, dict) and "state_dict" in found:
-        found = found["state_dict"]
+    if isinstance(found, Mapping):
+        found = next((found[key] for key in _PLACES if isinstance(found.get(key), Mapping)), found)
     if not isinstance(found, Mapping) or not found:
         raise ValueError(f"{path}: not a checkpoint (no state_dict of tensors)")
     for key, value in found.items():
@@ -59,12 +64,27 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
                 f"{path}: not a checkpoint (no state_dict of tensors: {key!r} is a "
                 f"{type(value).__name__})"
             )
-    return dict(found)
+        if value.is_meta or value.layout != torch.strided or value.is_quantized:
+            kind = "meta (without values)" if value.is_meta else "sparse"
+            kind = "quantised by torch" if value.is_quantized else kind
+            raise ValueError(f"{path}: {key} must be a dense float tensor, not {kind}")
+    return _without_prefix(dict(found))
+
+
+def _without_prefix(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The keys without what wrappers (DataParallel, torch.compile, Lightning) put before them."""
+    while True:
+        prefix = next((one for one in _PREFIXES if all(key.startswith(one) for key in found)), None)
+        if prefix is None:
+            return found
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     if holds_integers(path):
-        raise ValueError(f"{path}: integer weights, not a float checkpoint")
+        raise ValueError(
+            f"{path}: integer weights, not a float checkpoint; they need no import: WEIGHTS={path}"
+        )
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:

@@ -14,8 +14,6 @@ from golden.weights import LayerWeights
 HIDDEN_SCALE = 1 / 256  # of x
 HIDDEN_LIMIT = 4096  # x is 13 bits signed
 SWISH_SCALE = 1 / 1536  # of y: 1/256 and the hard-swish's 1/6
-STOP_PROBABILITY = 0.99  # the release's
-SKIP_PROBABILITY = 0.005
 
 
 def pool(state: Tensor) -> Tensor:

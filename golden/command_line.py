@@ -14,6 +14,7 @@ from typing import TypeVar
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from torch import Tensor
 
 from golden import files
@@ -48,14 +49,18 @@ def refresh(page: Path, mark: str, text: str | None) -> None:
     ValueError
         No such page, or without ``<!-- mark:begin -->`` and ``<!-- mark:end -->``.
     """
-    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
     old = page.read_text(encoding="utf-8") if page.is_file() else ""
-    before, found, rest = old.partition(begin)
-    _, also, after = rest.partition(end)
-    if not found or not also:
-        raise ValueError(f"{page}: must hold the lines {begin} and {end}")
+    new = files.between(page, old, mark, text or "")
     if text is not None:
-        files.write(page, f"{before}{begin}\n{text}\n{end}{after}")
+        files.write(page, new)
+
+
+def facts() -> Table:
+    """A table of names and values without a head; long values (digests) go on in the next line."""
+    table = Table(show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
 
 
 def check_probability(name: str, value: float | None) -> None:

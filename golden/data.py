@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from golden.config import TWO_CLASSES, ModelConfig
 from golden.images import RULE, Checked, check_image, list_images, load_image, turned
-from golden.labels import read_labels
+from golden.labels import class_of, read_labels
 
 RULES = ("box", "area")
 LEAST_FRACTION = 0.005  # of the picture, that one person box must cover
@@ -416,19 +416,6 @@ def load_classes(
     return _checked(found, {}, folder, skip_bad, progress)
 
 
-NO_PERSON = ("no_person", "not_person", "non_person", "nonperson", "noperson", "background")
-
-
-def class_of(name: str, classes: Sequence[str]) -> int | None:
-    """The label that a folder's name (or a text in a table) means, whatever its case."""
-    plain = [entry.casefold().replace("-", "_").replace(" ", "_") for entry in (name, *classes)]
-    if plain[0] in plain[1:]:
-        return plain[1:].index(plain[0])
-    if name.isdecimal() and int(name) < len(classes):
-        return int(name)
-    return 0 if tuple(classes) == TWO_CLASSES and plain[0] in NO_PERSON else None
-
-
 def _class_folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
@@ -441,7 +428,7 @@ def load_table(
     skip_bad: bool = False,
     progress: Progress | None = None,
 ) -> list[Sample]:
-    """A folder with a CSV: columns ``file`` and ``label`` (a class's number).
+    """A folder with a CSV: columns ``file`` and ``label`` (a class's number or name).
 
     The columns ``origin`` and ``largest_person_box_fraction`` are used where they stand, others
     are ignored. `table` is ``labels.csv`` in the folder by default. A ``boxes.csv`` beside it gives
@@ -449,10 +436,10 @@ def load_table(
     """
     folder = Path(folder)
     table = folder / "labels.csv" if table is None else Path(table)
-    found = read_labels(table, folder, classes=len(classes), skip_bad=skip_bad, progress=progress)
+    found = read_labels(table, folder, classes=classes, skip_bad=skip_bad, progress=progress)
     with table.open(newline="", encoding="utf-8-sig") as file:
         more = {(row["file"] or "").strip(): row for row in csv.DictReader(file)}
-    boxes = read_boxes(table.parent)
+    boxes = read_boxes(table.parent) if len(classes) == 2 else {}  # of persons
     samples = []
     for name, path, label in zip(found.files, found.paths, found.labels, strict=True):
         text = more[name].get("largest_person_box_fraction") or ""
@@ -743,18 +730,21 @@ def sampling_weights(
     samples: Sequence[Sample],
     usable: Tensor,
     cells: Mapping[str, Sequence[float]] | None = None,
+    classes: int = 2,
 ) -> Tensor:
     """Probability of each sample in a draw, float64 [N], 0 outside `usable`.
 
-    The origin must not tell the label. By default both labels of an origin are equally likely, an
-    origin weighs as the root of the count of its rarer label, and all origins with one label only
-    share `SINGLE_SHARE`, half for each label where both exist.
+    The origin must not tell the label. By default all labels of an origin are equally likely, an
+    origin weighs as the root of the count of its rarest label, and all origins with one label only
+    share `SINGLE_SHARE`, as much for each label where all exist.
 
     Parameters
     ----------
     cells : mapping or None
-        Origin to (mass of label 0, mass of label 1) instead; origins that are not named are left
-        out.
+        Origin to (mass of label 0, mass of label 1, ...) instead; origins that are not named are
+        left out.
+    classes : int
+        K; labels are 0..K-1.
 
     Raises
     ------
@@ -766,32 +756,35 @@ def sampling_weights(
     for index in usable.nonzero().flatten().tolist():
         places.setdefault((samples[index].origin, samples[index].label), []).append(index)
     if cells is not None:
-        masses = {(o, label): float(mass[label]) for o, mass in cells.items() for label in (0, 1)}
+        masses = {
+            (origin, label): float(mass[label])
+            for origin, mass in cells.items()
+            for label in range(classes)
+        }
     else:
-        masses = _default_masses({cell: len(found) for cell, found in places.items()})
+        masses = _default_masses({cell: len(found) for cell, found in places.items()}, classes)
     weights = torch.zeros(len(samples), dtype=torch.float64)
     for cell, found in places.items():
         weights[found] = masses.get(cell, 0.0) / len(found)
     labels = torch.tensor([sample.label for sample in samples])
-    for label in (0, 1):
+    for label in range(classes):
         if not float(weights[labels == label].sum()) > 0:
             raise ValueError(f"no picture of label {label} to train on")
     return weights / weights.sum()
 
 
-def _default_masses(counts: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], float]:
-    origins = {origin for origin, _ in counts}
-    pairs = {o: min(counts.get((o, 0), 0), counts.get((o, 1), 0)) for o in origins}
-    masses = {
-        (origin, label): math.sqrt(count)
-        for origin, count in pairs.items()
-        for label in (0, 1)
-        if count
-    }
+def _default_masses(
+    counts: Mapping[tuple[str, int], int], classes: int
+) -> dict[tuple[str, int], float]:
+    by_origin: dict[str, list[int]] = {}
+    for (origin, _), count in counts.items():
+        by_origin.setdefault(origin, []).append(count)
+    rarest = {origin: min(found) for origin, found in by_origin.items() if len(found) > 1}
+    masses = {cell: math.sqrt(rarest[cell[0]]) for cell in sorted(counts) if cell[0] in rarest}
     whole = sum(masses.values())
-    rest = {cell: count for cell, count in counts.items() if not pairs[cell[0]]}
-    share = SINGLE_SHARE / (1 - SINGLE_SHARE) * whole / 2 if whole else 0.5
-    for label in (0, 1):
+    rest = {cell: count for cell, count in counts.items() if cell[0] not in rarest}
+    share = SINGLE_SHARE / (1 - SINGLE_SHARE) * whole / classes if whole else 1 / classes
+    for label in range(classes):
         single = {cell: math.sqrt(count) for cell, count in rest.items() if cell[1] == label}
         total = sum(single.values())
         masses |= {cell: share * root / total for cell, root in single.items()}

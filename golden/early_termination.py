@@ -4,7 +4,8 @@
         [--calibrate DIR]) --images DIR --labels CSV -o DIR [--tau 0.9,0.99] [--skip off,0.005]
         [--page FILE.md]
 
-Stop: a row group whose person probability is at least tau decides "person" and ends the frame.
+Stop: a row group whose margin says at least tau for the stop class decides that class and ends the
+frame.
 Skip: after one at or below the other threshold, the next row group is left out. Writes
 early_termination.{md,json,png}. All of it on the integer model, by the comparisons that the engine
 makes (`golden.classifier.threshold`).
@@ -24,7 +25,7 @@ import typer
 from torch import Tensor
 
 from golden import files
-from golden.classifier import threshold
+from golden.classifier import decide, threshold
 from golden.command_line import (
     bad_input,
     check_probability,
@@ -36,7 +37,7 @@ from golden.config import ModelConfig, preset
 from golden.evaluate import BATCH, load_labels, scores
 from golden.images import load_image
 from golden.line_buffer import split_row_groups, to_signed
-from golden.model import IntegerModel
+from golden.model import IntegerModel, Result
 from golden.weights import Weights
 
 TAUS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -52,34 +53,54 @@ class Scan:
 
     Attributes
     ----------
-    difference : int64 array [N, T]
-        logit1 - logit0.
+    margin : int64 array [N, T]
+        Of the stop class.
+    label : int64 array [N, T]
+        Class of the largest logit.
     computed : bool array [N, T]
         False where the skip rule left a row group out.
+    stop_index : int
     """
 
-    difference: np.ndarray
+    margin: np.ndarray
+    label: np.ndarray
     computed: np.ndarray
+    stop_index: int
+
+    @classmethod
+    def of(cls, result: Result, stop_index: int) -> Scan:
+        """Of a run without a stop threshold."""
+        labels = decide(result.logits)
+        return cls(result.margin.numpy(), labels.numpy(), result.computed.numpy(), stop_index)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Scan]) -> Scan:
+        """The scans of all batches, in order."""
+        names = ("margin", "label", "computed")
+        arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+        return cls(*arrays, parts[0].stop_index)
+
+    def _hit(self, stop: int | None) -> np.ndarray:
+        if stop is None:
+            return np.zeros_like(self.computed)
+        return self.computed & (self.margin >= stop)
 
     def stopped_at(self, stop: int | None) -> np.ndarray:
         """Row group at which each frame ends: the first that reaches `stop`, or the last one.
 
         A stop changes nothing of what came before it, so one scan serves every threshold.
         """
-        count, groups = self.difference.shape
-        if stop is None:
-            return np.full(count, groups - 1)
-        hit = self.computed & (self.difference >= stop)
-        return np.where(hit.any(axis=1), hit.argmax(axis=1), groups - 1)
+        hit = self._hit(stop)
+        return np.where(hit.any(axis=1), hit.argmax(axis=1), hit.shape[1] - 1)
 
     def outcome(self, stop: int | None) -> tuple[np.ndarray, np.ndarray]:
         """(decision, row groups worked on) of each photograph."""
         last = self.stopped_at(stop)
-        reached = np.arange(self.difference.shape[1]) <= last[:, None]
+        reached = np.arange(self.margin.shape[1]) <= last[:, None]
         used = (self.computed & reached).sum(axis=1)
         # A row group that was skipped repeats the logits before it, so the last one decides.
-        final = np.take_along_axis(self.difference, last[:, None], axis=1)[:, 0]
-        return (final > 0).astype(np.int64), used
+        final = np.take_along_axis(self.label, last[:, None], axis=1)[:, 0]
+        return np.where(self._hit(stop).any(axis=1), self.stop_index, final), used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +132,7 @@ def scans(
     for skip in skips:
         level = None if skip is None else threshold(skip, scale, up=False)
         result = model.scan(features, skip_threshold=level)
-        found[skip] = Scan(result.difference.numpy(), result.computed.numpy())
+        found[skip] = Scan.of(result, model.config.stop_index)
     return found
 
 
@@ -134,14 +155,11 @@ def sweep(
     found = in_parallel(work, parts, map(len, parts), "integer model", "photographs")
     points: list[Point] = []
     for skip in skips:
-        scan = Scan(
-            np.concatenate([part[skip].difference for part in found]),
-            np.concatenate([part[skip].computed for part in found]),
-        )
+        scan = Scan.joined([part[skip] for part in found])
         for tau in (None, *taus):  # the very first point is the one without early termination
             stop = None if tau is None else threshold(tau, weights.scales["logit"], up=True)
-            person, used = scan.outcome(stop)
-            rates = scores(person, labels)
+            decision, used = scan.outcome(stop)
+            rates = scores(decision, labels, config.stop_index)
             rows, accuracy = float(used.mean()), rates["accuracy"]
             points.append(
                 Point(
@@ -279,7 +297,7 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
             spine.set_visible(False)
     for axes in (saved, accuracy):
         axes.set_xticks(range(len(taus) + 1), [*map(_text, taus), "off"])
-        axes.set_xlabel("stop with person at probability", fontsize=9, color=ink)
+        axes.set_xlabel("stop at probability", fontsize=9, color=ink)
     for axes in (accuracy, trade):  # a tenth of a point is noise: no axis of less than a point
         low, high = axes.get_ylim()
         middle, half = (low + high) / 2, max(high - low, 1.2) / 2
@@ -336,7 +354,7 @@ def main(
             calibrate=calibrate,
             skip_bad=skip_bad,
         )
-        labelled = load_labels(labels, images, skip_bad)
+        labelled = load_labels(labels, images, skip_bad, config.classes)
         output.mkdir(parents=True, exist_ok=True)
         if page is not None:
             refresh(page, MARK, None)  # before the work, not after it

@@ -73,6 +73,7 @@ _EXPECTED = {
     errno.EPERM: "one that this user may change, not a protected one",
     errno.EROFS: "a place that can be written, not a read-only disk",
     errno.ENOSPC: "room to write, not a full disk",
+    errno.EFBIG: "room to write, not a limit that the file reaches",
     errno.EDQUOT: "room to write, not a used up quota",
     errno.ENAMETOOLONG: "a shorter name, not one of {length} characters",
     errno.ELOOP: "a file, not links in a circle",

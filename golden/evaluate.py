@@ -34,7 +34,7 @@ from golden.command_line import (
     progress_bar,
     writable,
 )
-from golden.config import ModelConfig, preset
+from golden.config import TWO_CLASSES, ModelConfig, preset
 from golden.float_model import FloatModel
 from golden.images import load_image
 from golden.labels import Labelled, read_labels
@@ -51,22 +51,22 @@ class Answers:
 
     Attributes
     ----------
-    logits : float64 array [N, 2]
+    logits : float64 array [N, K]
         Of the deciding row group, in real units (integers times the logit scale).
     rows_used : int64 array [N]
         Row groups worked on.
-    person : int64 array [N]
-        The decision, 1 or 0.
+    decision : int64 array [N]
+        The class, 0..K-1.
     """
 
     logits: np.ndarray
     rows_used: np.ndarray
-    person: np.ndarray
+    decision: np.ndarray
 
     @classmethod
     def joined(cls, parts: Sequence[Answers]) -> Answers:
         """The answers of all batches, in order."""
-        fields = ("logits", "rows_used", "person")
+        fields = ("logits", "rows_used", "decision")
         return cls(*(np.concatenate([getattr(part, field) for part in parts]) for field in fields))
 
 
@@ -102,7 +102,7 @@ def float_answers(
         for head in range(config.heads)
     ]
     state = torch.zeros((batch, config.state_channels, config.n), dtype=dtype)
-    logits = torch.zeros((batch, 2), dtype=dtype)
+    logits = torch.zeros((batch, config.class_count), dtype=dtype)
     used = torch.zeros(batch, dtype=torch.int64)
     stopped, skip_next = (torch.zeros(batch, dtype=torch.bool) for _ in range(2))
     for t in range(groups):
@@ -111,14 +111,14 @@ def float_answers(
         state = torch.where(work[:, None, None], found, state)
         logits = torch.where(work[:, None], model.classify(model.pool(state)), logits)
         used += work
-        difference = logits[:, 1] - logits[:, 0]
+        margin = classifier.margin(logits, config.stop_index)
         if tau is not None:
-            stopped |= work & (difference >= math.log(tau / (1 - tau)))
+            stopped |= work & (margin >= math.log(tau / (1 - tau)))
         skip_next = torch.zeros_like(stopped)
         if skip is not None:
-            skip_next = work & ~stopped & (difference <= math.log(skip / (1 - skip)))
-    person = torch.where(stopped, 1, (logits[:, 1] > logits[:, 0]).to(torch.int64))
-    return Answers(logits.double().numpy(), used.numpy(), person.numpy())
+            skip_next = work & ~stopped & (margin <= math.log(skip / (1 - skip)))
+    decision = torch.where(stopped, config.stop_index, classifier.decide(logits))
+    return Answers(logits.double().numpy(), used.numpy(), decision.numpy())
 
 
 def answers(
@@ -144,15 +144,18 @@ def answers(
     return Answers.joined(found)
 
 
-def scores(person: np.ndarray, labels: Sequence[int]) -> dict[str, float | None]:
-    """Accuracy, true and false positive rate; None where a rate has no photograph."""
+def scores(
+    decision: np.ndarray, labels: Sequence[int], positive: int = 1
+) -> dict[str, float | None]:
+    """Accuracy; true and false positive rate of one class, None where one has no photograph."""
     truth = np.asarray(labels)
-    hits = {value: person[truth == value] for value in (1, 0)}
-    rates = {value: float(found.mean()) if len(found) else None for value, found in hits.items()}
+    found = decision == positive
+    hits = {value: found[(truth == positive) == value] for value in (True, False)}
+    rates = {value: float(hit.mean()) if len(hit) else None for value, hit in hits.items()}
     return {
-        "accuracy": float((person == truth).mean()),
-        "true_positive_rate": rates[1],
-        "false_positive_rate": rates[0],
+        "accuracy": float((decision == truth).mean()),
+        "true_positive_rate": rates[True],
+        "false_positive_rate": rates[False],
     }
 
 
@@ -163,7 +166,7 @@ def report(
     rows = float(found.rows_used.mean())
     return {
         "images": len(labels),
-        **scores(found.person, labels),
+        **scores(found.decision, labels, config.stop_index),
         "mean_rows_used": rows,
         "mean_macs": rows * config.array_macs_row_group,
         "seconds": round(seconds, 3),
@@ -171,21 +174,25 @@ def report(
 
 
 def write_logits(path: Path, names: Sequence[str], found: Answers) -> None:
-    """CSV: file, logit0, logit1, rows_used."""
+    """CSV: file, logit0, logit1, ..., rows_used."""
     with files.writing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("file", "logit0", "logit1", "rows_used"))
-        for name, pair, rows in zip(names, found.logits, found.rows_used, strict=True):
-            writer.writerow((name, *(repr(float(value)) for value in pair), int(rows)))
+        heads = (f"logit{label}" for label in range(found.logits.shape[1]))
+        writer.writerow(("file", *heads, "rows_used"))
+        for name, values, rows in zip(names, found.logits, found.rows_used, strict=True):
+            writer.writerow((name, *(repr(float(value)) for value in values), int(rows)))
 
 
-def load_labels(labels: Path, images: Path, skip_bad: bool) -> Labelled:
+def load_labels(
+    labels: Path, images: Path, skip_bad: bool, classes: Sequence[str] = TWO_CLASSES
+) -> Labelled:
     """`read_labels` with progress; tells what was left out."""
     with progress_bar("photographs") as bar:
         task = bar.add_task("checking", total=None)
         found = read_labels(
             labels,
             images,
+            classes=classes,
             skip_bad=skip_bad,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -207,11 +214,11 @@ def main(
     calibrate: Annotated[
         Path | None, typer.Option(help="folder of pictures for --checkpoint with --model int")
     ] = None,
-    tau: Annotated[float | None, typer.Option(help="stop with person at this probability")] = None,
+    tau: Annotated[float | None, typer.Option(help="stop at this probability")] = None,
     skip: Annotated[
         float | None, typer.Option(help="skip the next row group at or below this probability")
     ] = None,
-    logits: Annotated[Path | None, typer.Option(help="CSV of both logits of each file")] = None,
+    logits: Annotated[Path | None, typer.Option(help="CSV of the logits of each file")] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
 ) -> None:
     """Measures a network on labelled photographs."""
@@ -228,7 +235,7 @@ def main(
             calibrate=calibrate,
             skip_bad=skip_bad,
         )
-        labelled = load_labels(labels, images, skip_bad)
+        labelled = load_labels(labels, images, skip_bad, config.classes)
         start = time.perf_counter()
         found = answers(network, config, labelled.paths, tau=tau, skip=skip)
         seconds = time.perf_counter() - start

@@ -4,7 +4,7 @@
         --labels CSV [--json OUT]
 
 Prints a line for each way to scale the weights (per output channel or per layer), to choose the
-ranges of the maps and to round the weights; "error" is that of the logit difference
+ranges of the maps and to round the weights; "error" is that of the logits' differences
 (`Distance.error`).
 docs/quantisation.md has what this found and what was chosen.
 """
@@ -60,7 +60,8 @@ class Distance:
     gain : float
         Its accuracy less the float model's.
     error : float
-        Root mean square of the error of logit1 - logit0 over the float one's deviation.
+        Root mean square of the error of the logits less the first one, over the float ones'
+        deviation.
     """
 
     same: float
@@ -71,12 +72,12 @@ class Distance:
 
 def distance(found: Answers, wanted: Answers, labels: list[int]) -> Distance:
     """The integer model's answers (`found`) beside the float model's (`wanted`)."""
-    accuracy = scores(found.person, labels)["accuracy"]
-    real, whole = (one.logits[:, 1] - one.logits[:, 0] for one in (wanted, found))
+    accuracy = scores(found.decision, labels)["accuracy"]
+    real, whole = (one.logits[:, 1:] - one.logits[:, :1] for one in (wanted, found))
     return Distance(
-        same=float((found.person == wanted.person).mean()),
+        same=float((found.decision == wanted.decision).mean()),
         accuracy=accuracy,
-        gain=accuracy - scores(wanted.person, labels)["accuracy"],
+        gain=accuracy - scores(wanted.decision, labels)["accuracy"],
         error=float(np.sqrt(((real - whole) ** 2).mean()) / real.std()),
     )
 
@@ -98,10 +99,10 @@ def main(
             raise ValueError(f"count must be at least 1, not {count}")
         writable(json_file)
         model = load_checkpoint(checkpoint, config)
-        labelled = load_labels(labels, images, skip_bad)
+        labelled = load_labels(labels, images, skip_bad, config.classes)
         pictures = calibration_pictures(calibrate, config, count, skip_bad=skip_bad)
         wanted = answers(model, config, labelled.paths)
-        accuracy = 100 * scores(wanted.person, labelled.labels)["accuracy"]
+        accuracy = 100 * scores(wanted.decision, labelled.labels)["accuracy"]
         print(
             f"{config.name}, {checkpoint.name}: float accuracy {accuracy:.2f} % on "
             f"{len(labelled)} photographs; calibrated on {len(pictures)}\n\n"

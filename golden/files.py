@@ -27,6 +27,21 @@ def write(path: Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def between(page: Path | str, old: str, mark: str, new: str) -> str:
+    """The text of a page with `new` between its two marks; `page` is its name in errors.
+
+    Raises
+    ------
+    ValueError
+        It has not got ``<!-- mark:begin -->`` and ``<!-- mark:end -->`` once each.
+    """
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise ValueError(f"{page}: must hold the lines {begin} and {end} once")
+    before, rest = old.split(begin)
+    return f"{before}{begin}\n{new}\n{end}{rest.partition(end)[2]}"
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A name beside `path`, with its ending, for what replaces it at the end of the block."""
@@ -42,6 +57,9 @@ def writing(path: Path) -> Iterator[Path]:
         os.umask(mask)
         part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
         part.replace(path.resolve())  # what a link points to
+    except OSError as error:  # writing itself does not say to which file
+        error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ from golden.classifier import HIDDEN_SCALE, SWISH_SCALE
 from golden.config import ModelConfig
 from golden.conv_gru import STATE_SCALE
 from golden.float_model import FloatModel
+from golden.quantise import feature_scales
 from golden.weights import LayerWeights, Weights
 
 _AT_ONCE = 32
@@ -53,7 +54,7 @@ def float_from_integers(
     weights.check(config)
     model = FloatModel(config, dropout).eval()
     layers, scales = weights.layers, weights.scales
-    d, c = config.state_channels, config.head_channels[3]
+    d, c = config.state_channels, config.head_channels[-1]
     biases: dict[nn.Module, Tensor] = {}  # offsets that belong into the batch norm
 
     def put(
@@ -84,19 +85,17 @@ def float_from_integers(
         conv.weight.copy_(weight.reshape(conv.weight.shape))
 
     for head in range(config.heads):
-        part = (config.in_channels, 1.0, 0)
-        for number, block in enumerate(getattr(model, f"raster_cnn_{head}").children(), start=1):
-            name = f"head{head}.block{number}"
-            put(name, block.conv, scales[name], [part], block.bn)
-            part = (config.head_channels[number - 1], scales[name], -128)
-    sources = "attention{}.output" if config.spatial else "head{}.block4"
-    features = [
-        (c, scales[sources.format(head)], config.feature_zero_point) for head in range(config.heads)
-    ]
+        scale, blocks = 1.0, getattr(model, f"raster_cnn_{head}").children()
+        for one, block in zip(config.head_layers(head), blocks, strict=True):
+            part = (one.in_channels, scale, one.input_zero_point)
+            put(one.name, block.conv, scales[one.name], [part], block.bn)
+            scale = scales[one.name]
+    zero = config.feature_zero_point
+    features = [(c, scale, zero) for scale in feature_scales(config, scales)]
     if config.spatial:
         for head in range(config.heads):
             attend = getattr(model.raster_att, f"spatial_attention_{head}")
-            parts = [(c, scales[f"head{head}.block4"], -128)]
+            parts = [(c, scales[config.head_layers(head)[-1].name], -128)]
             for conv, part in ((attend.key_conv, "key"), (attend.value_conv, "value")):
                 put(f"attention{head}.{part}", conv, scales[f"attention{head}.{part}"], parts)
     state = (d, STATE_SCALE, 0)

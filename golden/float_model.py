@@ -1,4 +1,4 @@
-"""The float network (NETWORK.md), with the parameter names of the authors' released checkpoints."""
+"""The float network (docs/network.md), with the parameter names of the authors' checkpoints."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from golden.attention import BAND
 from golden.checkpoint import fit_state_dict, read_state_dict
 from golden.config import ModelConfig
 from golden.line_buffer import split_row_groups, to_signed
+from golden.network import Layer
 
 _FEW_CHANNELS = 6  # up to here, a picture's pool is faster with its channels apart
 
@@ -24,10 +25,10 @@ class FloatResult(NamedTuple):
     Attributes
     ----------
     states : tensor [B, T, d, n]
-    logits : tensor [B, T, 2]
+    logits : tensor [B, T, K]
         Of the classifier on each state.
-    confidence : tensor [B, T]
-        Of the confidence head (training only), 0..1.
+    confidence : tensor [B, T, K-1]
+        Of the confidence head (training only), 0..1, for every class but the first.
     """
 
     states: Tensor
@@ -36,10 +37,12 @@ class FloatResult(NamedTuple):
 
 
 class _Block(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, rows: int) -> None:
+    def __init__(self, layer: Layer) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, (rows, 3), padding=(0, 1), bias=False)
-        self.bn = nn.BatchNorm2d(out_channels)
+        kernel, padding = (layer.kernel_rows, layer.kernel_cols), (layer.pad_rows, layer.pad_cols)
+        channels = layer.out_channels
+        self.conv = nn.Conv2d(layer.in_channels, channels, kernel, padding=padding, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, maps: Tensor) -> Tensor:
         maps = self.bn(self.conv(maps))
@@ -51,9 +54,8 @@ class _Block(nn.Module):
 class _Head(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        for number, shape in enumerate(config.head_layers(0), start=1):
-            block = _Block(shape.in_channels, shape.out_channels, shape.kernel_rows)
-            self.add_module(f"conv_block{number}", block)
+        for layer in config.head_layers(0):
+            self.add_module(f"conv_block{layer.block + 1}", _Block(layer))
 
     def forward(self, rows: Tensor) -> list[Tensor]:
         maps = [rows]
@@ -67,7 +69,7 @@ class _SpatialAttention(nn.Module):
 
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
-        channels = config.head_channels[3]
+        channels = config.head_channels[-1]
         self.key_conv = nn.Conv1d(channels, config.state_channels, 1, bias=False)
         self.value_conv = nn.Conv1d(channels, channels, 1, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -85,7 +87,7 @@ class _SpatialAttention(nn.Module):
 
 
 class _ChannelProjection(nn.Module):
-    """Channel attention (Eq. 10-12) and projection (Eq. 1, 13)."""
+    """Channel attention (Eq. 10-12, C * A of Eq. 13) and projection (Eq. 1, 13)."""
 
     def __init__(self, config: ModelConfig, dropout: float) -> None:
         super().__init__()
@@ -173,12 +175,15 @@ class FloatModel(nn.Module):
             self.add_module(f"raster_cnn_{head}", _Head(config))
         self.raster_att = _Attention(config, dropout)
         self.raster_rnn = _wrap("gru.cell", _GruCell(d))
-        confidence = nn.Sequential(nn.Dropout(dropout), nn.Linear(d, 1))
+        confidence = nn.Sequential(nn.Dropout(dropout), nn.Linear(d, config.class_count - 1))
         self.raster_confidence = _wrap("out_classifier", confidence)
         self.out_classifier = _wrap(
             "out_classifier",
             nn.Sequential(
-                nn.Linear(d, hidden), nn.BatchNorm1d(hidden), nn.Hardswish(), nn.Linear(hidden, 2)
+                nn.Linear(d, hidden),
+                nn.BatchNorm1d(hidden),
+                nn.Hardswish(),
+                nn.Linear(hidden, config.class_count),
             ),
         )
         self.dropout = nn.Dropout(dropout)
@@ -193,12 +198,12 @@ class FloatModel(nn.Module):
         return states.mean(dim=-1) + states.amax(dim=-1)
 
     def classify(self, pooled: Tensor) -> Tensor:
-        """Logits [N, 2] of p [N, d]."""
+        """Logits [N, K] of p [N, d]."""
         return self.out_classifier.out_classifier(self.dropout(pooled))
 
     def confidence(self, pooled: Tensor) -> Tensor:
-        """Confidence [N] of p [N, d]."""
-        return torch.sigmoid(self.raster_confidence.out_classifier(pooled)).squeeze(-1)
+        """Confidence [N, K-1] of p [N, d]."""
+        return torch.sigmoid(self.raster_confidence.out_classifier(pooled))
 
     def forward(self, images: Tensor, trace: dict[str, Tensor] | None = None) -> FloatResult:
         """Whole frames.
@@ -220,11 +225,9 @@ class FloatModel(nn.Module):
             maps = getattr(self, f"raster_cnn_{head}")(rows)
             parts.append(self.dropout(maps[-1]).squeeze(2).unflatten(0, (batch, groups)))
             if trace is not None:
-                for number, stage in enumerate(maps, start=1):
-                    for row in range(stage.shape[2]):
-                        suffix = f".row{row}" if number <= 2 else ""
-                        part = stage[:, :, row].unflatten(0, (batch, groups))
-                        trace[f"head{head}.block{number}{suffix}"] = part
+                for layer, block in zip(config.head_layers(head), maps, strict=True):
+                    for row, stage in enumerate(layer.stages):
+                        trace[stage] = block[:, :, row].unflatten(0, (batch, groups))
         if trace is None and config.channel_attention and not config.spatial:
             states = self._scan(torch.cat(parts, dim=2))  # [B, T, n, d]
             pooled = self.pool(states.transpose(2, 3)).flatten(0, 1)
@@ -370,7 +373,7 @@ def calibrated_model(config: ModelConfig, images: Tensor, seed: int = 0) -> Floa
     """A seeded random network in float64 that is alive on `images`, in eval mode.
 
     Batch norm takes its statistics from one pass over `images`; the last layer is scaled and
-    shifted so that the logit difference over all row groups has mean 0 and deviation 2.
+    shifted so that the logits less the first one have mean 0 and deviation 2 over all row groups.
 
     Parameters
     ----------
@@ -391,7 +394,7 @@ def calibrated_model(config: ModelConfig, images: Tensor, seed: int = 0) -> Floa
     model.eval()
     logits = model(images).logits.flatten(0, 1)
     last = model.out_classifier.out_classifier[3]
-    gain = 2.0 / (logits[:, 1] - logits[:, 0]).std().clamp(min=1e-6)
+    gain = 2.0 / (logits[:, 1:] - logits[:, :1]).flatten().std().clamp(min=1e-6)
     last.weight.mul_(gain)
     last.bias.sub_(logits.mean(dim=0)).mul_(gain)
     return model

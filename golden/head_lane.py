@@ -1,13 +1,14 @@
-"""One CNN head: four blocks of convolution, ReLU and 1x2 pool (NETWORK.md, "CNN head")."""
+"""One CNN head: blocks of convolution, ReLU and 1x2 pool (docs/network.md, "CNN heads")."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from golden import requant
 from golden.array import convolve
+from golden.network import Layer
 from golden.weights import LayerWeights
 
 
@@ -22,31 +23,28 @@ def block(maps: Tensor, layer: LayerWeights, zero_point: int) -> Tensor:
     return pool_pairs(requant.relu(convolve(maps, layer, zero_point)))
 
 
-def head(rows: Tensor, layers: Mapping[str, LayerWeights], index: int) -> dict[str, Tensor]:
-    """All four blocks of head `index`.
+def head(
+    rows: Tensor, layers: Mapping[str, LayerWeights], network: Sequence[Layer]
+) -> dict[str, Tensor]:
+    """All blocks of one head.
 
     Parameters
     ----------
-    rows : integer tensor [N, in_channels, 5, w]
+    rows : integer tensor [N, in_channels, k, w]
         Signed pixels.
     layers : mapping
         Layer name to weights.
-    index : int
-        Which head.
+    network : sequence of Layer
+        The head's blocks (``ModelConfig.head_layers``).
 
     Returns
     -------
     dict
-        Stage name to stored bytes [N, channels, columns]; the last one, ``head{h}.block4``, is P.
+        Stage name to stored bytes [N, channels, columns]; the last one is P.
     """
     stages: dict[str, Tensor] = {}
-    maps, zero_point = rows, 0  # pixels are signed; padding a picture with 0 is mid-grey
-    for number in (1, 2, 3, 4):
-        name = f"head{index}.block{number}"
-        maps = block(maps, layers[name], zero_point)
-        zero_point = -128
-        if number <= 2:
-            stages.update({f"{name}.row{row}": maps[:, :, row] for row in range(3)})
-        else:
-            stages[name] = maps[:, :, 0]
+    maps = rows
+    for layer in network:
+        maps = block(maps, layers[layer.name], layer.input_zero_point)
+        stages.update({stage: maps[:, :, row] for row, stage in enumerate(layer.stages)})
     return stages

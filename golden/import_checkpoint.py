@@ -68,7 +68,7 @@ def main(
         for warning in caught:
             if issubclass(warning.category, UserWarning):
                 note(str(warning.message))
-    same = int((wanted.person == found.person).sum())
+    same = int((wanted.decision == found.decision).sum())
     typer.echo(
         f"{output}: {config.name}, calibrated on {len(images)} pictures, digest "
         f"{weights.digest[:12]}; same answer as the float model on {same} of {len(tried)} of them"

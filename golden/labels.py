@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from golden.config import TWO_CLASSES
 from golden.images import check_image
 
 _NAMED = 3  # bad rows named of each kind; the rest is counted
@@ -41,11 +42,24 @@ class Labelled:
         return len(self.files)
 
 
+NO_PERSON = ("no_person", "not_person", "non_person", "nonperson", "noperson", "background")
+
+
+def class_of(name: str, classes: Sequence[str]) -> int | None:
+    """The label that a folder's name or a text in a table means, whatever its case."""
+    plain = [entry.casefold().replace("-", "_").replace(" ", "_") for entry in (name, *classes)]
+    if plain[0] in plain[1:]:
+        return plain[1:].index(plain[0])
+    if name.isdecimal() and int(name) < len(classes):
+        return int(name)
+    return 0 if tuple(classes) == TWO_CLASSES and plain[0] in NO_PERSON else None
+
+
 def read_labels(
     table: str | Path,
     folder: str | Path,
     *,
-    classes: int = 2,
+    classes: Sequence[str] = TWO_CLASSES,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Labelled:
@@ -57,8 +71,8 @@ def read_labels(
         CSV with a header; columns ``file`` and ``label``, others are ignored.
     folder : path
         What the files are relative to.
-    classes : int
-        Labels are 0 to below it.
+    classes : sequence of str
+        Labels are their numbers, 0..K-1, or their names.
     skip_bad : bool
         Leave rows out that cannot be used instead of refusing the file.
     progress : function or None
@@ -92,13 +106,15 @@ def read_labels(
     if not rows:
         raise ValueError(f"{table}: no row in it")
 
-    known = [str(label) for label in range(classes)]
-    kind = f"labels other than {'0 and 1' if classes == 2 else f'0..{classes - 1}'}"
+    last = len(classes) - 1
+    kind = f"labels other than {'0 and 1' if last == 1 else f'0..{last}'}"
+    if tuple(classes) != TWO_CLASSES:
+        kind += f" ({', '.join(classes)})"
 
     def check(row: tuple[int, str, str]) -> tuple[str, str] | None:
         """(kind, name) of what is wrong with a row."""
         line, name, label = row
-        if label not in known:
+        if class_of(label, classes) is None:
             return kind, f"{label!r} in line {line}"
         path = folder / name
         if not name or not path.is_file():
@@ -127,7 +143,7 @@ def read_labels(
     return Labelled(
         files=[name for _, name, _ in good],
         paths=[folder / name for _, name, _ in good],
-        labels=[int(label) for _, _, label in good],
+        labels=[class_of(label, classes) for _, _, label in good],
         bad=bad,
         rule=rules.pop() if len(rules) == 1 else None,
     )

@@ -20,7 +20,8 @@ class Loss(NamedTuple):
     total : tensor
         ``classification + alpha * confidence``.
     classification, confidence : tensor
-        Cross-entropy at the last row group; the sum over t of the mean square error (0 for none).
+        Cross-entropy at the last row group; the sum over t (and classes) of the mean
+        square error (0 for none).
     """
 
     total: Tensor
@@ -36,21 +37,22 @@ def check_confidence_labels(kind: str) -> None:
 
 
 def pseudo_labels(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """y_t of every row group, [B, T], without gradient.
+    """y_t of every row group for every class but the first, [B, T, K-1], without gradient.
 
     Parameters
     ----------
-    logits : tensor [B, T, 2]
+    logits : tensor [B, T, K]
     labels : int64 tensor [B]
-        1 person, 0 no person.
+        0..K-1; class 0 is "nothing" and has no label of its own.
     kind : {'proposed', 'trivial'}
-        proposed (Eq. 16): the classifier's own person probability at H_t for a positive image, 0
-        for a negative one. trivial: the image's label at every t.
+        proposed (Eq. 16): for the picture's own class the classifier's own probability of it at
+        H_t, 0 for all others. trivial: 1 for the picture's class at every t.
     """
-    positive = labels.to(logits.dtype)[:, None].expand(logits.shape[:2])
+    classes = torch.arange(1, logits.shape[-1], device=labels.device)
+    own = (labels[:, None] == classes).to(logits.dtype)[:, None].expand_as(logits[..., 1:])
     if kind == "trivial":
-        return positive
-    return torch.softmax(logits.detach(), dim=-1)[..., 1] * positive
+        return own
+    return torch.softmax(logits.detach(), dim=-1)[..., 1:] * own
 
 
 def rascanet_loss(
@@ -65,10 +67,10 @@ def rascanet_loss(
 
     Parameters
     ----------
-    logits : tensor [B, T, 2]
+    logits : tensor [B, T, K]
         Of the classifier on every state.
-    confidence : tensor [B, T]
-        Of the confidence head, 0..1.
+    confidence : tensor [B, T, K-1]
+        Of the confidence head, 0..1, for every class but the first.
     labels : int64 tensor [B]
     kind : {'proposed', 'trivial', 'none', 'boxes'}
         Where the confidence's labels come from; none leaves the term out, boxes is proposed here

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from golden import attention, classifier, conv_gru, head_lane, line_buffer
+from golden import attention, classifier, conv_gru, head_lane, line_buffer, projection
 from golden.config import ModelConfig
 from golden.weights import Weights
 
@@ -22,18 +22,20 @@ class Result:
     ----------
     state : int16 tensor [B, T, d, n]
         H after each row group. A group that was not computed repeats the state before it.
-    logits : int64 tensor [B, T, 2]
+    logits : int64 tensor [B, T, K]
         After each row group; repeated likewise (group 0 is always computed).
+    margin : int64 tensor [B, T]
+        Of the stop class (`golden.classifier.margin`): what both thresholds are compared with.
     computed : bool tensor [B, T]
         False for skipped groups and for all groups after a stop.
     skipped : bool tensor [B, T]
         Groups left out by the skip rule.
     stopped : bool tensor [B]
-        Early stop with "person".
+        Early stop with the stop class.
     rows_used : int64 tensor [B]
         Row groups worked on; skipped ones are not counted.
     decision : int64 tensor [B]
-        1 person, 0 no person; from the last computed group.
+        The class, 0..K-1, from the last computed group; of equal logits the lowest.
     trace : dict or None
         Stage name to int16 tensor [B, T, channels, columns] (names: ``ModelConfig.stages``); zeros
         where not computed.
@@ -41,17 +43,13 @@ class Result:
 
     state: Tensor
     logits: Tensor
+    margin: Tensor
     computed: Tensor
     skipped: Tensor
     stopped: Tensor
     rows_used: Tensor
     decision: Tensor
     trace: dict[str, Tensor] | None
-
-    @property
-    def difference(self) -> Tensor:
-        """logit1 - logit0, [B, T]."""
-        return self.logits[..., 1] - self.logits[..., 0]
 
 
 class IntegerModel:
@@ -74,7 +72,7 @@ class IntegerModel:
 
         Parameters
         ----------
-        rows : integer tensor [N, in_channels, 5, w]
+        rows : integer tensor [N, in_channels, k, w]
             Signed pixels.
 
         Returns
@@ -89,8 +87,9 @@ class IntegerModel:
             stages: dict[str, Tensor] = {}
             last = []
             for index in range(self.config.heads):
-                found = head_lane.head(part, self.weights.layers, index)
-                last.append(found[f"head{index}.block4"])
+                blocks = self.config.head_layers(index)
+                found = head_lane.head(part, self.weights.layers, blocks)
+                last.append(found[blocks[-1].stages[0]])
                 if trace:
                     stages.update({name: maps.to(torch.int16) for name, maps in found.items()})
             chunks.append(torch.cat(last, dim=1))
@@ -117,7 +116,7 @@ class IntegerModel:
         if config.spatial:
             banded = config.spatial_attention == "banded"
             outputs = []
-            for index, part in enumerate(features.split(config.head_channels[3], dim=1)):
+            for index, part in enumerate(features.split(config.head_channels[-1], dim=1)):
                 stages.update(
                     attention.spatial_attention(
                         part, state, weights.layers, weights.exp_table, index, banded
@@ -133,7 +132,7 @@ class IntegerModel:
                 )
             )
             features = stages["channel_attention.output"]
-        stages.update(attention.projection(features, weights.layers, zero_point))
+        stages.update(projection.projection(features, weights.layers, zero_point))
         stages.update(
             conv_gru.conv_gru(stages["projection.1"], state, weights.layers, weights.knots)
         )
@@ -156,9 +155,9 @@ class IntegerModel:
         trace : bool
             Keep every stage of every row group.
         stop_threshold : int or None
-            Stop with "person" after a group whose logit1 - logit0 is at least this.
+            Stop with the stop class after a group whose margin is at least this.
         skip_threshold : int or None
-            After a group whose logit1 - logit0 is at most this, leave out the next one altogether
+            After a group whose margin is at most this, leave out the next one altogether
             (it may be the last: then the last computed state decides).
 
         Raises
@@ -217,11 +216,11 @@ class IntegerModel:
         config = self.config
         batch, groups = features.shape[:2]
         state = torch.zeros((batch, config.state_channels, config.n), dtype=torch.int64)
-        logits = torch.zeros((batch, 2), dtype=torch.int64)
+        logits = torch.zeros((batch, config.class_count), dtype=torch.int64)
         stopped = torch.zeros(batch, dtype=torch.bool)
         skip_next = torch.zeros(batch, dtype=torch.bool)
         all_state = torch.empty((batch, groups, *state.shape[1:]), dtype=torch.int16)
-        all_logits = torch.empty((batch, groups, 2), dtype=torch.int64)
+        all_logits = torch.empty((batch, groups, config.class_count), dtype=torch.int64)
         computed = torch.empty((batch, groups), dtype=torch.bool)
         skipped = torch.empty((batch, groups), dtype=torch.bool)
         for t in range(groups):
@@ -236,21 +235,22 @@ class IntegerModel:
                 if trace is not None:
                     for name, maps in found.items():
                         trace[name][:, t] = maps.to(torch.int16)
-            difference = logits[:, 1] - logits[:, 0]
+            margin = classifier.margin(logits, config.stop_index)
             skip_next = torch.zeros_like(stopped)  # a skipped group makes no new decision to skip
             if stop_threshold is not None:
-                stop = work & (difference >= stop_threshold)
+                stop = work & (margin >= stop_threshold)
                 stopped |= stop
             if skip_threshold is not None:
-                skip_next = work & ~stopped & (difference <= skip_threshold)
+                skip_next = work & ~stopped & (margin <= skip_threshold)
             all_state[:, t] = state.to(torch.int16)
             all_logits[:, t] = logits
         for maps in (trace or {}).values():
             maps[~computed] = 0
-        decision = torch.where(stopped, 1, classifier.decide(logits))
+        decision = torch.where(stopped, config.stop_index, classifier.decide(logits))
         return Result(
             state=all_state,
             logits=all_logits,
+            margin=classifier.margin(all_logits, config.stop_index),
             computed=computed,
             skipped=skipped,
             stopped=stopped,

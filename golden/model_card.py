@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 
 from golden import files
+from golden.classifier import margin
 from golden.command_line import bad_input, load_network, progress_bar, refresh, writable
 from golden.config import preset
 from golden.data import load_table
@@ -25,47 +27,49 @@ from golden.evaluate import Answers, answers
 from golden.float_model import load_checkpoint
 
 MARK = "accuracy"
-HEAD = (
-    "| origin | pictures 0 / 1 | float | integer | integer, label 0 / 1 | labels balanced | "
-    "same answer | area under ROC |\n|---|---:|---:|---:|---:|---:|---:|---:|"
-)
 
 
-def roc_area(differences: np.ndarray, labels: np.ndarray) -> float | None:
-    """Share of (person, no person) pairs in the right order; equal ones count half."""
-    ones, zeros = differences[labels == 1], differences[labels == 0]
+def roc_area(margins: np.ndarray, positive: np.ndarray) -> float | None:
+    """Share of (positive, other) pairs in the right order of margins; equal ones count half."""
+    ones, zeros = margins[positive], margins[~positive]
     if not len(ones) or not len(zeros):
         return None
     pairs = ones[:, None] - zeros[None, :]
     return float((pairs > 0).mean() + 0.5 * (pairs == 0).mean())
 
 
-def row(name: str, real: Answers, whole: Answers, labels: np.ndarray, chosen: np.ndarray) -> dict:
-    """The figures of the `chosen` photographs (bool [N])."""
-    truth, person = labels[chosen], whole.person[chosen]
+def row(
+    name: str, real: Answers, whole: Answers, labels: np.ndarray, chosen: np.ndarray, stop: int
+) -> dict:
+    """The figures of the `chosen` photographs (bool [N]); `stop`: whose margin the ROC is of."""
+    classes = range(whole.logits.shape[1])
+    margins = margin(torch.from_numpy(whole.logits), stop).numpy()
+    truth, decision = labels[chosen], whole.decision[chosen]
     of_label = [
-        float((person[truth == label] == label).mean()) if (truth == label).any() else None
-        for label in (0, 1)
+        float((decision[truth == label] == label).mean()) if (truth == label).any() else None
+        for label in classes
     ]
     known = [share for share in of_label if share is not None]
     return {
         "origin": name,
-        "images": [int((truth == label).sum()) for label in (0, 1)],
-        "float": float((real.person[chosen] == truth).mean()),
-        "integer": float((person == truth).mean()),
+        "images": [int((truth == label).sum()) for label in classes],
+        "float": float((real.decision[chosen] == truth).mean()),
+        "integer": float((decision == truth).mean()),
         "of_label": of_label,
         "balanced": sum(known) / len(known),
-        "same": float((real.person[chosen] == person).mean()),
-        "roc_area": roc_area((whole.logits[:, 1] - whole.logits[:, 0])[chosen], truth),
+        "same": float((real.decision[chosen] == decision).mean()),
+        "roc_area": roc_area(margins[chosen], truth == stop),
     }
 
 
-def rows(origins: Sequence[str], real: Answers, whole: Answers, labels: Sequence[int]) -> list:
-    """A row for each origin, those with most pictures of the rarer label first, and all."""
+def rows(
+    origins: Sequence[str], real: Answers, whole: Answers, labels: Sequence[int], stop: int = 1
+) -> list:
+    """A row for each origin, those with most pictures of the rarest label first, and all."""
     names, truth = np.asarray(origins), np.asarray(labels)
-    found = [row(name, real, whole, truth, names == name) for name in sorted(set(origins))]
+    found = [row(name, real, whole, truth, names == name, stop) for name in sorted(set(origins))]
     found.sort(key=lambda one: -min(one["images"]))
-    return [*found, row("all", real, whole, truth, np.ones(len(truth), dtype=bool))]
+    return [*found, row("all", real, whole, truth, np.ones(len(truth), dtype=bool), stop)]
 
 
 def _percent(share: float | None) -> str:
@@ -74,7 +78,11 @@ def _percent(share: float | None) -> str:
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """Markdown; percent."""
-    lines = [HEAD]
+    labels = " / ".join(map(str, range(len(found[0]["images"]))))
+    lines = [
+        f"| origin | pictures {labels} | float | integer | integer, label {labels} | "
+        "labels balanced | same answer | area under ROC |\n|---|---:|---:|---:|---:|---:|---:|---:|"
+    ]
     for one in found:
         area = one["roc_area"]
         cells = (
@@ -120,13 +128,14 @@ def main(
             samples = load_table(
                 images,
                 labels,
+                classes=config.classes,
                 skip_bad=skip_bad,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         paths = [sample.path for sample in samples]
         real, whole = (answers(one, config, paths) for one in (network, integers))
         truth = [sample.label for sample in samples]
-        found = rows([sample.origin for sample in samples], real, whole, truth)
+        found = rows([sample.origin for sample in samples], real, whole, truth, config.stop_index)
         title = (
             f"{config.name}, weights {integers.digest[:12]}, {len(samples)} photographs, percent"
         )

@@ -53,12 +53,12 @@ class Part(Enum):
     SCORE = "score"  # Eq. 7, with the softmax
     VALUE = "value"  # Eq. 8
     MIX = "mix"  # Eq. 9
-    ATTENTION_HIDDEN = "attention hidden"  # Eq. 11, on C of Eq. 10
-    ATTENTION_GATE = "attention gate"  # Eq. 12, and C * A of Eq. 13
+    ATTENTION_HIDDEN = "attention hidden"  # z of Eq. 10-12
+    ATTENTION_GATE = "attention gate"  # A of Eq. 10-12, and C * A of Eq. 13
     PROJECTION = "projection"  # Eq. 1, 13
-    RESET = "reset"  # Eq. 2, and H * R
-    UPDATE = "update"  # Eq. 3
-    CANDIDATE = "candidate"  # Eq. 4, and the new state of Eq. 5
+    RESET = "reset"  # R of Eq. 2-5, and H * R
+    UPDATE = "update"  # U of Eq. 2-5
+    CANDIDATE = "candidate"  # N of Eq. 2-5, and the new state
     CLASSIFIER = "classifier"  # Eq. 14
 
 

@@ -28,18 +28,13 @@ from golden.config import PRESETS, ModelConfig
 from golden.conv_gru import STATE_SCALE
 from golden.float_model import FloatModel, calibrated_model
 from golden.images import calibration_images
+from golden.network import RELU_ZERO_POINT, Activation, Part
 from golden.random_weights import random_weights
 from golden.requant import fixed_point
 from golden.weights import LayerWeights, Weights, constants, scale_name
 
 __all__ = ["default_weights", "dequantise", "quantise", "random_weights"]
 
-_RELU_STAGES = (
-    *(f".block{number}" for number in (1, 2, 3, 4)),
-    "channel_attention.hidden",
-    "projection.0",
-    "projection.1",
-)
 _IMAGES_AT_ONCE = 8
 _DAMPING = 0.01  # of the mean variance, in `round_weights`
 TRAINED = Path(__file__).with_name("default_weights")
@@ -168,12 +163,12 @@ def _observe(
     finally:
         for hook in hooks:
             hook.remove()
-    ranges = {}
+    ranges, relu = {}, relu_scales(model.config)
     for name, spread in spreads.items():
         if not math.isfinite(spread.top):
             raise ValueError(f"the float network gives values that are not finite at {name}")
         if least_error:
-            value = spread.least_error(255 if name.endswith(_RELU_STAGES) else 127)
+            value = spread.least_error(255 if name in relu else 127)
         else:
             value = spread.percentile(percentile)
         ranges[name] = value if value > 0 else 1.0  # a dead map: any scale will do
@@ -336,16 +331,21 @@ def _quantise_classifier(
     whole, drift = rounded(first, weight, step, 1 / (127 * config.n))
     biases = torch.round((bias - drift) / step).clamp(-(2**30), 2**30).to(torch.int64)
     layers = {"classifier.0": constants(whole[:, :, None, None], biases, [1] * len(shifts), shifts)}
-    # Both outputs share one scale, or argmax and thresholds would be wrong.
+    # All outputs share one scale, or argmax and thresholds would be wrong.
     weight, bias = last.weight.double(), last.bias.double()
     scale = max(
         float(weight.abs().max()) * SWISH_SCALE / 127, float(bias.abs().max()) / 2**30, 1e-30
     )
     whole, drift = rounded(
-        last, weight * SWISH_SCALE, torch.full((2,), scale, dtype=torch.float64), SWISH_SCALE
+        last,
+        weight * SWISH_SCALE,
+        torch.full((len(weight),), scale, dtype=torch.float64),
+        SWISH_SCALE,
     )
     biases = torch.round((bias - drift) / scale).clamp(-(2**30), 2**30).to(torch.int64)
-    layers["classifier.1"] = constants(whole[:, :, None, None], biases, [1, 1], [0, 0])
+    layers["classifier.1"] = constants(
+        whole[:, :, None, None], biases, [1] * len(whole), [0] * len(whole)
+    )
     return layers, scale
 
 
@@ -453,8 +453,9 @@ def quantise_ranges(
         Filled with the float layers behind each array layer, for `correct_biases`.
     """
     config = model.config
-    d, c = config.state_channels, config.head_channels[3]
-    scales = {name: high / 255 for name, high in ranges.items() if name.endswith(_RELU_STAGES)}
+    d, c = config.state_channels, config.head_channels[-1]
+    relu = relu_scales(config)
+    scales = {name: high / 255 for name, high in ranges.items() if name in relu}
     scales |= {"pixel": 1.0, "gru.state": STATE_SCALE, "gru.reset": STATE_SCALE}
     scales |= {"gru.update": 1 / 256, "classifier": HIDDEN_SCALE}
     layers: dict[str, LayerWeights] = {}
@@ -508,20 +509,22 @@ def quantise_ranges(
         )
 
     for head in range(config.heads):
-        part = (config.in_channels, 1.0, 0)
-        for number, block in enumerate(getattr(model, f"raster_cnn_{head}").children(), start=1):
-            name = f"head{head}.block{number}"
+        scale, blocks = 1.0, getattr(model, f"raster_cnn_{head}").children()
+        for layer, block in zip(config.head_layers(head), blocks, strict=True):
+            name, part = layer.name, (layer.in_channels, scale, layer.input_zero_point)
             folded = _fold(block.conv.weight, block.bn)
             add(name, block.conv, *folded, [part], scales[name], norm=block.bn)
-            part = (config.head_channels[number - 1], scales[name], -128)
+            scale = scales[name]
 
-    exp_table, feature_scales = None, [scales[f"head{h}.block4"] for h in range(config.heads)]
+    exp_table = None
+    relu_scale_of = [scales[config.head_layers(head)[-1].name] for head in range(config.heads)]
+    of_features = list(relu_scale_of)
     if config.spatial:
         # One table serves all heads, so they share the scale of S.
         step = max(ranges[f"attention{head}.score"] for head in range(config.heads)) / 127
         exp_table = make_exp_table(step)
         for head in range(config.heads):
-            name, relu_scale = f"attention{head}", scales[f"head{head}.block4"]
+            name, relu_scale = f"attention{head}", relu_scale_of[head]
             attend = getattr(model.raster_att, f"spatial_attention_{head}")
             root = math.sqrt(d)
             # S and V A have no weights to widen, so K and V take the widening.
@@ -544,9 +547,9 @@ def quantise_ranges(
             layers[f"{name}.mix"] = constants(None, [gain], [mix[0]], [mix[1]])
             scales |= {f"{name}.key": key_scale, f"{name}.score": step}
             scales |= {f"{name}.weights": WEIGHT_SCALE, f"{name}.value": value_scale}
-            scales[f"{name}.output"] = feature_scales[head] = output_scale
+            scales[f"{name}.output"] = of_features[head] = output_scale
 
-    features = [(c, scale, config.feature_zero_point) for scale in feature_scales]
+    features = [(c, scale, config.feature_zero_point) for scale in of_features]
     state = (d, STATE_SCALE, 0)
     prj = model.raster_att.channel_prj
     if config.channel_attention:
@@ -578,24 +581,37 @@ def quantise_ranges(
     return weights
 
 
+def relu_scales(config: ModelConfig) -> set[str]:
+    """Scales of the maps after a ReLU, by `scale_name`: 0..255 with zero point -128."""
+    return {
+        scale_name(stage)
+        for layer in config.network
+        if layer.activation is Activation.RELU
+        for stage in layer.stages
+    }
+
+
+def feature_scales(config: ModelConfig, scales: Mapping[str, float]) -> list[float]:
+    """Scale of each head's part of C."""
+    last = Part.MIX if config.spatial else Part.HEAD
+    return [scales[config.of_part(last, head)[-1].stages[-1]] for head in range(config.heads)]
+
+
 def dequantise(
     config: ModelConfig, weights: Weights, trace: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
     """Real values (float64) of an integer trace's stored bytes, by stage."""
-    real = {}
+    real, relu = {}, relu_scales(config)
     for name, stored in trace.items():
         values = stored.to(torch.float64)
         if name == "gru.update":
             real[name] = decode_unit(stored.to(torch.int64)).to(torch.float64) / 256
         elif name == "channel_attention.output":
-            part = "attention{}.output" if config.spatial else "head{}.block4"
-            scale = torch.tensor(
-                [weights.scales[part.format(head)] for head in range(config.heads)],
-                dtype=torch.float64,
-            ).repeat_interleave(config.head_channels[3])
+            scale = torch.tensor(feature_scales(config, weights.scales), dtype=torch.float64)
+            scale = scale.repeat_interleave(config.head_channels[-1])
             real[name] = (values - config.feature_zero_point) * scale[:, None]
         else:
-            zero = -128 if scale_name(name).endswith(_RELU_STAGES) else 0
+            zero = RELU_ZERO_POINT if scale_name(name) in relu else 0
             real[name] = (values - zero) * weights.scales[scale_name(name)]
     return real
 

@@ -31,7 +31,7 @@ from golden.line_buffer import split_row_groups, to_signed
 from golden.loss import ALPHA, rascanet_loss
 from golden.model import IntegerModel
 from golden.quantise import LayerSource, calibrate, quantise_ranges
-from golden.train import (
+from golden.training_run import (
     Data,
     Epoch,
     average,
@@ -154,10 +154,10 @@ class QuantisedModel(nn.Module):
         rows = split_row_groups(pixels, config.rows_per_group).flatten(0, 1)
         parts = []
         for head in range(config.heads):
-            maps, zero = rows, 0
-            for number in (1, 2, 3, 4):
-                maps = _relu(run(f"head{head}.block{number}", maps, zero))
-                maps, zero = functional.max_pool2d(maps, (1, 2)), -128
+            maps = rows
+            for block in config.head_layers(head):
+                maps = _relu(run(block.name, maps, block.input_zero_point))
+                maps = functional.max_pool2d(maps, (1, 2))
             parts.append(maps.squeeze(2).unflatten(0, (batch, groups)))
         state = pixels.new_zeros((batch, config.state_channels, config.n))
         states = []
@@ -304,7 +304,7 @@ def finish(
         optimiser.load_state_dict(found["optimizer"])
         generator.set_state(found["random"][rank])
     augmenter = Augmenter(data.samples, data.larger, data.exact)
-    probability = sampling_weights(data.samples, ~data.held_out, cells)
+    probability = sampling_weights(data.samples, ~data.held_out, cells, config.class_count)
     validation = data.held_out.nonzero().flatten()
     log = folder / "quantised_log.jsonl"
     if rank == 0 and resume is None:
@@ -342,7 +342,7 @@ def finish(
             kept = [data.samples[i] for i in validation.tolist()]
             integer = IntegerModel(config, weights)
             parts = [integer.run(part) for part in data.exact[validation].split(64)]
-            table = by_origin(kept, torch.cat([part.difference[:, -1] for part in parts]))
+            table = by_origin(kept, torch.cat([part.decision for part in parts]))
         randoms = gathered(generator.get_state())
         row = Epoch(
             epoch=epoch,

@@ -11,7 +11,7 @@ from golden.activation import KNOTS
 from golden.attention import WEIGHT_SCALE, make_exp_table
 from golden.config import ModelConfig
 from golden.conv_gru import STATE_SCALE
-from golden.network import Layer
+from golden.network import Activation, Layer, Part
 from golden.requant import fixed_point
 from golden.weights import LayerWeights, Weights, constants, scale_name
 
@@ -22,31 +22,23 @@ _PRE_ACTIVATION = 110.0  # of -511..511: gates spread, few of them saturated
 
 def _input_moments(layer: Layer, config: ModelConfig) -> tuple[Tensor, Tensor]:
     """Zero point and root mean square of each input channel of a layer."""
-    d, name, zp = config.state_channels, layer.name, config.feature_zero_point
-    feature = (zp, _SIGNED if config.spatial else _RELU)
-    if name.endswith("block1"):
-        parts = [(layer.in_channels, 0, _PIXEL)]
-    elif name == "channel_attention.0":
-        parts = [(d, 0, _STATE), (config.features, *feature)]
-    elif name == "projection.0":
-        gated = 0.6 if config.channel_attention else 1.0
-        parts = [(layer.in_channels, zp, feature[1] * gated)]
-    elif name in ("gru.reset", "gru.update"):
-        parts = [(d, 0, _STATE), (d, -128, _RELU)]
-    elif name == "gru.candidate":
-        parts = [(d, -128, _RELU), (d, 0, _RESET)]
-    else:
-        parts = [(layer.in_channels, -128, _RELU)]
-    zero = torch.cat([torch.full((count,), value) for count, value, _ in parts]).to(torch.int64)
-    size = torch.cat([torch.full((count,), value) for count, _, value in parts])
-    return zero, size.to(torch.float64)
+    sizes = {"X": _PIXEL, "H": _STATE, "HR": _RESET}
+    if config.spatial and layer.part not in (Part.KEY, Part.VALUE):
+        sizes["C"] = _SIGNED
+    if config.channel_attention and layer.part is Part.PROJECTION and "C" in layer.reads:
+        sizes["C"] = sizes.get("C", _RELU) * 0.6  # gated
+    zero = torch.cat([torch.full((part.channels,), part.zero_point) for part in layer.inputs])
+    size = torch.cat(
+        [torch.full((part.channels,), sizes.get(part.map, _RELU)) for part in layer.inputs]
+    )
+    return zero.to(torch.int64), size.to(torch.float64)
 
 
-def _target(name: str) -> tuple[float, float]:
+def _target(layer: Layer) -> tuple[float, float]:
     """Spread and largest offset of a layer's values before saturation."""
-    if name.endswith((".key", ".value")):
+    if layer.activation is Activation.NONE:
         return _SIGNED, 10.0
-    if name in ("channel_attention.1", "gru.reset", "gru.update", "gru.candidate"):
+    if layer.activation in (Activation.SIGMOID, Activation.TANH):
         return _PRE_ACTIVATION, 60.0
     return 100.0, 40.0
 
@@ -77,7 +69,7 @@ def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Wei
             weight = torch.where(weight >= 0, 127, -127)
             weight[0] = 127
             weight[1:2] = -127
-        if shape.name.startswith("classifier"):
+        if shape.part is Part.CLASSIFIER:
             layers[shape.name] = _random_classifier(shape, config, weight, generator, extreme)
         elif extreme:
             layers[shape.name] = _extreme_layer(config, weight, generator)
@@ -85,7 +77,7 @@ def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Wei
             zero, rms = _input_moments(shape, config)
             taps = weight.to(torch.float64).square().sum(dim=(2, 3))
             spread = (taps * rms.square()).sum(dim=1).sqrt().clamp(min=1.0)
-            target, offset = _target(shape.name)
+            target, offset = _target(shape)
             gain = 2.0 ** uniform(-0.8, 0.8, shape.out_channels)
             pairs = [fixed_point(float(r)) for r in target * gain / spread]
             multiplier = torch.tensor([pair[0] for pair in pairs])
@@ -142,7 +134,7 @@ def _random_classifier(
     if shape.name == "classifier.1":
         bias = torch.randint(-(2**17), 2**17, (out,), generator=generator)
         if extreme:
-            bias = torch.tensor([2**30, -(2**30)])
+            bias = torch.tensor([2**30, -(2**30)]).repeat(out)[:out]
         return constants(weight, bias, one, 0 * one)
     spread = 73 * config.n * 120 * math.sqrt(config.state_channels)  # of W1 p
     shift = max(1, min(31, math.floor(math.log2(spread / 1500))))

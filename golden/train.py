@@ -11,12 +11,10 @@ the integer network (``quantised_...``) and ``weights.safetensors``. See docs/tr
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,15 +28,12 @@ from torch import Tensor
 
 from golden import files
 from golden.boxes import Boxes, Targets, boxes_loss
+from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import ModelConfig, preset
 from golden.data import (
-    LARGER,
     Augmenter,
-    Sample,
-    held_out,
     load_any,
-    read_pictures,
     read_shares,
     rule_of,
 )
@@ -47,9 +42,21 @@ from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
 from golden.quantise import quantise
+from golden.quantised_training import finish
+from golden.training_run import (
+    Data,
+    Epoch,
+    average,
+    by_origin,
+    gathered,
+    join_processes,
+    leave_processes,
+    processes,
+    read_resumable,
+    save_checkpoint,
+)
 from golden.weights import Weights, holds_integers
 
-CACHE = Path("build/train/cache")
 _EVALUATED_AT_ONCE = 64
 _MEASURED_ON = 200  # training pictures that show how maps are spread
 _TIMED = 8  # steps of an epoch whose pictures are timed
@@ -130,49 +137,6 @@ class TrainConfig:
         )
 
 
-# ---- processes ----
-
-
-def processes() -> tuple[int, int]:
-    """(rank, count) of this process; (0, 1) without torchrun."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def join_processes() -> None:
-    """Join the others if torchrun started this process."""
-    if "RANK" in os.environ and not dist.is_initialized():
-        dist.init_process_group("gloo")
-
-
-def leave_processes() -> None:
-    """Leave together: a process that goes while another still talks to it may be aborted."""
-    if dist.is_initialized():
-        dist.barrier()
-        dist.destroy_process_group()
-
-
-def gathered(value: Any) -> list[Any]:
-    """`value` of every process, in order."""
-    _, count = processes()
-    if count == 1:
-        return [value]
-    found = [None] * count
-    dist.all_gather_object(found, value)
-    return found
-
-
-def average(tensors: list[Tensor]) -> None:
-    """The mean over all processes, in place, in one message."""
-    _, count = processes()
-    if count == 1 or not tensors:
-        return
-    flat = torch.cat([tensor.flatten() for tensor in tensors])
-    dist.all_reduce(flat)
-    flat /= count
-    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
-        tensor.copy_(part.view_as(tensor))
-
-
 # ---- network ----
 
 
@@ -209,33 +173,13 @@ def _signed(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def answers(model: FloatModel, images: Tensor) -> Tensor:
-    """Logit difference of the last row group, [N], of uint8 pictures, in eval mode."""
+    """Class of uint8 pictures by the last row group, [N], in eval mode."""
     training = model.training
     model.eval()
     device = next(model.parameters()).device
     parts = [model(part.to(device)).logits[:, -1] for part in images.split(_EVALUATED_AT_ONCE)]
     model.train(training)
-    logits = torch.cat(parts).cpu()
-    return logits[:, 1] - logits[:, 0]
-
-
-def by_origin(samples: list[Sample], differences: Tensor) -> dict[str, dict[str, float]]:
-    """Accuracy of each origin and of ``all``: share right, of each label, their mean, counts."""
-    table = {}
-    for origin in [*sorted({sample.origin for sample in samples}), None]:
-        rights: dict[int, list[bool]] = {0: [], 1: []}
-        for sample, difference in zip(samples, differences.tolist(), strict=True):
-            if origin is None or sample.origin == origin:
-                rights[sample.label].append((difference > 0) == bool(sample.label))
-        row: dict[str, float] = {"images": len(rights[0]) + len(rights[1])}
-        row["accuracy"] = sum(map(sum, rights.values())) / row["images"]
-        for label, found in rights.items():
-            if found:
-                row[f"label{label}"] = sum(found) / len(found)
-        shares = [row[key] for key in ("label0", "label1") if key in row]
-        row["balanced"] = sum(shares) / len(shares)
-        table["all" if origin is None else origin] = row
-    return table
+    return decide(torch.cat(parts).cpu())
 
 
 class Average:
@@ -278,130 +222,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-# ---- checkpoints ----
-
-
-def save_checkpoint(path: Path, model: FloatModel, **more: Any) -> None:
-    """Write the released layout (``state_dict``) and `more`, whole or not at all."""
-    part = path.with_suffix(".part")
-    state = {key: value.cpu() for key, value in model.state_dict().items()}
-    torch.save({"state_dict": state, **more}, part)
-    part.replace(path)
-
-
-def read_resumable(
-    path: Path,
-    config: ModelConfig,
-    options: Mapping[str, Any],
-    *,
-    more: Set[str] = frozenset(),
-    validation: str | None = None,
-) -> dict[str, Any]:
-    """A checkpoint of an unfinished run of the same network and options.
-
-    Parameters
-    ----------
-    more : set of str
-        Entries that it must hold beside those of every run.
-    validation : str or None
-        `Data.validation_digest`, where the pictures are known: what a run left out of training
-        must not come into it later.
-
-    Raises
-    ------
-    ValueError
-        One line with the path: no such file, another kind of file, another network, option or
-        validation part.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
-        raise ValueError(f"{path}: not a PyTorch checkpoint ({type(error).__name__})") from error
-    wanted = {"state_dict", "optimizer", "epoch", "digest", "options", "random", *more}
-    if not isinstance(found, dict) or not wanted <= set(found):
-        raise ValueError(f"{path}: no checkpoint to resume from (last.pt of a training run)")
-    if found["digest"] != config.digest:
-        raise ValueError(f"{path}: made for another network than {config.name}")
-    for key, value in options.items():
-        if found["options"].get(key) != value:
-            old = found["options"].get(key)
-            raise ValueError(f"{path}: {key} was {old} in that run, not {value}")
-    if validation is not None and found.get("validation", validation) != validation:
-        raise ValueError(f"{path}: another validation part than in that run; see --held-out-of")
-    return found
-
-
 # ---- training ----
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """Samples with their pictures of both sizes and which ones are the validation part."""
-
-    samples: list[Sample]
-    larger: Tensor
-    exact: Tensor
-    held_out: Tensor
-
-    @classmethod
-    def read(
-        cls,
-        samples: list[Sample],
-        config: ModelConfig,
-        share: float | Mapping[str, float],
-        cache: Path | None = CACHE,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Data:
-        """Decode once (kept in `cache`)."""
-        wider = replace(
-            config,
-            image_height=round(config.image_height * LARGER),
-            image_width=round(config.image_width * LARGER),
-        )
-        return cls(
-            samples,
-            read_pictures(samples, wider, cache, progress),
-            read_pictures(samples, config, cache, progress),
-            held_out(samples, share),
-        )
-
-    def on(self, device: torch.device) -> Data:
-        """With its pictures on that device, if they take at most half of its free memory."""
-        if device.type != "cuda":
-            return self
-        free, _ = torch.cuda.mem_get_info(device)
-        if self.larger.numel() + self.exact.numel() > free / 2:
-            return self
-        return replace(self, larger=self.larger.to(device), exact=self.exact.to(device))
-
-    @property
-    def validation_digest(self) -> str:
-        """Tells one validation part from another, whatever the order of the pictures."""
-        chosen = self.held_out.tolist()
-        names = [s.path.name for s, out in zip(self.samples, chosen, strict=True) if out]
-        return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """Means over one epoch, and the validation table (empty without a validation part).
-
-    ``images_per_second`` are those of the training itself, ``augmented_per_second`` those that the
-    picture pipeline alone would make (measured on the epoch's first steps); all processes together.
-    """
-
-    epoch: int
-    loss: float
-    classification: float
-    confidence: float
-    accuracy: float
-    rate: float
-    seconds: float
-    validation: dict[str, dict[str, float]]
-    images_per_second: float = 0.0
-    augmented_per_second: float = 0.0
 
 
 def fit(
@@ -474,7 +295,7 @@ def fit(
         mean.model.load_state_dict(found["state_dict"])
         mean.steps = found.get("steps", 0)
     kept = model if mean is None else mean.model
-    weights = make_weights(data.samples, ~data.held_out, cells)
+    weights = make_weights(data.samples, ~data.held_out, cells, config.class_count)
     there = data.on(place)
     augmenter = Augmenter(data.samples, there.larger, there.exact, options.augmentation)
     boxes = Boxes(data.samples) if options.confidence == "boxes" else None
@@ -575,7 +396,7 @@ def fit(
 def draw_curves(log: Path, path: Path, title: str) -> None:
     """Loss, its confidence term and accuracy over the epochs of a ``log.jsonl``, as one picture.
 
-    Of the origins only those are drawn that have enough pictures of both labels to say something
+    Of the origins only those are drawn that have enough pictures of several labels to say something
     (`_DRAWN_FROM`); all are in the log.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -599,7 +420,7 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
         name
         for name, found in sorted(shares.items(), key=lambda item: -item[1]["images"])
         if name == "all"
-        or (found["images"] >= _DRAWN_FROM and {"label0", "label1"} <= found.keys())
+        or (found["images"] >= _DRAWN_FROM and sum(key.startswith("label") for key in found) > 1)
     ]
     for number, name in enumerate(large[: len(shades) + 1]):
         points = [row["validation"][name]["balanced"] for row in tested]
@@ -615,7 +436,7 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
     for axes, head in (
         (loss, "loss"),
         (term, "confidence term, sum over row groups"),
-        (accuracy, "accuracy (validation: both labels count alike)"),
+        (accuracy, "accuracy (validation: all labels count alike)"),
     ):
         axes.set_title(head, loc="left", fontsize=10.5, color=ink, pad=10)
         axes.set_xlabel("epoch", fontsize=9, color=ink)
@@ -636,17 +457,18 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
 # ---- command line ----
 
 
-def read_cells(path: Path | None) -> dict[str, list[float]] | None:
-    """Origin to [mass of label 0, mass of label 1], from a JSON file."""
+def read_cells(path: Path | None, classes: int = 2) -> dict[str, list[float]] | None:
+    """Origin to [mass of label 0, mass of label 1, ...], from a JSON file."""
     if path is None:
         return None
     try:
         found = json.loads(path.read_text())
-        return {str(o): [float(mass[0]), float(mass[1])] for o, mass in found.items()}
+        return {str(o): [float(mass[i]) for i in range(classes)] for o, mass in found.items()}
     except OSError:
         raise ValueError(f"{path}: no such file") from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path}: not a table of origin to two masses ({error})") from error
+        count = "two" if classes == 2 else str(classes)
+        raise ValueError(f"{path}: not a table of origin to {count} masses ({error})") from error
 
 
 def main(
@@ -710,7 +532,7 @@ def main(
             seed=seed,
         )
         folder = Path("build/train") / config.name if output is None else output
-        masses = read_cells(cells)
+        masses = read_cells(cells, config.class_count)
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
             raise ValueError(f"quantised_epochs must be at least 0, not {quantised_epochs}")
@@ -771,8 +593,6 @@ def main(
                     _quantise(config, read, folder)
             common["resume"] = None
         if quantised_epochs:
-            from golden.quantised_training import finish
-
             if dist.is_initialized():
                 dist.barrier()  # final.pt is there
             names = ("quantised_log.jsonl", "quantised_curves.png")

@@ -62,6 +62,21 @@ def holds_integers(path: str | Path) -> bool:
         return False
 
 
+def holds_floats(path: str | Path) -> bool:
+    """Whether a file looks like a float checkpoint: of `torch.save`, or safetensors with floats."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(2)
+        if head == b"PK" or head[:1] == b"\x80":  # a zip archive, a pickle
+            return True
+        with safe_open(path, framework="pt") as file:
+            if _METADATA_KEY in (file.metadata() or {}):
+                return False
+            return any(file.get_tensor(name).is_floating_point() for name in file.keys())
+    except (SafetensorError, OSError):
+        return False
+
+
 def constants(
     weight: Tensor | None,
     bias: Sequence[int] | Tensor,
@@ -216,6 +231,11 @@ class Weights:
         path = Path(path)
         if not path.is_file():
             raise ValueError(f"{path}: no such file")
+        if holds_floats(path):
+            raise ValueError(
+                f"{path}: a float checkpoint, not integer weights; give it as CHECKPOINT=, or make "
+                f"integers of it: make import CHECKPOINT={path} CALIBRATE=folder"
+            )
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {})[_METADATA_KEY])

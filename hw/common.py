@@ -25,6 +25,11 @@ def delay(m: Module, value, cycles: int, name: str, reset_less: bool = False):
     return value
 
 
+def own_singles(plan: Plan) -> bool:
+    """Whether there are rows of one tap in head mode: each lane's own word."""
+    return any(op.head_mode and op.taps == 1 for op in plan.operations)
+
+
 def one_of(value, values):
     """Whether a value is one of some constants; 0 where there are none."""
     return reduce(or_, (value == each for each in values), Const(0, 1))

@@ -42,6 +42,9 @@ class CameraRows(wiring.Component):
         Rows of the frame that are no longer needed.
     """
 
+    latency = 2
+    """`received` -> `flags`: distance, flag."""
+
     def __init__(self, *, row_groups: int, rows: int, needs: Sequence[int]):
         self.row_groups, self.rows, self.needs = row_groups, rows, tuple(needs)
         super().__init__(

@@ -11,10 +11,9 @@ from typing import Annotated
 import typer
 from amaranth.back import verilog
 from rich.console import Console
-from rich.table import Table
 
 from golden import files
-from golden.command_line import load_weights
+from golden.command_line import facts, load_weights
 from golden.config import preset
 from golden.errors import bad_input
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
@@ -126,8 +125,9 @@ def main(
         f"{name}.json": json.dumps(summary, indent=1) + "\n",
     }
     files.write_all(folder, contents)
-    table = Table(show_header=False)
-    for key, value in summary.items():
+    table = facts()
+    shown = summary | {"mac_utilisation": f"{100 * plan.utilisation():.2f} %"}
+    for key, value in shown.items():
         if key != "warnings":
             table.add_row(key.replace("_", " "), str(value))
     console.print(table)

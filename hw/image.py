@@ -1,15 +1,12 @@
-"""Memory image: the integer weights as words of the engine's memories."""
+"""Memory image: what the walks of every engine take, as words of its memories.
+
+hw.parallel.image and hw.serial.image have the rest; hw.parts.weights_image makes the whole.
+"""
 
 from golden.weights import LayerWeights
 from golden.weights import Weights as NetworkWeights
 from hw.loader import Section
-from hw.parallel.classifier import constant_words
-from hw.parallel.unit_control import constant, constant_layout
 from hw.plan import Operation, Plan, Weights
-from hw.plan.beside import CLASSIFIER_BIAS_BITS, SerialClassifierTiming
-from hw.serial.classifier import words as compact_words
-from hw.serial.store import WORDS
-from hw.serial.store import constant_words as compact_constants
 
 
 def _pack(values, bits: int) -> int:
@@ -84,16 +81,15 @@ def _operation_constants(
     return found
 
 
-def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
-    """Contents of every weight-carrying memory.
+def walk_words(plan: Plan, weights: NetworkWeights) -> tuple[list[int], list[tuple]]:
+    """What the walks take from their memories, in order.
 
     Returns
     -------
-    dict
-        `weights`: words of C * L bytes; `constants`: as hw.parallel.unit_control has them;
-        `classifier_weights`: signed bytes; `classifier_constants`: words; `exp_table` (spatial
-        attention only): bytes. Compact: `constants`, words of hw.serial.store; `classifier`, words
-        of hw.serial.classifier.
+    list of int
+        Weight words of C * L bytes.
+    list of (bias, multiplier, shift)
+        Constants, one per channel unit and channel group.
 
     Raises
     ------
@@ -101,65 +97,20 @@ def memory_words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
         If the weights are for another network.
     """
     weights.check(plan.model)
-    words: dict[str, list] = {"weights": [], "constants": []}
-    seen = set()
+    words, constants, seen = [], [], set()
     for op in plan.operations:
         if op.layer.name in seen:
             continue
         seen.add(op.layer.name)
         layers = [weights.layers[layer.name] for layer in op.layers]
         if op.weights == Weights.MEMORY:
-            words["weights"] += _operation_weights(plan, op, layers)
-        words["constants"] += _operation_constants(plan, op, layers)
-    assert len(words["weights"]) == plan.weight_words
-    assert len(words["constants"]) == plan.constant_words
-    first, second = weights.layers["classifier.0"], weights.layers["classifier.1"]
-    if plan.engine.compact:
-        return words | {
-            "constants": [word for c in words["constants"] for word in compact_constants(*c)],
-            "classifier": compact_words(first, second),
-        }
-    words["constants"] = [constant(*c) for c in words["constants"]]
-    words["classifier_weights"] = [
-        *first.weight.flatten().tolist(),
-        *second.weight.flatten().tolist(),
-    ]
-    words["classifier_constants"] = constant_words(
-        list(zip(first.bias.tolist(), first.shift.tolist(), strict=True)),
-        second.bias.tolist(),
-        bias_bits=CLASSIFIER_BIAS_BITS,
-    )
-    if weights.exp_table is not None:
-        words["exp_table"] = weights.exp_table.tolist()
-    return words
+            words += _operation_weights(plan, op, layers)
+        constants += _operation_constants(plan, op, layers)
+    assert len(words) == plan.weight_words
+    assert len(constants) == plan.constant_words
+    return words, constants
 
 
-def sections(plan: Plan) -> list[Section]:
-    """The loader's sections: the memories that a weights image fills, in its order."""
-    model = plan.model
-    found = [Section("weights", plan.weight_words, 8 * plan.engine.units)]
-    if plan.engine.compact:
-        count = SerialClassifierTiming(
-            channels=model.state_channels, hidden=model.classifier_hidden
-        ).words
-        return [
-            *found,
-            Section("constants", WORDS * plan.constant_words, 16),
-            Section("classifier", count, 16),
-        ]
-    found += [
-        Section("constants", plan.constant_words, model.acc_bits + 13),
-        Section("classifier_weights", model.classifier_hidden * (model.state_channels + 2), 8),
-        Section("classifier_constants", model.classifier_hidden + 2, CLASSIFIER_BIAS_BITS + 5),
-    ]
-    if model.spatial_attention != "none":
-        found.append(Section("exp_table", 256, 8))
-    return found
-
-
-def flat_words(plan: Plan, words: dict[str, list]) -> dict[str, list[int]]:
-    """The same words as plain numbers, as the loader's stream carries them."""
-    if plan.engine.compact:
-        return words
-    layout = constant_layout(plan.model.acc_bits)
-    return words | {"constants": [layout.const(c).as_value().value for c in words["constants"]]}
+def weights_section(plan: Plan) -> Section:
+    """The loader's first section in every engine."""
+    return Section("weights", plan.weight_words, 8 * plan.engine.units)

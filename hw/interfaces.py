@@ -13,7 +13,7 @@ What is `valid`-only never waits: it is taken in that cycle or lost.
 from enum import IntEnum
 
 from amaranth.hdl import signed
-from amaranth.lib import memory, wiring
+from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
 
@@ -420,6 +420,55 @@ class WalkControl(_Interface):
                 "released": In(range(rows + 1)),
             }
         )
+
+
+class CameraRead(_Interface):
+    """Reads of the line buffer, a bank for each lane of a head; from window to line buffer.
+
+    Parameters
+    ----------
+    banks, words, pixels : int
+        Banks, words of a bank, bytes of a word P.
+
+    Members
+    -------
+    read_en : Out(banks)
+        Banks that are read; the others keep their word.
+    read_address : Out(range(words)), an array of banks
+    words : In(8 * P), an array of banks
+        As many cycles later as the line buffer takes (`Latency.memory`, and one where the address
+        has a register).
+    """
+
+    def __init__(self, *, banks: int, words: int, pixels: int):
+        super().__init__(
+            {
+                "read_en": Out(banks, init=(1 << banks) - 1),
+                "read_address": Out(data.ArrayLayout(range(words), banks)),
+                "words": In(data.ArrayLayout(8 * pixels, banks)),
+            }
+        )
+
+
+class WeightRead(_Interface):
+    """Reads of the weight memory; from array to memory.
+
+    Parameters
+    ----------
+    words, bits : int
+        Of the memory.
+
+    Members
+    -------
+    read_en : Out(1)
+    address : Out(range(words))
+        Registered outside.
+    word : In(bits)
+        Until the next word is read.
+    """
+
+    def __init__(self, *, words: int, bits: int):
+        super().__init__({"read_en": Out(1), "address": Out(range(words)), "word": In(bits)})
 
 
 def write_port(words: int, shape) -> memory.WritePort.Signature:

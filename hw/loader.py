@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.memory import WritePort
 from amaranth.lib.wiring import In, Out
+
+from hw.interfaces import write_port
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,9 @@ class Section:
         """Bits of the address, at least 1."""
         return max(1, (self.words - 1).bit_length())
 
-    def port(self) -> wiring.Signature:
-        """Signature of the write port: ``en``, ``addr``, ``data``."""
-        return wiring.Signature({"en": Out(1), "addr": Out(self.addr_bits), "data": Out(self.bits)})
+    def port(self) -> WritePort.Signature:
+        """Signature of the memory's write port."""
+        return write_port(self.words, self.bits)
 
 
 def image_bytes(sections: Sequence[Section], words: Mapping[str, Sequence[int]]) -> bytes:
@@ -147,7 +150,7 @@ class Loader(wiring.Component):
                 raise ValueError(f"a section's name must be free, but {section.name} is taken")
             taken.add(section.name)
         self.sections, self.digest = sections, digest
-        super().__init__(ports | {section.name: Out(section.port()) for section in sections})
+        super().__init__(ports | {section.name: In(section.port()) for section in sections})
 
     @property
     def load_bytes(self) -> int:
@@ -209,43 +212,10 @@ class Loader(wiring.Component):
         with m.If(taken & self.load_last):
             m.d.sync += [loading.eq(0), swallowing.eq(0)]
 
-        # Stage 1: byte register
-        valid, begin, write, finish = Signal(), Signal(), Signal(), Signal()
-        byte = Signal(8, reset_less=True)
-        into_index = Signal.like(index, reset_less=True)
-        into_word = Signal.like(word, reset_less=True)
-        into_place = Signal.like(place, reset_less=True)
-        m.d.sync += [
-            valid.eq(taken & ~swallowing),
-            begin.eq(taken & ~loading),
-            write.eq(taken & ~swallowing & word_end),
-            finish.eq(finished),
-            byte.eq(self.load_data),
-            into_index.eq(index),
-            into_word.eq(word),
-            into_place.eq(place),
-        ]
-
-        # Stage 2: word register and write; CRC
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
-        m.d.comb += [crc.data.eq(byte), crc.valid.eq(valid), crc.start.eq(begin)]
-        filled = [Signal(8, name=f"filled{i}", reset_less=True) for i in range(most_bytes)]
-        address = Signal.like(word, reset_less=True)
-        for number, target in enumerate(filled):
-            with m.If(into_place == number):
-                m.d.sync += target.eq(byte)
-        m.d.sync += address.eq(into_word)
-        for number, section in enumerate(sections):
-            port = getattr(self, section.name)
-            enable = Signal(name=f"{section.name}_enable")
-            m.d.sync += enable.eq(write & (into_index == number))
-            m.d.comb += [
-                port.en.eq(enable),
-                port.addr.eq(address),
-                port.data.eq(Cat(*filled)),
-            ]
-        complete = Signal()
-        m.d.sync += complete.eq(finish)
+        # Stages 1, 2: byte; word and write; CRC
+        crc, complete = self._writes(
+            m, (index, word, place), taken & ~swallowing, ~loading, word_end, finished
+        )
 
         # Stage 3: digest, unless the next load has begun
         with m.If(complete & ~loading):
@@ -261,3 +231,42 @@ class Loader(wiring.Component):
         with m.If(taken & ~swallowing):
             m.d.sync += self.weights_digest.eq(0)
         return m
+
+    def _writes(self, m, place, taken, begins, word_end, finished):
+        """Bytes become words, each written with its last byte; returns the CRC and `complete`.
+
+        place : where the byte goes (section, word, byte); taken : it counts; begins : as an image's
+        first; word_end, finished : as its word's, its image's last.
+        """
+        # Stage 1: byte register
+        valid, begin, write, finish = Signal(), Signal(), Signal(), Signal()
+        byte = Signal(8, reset_less=True)
+        into = [Signal.like(part, name=f"into{i}", reset_less=True) for i, part in enumerate(place)]
+        into_index, into_word, into_place = into
+        m.d.sync += [
+            valid.eq(taken),
+            begin.eq(taken & begins),
+            write.eq(taken & word_end),
+            finish.eq(finished),
+            byte.eq(self.load_data),
+            *[register.eq(part) for register, part in zip(into, place, strict=True)],
+        ]
+
+        # Stage 2: word register and write; CRC
+        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
+        m.d.comb += [crc.data.eq(byte), crc.valid.eq(valid), crc.start.eq(begin)]
+        most_bytes = max(section.word_bytes for section in self.sections)
+        filled = [Signal(8, name=f"filled{i}", reset_less=True) for i in range(most_bytes)]
+        address = Signal.like(into_word, reset_less=True)
+        for number, target in enumerate(filled):
+            with m.If(into_place == number):
+                m.d.sync += target.eq(byte)
+        m.d.sync += address.eq(into_word)
+        for number, section in enumerate(self.sections):
+            port = getattr(self, section.name)
+            enable = Signal(name=f"{section.name}_enable")
+            m.d.sync += enable.eq(write & (into_index == number))
+            m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(Cat(*filled))]
+        complete = Signal()
+        m.d.sync += complete.eq(finish)
+        return crc, complete

@@ -4,9 +4,9 @@ from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.common import WordFetch
+from hw.common import WordFetch, word_layout
+from hw.interfaces import WalkControl
 from hw.plan import Plan, Source, bits_for
-from hw.plan.latency import PARALLEL
 
 
 def step_layout(plan: Plan) -> data.StructLayout:
@@ -48,20 +48,26 @@ def step_layout(plan: Plan) -> data.StructLayout:
     )
 
 
-_FACTS = data.StructLayout(
-    {
-        "need": 3,
-        **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
-        **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
-        **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
-    }
-)
+def needed_rows(plan: Plan) -> tuple[int, ...]:
+    """The different numbers of camera rows that operations wait for, ascending."""
+    return tuple(sorted({fields["need"] for fields in plan.fields["walk"]} - {0}))
 
 
-def _facts(word) -> dict:
+def _facts_layout(needs) -> data.StructLayout:
+    return data.StructLayout({"need": len(needs)} | _FACTS)
+
+
+_FACTS = {
+    **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
+    **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
+    **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
+}
+
+
+def _facts(word, needs) -> dict:
     """What the sequencer asks of a walk word, as single bits."""
     return {
-        "need": Cat(word.need == rows for rows in (3, 4, 5)),
+        "need": Cat(word.need == rows for rows in needs),
         "waits": word.wait != 0,
         "idles": word.idle != 0,
         "pauses": word.pause != 0,
@@ -81,267 +87,442 @@ def _facts(word) -> dict:
     }
 
 
-class WalkSequencer(wiring.Component):
-    """Runs the walk words of the row program, one step a cycle, with no cycle lost in between.
+class Taps(wiring.Component):
+    """Counters inside a walk: segment, input channel, kernel row, tap.
 
-    Loops, outermost first: operation, output channel group, chunk (group of P-pixel words),
-    segment, input channel, kernel row, tap. An operation begins `wait` cycles after the one before
-    it ended and not before its camera rows are there; `idle` cycles separate its walks, `pause`
-    the two segments of a walk.
+    The loop from these counters to themselves sets the clock. So each has a bit that says that it
+    is at its end, worked out a cycle before.
 
     Ports
     -----
-    step : out step_layout(plan)
-    op : out, index of the operation that the step belongs to
-    more : in, there is a row group to begin with (looked at when idle)
-    again : in, another one follows (looked at at a group's last step)
-    rows : in 3 bits, rows 3, 4, 5 of the present group are in the line buffer
-    group_done : out, this is the last step of a row group
-    group_first : out, this is the first step of a row group
-    released : out 3 bits, with `release`: rows of the group that will not be read again
+    run : In(1)
+        There is a step in this cycle; the counters go on after it.
+    word, facts : In(walk word), In(its `_facts`)
+        Of the operation under way.
+    chunk : In
+        Chunk of the walk.
+    last_walk : In(1)
+        The walk is the operation's last one.
+    begin : In(1), pulse
+        The next step is the first one of a walk, of the operation of `begin_word` and
+        `begin_facts`, at `begin_address`; `begin_op_end`: it is the operation's only one left.
+    first, last : Out(1)
+        The step is the first, the last one of its walk.
+    op_end : Out(1)
+        ... the last one of its operation.
+    second : Out(1)
+        It reads the second segment.
+    phase, address, bank, inner, inner_row, part : Out
+        See `step_layout`.
+    part_end : Out(1)
+        The next step takes another word of weights.
+    between : Out(1)
+        The step is the last one of a walk's first segment.
     """
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, needs):
         self.plan = plan
+        step, word, facts = step_layout(plan), word_layout(plan, "walk"), _facts_layout(needs)
+        self.left_bits = max(
+            bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")
+        )
+        ends = dict.fromkeys(("first", "last", "op_end", "second", "part_end", "between"), Out(1))
+        fields = ("phase", "address", "bank", "inner", "inner_row", "part")
         super().__init__(
             {
-                "step": Out(step_layout(plan)),
-                "op": Out(range(len(plan.operations))),
-                "more": In(1),
-                "again": In(1),
-                "rows": In(3),
-                "group_done": Out(1),
-                "group_first": Out(1),
-                "release": Out(1),
-                "released": Out(3),
-                "running": Out(1),
+                "run": In(1),
+                "word": In(word),
+                "facts": In(facts),
+                "chunk": In(word["chunks"].shape),
+                "last_walk": In(1),
+                "begin": In(1),
+                "begin_word": In(word),
+                "begin_facts": In(facts),
+                "begin_address": In(step["address"].shape),
+                "begin_op_end": In(1),
+                **ends,
+                **{name: Out(step[name].shape) for name in fields},
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        plan = self.plan
-        lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
-        step, run = self.step, self.step.valid
-        fetch = WordFetch(m, plan, "walk", registered=not plan.engine.compact)
-        following, following_is = fetch.word, Signal(_FACTS, reset_less=True)
-        now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
-        # The loop from the counters to the counters sets the clock. So all that is known of a word
-        # or of a counter's next value is worked out beforehand, one bit each.
-        facts = [following_is[name].eq(fact) for name, fact in _facts(fetch.ahead).items()]
-        m.d["comb" if plan.engine.compact else "sync"] += facts
-
-        busy = Signal()  # a row group is under way
-        inside = Signal()  # the pause is inside a walk
-        changing = Signal()  # the pause is before an operation's first walk
-        # cycles until the next step, less two: negative in the last one
-        waits = Signal(
-            max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
-        )
-        count = Signal(signed(len(waits) + 1))
-        counts = Signal()
-        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
-        m.d.comb += self.running.eq(busy)
-
-        # counters of the present step, each with a bit that says that it is at its end
-        row, second = Signal.like(now.rows), Signal()
-        left = Signal(max(bits_for(f[n]) for f in plan.fields["walk"] for n in ("last0", "last1")))
-        chunk, group = Signal.like(now.chunks), Signal.like(now.groups)
-        tap_end, row_end, channel_end, chunk_end, group_end = (
-            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "chunk", "group")
-        )
-        group_weight = Signal.like(step.weight)
-        # ... and what these come to: the step is the last one of its segment, walk, operation
-        segment_end, walk_end, op_end, wrap = (
-            Signal(name=n) for n in ("segment_end", "walk_end", "op_end", "wrap")
-        )
-        last_op = Signal()
-        m.d.comb += [
-            wrap.eq(step.bank[-1] | (now.source != Source.SHARED)),
-            step.last.eq(walk_end),
-            step.source.eq(now.source),
-            step.weights.eq(now.weights),
-            step.one_tap.eq(now.one_tap),
-            step.pad.eq(now.pad),
-            step.tail.eq(now.tail),
-            step.state.eq(Mux(second, 0, now.state0)),
-            step.group.eq(group),
-            step.head.eq(now.head),
-            self.group_done.eq(run & op_end & last_op),
-            self.group_first.eq(
-                run & step.first & step.first_chunk & (group == 0) & (self.op == 0)
-            ),
-            self.release.eq(run & op_end & now_is.releases),
-            self.released.eq(now.release),
-        ]
-
-        # the walk after this one, known two cycles after this one began
-        next_chunk, next_group = Signal.like(chunk), Signal.like(group)
-        m.d.sync += [
-            next_chunk.eq(Mux(chunk_end, 0, chunk + 1)),
-            next_group.eq(group + chunk_end),
-        ]
-        next_address = Signal.like(step.address)
-        next_first, next_last, next_chunk_end, next_group_end = (
-            Signal(name=f"next_{n}") for n in ("first", "last", "chunk_end", "group_end")
-        )
-        m.d.sync += [
-            next_address.eq(now.base0 + next_chunk),
-            next_first.eq(next_chunk == 0),
-            next_last.eq(next_chunk == now.in_groups),
-            next_chunk_end.eq(next_chunk == now.chunks),
-            next_group_end.eq(next_group == now.groups),
-        ]
-
-        def begin_walk(word, word_is):
-            """Set the counters to the first step of a walk, less what depends on the chunk."""
-            return [
-                step.first.eq(1),
-                step.phase.eq(0),
-                tap_end.eq(word.one_tap),
-                row.eq(0),
-                row_end.eq(word_is.one_row),
-                second.eq(0),
-                left.eq(word.last0),
-                channel_end.eq(word_is.one_channel0),
-                segment_end.eq(word_is.one_step0),
-                walk_end.eq(word_is.one_step),
-                step.inner.eq(0),
-                step.inner_row.eq(0),
-                step.bank.eq(C(1, lanes) << word.bank0),
-                step.part.eq(0),
-            ]
-
-        # steps inside a walk
-        part_end = Signal()
-        m.d.comb += part_end.eq(
-            (step.part == head_lanes - 1) | (now.source >= Source.SHARED) if head_lanes > 1 else 1
+        word, facts = self.word, self.facts
+        head_lanes = self.plan.geometry.head_lanes
+        row, left = Signal.like(word.rows), Signal(self.left_bits)
+        tap_end, row_end, channel_end, segment_end = (
+            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "segment")
         )
         next_tap_end, next_row_end, next_channel_end, next_segment_end = (
             Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
         )
+        wrap = Signal()
         m.d.comb += [
-            next_tap_end.eq(Mux(tap_end, now.one_tap, step.phase == 1)),
+            wrap.eq(self.bank[-1] | (word.source != Source.SHARED)),
+            self.between.eq(segment_end & word.two & ~self.second),
+            self.part_end.eq(
+                (self.part == head_lanes - 1) | (word.source >= Source.SHARED)
+                if head_lanes > 1
+                else 1
+            ),
+            next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase == 1)),
             next_row_end.eq(
-                Mux(tap_end, Mux(row_end, now_is.one_row, row + 1 == now.rows), row_end)
+                Mux(tap_end, Mux(row_end, facts.one_row, row + 1 == word.rows), row_end)
             ),
             next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
             next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
         ]
-        with m.If(run):
+        with m.If(self.run):
+            ends = next_segment_end & (self.second | ~word.two)
             m.d.sync += [
-                step.first.eq(0),
+                self.first.eq(0),
                 tap_end.eq(next_tap_end),
                 row_end.eq(next_row_end),
                 channel_end.eq(next_channel_end),
                 segment_end.eq(next_segment_end),
-                walk_end.eq(next_segment_end & (second | ~now.two)),
-                op_end.eq(next_segment_end & (second | ~now.two) & chunk_end & group_end),
+                self.last.eq(ends),
+                self.op_end.eq(ends & self.last_walk),
             ]
-            # weights: a word holds head_lanes steps in head mode; a channel group's begin a new one
             if head_lanes > 1:
-                m.d.sync += step.part.eq(Mux(part_end, 0, step.part + 1))
-            with m.If(part_end):
-                m.d.sync += step.weight.eq(step.weight + 1)
+                m.d.sync += self.part.eq(Mux(self.part_end, 0, self.part + 1))
             with m.If(tap_end):
+                to_next = Mux(row_end, Mux(wrap, word.channel_step, 0), word.row_step)
                 m.d.sync += [
-                    step.phase.eq(0),
+                    self.phase.eq(0),
                     row.eq(Mux(row_end, 0, row + 1)),
-                    step.address.eq(
-                        step.address + Mux(row_end, Mux(wrap, now.channel_step, 0), now.row_step)
-                    ),
+                    self.address.eq(self.address + to_next),
                 ]
                 with m.If(row_end):
                     m.d.sync += [
                         left.eq(left - 1),
-                        step.inner.eq(step.inner + 1),
-                        step.inner_row.eq(step.inner_row + wrap),
-                        step.bank.eq(step.bank.rotate_left(1)),
+                        self.inner.eq(self.inner + 1),
+                        self.inner_row.eq(self.inner_row + wrap),
+                        self.bank.eq(self.bank.rotate_left(1)),
                     ]
             with m.Else():
-                m.d.sync += step.phase.eq(step.phase + 1)
-            with m.If(segment_end & now.two & ~second):
+                m.d.sync += self.phase.eq(self.phase + 1)
+            with m.If(self.between):
                 m.d.sync += [
-                    second.eq(1),
-                    left.eq(now.last1),
-                    channel_end.eq(now_is.one_channel1),
-                    segment_end.eq(now_is.one_step1),
-                    walk_end.eq(now_is.one_step1),
-                    op_end.eq(now_is.one_step1 & chunk_end & group_end),
-                    step.address.eq(now.base1 + chunk),
-                    step.bank.eq(C(1, lanes) << now.bank1),
+                    self.second.eq(1),
+                    left.eq(word.last1),
+                    channel_end.eq(facts.one_channel1),
+                    segment_end.eq(facts.one_step1),
+                    self.last.eq(facts.one_step1),
+                    self.op_end.eq(facts.one_step1 & self.last_walk),
+                    self.address.eq(word.base1 + self.chunk),
+                    self.bank.eq(C(1, len(self.bank)) << word.bank1),
                 ]
-                with m.If(now_is.pauses):
-                    m.d.comb += [counts.eq(1), waits.eq(now.pause)]
-                    m.d.sync += [step.valid.eq(0), inside.eq(1)]
-            with m.If(walk_end):
-                m.d.sync += step.weight.eq(Mux(chunk_end, step.weight + 1, group_weight))
-                with m.If(chunk_end):
-                    m.d.sync += group_weight.eq(step.weight + 1)
-                with m.If(now_is.idles):
-                    m.d.comb += [counts.eq(1), waits.eq(now.idle)]
-                    m.d.sync += step.valid.eq(0)
-
-        # the next walk of the operation
-        begin_op, resume = Signal(), Signal()
-        with m.If((run & walk_end & ~now_is.idles) | (resume & ~inside & ~changing)):
+        with m.If(self.begin):
             m.d.sync += [
-                *begin_walk(now, now_is),
-                step.address.eq(next_address),
-                chunk.eq(next_chunk),
-                group.eq(next_group),
-                step.first_chunk.eq(next_first),
-                step.last_chunk.eq(next_last),
-                chunk_end.eq(next_chunk_end),
-                group_end.eq(next_group_end),
-                op_end.eq(now_is.one_step & next_chunk_end & next_group_end),
+                self.first.eq(1),
+                self.phase.eq(0),
+                tap_end.eq(self.begin_word.one_tap),
+                row.eq(0),
+                row_end.eq(self.begin_facts.one_row),
+                self.second.eq(0),
+                left.eq(self.begin_word.last0),
+                channel_end.eq(self.begin_facts.one_channel0),
+                segment_end.eq(self.begin_facts.one_step0),
+                self.last.eq(self.begin_facts.one_step),
+                self.op_end.eq(self.begin_op_end),
+                self.inner.eq(0),
+                self.inner_row.eq(0),
+                self.address.eq(self.begin_address),
+                self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
+                self.part.eq(0),
             ]
+        return m
 
-        # the next operation
-        m.d.comb += begin_op.eq(
-            (run & op_end & (~last_op | self.again))
-            | (~busy & self.more & (warm == WordFetch.CYCLES))
+
+class Walks(wiring.Component):
+    """Output channel group and chunk of the walk under way, and of the one after it.
+
+    The next walk is known two cycles after this one began.
+
+    Ports
+    -----
+    word : In(walk word)
+        Of the operation under way.
+    advance : In(1), pulse
+        The next walk of the operation begins with the next step.
+    begin : In(1), pulse
+        Another operation does, of `begin_facts`.
+    chunk, group : Out
+    first, last : Out(1)
+        No word to the left of the chunk, to the right.
+    chunk_end, group_end : Out(1)
+        Of the operation's chunks, groups it is the last one.
+    next_address : Out
+        First word of the next walk.
+    next_is_last : Out(1)
+        The next walk is the operation's last one.
+    """
+
+    def __init__(self, plan: Plan, needs):
+        step, word = step_layout(plan), word_layout(plan, "walk")
+        ends = ("first", "last", "chunk_end", "group_end", "next_is_last")
+        super().__init__(
+            {
+                "word": In(word),
+                "advance": In(1),
+                "begin": In(1),
+                "begin_facts": In(_facts_layout(needs)),
+                "chunk": Out(word["chunks"].shape),
+                "group": Out(word["groups"].shape),
+                **dict.fromkeys(ends, Out(1)),
+                "next_address": Out(step["address"].shape),
+            }
         )
+
+    def elaborate(self, platform):
+        m = Module()
+        chunk, group = Signal.like(self.chunk, name="next_chunk"), Signal.like(self.group)
+        first, last, chunk_end, group_end = (
+            Signal(name=f"next_{n}") for n in ("first", "last", "chunk_end", "group_end")
+        )
+        m.d.sync += [
+            chunk.eq(Mux(self.chunk_end, 0, self.chunk + 1)),
+            group.eq(self.group + self.chunk_end),
+            self.next_address.eq(self.word.base0 + chunk),
+            first.eq(chunk == 0),
+            last.eq(chunk == self.word.in_groups),
+            chunk_end.eq(chunk == self.word.chunks),
+            group_end.eq(group == self.word.groups),
+        ]
+        m.d.comb += self.next_is_last.eq(chunk_end & group_end)
+        with m.If(self.advance):
+            m.d.sync += [
+                self.chunk.eq(chunk),
+                self.group.eq(group),
+                self.first.eq(first),
+                self.last.eq(last),
+                self.chunk_end.eq(chunk_end),
+                self.group_end.eq(group_end),
+            ]
+        with m.If(self.begin):
+            m.d.sync += [
+                self.chunk.eq(0),
+                self.group.eq(0),
+                self.first.eq(1),
+                self.last.eq(self.begin_facts.one_word),
+                self.chunk_end.eq(self.begin_facts.one_chunk),
+                self.group_end.eq(self.begin_facts.one_group),
+            ]
+        return m
+
+
+class Pause(wiring.Component):
+    """Counts the cycles between two steps.
+
+    Ports
+    -----
+    load : In(1), pulse
+        A pause of `cycles` begins with the next cycle.
+    counting : In(1)
+        There is no step in this cycle.
+    hold : In(1)
+        The pause lasts as long as this does, too.
+    resume : Out(1)
+        It is the last cycle of the pause.
+    """
+
+    def __init__(self, plan: Plan):
+        longest = max(f[n] for f in plan.fields["walk"] for n in ("wait", "idle", "pause"))
+        super().__init__(
+            {
+                "load": In(1),
+                "cycles": In(bits_for(longest)),
+                "counting": In(1),
+                "hold": In(1),
+                "resume": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        count = Signal(signed(len(self.cycles) + 1))  # less two: negative in the last cycle
+        m.d.comb += self.resume.eq(self.counting & count[-1] & ~self.hold)
+        with m.If(self.counting & ~count[-1]):
+            m.d.sync += count.eq(count - 1)
+        with m.If(self.load):
+            m.d.sync += count.eq(self.cycles - 2)
+        return m
+
+
+class WalkSequencer(wiring.Component):
+    """Runs the walk words of the row program, one step a cycle, with no cycle lost in between.
+
+    Loops, outermost first: operation (here), output channel group and chunk (`Walks`), segment,
+    input channel, kernel row, tap (`Taps`). An operation begins `wait` cycles after the one before
+    it ended and not before its camera rows are there; `idle` cycles separate its walks, `pause`
+    the two segments of a walk (`Pause`).
+
+    Ports
+    -----
+    step : out step_layout(plan)
+    op : out, index of the operation that the step belongs to
+    control : In(WalkControl(needs, k))
+    """
+
+    latency = 1
+    """`rows` -> the first step that they let begin."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.needs = plan, needed_rows(plan)
+        self.taps, self.walks = Taps(plan, self.needs), Walks(plan, self.needs)
+        self.pause = Pause(plan)
+        super().__init__(
+            {
+                "step": Out(step_layout(plan)),
+                "op": Out(range(len(plan.operations))),
+                "control": In(WalkControl(self.needs, plan.model.rows_per_group)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        registered, last_index = self.plan.latency.registered, len(self.plan.operations) - 1
+        step, run, control = self.step, self.step.valid, self.control
+        taps, walks, pause = self.taps, self.walks, self.pause
+        m.submodules.taps, m.submodules.walks, m.submodules.pause = taps, walks, pause
+        fetch = WordFetch(m, self.plan, "walk", registered=registered)
+        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
+        now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
+        m.d["sync" if registered else "comb"] += [
+            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
+        ]
+
+        busy = Signal()  # a row group is under way
+        inside = Signal()  # the pause is inside a walk
+        changing = Signal()  # the pause is before an operation's first walk
+        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
         with m.If(warm != WordFetch.CYCLES):
             m.d.sync += warm.eq(warm + 1)
+        last_op = Signal()
+        begin_op, advance = Signal(), Signal()
+        m.d.comb += [
+            control.group_done.eq(run & taps.op_end & last_op),
+            control.group_first.eq(
+                run & taps.first & walks.first & ~walks.group.any() & ~self.op.any()
+            ),
+            control.release.eq(run & taps.op_end & now_is.releases),
+            control.released.eq(now.release),
+            begin_op.eq(
+                (run & taps.op_end & (~last_op | control.again))
+                | (~busy & control.more & (warm == WordFetch.CYCLES))
+            ),
+            advance.eq((run & taps.last & ~now_is.idles) | (pause.resume & ~inside & ~changing)),
+            walks.word.eq(now),
+            walks.advance.eq(advance),
+            walks.begin.eq(begin_op),
+            walks.begin_facts.eq(following_is),
+            taps.run.eq(run),
+            taps.word.eq(now),
+            taps.facts.eq(now_is),
+            taps.chunk.eq(walks.chunk),
+            taps.last_walk.eq(walks.chunk_end & walks.group_end),
+            taps.begin.eq(begin_op | advance),
+            taps.begin_word.eq(Mux(begin_op, following.as_value(), now.as_value())),
+            taps.begin_facts.eq(Mux(begin_op, following_is.as_value(), now_is.as_value())),
+            taps.begin_address.eq(Mux(begin_op, following.base0, walks.next_address)),
+            taps.begin_op_end.eq(
+                Mux(begin_op, following_is.only_step, now_is.one_step & walks.next_is_last)
+            ),
+        ]
+        self._say(m, now)
+        self._weight(m, begin_op, following)
+
+        # one of these begins with a step's cycle, an operation's wait instead of a walk's idle
+        with m.If(run & taps.between & now_is.pauses):
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.pause)]
+            m.d.sync += [step.valid.eq(0), inside.eq(1)]
+        with m.If(run & taps.last & now_is.idles):
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.idle)]
+            m.d.sync += step.valid.eq(0)
         with m.If(begin_op):
-            m.d.comb += [fetch.take.eq(1), counts.eq(1), waits.eq(following.wait)]
+            m.d.comb += [fetch.take.eq(1), pause.load.eq(1), pause.cycles.eq(following.wait)]
             m.d.sync += [
                 now.eq(following),
                 now_is.eq(following_is),
                 self.op.eq(fetch.index),
-                last_op.eq(fetch.index == len(plan.operations) - 1),
+                last_op.eq(fetch.index == last_index),
                 busy.eq(1),
-                *begin_walk(following, following_is),
-                step.address.eq(following.base0),
-                chunk.eq(0),
-                group.eq(0),
-                step.first_chunk.eq(1),
-                step.last_chunk.eq(following_is.one_word),
-                chunk_end.eq(following_is.one_chunk),
-                group_end.eq(following_is.one_group),
-                op_end.eq(following_is.only_step),
-                step.weight.eq(following.weight),
-                group_weight.eq(following.weight),
                 changing.eq(1),
-                step.valid.eq(~following_is.waits & ~(following_is.need & ~self.rows).any()),
+                step.valid.eq(~following_is.waits & ~(following_is.need & ~control.rows).any()),
             ]
-        with m.Elif(self.group_done):
+        with m.Elif(control.group_done):
             m.d.sync += [busy.eq(0), step.valid.eq(0)]
 
-        with m.If(busy & ~run):
-            with m.If(~count[-1]):
-                m.d.sync += count.eq(count - 1)
-            with m.Elif(inside | ~changing | ~(now_is.need & ~self.rows).any()):
-                m.d.comb += resume.eq(1)
-                m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
-        with m.If(counts):
-            m.d.sync += count.eq(waits - 2)
+        rows_missing = (now_is.need & ~control.rows).any()
+        m.d.comb += [
+            pause.counting.eq(busy & ~run),
+            pause.hold.eq(~inside & changing & rows_missing),
+        ]
+        with m.If(pause.resume):
+            m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
         with m.If(run & ~begin_op):
             m.d.sync += changing.eq(0)
         return m
 
-    @property
-    def latency(self) -> int:
-        """Cycles from a step to the transfer of its sums."""
-        return PARALLEL.transfer
+    def _say(self, m, now):
+        """The step's fields but `valid` and `weight`."""
+        step, taps, walks = self.step, self.taps, self.walks
+        for name in ("phase", "address", "bank", "inner", "inner_row", "part", "first", "last"):
+            m.d.comb += step[name].eq(getattr(taps, name))
+        for name in ("source", "weights", "one_tap", "pad", "tail", "head"):
+            m.d.comb += step[name].eq(now[name])
+        m.d.comb += [
+            step.state.eq(Mux(taps.second, 0, now.state0)),
+            step.group.eq(walks.group),
+            step.first_chunk.eq(walks.first),
+            step.last_chunk.eq(walks.last),
+        ]
+
+    def _weight(self, m, begin_op, following):
+        """Weights are read in order; each chunk of a channel group begins at the group's first."""
+        step, taps, walks, run = self.step, self.taps, self.walks, self.step.valid
+        group_weight = Signal.like(step.weight)
+        with m.If(run & taps.part_end):
+            m.d.sync += step.weight.eq(step.weight + 1)
+        with m.If(run & taps.last):
+            m.d.sync += step.weight.eq(Mux(walks.chunk_end, step.weight + 1, group_weight))
+            with m.If(walks.chunk_end):
+                m.d.sync += group_weight.eq(step.weight + 1)
+        with m.If(begin_op):
+            m.d.sync += [step.weight.eq(following.weight), group_weight.eq(following.weight)]
+
+
+class LateSteps(wiring.Component):
+    """The steps as they were some cycles ago; a reset makes all of them invalid.
+
+    Parameters
+    ----------
+    count : int
+        The oldest is so many cycles old.
+
+    Ports
+    -----
+    step : In(step_layout(plan))
+    reset : In(1)
+    steps : Out(step_layout(plan)), an array of count + 1
+        The first one is `step`.
+    """
+
+    def __init__(self, plan: Plan, count: int):
+        layout = step_layout(plan)
+        super().__init__(
+            {"step": In(layout), "reset": In(1), "steps": Out(layout).array(count + 1)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        late = self.step
+        for number, out in enumerate(self.steps):
+            if number:
+                later = Signal.like(late, name=f"step_{number}")
+                m.d.sync += later.eq(late)
+                with m.If(self.reset):
+                    m.d.sync += later.valid.eq(0)
+                late = later
+            m.d.comb += out.eq(late)
+        return m

@@ -5,11 +5,10 @@ from amaranth.lib import wiring
 
 from golden.config import ModelConfig
 from golden.weights import Weights
+from hw.engine import RowEngine
 from hw.interfaces import flat_name
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, config_digest
-from hw.row_engine import RowEngine
-from hw.serial.engine import CompactEngine
 
 
 class Rasca(wiring.Component):
@@ -25,15 +24,14 @@ class Rasca(wiring.Component):
     readback : bool
         Whether a host can read the state.
 
-    Ports: hw.interfaces.Engine. In Verilog they have flat names (`ports`), in Python both.
+    Ports: hw.interfaces.Engine. In Verilog they have flat names (`ports`).
     """
 
     def __init__(
         self, model: ModelConfig, engine: EngineConfig, weights: Weights, *, readback: bool = True
     ):
         self.plan: Plan = compile_program(model, engine)
-        kind = CompactEngine if engine.compact else RowEngine
-        self.engine = kind(self.plan, weights, readback=readback)
+        self.engine = RowEngine(self.plan, weights, readback=readback)
         self.config_digest = config_digest(model, engine)
         super().__init__(self.engine.signature)
         classes = len(self.row.logits)
@@ -47,12 +45,6 @@ class Rasca(wiring.Component):
         m.submodules.engine = self.engine
         wiring.connect(m, wiring.flipped(self), self.engine)
         return m
-
-    def __getattr__(self, name):
-        """A port by its name in Verilog."""
-        if name in (ports := self.__dict__.get("ports", {})):
-            return ports[name]
-        raise AttributeError(f"{type(self).__name__} has no {name}")
 
 
 def flat_ports(design: Rasca) -> dict[str, tuple]:

@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
+from hw.interfaces import write_port
 from hw.plan.latency import PARALLEL
 
 PIECE = {"generic": None, "ecp5": 2048, "ice40": 16384}
@@ -31,28 +32,31 @@ class WeightSram(wiring.Component):
         First contents, may be empty.
     cells : str
         Kind of FPGA cells, see hw.arithmetic.multiplier.
-    compact : bool
-        No registers behind the memories: `word` comes one cycle after `address`.
+    registered : bool
+        A register behind each piece and one behind their choice; else `word` comes one cycle after
+        `address`.
 
     Ports
     -----
-    write_en, write_address, write_data : in
-    read_en, address : in, registered outside; all pieces are read together
-    word : out, `PARALLEL.weight_memory` cycles after `address`, stays until the next word is read
+    write : a memory's write port, `depth` words of `bits`
+    read_en : In(1), 1 where nobody drives it
+        All pieces are read.
+    address : In(range(depth)), with `read_en`
+        Registered outside.
+    word : Out(bits)
+        `latency` cycles after `address`, until the next word is read.
     """
 
     latency = PARALLEL.weight_memory
 
-    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", compact=False):
+    def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", registered=True):
         self.depth, self.bits, self.init, self.cells = depth, bits, list(init), cells
-        self.compact = compact
+        self.registered = registered
         self.piece = PIECE[cells] or depth
         self.spram = cells == "ice40" and not self.init
         super().__init__(
             {
-                "write_en": In(1),
-                "write_address": In(range(depth)),
-                "write_data": In(bits),
+                "write": Out(write_port(depth, bits)),
                 "read_en": In(1, init=1),
                 "address": In(range(depth)),
                 "word": Out(bits),
@@ -63,13 +67,13 @@ class WeightSram(wiring.Component):
         m = Module()
         count = -(-self.depth // self.piece)
         low = (self.piece - 1).bit_length()
-        late = 1 if self.compact else 2
-        domain = "comb" if self.compact else "sync"
+        late = 2 if self.registered else 1
+        domain = "sync" if self.registered else "comb"
         which = delay(m, self.address[low:], late, "which", reset_less=True) if count > 1 else None
         chosen = 0
         for i in range(count):
-            here = self.write_address[low:] == i if count > 1 else 1
-            data = (self._spram if self.spram else self._memory)(m, i, self.write_en & here)
+            here = self.write.addr[low:] == i if count > 1 else 1
+            data = (self._spram if self.spram else self._memory)(m, i, self.write.en & here)
             # Stage 1: memory; Stage 2: its register; Stage 3: the piece's word
             register = Signal(self.bits, name=f"output{i}", reset_less=True)
             m.d[domain] += register.eq(data)
@@ -89,8 +93,8 @@ class WeightSram(wiring.Component):
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [
             write.en.eq(write_en),
-            write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
+            write.addr.eq(self.write.addr),
+            write.data.eq(self.write.data),
             read.addr.eq(self.address),
             read.en.eq(self.read_en),
         ]
@@ -103,8 +107,8 @@ class WeightSram(wiring.Component):
         data = Signal(count * SPRAM_BITS, name=f"data{index}")
         read = Signal.like(data, name=f"read{index}")
         m.d.comb += [
-            address.eq(Mux(self.write_en, self.write_address, self.address)),
-            data.eq(self.write_data),
+            address.eq(Mux(self.write.en, self.write.addr, self.address)),
+            data.eq(self.write.data),
         ]
         for i in range(count):
             part = slice(i * SPRAM_BITS, (i + 1) * SPRAM_BITS)

@@ -95,9 +95,8 @@ def plan(network: Network, shape: str | None = None) -> Plan:
 def on_chip_bytes(plan: Plan) -> dict[str, int]:
     """Bytes of every memory on the chip by category, and their ``total``."""
     from hw.plan.cost import on_chip_bytes
-    from hw.plan.memory import memories
 
-    return on_chip_bytes(memories(plan))
+    return on_chip_bytes(plan.memories)
 
 
 def photograph() -> np.ndarray:

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from typing import Any
 
 from golden.errors import BAD_INPUT, INTERRUPTED, CommandError, note, one_line, said
 from rasca import make
-from rasca.commands import COMMANDS, Command
+from rasca.commands import COMMANDS
 
 FAULT = 70
 """Exit status after an error that no one foresaw, as sysexits.h has it."""
@@ -75,8 +76,10 @@ def run(words: Sequence[str], from_make: bool = False) -> int:
     from_make : bool
         Errors call options by the names of make's variables.
     """
+    # Amaranth's, of an engine that was asked for its plan only, or whose simulation was kept
+    warnings.filterwarnings("ignore", message=".* created but never used")
     name = words[0] if words else "--help"
-    return guarded(COMMANDS.get(name), lambda: _work(name, list(words[1:])), from_make)
+    return guarded(name, lambda: _work(name, list(words[1:])), from_make)
 
 
 def _work(name: str, words: list[str]) -> int:
@@ -95,7 +98,7 @@ def _work(name: str, words: list[str]) -> int:
     return 0
 
 
-def guarded(command: Command | None, work: Callable[[], int], from_make: bool) -> int:
+def guarded(name: str, work: Callable[[], int], from_make: bool) -> int:
     """Run the work of a command; whatever ends it early is a line and an exit status."""
     try:
         status = work()
@@ -125,7 +128,7 @@ def guarded(command: Command | None, work: Callable[[], int], from_make: bool) -
             return status
     if status == BAD_INPUT:
         text = " ".join(text.split())
-    note(text if command is None else spelled(text, command, from_make))
+    note(spelled(text, name, from_make) if name in COMMANDS else text)
     return status
 
 
@@ -182,30 +185,29 @@ def _tool(target: str, values: Mapping[str, str]) -> int:
     return 0
 
 
-def spelled(text: str, command: Command, from_make: bool) -> str:
+def spelled(text: str, name: str, from_make: bool) -> str:
     """An error with the command's options named as the user wrote them.
 
     Messages name an option as on the command line (``--tau``), as a variable of make (``TAU=``)
     or, at their beginning, in words (``tau must``, ``row groups must``).
     """
-    names = {one.option: f"{one.name}=" for one in command.variables if one.option}
-    variables = {name: option for option, name in names.items()}
+    options = {one.option: f"{one.name}=" for one in COMMANDS[name].variables if one.option}
+    variables = {variable: option for option, variable in options.items()}
     head = re.match(r"(\w+(?: \w+)?) must\b", text)
     if head:
         option = "--" + re.sub("[_ ]", "-", head[1])
-        if option in names:
+        if option in {one for parameter in load(name).params for one in parameter.opts}:
             text = option + text[head.end(1) :]
     if from_make:
-        return re.sub(r"--[a-z][a-z-]*", lambda found: names.get(found[0], found[0]), text)
+        return re.sub(r"--[a-z][a-z-]*", lambda found: options.get(found[0], found[0]), text)
     if "make " in text:  # a line for make that a message recommends
         return text
-    return re.sub(
-        r"\b([A-Z][A-Z_]*=)(?=(\S)?)",
-        lambda found: (
-            variables.get(found[1], found[1]) + " " * bool(found[1] in variables and found[2])
-        ),
-        text,
-    )
+
+    def option_of(found: re.Match[str]) -> str:
+        option = variables.get(found[1])
+        return found[1] if option is None else option + (" " if found[2] else "")
+
+    return re.sub(r"\b([A-Z][A-Z_]*=)(?=(\S)?)", option_of, text)
 
 
 def main() -> None:

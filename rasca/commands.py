@@ -79,6 +79,7 @@ _TECH = "ihp130|45nm|22nm"
 _BOARD = Variable("BOARD", "--board", "icebreaker")
 _NEEDED_BOARD = Variable("BOARD", "--board", "ulx3s", needed=True)
 _PLACE_SEED = Variable("SEED", "--seed", "1")
+_PLACE_SEEDS = Variable("SEEDS", "--seeds", "1, the best of so many")
 
 COMMANDS = {
     "sim": Command(
@@ -147,12 +148,17 @@ COMMANDS = {
     "bitstream": Command(
         "boards.build:main",
         "bitstream of a board under build/bitstream",
-        (_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS, _PLACE_SEED),
+        (
+            *(_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS),
+            Variable("CLOCK_MHZ", "--clock-mhz", "of the engine"),
+            Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
+            *(_PLACE_SEED, _PLACE_SEEDS),
+        ),
     ),
     "bitstreams": Command(
         "boards.results:main",
         "builds every board and refreshes docs/results.md (hours)",
-        (_PLACE_SEED,),
+        (_PLACE_SEED, _PLACE_SEEDS),
     ),
     "netlist": Command(
         "sim.netlist:main",
@@ -166,7 +172,7 @@ COMMANDS = {
         ),
     ),
     "program": Command(
-        "boards.program:main",
+        "boards.programmer:main",
         "puts the bitstream that make bitstream made on the board",
         (_NEEDED_BOARD, _PRESET),
     ),
@@ -279,7 +285,7 @@ COMMANDS = {
         ),
     ),
     "accounting": Command(
-        "golden.accounting:main",
+        "sim.study.accounting:main",
         "weights, peak memory and operations of every preset, and build/accounting.json",
         fixed=("--output", "build/accounting.json"),
     ),
@@ -301,7 +307,7 @@ COMMANDS = {
         ),
     ),
     "wiring": Command(
-        "boards.camera.wiring:main",
+        "boards.camera.pages:main",
         "writes docs/ov7670_ulx3s.svg and the tables of docs/cameras.md",
         target=False,
     ),
@@ -315,8 +321,9 @@ TOOLS = {
 }
 """Targets that are no commands."""
 
-ANYWHERE = ("PYTHON",)
-"""Variables that every target knows: the interpreter that runs it."""
+ANYWHERE = ("PYTHON", "TORCH_INDEX", "TORCH")
+"""Variables that every target knows: the interpreter that runs it, and where the set-up of .venv
+gets PyTorch."""
 
 
 def targets() -> dict[str, Command]:

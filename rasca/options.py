@@ -29,7 +29,8 @@ def check_words(command: Any, words: list[str]) -> None:
         name, equals, value = word.partition("=")
         if before in takes:
             if not word or word in every:
-                raise CommandError(f"expected a value after {before}, not {word or 'nothing'}")
+                came = f"the option {word}" if word else "nothing"
+                raise CommandError(f"expected a value after {before}, not {came}")
             before = None
             continue
         if not word or (equals and name in takes and not value):
@@ -48,7 +49,7 @@ def complaint(error: Exception) -> tuple[str | None, int]:
     name = ""
     if parameter is not None:
         name = max(parameter.opts, key=len)
-        name = name if name.startswith("-") else name.upper()
+        name = name if name.startswith("-") else parameter.metavar or name.upper()
     if kind == "MissingParameter":
         hint = getattr(parameter, "help", None)
         return f"expected {name}{f' ({hint})' if hint else ''}, not nothing", BAD_INPUT
@@ -71,5 +72,5 @@ def complaint(error: Exception) -> tuple[str | None, int]:
         return f"expected {error.option_name} without a value, not with one", BAD_INPUT
     text = one_line(error)
     if "unexpected extra" in text:
-        return f"expected options only, not {text.partition('(')[2].rstrip(')')!r}", BAD_INPUT
+        return f"expected options only, not {text.rpartition('(')[2].rstrip(')')!r}", BAD_INPUT
     return text, BAD_INPUT

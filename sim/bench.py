@@ -73,7 +73,7 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
             frames += 1
             record(kind="frame", cycle=cycle)
         if kind & ROW:
-            logits = [signed(dut.event_row_logit0[at]), signed(dut.event_row_logit1[at])]
+            logits = numbers(dut.event_row_logits[at])
             group = int(dut.event_row[at].value)
             state = await read_state(dut)
             record(kind="row", cycle=cycle, row_group=group, logits=logits, state=state)
@@ -83,8 +83,8 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
             record(
                 kind="decision",
                 cycle=cycle,
-                label=int(dut.event_person[at].value),
-                logits=[signed(dut.event_logit0[at]), signed(dut.event_logit1[at])],
+                label=int(dut.event_class[at].value),
+                logits=numbers(dut.event_logits[at]),
                 rows_used=int(dut.event_rows_used[at].value),
                 status=int(dut.event_status[at].value),
             )
@@ -143,5 +143,8 @@ def set_thresholds(dut: Any, given: dict[str, Any]) -> None:
         getattr(dut, f"{name}_threshold").value = threshold or 0
 
 
-def signed(handle: Any) -> int:
-    return handle.value.to_signed()
+def numbers(handle: Any) -> list[int]:
+    """Signed numbers of 32 bits, the first lowest."""
+    word, count = int(handle.value), len(handle.value) // 32
+    found = [word >> 32 * i & 0xFFFFFFFF for i in range(count)]
+    return [number - (number >> 31 << 32) for number in found]

@@ -3,10 +3,10 @@
 A camera never waits for the engine, so a whole run's pixels are known beforehand: a `Schedule`,
 which the bench (sim/tb.sv) plays. Build one from pictures and their timing::
 
-    schedule = play([Shot(Picture.of(image), paced(plan, config))] * 2)
+    schedule = play([Shot(Picture.of(image), paced(plan.camera_period, config))] * 2)
 
-The four faults of DESIGN.md section 5 are pictures (`truncated`, `short_line`, `long_line`,
-`restarted`) or a timing (`paced` with ``speed`` above 1 overruns).
+A frame's four faults (docs/architecture.md, "Frames") are pictures (`truncated`, `short_line`,
+`long_line`, `restarted`) or a timing (`paced` with ``speed`` above 1 overruns).
 """
 
 from collections.abc import Sequence

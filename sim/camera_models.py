@@ -179,6 +179,12 @@ Event = tuple[int, Any, dict[str, int]]
 """Cycle; "end" or a pixel (red, green, blue, sof, eol); the counters at that time."""
 
 
+def members(pixels: Any) -> tuple[Any, ...]:
+    """Red, green, blue, sof and eol of hw.interfaces.Pixels; of a grey one luma three times."""
+    colours = [getattr(pixels, name) for name in pixels.signature.colours]
+    return (*(colours * 3)[:3], pixels.sof, pixels.eol)
+
+
 def simulate(front: Any, words: np.ndarray, period: float, after: int = 40) -> Any:
     """Plays words to a CameraFront in Amaranth's simulator, PCLK every `period` cycles of sync.
 
@@ -197,10 +203,11 @@ def simulate(front: Any, words: np.ndarray, period: float, after: int = 40) -> A
 
     async def watch(ctx):
         cycle = 0
-        sampled = ctx.tick().sample(front.o.valid, front.o.pixel, front.o.frame_end, front.counts)
-        async for _, _, valid, p, end, counts in sampled:
+        out = front.o
+        sampled = ctx.tick().sample(out.valid, out.frame_end, front.counts, *members(out))
+        async for _, _, valid, end, counts, *pixel in sampled:
             if valid or end:
-                event = "end" if end else (p.red, p.green, p.blue, p.sof, p.eol)
+                event = "end" if end else tuple(pixel)
                 found.append((cycle, event, {name: counts[name] for name in COUNTERS}))
             cycle += 1
 
@@ -218,12 +225,13 @@ BENCH = Path(__file__).with_name("camera_tb.sv")
 def build(front: Any) -> runner.Build:
     """A CameraFront compiled for `play`."""
     text = runner.verilog(front, "front")
+    grey = ["-DGREY"] if len(front.o.signature.colours) == 1 else []
     return runner.build(
         text,
         top="camera_tb",
         sources=[BENCH],
         # the bench makes both clocks: delays need C++'s coroutines
-        flags=["--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines"],
+        flags=["--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines", *grey],
         public=False,
     )
 

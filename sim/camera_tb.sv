@@ -11,8 +11,15 @@ module camera_tb;
     reg clk = 0, rst = 1, pclk = 0, done = 0;
     reg [31:0] cycle = 0;
     wire valid, frame_end, lost;
-    wire [25:0] pixel;
+    wire [7:0] red, green, blue;
+    wire sof, eol;
+    wire [25:0] pixel = {eol, sof, blue, green, red};
     wire [95:0] counts;
+
+`ifdef GREY
+    assign green = red;
+    assign blue = red;
+`endif
 
     front dut (
         .clk(clk),
@@ -22,7 +29,15 @@ module camera_tb;
         .href(word[2]),
         .data(word[15:8]),
         .o__valid(valid),
-        .o__pixel(pixel),
+`ifdef GREY
+        .o__luma(red),
+`else
+        .o__red(red),
+        .o__green(green),
+        .o__blue(blue),
+`endif
+        .o__sof(sof),
+        .o__eol(eol),
         .o__frame_end(frame_end),
         .lost(lost),
         .counts(counts)

@@ -20,7 +20,8 @@ from typing import Any
 from hw.common import word_layout
 from hw.plan import Plan, Source
 from hw.plan.cost import STALLS, Cost, LayerCost
-from hw.plan.memory import memory_name
+from hw.plan.memory import BY_CAMERA, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_WALK
+from hw.plan.parts import memory_name
 
 CAMERA = "camera"
 """Cycles that wait for rows of the picture: a cause that no row program knows."""
@@ -135,7 +136,7 @@ module counters (
     int reads[KEPT][OPERATIONS + 1][MEMORIES], writes[KEPT][OPERATIONS + 1][MEMORIES];
 
     wire clear = rst | ~tb.dut.engine.loader.loaded;
-    wire answer = tb.dut.engine.classifier.o_valid;
+    wire answer = tb.dut.engine.classifier.answer__valid;
     logic cleared = 0, dead = 0;
     logic [2:0] since = 0;  // the reset itself reads the line buffer
     wire awake = &since;
@@ -165,8 +166,8 @@ module counters (
     // ---- the walk sequencer's cycles ----
     wire waiting = {walk}.busy & ~{walk}.step[0];
     // nothing holds it, or held it, but the camera's rows
-    wire integer left = integer'($signed({walk}.count)) + 2;
-    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.resume);
+    wire integer left = integer'($signed({walk}.pause.count)) + 2;
+    wire unlit = waiting & (left == 0 | left == 1 & ~{walk}.pause.resume);
     int cause;
     always_comb begin
         if ({walk}.step[0]) cause = 0;
@@ -180,7 +181,7 @@ module counters (
     always_ff @(posedge clk) begin
         filmed_before <= clear ? '0 : filmed;
         if (clear) filmed_last <= 0;
-        else if (filming) filmed_last <= {film_address} >= 4 * {film_row};
+        else if (filming) filmed_last <= {film_address} >= {film_last};
         classified <= clear ? '{{group: 0, op: OPERATIONS}} :
             '{{group: classified.group + {group_size}'(answer), op: OPERATIONS}};
     end
@@ -244,10 +245,11 @@ def monitor(plan: Plan, verilog: str) -> str:
     found = list(rams(verilog))
     names = [memory.name for memory in plan.memories]
     seen = {memory_name(ram.block, ram.name) for ram in found}
-    if seen | {"state"} != set(names):
-        wrong = ", ".join(sorted(set(names) ^ (seen | {"state"})))
+    seen |= {memory.name for memory in plan.memories if memory.banks in seen}
+    if seen != set(names):
+        wrong = ", ".join(sorted(set(names) ^ seen))
         raise ValueError(f"hw.plan.memory and the Verilog do not have the same memories: {wrong}")
-    sources = {"walk": f"{_WALK}.op", "store": "tb.dut.engine.store.write_op"}
+    sources = {"walk": f"{_WALK}.op", "store": "tb.dut.engine.back.store.write_op"}
     for ram in found:
         if ram.name.endswith("_program"):
             sources[ram.name] = ram.read_address
@@ -268,6 +270,7 @@ def monitor(plan: Plan, verilog: str) -> str:
         filming=lines.write_enable,
         film_address=lines.write_address,
         film_row=plan.line_buffer_words // plan.model.rows_per_group,
+        film_last=plan.line_buffer_words - plan.line_buffer_words // plan.model.rows_per_group,
         walk=_WALK,
         idle=f"{_WALK}.now[{idle.offset + idle.width - 1}:{idle.offset}]",
         counts="\n".join(_counts(plan, found, names)),
@@ -295,19 +298,13 @@ def _tags(sources: dict[str, str], latest: int) -> Iterator[str]:
 
 def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[str]:
     """Statements that count the accesses of every memory."""
-    t = plan.engine.latency
-    readers = {
-        "weights": f"walk_{t.weight_address}",
-        "line buffer": f"walk_{t.address_three_tap}",
-        "state copy": f"walk_{t.address_one_tap}",
-        "attention weights": f"walk_{t.address_one_tap}",
-        "constants": "back_program" if plan.engine.compact else "drain_program",
-        **dict.fromkeys(("attention scores", "attention delayed", "exp table"), "softmax"),
-    }
-    writers = {
-        "line buffer": "filmed",
-        **dict.fromkeys(("state copy", "attention scores"), "store"),
-        **dict.fromkeys(("attention weights", "attention delayed"), "softmax"),
+    listed = {memory.name: memory for memory in plan.memories}
+    shared = {memory.banks for memory in plan.memories}
+    tags = {
+        BY_CAMERA: "filmed",
+        BY_STORE: "store",
+        BY_SOFTMAX: "softmax",
+        BY_CONSTANTS: "back_program" if "back" in plan.words else "drain_program",
     }
 
     def count(kind: str, name: str, tag: str) -> str:
@@ -315,25 +312,44 @@ def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[
 
     for ram in found:
         name = memory_name(ram.block, ram.name)
-        tag = ram.name if ram.name.endswith("_program") else readers.get(name, "classified")
-        if name == "maps":
+        memory = listed[name]
+        tag = tags.get(memory.reader, "classified")
+        if memory.category == "program":
+            tag = ram.name
+        elif memory.reader == BY_WALK:
+            tag = f"walk_{memory.late}"
+        if name in shared:
             yield from _bank_counts(plan, ram, count)
             continue
         if ram.read_address and ram.read_enable == "1":  # read in every cycle
             yield f"            if (waiting | {_WALK}.step[0]) {count('reads', name, 'walk')}"
         elif ram.read_address:
-            enable = f"awake & {ram.read_enable}" if name == "line buffer" else ram.read_enable
-            yield f"            if ({enable}) {count('reads', name, tag)}"
+            # the reset itself reads the line buffer
+            if memory.writer == BY_CAMERA:
+                one, three = plan.latency.address_one_tap, plan.latency.address_three_tap
+                yield f"            if (awake & {ram.read_enable}) begin"
+                yield f"                automatic tag_t by = {_one_tap(plan, Source.CAMERA)} ?"
+                yield f"                    walk_{one} : walk_{three};"
+                yield f"                {count('reads', name, 'by')}"
+                yield "            end"
+            else:
+                yield f"            if ({ram.read_enable}) {count('reads', name, tag)}"
         if ram.write_enable:
-            tag = writers.get(name, "classified")
+            tag = tags.get(memory.writer, "classified")
             yield f"            if ({ram.write_enable}) {count('writes', name, tag)}"
+
+
+def _one_tap(plan: Plan, source: Source) -> str:
+    """Whether a one-tap step reads from there now, which comes a cycle later than the others."""
+    late = f"tb.dut.engine.steps.\\step_{plan.latency.address_one_tap}"
+    return f"({late}.valid & {late}.one_tap & {late}.source == {int(source)})"
 
 
 def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
     """A bank of maps and state: whose access it is, and which of the two it meets."""
     bank, lanes = ram.name.removeprefix("bank"), plan.engine.lanes
     one = f"[{bank}]" if lanes > 1 else ""
-    place = "tb.dut.engine.maps"
+    place = "tb.dut.engine.window.maps"
     state = plan.state
     low = state.base
 
@@ -346,7 +362,7 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
     def begin(condition: str) -> str:
         return f"            if ({condition}) begin"
 
-    if plan.engine.compact:
+    if plan.rules.one_byte:
         # read in every cycle: the maps have what the state has not
         yield f"            if (waiting | {_WALK}.step[0]) {count('reads', 'maps', 'walk')}"
         inside = f"{ram.read_address} >= {low} && {ram.read_address} < {low + state.words}"
@@ -360,12 +376,16 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
         yield begin(ram.write_enable)
         yield from each("writes", ram.write_address, "store")
         return
-    late = "tb.dut.engine.\\step_3"
-    tap = f"{late}.valid & {late}.one_tap & {late}.bank {one}"
-    tap += f" & {late}.source == {int(Source.SHARED)}"
+    late = f"tb.dut.engine.steps.\\step_{plan.latency.address_one_tap}"
+    shared, own = _one_tap(plan, Source.SHARED), _one_tap(plan, Source.HEAD)
+    tap = f"(({shared} & {late}.bank {one}) | {own})"
+    by_one, by_three = (
+        f"walk_{late}" for late in (plan.latency.address_one_tap, plan.latency.address_three_tap)
+    )
     operand = f"{place}.granted_1{one}"
     yield begin(f"{ram.read_enable} & ~{place}.host_1{one}")
-    yield f"                automatic tag_t by = {operand} ? operand_1 : {tap} ? walk_3 : walk_2;"
+    yield f"                automatic tag_t by = {operand} ? operand_1 :"
+    yield f"                    {tap} ? {by_one} : {by_three};"
     yield from each("reads", ram.read_address, "by")
     yield begin(ram.write_enable)
     yield from each("writes", ram.write_address, "store")

@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, gcd
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Annotated
 import torch
 import typer
 
-from golden.config import SPATIAL_VARIANTS, ModelConfig
+from golden.config import PAPER_KERNELS, SPATIAL_VARIANTS, ModelConfig
 from golden.errors import DIFFERENT, CommandError
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
@@ -30,6 +30,9 @@ from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from sim import camera, counters, runner, session
 
 FRAMES = 2
+FAR = 0.2
+"""Share of the networks that have one size at an end of what is allowed."""
+MOST_HIDDEN = 344  # of the classifier: what its sums have room for
 MOST_UNITS = 8  # channel units: they are most of what is compiled
 
 
@@ -49,6 +52,9 @@ class Case:
         heads = f"{model.heads} x {','.join(map(str, model.head_channels))}"
         parts = [size, heads, f"d {model.state_channels}", model.spatial_attention]
         parts += [] if model.channel_attention else ["no channel attention"]
+        if model.head_kernels != PAPER_KERNELS:
+            parts.append(" ".join(f"{rows}x{columns}" for rows, columns in model.head_kernels))
+        parts += [f"{model.class_count} classes"] if model.class_count > 2 else []
         shape = f"{'compact' if self.shape.compact else 'shape'} {self.shape}"
         parts += [shape, self.cameras] + (["extreme"] if self.extreme else [])
         return " | ".join(parts)
@@ -73,12 +79,14 @@ def case(seed: int) -> Case:
         channels = rng.randint(1, min(pixels, 4, max(1, MOST_UNITS // lanes)))
         each = 1
     d = each * rng.randint(ceil(2 / each), 13 // each)
+    height = rng.choice((5, 10, 13, 15, 17))
+    wide = (*(rng.randint(1, 9) for _ in range(3)), each * rng.randint(1, 9 // each))
     model = ModelConfig(
         name=f"fuzz{seed}",
-        image_height=rng.choice((5, 10, 13, 15, 17)),
+        image_height=height,
         image_width=width,
         heads=heads,
-        head_channels=(*(rng.randint(1, 9) for _ in range(3)), each * rng.randint(1, 9 // each)),
+        head_channels=wide,
         state_channels=d,
         attention_hidden=rng.randint(1, 5),
         classifier_hidden=rng.randint(1, 6),
@@ -86,6 +94,11 @@ def case(seed: int) -> Case:
         channel_attention=rng.random() < 0.75,
         in_channels=rng.choice((3, 3, 1)),
     )
+    far = random.Random(f"far {seed}")  # the cases of before stay as they were
+    if far.random() < FAR:
+        model = _far(model, far, compact)
+    elif far.random() < 0.5:
+        model = replace(model, **_blocks(far, model))
     return Case(
         seed=seed,
         model=model,
@@ -97,6 +110,52 @@ def case(seed: int) -> Case:
         ),
         cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
         extreme=rng.random() < 0.2,
+    )
+
+
+def _blocks(rng: random.Random, model: ModelConfig) -> dict:
+    """Fields of a head of two to five blocks, of k = 3 to 9 rows, and of two to six classes."""
+    pairs = rng.randint(1, 4)  # of rows that the kernels take off a row group
+    kernels, left = [], pairs
+    while left:
+        tall = 2 if left > 1 and rng.random() < 0.2 else 1
+        kernels.append((1 + 2 * tall, rng.choice((1, 3, 3, 3))))
+        left -= tall
+    # a row of scores is one word, chosen for four blocks
+    least = max(len(kernels), 4 if model.spatial else 2)
+    most = max(least, 5 if model.image_width >= 64 else 4)
+    flat = rng.randint(least, most) - len(kernels)
+    kernels += [(1, rng.choice((1, 3, 3))) for _ in range(flat)]
+    rng.shuffle(kernels)
+    classes = tuple(f"class{index}" for index in range(rng.choice((2, 2, 3, 4, 6))))
+    return {
+        "head_kernels": tuple(kernels),
+        "head_channels": (*(rng.randint(1, 9) for _ in kernels[1:]), model.head_channels[-1]),
+        "image_height": (1 + 2 * pairs) * rng.randint(1, 3) + rng.randint(0, 2),
+        "classes": classes,
+        "stop_class": rng.choice(classes),
+    }
+
+
+def _far(model: ModelConfig, far: random.Random, compact: bool) -> ModelConfig:
+    """The same network with one size at an end of what is allowed."""
+    kinds = ["hidden", "hidden", "narrow", "low"] + ["wide"] * (model.spatial_attention == "none")
+    kind = far.choice(kinds)
+    if kind == "hidden":  # the classifier takes longer than all the rest
+        hidden = far.choice((MOST_HIDDEN, far.randint(60, MOST_HIDDEN)))
+        return replace(model, classifier_hidden=hidden, image_height=far.choice((5, 10)))
+    if kind == "narrow":  # one column of the state
+        return replace(model, image_width=far.randint(16, 31))
+    if kind == "low":
+        return replace(model, image_height=5, in_channels=1)
+    # a camera's whole line; few channels, so that it is done in a minute
+    lean = 2 if compact else 1
+    return replace(
+        model,
+        image_height=5,
+        image_width=1920,
+        head_channels=(1, 1, 1, model.head_channels[-1]),
+        classifier_hidden=lean,
     )
 
 

@@ -15,15 +15,22 @@ from rich.console import Console
 
 from golden import files, visualise
 from golden.classifier import threshold
-from golden.command_line import Photographs, load_photographs, load_weights, refresh
+from golden.command_line import (
+    Photographs,
+    check_probability,
+    load_photographs,
+    load_weights,
+    refresh,
+)
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input, note
 from golden.expected import Frame
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
-from hw.plan.cost import CATEGORIES
+from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig, config_digest, default_shape
+from hw.plan.memory import CATEGORIES
 from sim import camera, runner, session
 from sim import tables as report
 
@@ -70,14 +77,14 @@ def sim(
             raise ValueError(f"frames must be at least 1, not {frames}")
         if camera_name not in CAMERAS:
             raise ValueError(f"camera must be {' or '.join(CAMERAS)}, not {camera_name!r}")
+        check_probability("tau", tau)
+        check_probability("skip", skip)
+        plan = compile_program(model, shape)  # here, because a shape may not fit
         photographs = load_photographs(image, model, frames, skip_bad)
         weights = load_weights(weights_file, model)
         scale = weights.scales["logit"]
         stop_at = None if tau is None else threshold(tau, scale, up=True)
         skip_at = None if skip is None else threshold(skip, scale, up=False)
-        from hw.plan import compile_program
-
-        plan = compile_program(model, shape)  # here, because a shape may not fit
     console.print(f"[bold]{model.name}[/] on {shape.multipliers} multipliers ({shape})")
     for warning in plan.warnings:
         console.print(f"warning: {warning}", style="yellow")
@@ -259,8 +266,6 @@ def _measure(
     console: Console, model: ModelConfig, shape: EngineConfig
 ) -> tuple[dict[str, Any], bool]:
     """One line of the table: the second of two frames, so that the engine never waits for rows."""
-    from hw.plan import compile_program
-
     plan, weights = compile_program(model, shape), load_weights(None, model)
     photographs = load_photographs(None, model, 2)
     with simulator():

@@ -26,7 +26,7 @@ from amaranth.back import rtlil
 from rich.console import Console
 from rich.table import Table
 
-from boards import build, fit
+from boards import build, fit, tools
 from boards.system import System
 from golden import files
 from golden.command_line import Photographs, load_photographs, load_weights
@@ -109,8 +109,8 @@ def to_verilog(netlist: dict[str, Any], folder: Path, console: Console) -> str:
     (folder / "netlist.json").write_text(json.dumps(netlist))
     script = "read_json netlist.json\nwrite_verilog -noattr netlist.v\n"
     (folder / "netlist.ys").write_text(script)
-    command = [*build.tool("yosys"), "netlist.ys"]
-    build.run(command, folder, "netlist.log", console, "netlist")
+    command = [*tools.tool("yosys"), "netlist.ys"]
+    tools.run(command, folder, "netlist.log", console, "netlist")
     return (folder / "netlist.v").read_text()
 
 
@@ -321,7 +321,7 @@ def main(
         engine = fit.configure(board, model, shape)
         numbers = load_weights(weights, model)
         rasca = Rasca(model, engine, numbers, readback=not board.events_only)
-        build.tool("yosys")
+        tools.tool("yosys")
         place = folder / board.name / model.name
         if whole:
             place /= "whole"
@@ -349,7 +349,7 @@ def main(
         "weights_digest": numbers.digest,
         "config_digest": rasca.config_digest,
         **found,
-        "tool_versions": {"yosys": build.tool_version("yosys")},
+        "tool_versions": {"yosys": tools.tool_version("yosys")},
     }
     files.write(place / "summary.json", json.dumps(summary, indent=1) + "\n")
     tell = Table(show_header=False)

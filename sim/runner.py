@@ -294,6 +294,12 @@ def _runner() -> Any:
 
 
 def _compile(kept: Path, text: str | None, sources: list[Path], recipe: dict[str, Any]) -> None:
+    missing = [name for name in ("g++", "make", "ar") if shutil.which(name) is None]
+    if missing:
+        raise SimulationError(
+            f"expected g++, make and ar on PATH to compile the simulation, not found: "
+            f"{', '.join(missing)}; apt install g++ make brings them"
+        )
     work = kept / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

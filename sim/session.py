@@ -81,6 +81,7 @@ def prepare(
         "SPATIAL": model.spatial,
         "COMPACT": shape.compact,
         "GREY": model.in_channels == 1,
+        **{f"CLASS{i}": True for i in range(2, model.class_count)},
         "PORTS_ONLY": netlist is not None,
     }
     build = runner.build(
@@ -93,6 +94,7 @@ def prepare(
             "OPERATIONS": len(plan.operations),
             "CHANNELS": model.state_channels,
             "WORDS": -(-model.n // shape.pixels),
+            "CLASSES": model.class_count,
         },
         defines={n: 1 for n, on in defines.items() if on},
         flags=flags,
@@ -189,7 +191,9 @@ class Session:
         delay = row_delay(plan)
         for index in range(len(self.schedule.lines)) if shots is None else shots:
             rows = [cycle + delay for cycle in self.schedule.lines[index]]
-            groups = range(min(self.engine.model.row_groups, len(rows) // 5))
+            whole = len(rows) // plan.model.rows_per_group
+            groups = range(min(plan.model.row_groups, whole))
+            free = max(free, self.schedule.starts[index] + plan.frame_take)
             *starts, end = plan.predict(rows, groups, free)
             free = end + plan.frame_turn
             found.append(starts)

@@ -5,7 +5,8 @@ from math import ceil
 from typing import Any
 
 from hw.generate import register_bits
-from hw.plan.cost import cost, on_chip_bytes
+from hw.plan.cost import cost
+from hw.plan.memory import on_chip_bytes
 from sim import counters
 from sim.session import Engine, Session
 

@@ -4,14 +4,15 @@
 // of `play`, in the schedule, in the events and in the log alike.
 
 // SPATIAL is defined where there is a spatial attention; PORTS_ONLY where the engine is a netlist,
-// which has no names but those of its ports: then nothing is logged; COMPACT for hw.serial.engine;
+// which has no names but those of its ports: then nothing is logged; COMPACT for the serial parts;
 // GREY where a pixel is one luma.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word
     parameter int LANES = 2,        // L: banks
     parameter int OPERATIONS = 15,  // of the row program
     parameter int CHANNELS = 48,    // d of the state
-    parameter int WORDS = 1         // words of a state channel
+    parameter int WORDS = 1,        // words of a state channel
+    parameter int CLASSES = 2       // K; CLASS2 is defined where there are more than two, CLASS3...
 ) (
     input logic clk,
     input logic rst
@@ -73,9 +74,10 @@ module tb #(
     end
 
     // ---- the engine ----
-    logic row_valid, decision_valid, decision_person, frame_start;
+    logic row_valid, decision_valid, frame_start;
     logic [15:0] row_group, decision_rows_used;
-    logic signed [31:0] row_logit0, row_logit1, decision_logit0, decision_logit1;
+    logic [32*CLASSES-1:0] row_logits, decision_logits;  // class 0 lowest
+    logic [$clog2(CLASSES)-1:0] decision_class;
     logic [2:0] decision_status;
     logic state_read = 0, state_valid;
     logic [15:0] state_channel = 0, state_word = 0;
@@ -91,9 +93,56 @@ module tb #(
 `endif
         .pixel_sof, .pixel_eol, .frame_end,
         .stop_enable, .stop_threshold, .skip_enable, .skip_threshold,
-        .row_valid, .row_group, .row_logit0, .row_logit1,
-        .decision_valid, .decision_person, .decision_logit0, .decision_logit1,
-        .decision_rows_used, .decision_status,
+        .row_valid, .row_group, .decision_valid, .decision_rows_used, .decision_status,
+`ifdef CLASS2
+        .decision_class,
+`else
+        .decision_person(decision_class),
+`endif
+`define LOGIT(i) .row_logit``i(row_logits[32*i+:32]), .decision_logit``i(decision_logits[32*i+:32]),
+        `LOGIT(0) `LOGIT(1)
+`ifdef CLASS2
+        `LOGIT(2)
+`endif
+`ifdef CLASS3
+        `LOGIT(3)
+`endif
+`ifdef CLASS4
+        `LOGIT(4)
+`endif
+`ifdef CLASS5
+        `LOGIT(5)
+`endif
+`ifdef CLASS6
+        `LOGIT(6)
+`endif
+`ifdef CLASS7
+        `LOGIT(7)
+`endif
+`ifdef CLASS8
+        `LOGIT(8)
+`endif
+`ifdef CLASS9
+        `LOGIT(9)
+`endif
+`ifdef CLASS10
+        `LOGIT(10)
+`endif
+`ifdef CLASS11
+        `LOGIT(11)
+`endif
+`ifdef CLASS12
+        `LOGIT(12)
+`endif
+`ifdef CLASS13
+        `LOGIT(13)
+`endif
+`ifdef CLASS14
+        `LOGIT(14)
+`endif
+`ifdef CLASS15
+        `LOGIT(15)
+`endif
         .count_overrun, .count_truncated, .count_line, .count_restart, .count_dropped, .busy,
         .state_read, .state_channel, .state_word, .state_valid, .state_data,
         .load_valid, .load_data, .load_last, .load_ready, .load_error, .weights_digest,
@@ -105,20 +154,17 @@ module tb #(
     logic [2:0] event_kind[64];  // bit 0 frame_start, bit 1 row, bit 2 decision
     logic [47:0] event_cycle[64];
     logic [15:0] event_row[64], event_rows_used[64];
-    logic signed [31:0] event_row_logit0[64], event_row_logit1[64];
-    logic signed [31:0] event_logit0[64], event_logit1[64];
-    logic event_person[64];
+    logic [32*CLASSES-1:0] event_row_logits[64], event_logits[64];
+    logic [3:0] event_class[64];
     logic [2:0] event_status[64];
     always_ff @(posedge clk) begin
         if (play && (row_valid || decision_valid || frame_start)) begin
             event_kind[event_count[5:0]] <= {decision_valid, row_valid, frame_start};
             event_cycle[event_count[5:0]] <= cycle;
             event_row[event_count[5:0]] <= row_group;
-            event_row_logit0[event_count[5:0]] <= row_logit0;
-            event_row_logit1[event_count[5:0]] <= row_logit1;
-            event_person[event_count[5:0]] <= decision_person;
-            event_logit0[event_count[5:0]] <= decision_logit0;
-            event_logit1[event_count[5:0]] <= decision_logit1;
+            event_row_logits[event_count[5:0]] <= row_logits;
+            event_class[event_count[5:0]] <= 4'(decision_class);
+            event_logits[event_count[5:0]] <= decision_logits;
             event_rows_used[event_count[5:0]] <= decision_rows_used;
             event_status[event_count[5:0]] <= decision_status;
             event_count <= event_count + 1;
@@ -175,17 +221,17 @@ module tb #(
         for (int i = 0; i < OPERATIONS; i++) steps[i] = 0;
     end
     always @(posedge clk) begin
-        if (play && dut.engine.store.write_en != 0)
+        if (play && dut.engine.back.store.write_en != 0)
 `ifdef COMPACT
-            $fwrite(log_file, "w %0h %0h %0h %0h %h %0h\n", cycle, dut.engine.store.write_op,
-                    dut.engine.store.write_en, dut.engine.store.write_address,
-                    {LANES{{PIXELS / 2{dut.engine.store.write_high}},
-                           {PIXELS / 2{dut.engine.store.write_low}}}},
-                    dut.engine.store.write_mask);
+            $fwrite(log_file, "w %0h %0h %0h %0h %h %0h\n", cycle, dut.engine.back.store.write_op,
+                    dut.engine.back.store.write_en, dut.engine.back.store.write_address,
+                    {LANES{{PIXELS / 2{dut.engine.back.store.write_high}},
+                           {PIXELS / 2{dut.engine.back.store.write_low}}}},
+                    dut.engine.back.store.write_mask);
 `else
-            $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.store.write_op,
-                    dut.engine.store.write_en, dut.engine.store.write_address,
-                    dut.engine.store.write_data);
+            $fwrite(log_file, "w %0h %0h %0h %0h %h\n", cycle, dut.engine.back.store.write_op,
+                    dut.engine.back.store.write_en, dut.engine.back.store.write_address,
+                    dut.engine.back.store.write_data);
 `endif
         if (play && frame_start) begin
             for (int i = 0; i < OPERATIONS; i++) begin
@@ -194,7 +240,7 @@ module tb #(
             end
             $fwrite(log_file, "f %0d\n", cycle);
         end
-        if (play && dut.engine.sequencer.group_first) $fwrite(log_file, "g %0d\n", cycle);
+        if (play && dut.engine.sequencer.control__group_first) $fwrite(log_file, "g %0d\n", cycle);
         if (play && dut.engine.sequencer.step[0])
             steps[dut.engine.sequencer.op] = steps[dut.engine.sequencer.op] + 1;
         if (play && row_valid) begin
@@ -207,15 +253,15 @@ module tb #(
         logic [1:0] read = 0;
         logic [7:0] head[2], row[2];
         always @(posedge clk) begin
-            if (play && dut.engine.attention.w_en)
-                $fwrite(log_file, "k %0h %0h %0h %h\n", cycle, dut.engine.attention.w_head,
-                        dut.engine.attention.w_row, dut.engine.attention.w_data);
+            if (play && dut.engine.attention.softmax.w_en)
+                $fwrite(log_file, "k %0h %0h %0h %h\n", cycle, dut.engine.attention.softmax.w_head,
+                        dut.engine.attention.softmax.w_row, dut.engine.attention.softmax.w_data);
             if (play && read[1])
                 $fwrite(log_file, "a %0h %0h %0h %h\n", cycle, head[1], row[1],
-                        dut.engine.attention.r_data);
-            read <= {read[0], dut.engine.attention.r_en};
-            head[0] <= 8'(dut.engine.attention.r_head);
-            row[0] <= 8'(dut.engine.attention.r_row);
+                        dut.engine.attention.softmax.r_data);
+            read <= {read[0], dut.engine.attention.softmax.r_en};
+            head[0] <= 8'(dut.engine.attention.softmax.r_head);
+            row[0] <= 8'(dut.engine.attention.softmax.r_row);
             head[1] <= head[0];
             row[1] <= row[0];
         end

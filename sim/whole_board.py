@@ -21,7 +21,7 @@ import torch
 
 from boards import flash
 from boards.board import Board
-from boards.packets import Byte, Status
+from boards.packets import BoardStatus, Byte, class_byte, class_of
 from boards.system import System
 from golden import camera as fitting
 from golden.command_line import load_photographs
@@ -37,7 +37,8 @@ PINS = Path(__file__).with_name("cells") / "ice40_pins.v"
 FLAGS = ("--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines")
 BOARDS = ("icebreaker",)
 CLASSIFIER = "host.rasca.engine.classifier"
-BANK = "host.rasca.engine.maps.bank{}.0.{}"
+ANSWER = "host.rasca.engine.answer"
+BANK = "host.rasca.engine.window.maps.bank{}.0.{}"
 BLOCK_BITS = 16  # of a block RAM's word
 LIMIT_US = 200_000  # for power-up
 
@@ -80,9 +81,9 @@ def peek(rasca: Rasca, cells: dict[str, Any]) -> str:
     inside = "board_tb.dut.\\"
     lines = [
         "module peek (output row_valid, output [31:0] logit0, logit1);",
-        f"assign row_valid = {inside}{CLASSIFIER}.o_valid ;",
-        f"assign logit0 = ~{inside}{CLASSIFIER}.logit0_not ;",
-        f"assign logit1 = {inside}{CLASSIFIER}.logit1 ;",
+        f"assign row_valid = {inside}{ANSWER}__valid ;",
+        f"assign logit0 = ~{inside}{CLASSIFIER}.others_not ;",
+        f"assign logit1 = {inside}{ANSWER}__logits__1 ;",
         "function automatic [3:0] place(input [3:0] l);",
         "    place = {l[0], l[1], l[2], l[3]};",
         "endfunction",
@@ -230,21 +231,22 @@ def judge(
         equal += difference is None
         if difference is not None:
             wrong.append(f"first difference: {difference}")
-    whole, person = row_groups == model.row_groups, int(golden.decision[0])
+    whole, index = row_groups == model.row_groups, int(golden.decision[0])
     # the one that a frame breaks off in may be through before the end is seen
     if len(run.rows) - row_groups not in ((0,) if whole else (0, 1)):
         wrong.append(f"{len(run.rows)} row groups came, not {row_groups}")
     # reports of weights and of the camera, in the order in which they are through; then the frame
-    due, kept = (person << 7, 0xFF) if whole else (STATUS.index("TRUNCATED"), int(Byte.LOST))
+    due, kept = (class_byte(index), 0xFF) if whole else (STATUS.index("TRUNCATED"), int(Byte.LOST))
     sent = run.found["sent"]
     *reports, frame = sent or [0]
-    good = [[first, Byte.REPORT] for first in (Byte.REPORT | Status.LOADING, Byte.REPORT)]
+    good = [[first, Byte.REPORT] for first in (Byte.REPORT | BoardStatus.LOADING, Byte.REPORT)]
     if reports not in good or frame & kept != due:
         wrong.append(f"bytes {sent} came over the UART, not two reports and {due}")
     table = [[w.register >> 8, w.register & 255, w.value] for w in system.camera.table]
     if run.found["writes"] != table:
         wrong.append(f"the camera's registers were written with {run.found['writes']}, not {table}")
-    for lamp, level in ({"fault": 0} | ({"person": person} if whole else {})).items():
+    lamps = {"person": int(index == model.stop_index)} if whole else {}
+    for lamp, level in ({"fault": 0} | lamps).items():
         if run.found[lamp] != level:
             wrong.append(f"lamp {lamp} is {run.found[lamp]}, not {level}")
     decided = whole and not frame & Byte.LOST
@@ -253,7 +255,7 @@ def judge(
         "row_groups_equal": equal,
         "values_compared": compared,
         "wrong": wrong[0] if wrong else None,
-        "decision": ("person" if frame & Byte.PERSON else "no_person") if decided else None,
+        "decision": model.classes[class_of(frame)] if decided else None,
         "uart": sent,
         "power_up_ms": round(run.found["power_up_us"] / 1000, 2),
     }

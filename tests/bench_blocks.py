@@ -26,7 +26,8 @@ from amaranth.hdl import Module, ResetInserter, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
-from cocotb.triggers import Timer
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge, RisingEdge, Timer
 
 from sim import runner
 
@@ -235,3 +236,15 @@ def stream(latency: int, inputs, expected, compare) -> Scenario:
             compare(out, expected[cycle - latency], cycle - latency)
         if cycle == len(inputs) + latency - 1:
             return
+
+
+async def begin(dut, *zero) -> None:
+    """For a bench of a single block: clock, three cycles of reset; these inputs at 0."""
+    for handle in zero:
+        handle.value = 0
+    dut.rst.value = 1
+    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+    for _ in range(3):
+        await RisingEdge(dut.clk)
+    await FallingEdge(dut.clk)
+    dut.rst.value = 0

@@ -3,23 +3,10 @@
 import random
 
 import cocotb
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
+from cocotb.triggers import FallingEdge, ReadOnly
 
 from sim import runner
-
-
-async def begin(dut):
-    """Clock, reset, every input at 0."""
-    dut.idle.value = 0
-    dut.load_valid.value = 0
-    dut.load_last.value = 0
-    dut.rst.value = 1
-    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    for _ in range(3):
-        await RisingEdge(dut.clk)
-    await FallingEdge(dut.clk)
-    dut.rst.value = 0
+from tests.bench_blocks import begin
 
 
 async def watch(dut, names, memories):
@@ -41,7 +28,7 @@ async def bench_loads(dut):
     given = runner.arguments()
     source = random.Random(given["seed"])
     memories = {name: {} for name in given["names"]}
-    await begin(dut)
+    await begin(dut, dut.idle, dut.load_valid, dut.load_last)
     cocotb.start_soon(watch(dut, given["names"], memories))
     assert dut.loaded.value == 1
     assert int(dut.weights_digest.value) == given["digest"]

@@ -7,22 +7,10 @@ first cycle in which it may be.
 import random
 
 import cocotb
-from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, RisingEdge
+from cocotb.triggers import FallingEdge
 
 from sim import runner
-
-
-async def begin(dut):
-    """Clock, reset, every input at 0."""
-    for handle in (dut.w_en, dut.start, dut.abort, dut.r_en, dut.t_en):
-        handle.value = 0
-    dut.rst.value = 1
-    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    for _ in range(3):
-        await RisingEdge(dut.clk)
-    await FallingEdge(dut.clk)
-    dut.rst.value = 0
+from tests.bench_blocks import begin
 
 
 async def write(dut, head, words):
@@ -71,7 +59,7 @@ async def bench_runs(dut):
     """Heads in turn; every fourth run is aborted first."""
     given = runner.arguments()
     source = random.Random(given["seed"])
-    await begin(dut)
+    await begin(dut, dut.w_en, dut.start, dut.abort, dut.r_en, dut.table__en)
     runs = given["runs"]
     await write(dut, runs[0][0], runs[0][1])
     for index, (head, _, expected) in enumerate(runs):

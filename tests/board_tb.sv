@@ -6,7 +6,7 @@ module board_tb (
     // ---- bench ----
     logic rx = 1, tx, reload = 0;
     logic [1:0] stuck = 0;  // 1: the flash's output is stuck low, 2: high
-    logic weights_ok, decision_valid, decision_person;
+    logic weights_ok;
     logic [2:0] flash_problem;
     logic [31:0] selected = 0;  // how often the flash was selected
 
@@ -22,13 +22,14 @@ module board_tb (
 
     board dut (
         .clk, .rst, .rx, .tx,
-        .camera_valid(1'b0), .camera_red(8'b0), .camera_green(8'b0), .camera_blue(8'b0),
-        .camera_sof(1'b0), .camera_eol(1'b0), .camera_frame_end(1'b0), .camera_toggles(6'b0),
-        .camera_ready(1'b0), .camera_failed(1'b0),
+        .camera__pixels__valid(1'b0), .camera__pixels__red(8'b0), .camera__pixels__green(8'b0),
+        .camera__pixels__blue(8'b0), .camera__pixels__sof(1'b0), .camera__pixels__eol(1'b0),
+        .camera__pixels__frame_end(1'b0), .camera__toggles(6'b0),
+        .camera__ready(1'b0), .camera__failed(1'b0),
 `ifdef FLASH
         .reload, .flash_problem,
-        .flash_clock(spi_clock), .flash_select(select), .flash_mosi(mosi), .flash_miso(miso),
+        .spi__clock(spi_clock), .spi__select(select), .spi__mosi(mosi), .spi__miso(miso),
 `endif
-        .weights_ok, .decision_valid, .decision_person
+        .weights_ok
     );
 endmodule

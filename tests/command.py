@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import os
 from dataclasses import dataclass
+from unittest import mock
 
+from rasca import make
 from rasca.__main__ import load, run
 
 
@@ -31,7 +34,13 @@ def invoke(*words, from_make=False):
     """`rasca WORDS`."""
     both = io.StringIO()
     out, err = _Tee(both), _Tee(both)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        mock.patch.dict(os.environ),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        for name in [one for one in os.environ if one.startswith("MAKE") or one == make.GOALS]:
+            del os.environ[name]  # of the make that runs the tests
         status = run([str(word) for word in words], from_make)
     return Result(status, out.getvalue(), err.getvalue(), both.getvalue())
 

@@ -1,4 +1,4 @@
-"""A made-up checkpoint in the layout of the authors' release, written down from NETWORK.md.
+"""A made-up checkpoint in the layout of the authors' release.
 
 The keys and shapes are spelled out here a second time, so that a slip in the float model's names
 does not go unseen.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from boards import build
+from boards import tools
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.plan.cost import cost
@@ -404,8 +404,8 @@ def test_verilator_counts_the_same(library, place):
     words += ["--trace-saif", "--trace-underscore", "-Wno-fatal", "-Wno-lint", "--Mdir", "obj"]
     words += ["--top-module", "rasca", "-o", "count", "main.cpp", "design.v"]
     quick = runner.environment(("-O0", "-O0", "-O0"))
-    build.run(words, folder, "log", Console(quiet=True), "verilator", quick)
-    build.run(["obj/count"], folder, "log", Console(quiet=True), "count")
+    tools.run(words, folder, "log", Console(quiet=True), "verilator", quick)
+    tools.run(["obj/count"], folder, "log", Console(quiet=True), "count")
     flat, counts, _ = simulate(COUNTER, library, place)
     lines = [line.split() for line in (folder / "saif").read_text().splitlines()]
     found = {
@@ -513,8 +513,8 @@ def test_areas_are_those_of_yosys(mapped, place):
     (place / "mapped" / "stat.ys").write_text(
         "read_json mapped.json\nhierarchy -top rasca\nflatten\nstat -liberty cells.lib\n"
     )
-    words = [*build.tool("yosys"), "stat.ys"]
-    build.run(words, place / "mapped", "stat.log", Console(quiet=True), "stat")
+    words = [*tools.tool("yosys"), "stat.ys"]
+    tools.run(words, place / "mapped", "stat.log", Console(quiet=True), "stat")
     text = (place / "mapped" / "stat.log").read_text()
     area = [line for line in text.splitlines() if "Chip area for" in line and "rasca" in line][-1]
     assert sum(asic.areas(found).values()) == pytest.approx(float(area.split(":")[-1]), rel=1e-6)

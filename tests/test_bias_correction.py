@@ -82,6 +82,6 @@ def test_answers_do_not_lean_to_a_side(monkeypatch):
     weights = quantise(model, images[::2])
     with torch.no_grad():
         logits = model(images[1::2]).logits[:, -1]
-    found = IntegerModel(config, weights).run(images[1::2]).difference[:, -1]
+    found = IntegerModel(config, weights).run(images[1::2]).margin[:, -1]
     error = found * weights.scales["logit"] - (logits[:, 1] - logits[:, 0])
     assert abs(float(error.mean())) < 0.03

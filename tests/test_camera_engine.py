@@ -14,7 +14,7 @@ from boards.camera.sensor import Sensor
 from golden import camera
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
-from hw.line_buffer import Status
+from hw.interfaces import Status
 from sim import camera_models as models
 from sim import session
 from tests.test_camera_models import at

@@ -10,7 +10,7 @@ from amaranth.back import rtlil
 from amaranth.hdl import Module, Mux, Signal, signed
 from rich.console import Console
 
-from boards import build, carries
+from boards import build, carries, tools
 
 WIDTHS = (3, 4, 7, 8, 11, 12)
 
@@ -160,7 +160,7 @@ def test_nextpnr_takes_fewer(netlists, tmp_path):
     used = []
     for index, netlist in enumerate((before, after)):
         (tmp_path / f"{index}.json").write_text(json.dumps(netlist))
-        command = [*build.tool("nextpnr-ecp5"), "--85k", "--package", "CABGA756"]
+        command = [*tools.tool("nextpnr-ecp5"), "--85k", "--package", "CABGA756"]
         command += ["--json", f"{index}.json", "--no-place", "--no-route"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
         line = next(line for line in done.stderr.splitlines() if "TRELLIS_COMB:" in line)

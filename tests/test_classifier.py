@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""hw/parallel/classifier.py against golden/classifier.py."""
+"""hw/parallel/classifier.py against golden/classifier.py; see also test_classes."""
 
 import random
 
@@ -9,9 +9,10 @@ from amaranth.hdl import signed, unsigned
 from amaranth.sim import Simulator
 
 from golden import classifier as golden
-from golden.weights import LayerWeights
-from hw.parallel.classifier import Classifier, TreeMultiplier, constant_words
-from sim import runner
+from hw.arithmetic.multiplier import TreeMultiplier
+from hw.parallel.classifier import Classifier, constant_words
+from hw.plan.beside import ClassifierTiming
+from tests.classifiers import images, layer, pooled, random_layers, random_states
 
 SIZES = [  # channels, hidden, columns
     (2, 1, 1),
@@ -23,58 +24,6 @@ SIZES = [  # channels, hidden, columns
     (40, 10, 7),
     (2, 30, 3),
 ]
-
-
-def layer(weight, bias, shift):
-    count = len(bias)
-    return LayerWeights(
-        weight=weight.to(torch.int8).reshape(count, -1, 1, 1),
-        bias=torch.as_tensor(bias, dtype=torch.int32),
-        multiplier=torch.ones(count, dtype=torch.uint8),
-        shift=torch.as_tensor(shift, dtype=torch.uint8),
-    )
-
-
-def random_layers(channels, hidden, columns, source, generator, extreme=False):
-    """Constants that leave x spread over and beyond its 13 bits, shifts from 1 to 31."""
-    low, high = (-127, 128) if not extreme else (126, 128)
-    first = torch.randint(low, high, (hidden, channels), generator=generator)
-    last = torch.randint(low, high, (2, hidden), generator=generator)
-    if extreme:
-        last = last * torch.tensor([[-1], [1]])
-    typical = max(1, (columns * 127 * 127).bit_length() - 12)
-    shifts = [min(31, typical + source.choice([-1, 0, 1, 2])) for _ in range(hidden)]
-    for index, shift in enumerate(source.sample([1, 31], min(2, hidden - 1))):
-        shifts[index] = shift
-    biases = [source.randint(-2048, 2048) << max(0, shift - 2) for shift in shifts]
-    biases = [max(-(2**26), min(2**26 - 1, bias)) for bias in biases]
-    ends = [source.randint(-(2**29), 2**29) for _ in range(2)]
-    return {
-        "classifier.0": layer(first, biases, shifts),
-        "classifier.1": layer(last, ends, [0, 0]),
-    }
-
-
-def images(layers, bias_bits=27):
-    """Contents of the weight and of the constants memory."""
-    first, last = layers["classifier.0"], layers["classifier.1"]
-    weights = first.weight.flatten().tolist() + last.weight.flatten().tolist()
-    pairs = list(zip(first.bias.tolist(), first.shift.tolist(), strict=True))
-    return weights, constant_words(pairs, last.bias.tolist(), bias_bits=bias_bits)
-
-
-def random_states(count, channels, columns, generator):
-    """States: all low, all high, then random ones of random spread."""
-    states = torch.randint(-128, 128, (count, channels, columns), generator=generator)
-    spread = torch.randint(0, 7, (count, 1, 1), generator=generator)
-    states = states >> spread
-    states[0], states[1 % count] = -128, 127
-    return states
-
-
-def pooled(state):
-    """What the row engine feeds: (sum, maximum) of each channel."""
-    return [(int(row.sum()), int(row.max())) for row in state]
 
 
 def build(sizes, layers, bias_bits=27, **changes):
@@ -101,12 +50,12 @@ def simulate(dut, testbench):
 async def feed(ctx, dut, state, order=None):
     values = pooled(state)
     for channel in order or range(len(values)):
-        ctx.set(dut.p_en, 1)
-        ctx.set(dut.p_channel, channel)
-        ctx.set(dut.p_sum, values[channel][0])
-        ctx.set(dut.p_max, values[channel][1])
+        ctx.set(dut.pooled.en, 1)
+        ctx.set(dut.pooled.channel, channel)
+        ctx.set(dut.pooled.sum, values[channel][0])
+        ctx.set(dut.pooled.max, values[channel][1])
         await ctx.tick()
-    ctx.set(dut.p_en, 0)
+    ctx.set(dut.pooled.en, 0)
 
 
 async def start(ctx, dut):
@@ -116,19 +65,19 @@ async def start(ctx, dut):
 
 
 def outputs(ctx, dut):
-    return [ctx.get(port) for port in (dut.logit0, dut.logit1, dut.stop, dut.skip)]
+    return [ctx.get(port) for port in (*dut.answer.logits, dut.answer.stop, dut.answer.skip)]
 
 
 async def finish(ctx, dut, cycles):
-    """Steps from the cycle after ``start`` to that of ``o_valid``; gives the logits."""
+    """Steps from the cycle after ``start`` to that of ``answer.valid``; gives the logits."""
     before = outputs(ctx, dut)
     for _ in range(cycles - 1):
-        assert ctx.get(dut.busy) and not ctx.get(dut.o_valid)
+        assert ctx.get(dut.busy) and not ctx.get(dut.answer.valid)
         assert outputs(ctx, dut) == before
         await ctx.tick()
-    assert ctx.get(dut.o_valid), f"no o_valid {cycles} cycles after start"
+    assert ctx.get(dut.answer.valid), f"no answer {cycles} cycles after start"
     assert not ctx.get(dut.busy)
-    return outputs(ctx, dut)[:2]
+    return outputs(ctx, dut)[:-2]
 
 
 def check(dut, layers, states, cycles):
@@ -141,7 +90,7 @@ def check(dut, layers, states, cycles):
             got = await finish(ctx, dut, cycles)
             assert got == golden.classify(state, layers).tolist()
             await ctx.tick()
-            assert not ctx.get(dut.o_valid)
+            assert not ctx.get(dut.answer.valid)
 
     simulate(dut, testbench)
 
@@ -151,7 +100,7 @@ def test_sizes(sizes, generator):
     source = random.Random(str(sizes))
     layers = random_layers(*sizes, source, generator)
     dut = build(sizes, layers)
-    assert dut.cycles == Classifier.run_cycles(channels=sizes[0], hidden=sizes[1])
+    assert dut.cycles == ClassifierTiming(channels=sizes[0], hidden=sizes[1]).cycles
     check(dut, layers, random_states(4, sizes[0], sizes[2], generator), dut.cycles)
 
 
@@ -233,7 +182,7 @@ def test_abort_everywhere(generator):
 
 
 def test_abort_and_busy(generator):
-    """Abort in every part of a run, at once a right run; start while busy; start with o_valid."""
+    """Abort in every part of a run, at once a right run; start while busy, with the answer."""
     sizes = channels, hidden, columns = (5, 4, 7)
     source = random.Random(3)
     layers = random_layers(*sizes, source, generator)
@@ -248,19 +197,19 @@ def test_abort_and_busy(generator):
             before = outputs(ctx, dut)
             for _ in range(source.randrange(dut.cycles)):
                 await ctx.tick()
-                assert not ctx.get(dut.o_valid)
+                assert not ctx.get(dut.answer.valid)
             ctx.set(dut.abort, 1)
             ctx.set(dut.start, source.random() < 0.5)
             await ctx.tick()
             ctx.set(dut.abort, 0)
             ctx.set(dut.start, 0)
-            assert not ctx.get(dut.busy) and not ctx.get(dut.o_valid)
+            assert not ctx.get(dut.busy) and not ctx.get(dut.answer.valid)
             assert outputs(ctx, dut) == before
             await feed(ctx, dut, state, source.sample(range(channels), channels))
             await start(ctx, dut)
             ctx.set(dut.start, 1)  # while busy: ignored, up to the last cycle
             assert await finish(ctx, dut, dut.cycles) == right
-            # in the cycle of o_valid: taken; p is still there
+            # in the answer's cycle: taken; p is still there
             await ctx.tick()
             ctx.set(dut.start, 0)
             assert await finish(ctx, dut, dut.cycles) == right
@@ -270,7 +219,7 @@ def test_abort_and_busy(generator):
         await ctx.tick()
         ctx.set(dut.abort, 0)
         for _ in range(dut.cycles + 5):
-            assert not ctx.get(dut.o_valid)
+            assert not ctx.get(dut.answer.valid)
             await ctx.tick()
 
     simulate(dut, testbench)
@@ -297,14 +246,14 @@ def test_decision(generator):
                     continue
                 for enables in range(4):
                     stop_enable, skip_enable = enables & 1, enables >> 1
-                    ctx.set(dut.stop_threshold, threshold)
-                    ctx.set(dut.skip_threshold, threshold)
-                    ctx.set(dut.stop_enable, stop_enable)
-                    ctx.set(dut.skip_enable, skip_enable)
+                    ctx.set(dut.thresholds.stop, threshold)
+                    ctx.set(dut.thresholds.skip, threshold)
+                    ctx.set(dut.thresholds.stop_enable, stop_enable)
+                    ctx.set(dut.thresholds.skip_enable, skip_enable)
                     await start(ctx, dut)
                     assert await finish(ctx, dut, dut.cycles) == logits
-                    assert ctx.get(dut.stop) == (stop_enable and difference >= threshold)
-                    assert ctx.get(dut.skip) == (skip_enable and difference <= threshold)
+                    assert ctx.get(dut.answer.stop) == (stop_enable and difference >= threshold)
+                    assert ctx.get(dut.answer.skip) == (skip_enable and difference <= threshold)
 
         simulate(dut, testbench)
 
@@ -321,37 +270,23 @@ def test_load(generator):
         for layers in (old, new):
             weights, constants = images(layers)
             for address, value in enumerate(weights):
-                ctx.set(dut.w_en, 1)
-                ctx.set(dut.w_addr, address)
-                ctx.set(dut.w_data, value & 0xFF)
+                ctx.set(dut.weights.en, 1)
+                ctx.set(dut.weights.addr, address)
+                ctx.set(dut.weights.data, value & 0xFF)
                 await ctx.tick()
-            ctx.set(dut.w_en, 0)
+            ctx.set(dut.weights.en, 0)
             for address, value in enumerate(constants):
-                ctx.set(dut.c_en, 1)
-                ctx.set(dut.c_addr, address)
-                ctx.set(dut.c_data, value)
+                ctx.set(dut.constants.en, 1)
+                ctx.set(dut.constants.addr, address)
+                ctx.set(dut.constants.data, value)
                 await ctx.tick()
-            ctx.set(dut.c_en, 0)
+            ctx.set(dut.constants.en, 0)
             await feed(ctx, dut, state)
             await start(ctx, dut)
             got = await finish(ctx, dut, dut.cycles)
             assert got == golden.classify(state, layers).tolist()
 
     simulate(dut, testbench)
-
-
-def test_verilator(generator):
-    """The released size, as Verilog: random states, aborts, bubbles."""
-    sizes = (48, 12, 15)
-    source = random.Random(6)
-    layers = random_layers(*sizes, source, generator)
-    dut = build(sizes, layers)
-    runs = [
-        (pooled(state), golden.classify(state, layers).tolist())
-        for state in random_states(24, sizes[0], sizes[2], generator)
-    ]
-    arguments = {"runs": runs, "cycles": dut.cycles, "seed": 6}
-    runner.simulate(dut, "tests.bench_classifier", arguments=arguments)
 
 
 def test_differences_are_seen(generator):
@@ -390,6 +325,9 @@ GOOD = dict(channels=8, hidden=2, columns=7)
         (dict(columns=0), "columns must be 1..512, not 0"),
         (dict(columns=513), "columns must be 1..512, not 513"),
         (dict(channels=67, columns=512), r"channels \* columns must be at most 33286 .* not 34304"),
+        (dict(classes=1), "classes must be 2..16, not 1"),
+        (dict(classes=17), "classes must be 2..16, not 17"),
+        (dict(classes=3, stop_class=3), "stop_class must be 0..2, not 3"),
         (dict(bias_bits=1), "bias_bits must be 2..32, not 1"),
         (dict(bias_bits=33), "bias_bits must be 2..32, not 33"),
         (dict(weights=[0] * 19), r"weights must be hidden \* \(channels \+ 2\) = 20 .* not 19"),

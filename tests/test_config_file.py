@@ -1,6 +1,7 @@
 """A user's own network from a TOML, YAML or JSON file, and every error in one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,17 @@ def test_a_folder_is_no_network(tmp_path):
     with pytest.raises(ValueError, match="net.toml: is a folder"):
         (tmp_path / "net.toml").mkdir()
         preset(tmp_path / "net.toml")
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "network.md").read_text()
+    text = page.split("```toml\n")[1].split("```")[0]
+    (tmp_path / "net.toml").write_text(text)
+    config = preset(tmp_path / "net.toml")
+    assert (config.rows_per_group, config.class_count, config.in_channels) == (7, 3, 1)
+    assert config.stop_class == "cat" and config.name == "net"
+    for name in ("vww_210x240", "vww_210x240_banded", "vww_105x120", "vww_105x120_full"):
+        row = next(line for line in page.splitlines() if name.split("_full")[0] in line
+                   and f"{preset(name).operations:,}" in line)  # fmt: skip
+        for figure in ("parameters", "peak_elements", "array_macs_row_group", "array_macs_frame"):
+            assert f"{getattr(preset(name), figure):,}" in row

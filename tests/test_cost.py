@@ -18,7 +18,7 @@ from hw.generate import register_bits
 from hw.plan import Plan, compile_program
 from hw.plan.cost import STALLS, cost, registers
 from hw.plan.engine_config import EngineConfig, default_shape
-from hw.plan.memory import memory_name
+from hw.plan.parts import memory_name
 from hw.plan.replay import latency_at
 from hw.top import Rasca
 from sim import camera, counters, fuzz, session
@@ -281,4 +281,4 @@ def test_a_memory_that_nobody_knows(monkeypatch):
     listed = [memory for memory in plan.memories if memory.name != "constants"]
     monkeypatch.setattr(Plan, "memories", listed)
     with pytest.raises(ValueError, match=rule + "constants"):
-        counters.monitor(plan, text)
+        counters.monitor(replace(plan), text)

@@ -9,8 +9,8 @@ from amaranth.sim import Simulator
 
 from boards.camera import crossing
 from boards.camera.crossing import COUNTERS, CameraCrossing, pixel_spacing
-
-NAMES = ("red", "green", "blue", "sof", "eol")
+from hw.interfaces import Pixels
+from sim.camera_models import members
 
 
 class Bench(wiring.Component):
@@ -71,7 +71,8 @@ def run(block, script, period, phase=0.0, after=60):
             ctx.set(block.i.frame_end, entry == "end" or entry[0] == "end")
             if entry != "end":
                 ctx.set(block.i.valid, 1)
-                ctx.set(block.i.pixel, dict(zip(NAMES, pixel, strict=True)))
+                for signal, value in zip(members(block.i), pixel, strict=True):
+                    ctx.set(signal, value)
             await clock(ctx)
         for _ in range(after):
             await ctx.tick()
@@ -80,14 +81,14 @@ def run(block, script, period, phase=0.0, after=60):
 
     async def watch(ctx):
         nonlocal cycle
-        async for _, _, valid, p, end in ctx.tick().sample(
-            block.o.valid, block.o.pixel, block.o.frame_end
+        async for _, _, valid, end, *pixel in ctx.tick().sample(
+            block.o.valid, block.o.frame_end, *members(block.o)
         ):
             assert not (valid and end)
             if end:
                 found.append((cycle, "end"))
             if valid:
-                found.append((cycle, tuple(p[n] for n in NAMES)))
+                found.append((cycle, tuple(pixel)))
             cycle += 1
 
     simulator = Simulator(bench)
@@ -134,8 +135,11 @@ def test_one_channel():
     source = random.Random(5)
     pixels = frame(source, 30)
     block = CameraCrossing(timeout=400, spacing=1, channels=1)
-    found, _ = run(block, [*pixels, "end", 9], 1.4)
-    assert [e for _, e in found] == [(p[0], p[0], p[0], *p[3:]) for p in pixels] + ["end"]
+    grey = CameraCrossing(timeout=400, spacing=1, channels=1, in_channels=1)
+    assert grey.o.signature == Pixels(1) and block.o.signature == Pixels(3)
+    for crossing_ in (block, grey):
+        found, _ = run(crossing_, [*pixels, "end", 9], 1.4)
+        assert [e for _, e in found] == [(p[0], p[0], p[0], *p[3:]) for p in pixels] + ["end"]
 
 
 def test_latency():
@@ -294,6 +298,8 @@ def test_pixel_spacing(width, pixels, channels, spacing):
         ({"depth": 2}, "depth must be a power of two, at least 4, not 2"),
         ({"depth": 48}, "depth must be a power of two, at least 4, not 48"),
         ({"channels": 2}, "channels must be 1 or 3, not 2"),
+        ({"in_channels": 1}, "in_channels must be 3, not 1"),
+        ({"channels": 1, "in_channels": 2}, "in_channels must be 1 or 3, not 2"),
         ({"spacing": 0}, "spacing must be at least 1 cycle, not 0"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from boards import build
+from boards import tools
 from sim import netlist, runner
 
 BENCH = Path(__file__).with_name("dp16kd_tb.sv")
@@ -27,8 +27,8 @@ def made(tmp_path_factory):
     """(cells of the netlist, which outputs differed: of the netlist, of the one with a fault)."""
     folder = tmp_path_factory.mktemp("memories")
     (folder / "memories.ys").write_text(SCRIPT.format(bench=BENCH))
-    command = [*build.tool("yosys"), "memories.ys"]
-    build.run(command, folder, "yosys.log", Console(quiet=True), "synthesis")
+    command = [*tools.tool("yosys"), "memories.ys"]
+    tools.run(command, folder, "yosys.log", Console(quiet=True), "synthesis")
     text = (folder / "memories.v").read_text()
     simulation = runner.build(
         text + turned(text),

@@ -63,8 +63,8 @@ def receive(receiver, words):
             if ctx.get(out.frame_end):
                 found.append((clocks, "end"))
             if ctx.get(out.valid):
-                p = ctx.get(out.pixel)
-                found.append((clocks, (p.red, p.green, p.blue, p.sof, p.sol)))
+                names = ("red", "green", "blue", "sof", "sol")
+                found.append((clocks, tuple(ctx.get(getattr(out, name)) for name in names)))
             clocks += 1
 
         pins = receiver.vsync, receiver.href, receiver.data

@@ -4,6 +4,7 @@ One small network and array per attention variant; other weights go in through t
 that few simulations are compiled.
 """
 
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,9 +15,8 @@ import torch
 from golden.config import ModelConfig
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
-from hw import image
-from hw.line_buffer import Status
-from hw.loader import image_bytes, image_digest
+from hw.interfaces import Status
+from hw.parts import weights_image
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
 from sim import camera, session
@@ -190,7 +190,7 @@ def test_early_termination(engines):
     seen = set()
     for seed in range(60):
         images = pictures(engine.model, 2, seed=seed) // (1 + seed % 4)
-        plain = golden(engine, images).difference
+        plain = golden(engine, images).margin
         levels = sorted({int(v) for v in plain.flatten()})
         stop, skip = [
             (levels[len(levels) * 2 // 3], None),
@@ -262,10 +262,8 @@ def test_fault_as_a_row_group_is_answered(engines, kind):
 
 
 def load_of(engine, weights):
-    plan = engine.plan
-    words = image.flat_words(plan, image.memory_words(plan, weights))
-    sections = image.sections(plan)
-    return image_bytes(sections, words), image_digest(sections, words)
+    data = weights_image(engine.plan, weights)
+    return data, zlib.crc32(data)
 
 
 @pytest.mark.parametrize("variant", ["none", "full"])

@@ -139,7 +139,7 @@ def test_early_termination_in_both_models(tau, skip, network):
         skip_threshold=None if skip is None else classifier.threshold(skip, scale, up=False),
     )
     assert np.array_equal(whole.rows_used, result.rows_used)
-    assert np.array_equal(whole.person, result.decision)
+    assert np.array_equal(whole.decision, result.decision)
     real = float_answers(model, images, tau, skip)
     with torch.no_grad():
         logits = model(images).logits.double()
@@ -149,13 +149,13 @@ def test_early_termination_in_both_models(tau, skip, network):
         for index, line in enumerate(difference.tolist()):
             stop = next((t for t, value in enumerate(line) if value >= level), 20)
             assert real.rows_used[index] == stop + 1
-            assert real.person[index] == (line[stop] > 0)
+            assert real.decision[index] == (line[stop] > 0)
             assert real.logits[index] == pytest.approx(logits[index, stop].numpy(), abs=1e-4)
     else:
         assert (real.rows_used < 21).any()
     if (tau, skip) != (None, None):
         assert (real.rows_used < 21).any() and (real.rows_used > 1).any()
-        assert (real.person == whole.person).mean() > 0.8
+        assert (real.decision == whole.decision).mean() > 0.8
 
 
 def test_float_skip_leaves_the_state_alone(network):
@@ -299,5 +299,5 @@ def test_same_answer_on_real_photographs(network):
     paths = [SHARED / name for name in files]
     wanted, found = (answers(part, CONFIG, paths) for part in network[:2])
     real, whole = (one.logits[:, 1] - one.logits[:, 0] for one in (wanted, found))
-    assert (wanted.person == found.person).sum() >= 58
+    assert (wanted.decision == found.decision).sum() >= 58
     assert np.sqrt(((real - whole) ** 2).mean()) < 0.15 * real.std()

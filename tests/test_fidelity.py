@@ -205,7 +205,7 @@ def test_network_comes_nearer_to_the_float_one(changes):
     errors = []
     for together in (True, False):
         weights = quantise(model, images[::2], together=together)
-        found = IntegerModel(config, weights).run(images[1::2]).difference
+        found = IntegerModel(config, weights).run(images[1::2]).margin
         errors.append(float(((found * weights.scales["logit"] - wanted[1::2]) ** 2).mean()) ** 0.5)
     assert errors[0] < errors[1]
 

@@ -61,6 +61,7 @@ def test_places(tmp_path, offset, text):
     [
         (("--preset", "nosuch"), "nosuch"),
         (("--offset", "here"), "offset must be a number, not 'here'"),
+        (("--offset", "0x20000"), "offset must be 0x40000, where every bitstream reads its"),
         (("--weights", "nosuch.safetensors"), "no such file"),
         (("--shape", "8,1"), "pixels,channels,lanes"),
         (

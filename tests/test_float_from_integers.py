@@ -55,7 +55,7 @@ def test_float_network_of_integers(variant):
     weights = quantise(calibrated_model(config, images), images)
     model = float_from_integers(config, weights, images, dropout=0.0)
     found = IntegerModel(config, weights).run(images)
-    wanted = (found.difference * weights.scales["logit"]).float()
+    wanted = (found.margin * weights.scales["logit"]).float()
     with torch.no_grad():
         logits = model(images).logits
         rows = split_row_groups(to_signed(images).float(), 5).flatten(0, 1)
@@ -84,7 +84,7 @@ def test_same_answers_on_photographs():
     weights = default_weights(config)
     with torch.no_grad():
         logits = float_from_integers(config, weights, images)(images).logits[:, -1]
-    found = IntegerModel(config, weights).run(images).difference[:, -1] * weights.scales["logit"]
+    found = IntegerModel(config, weights).run(images).margin[:, -1] * weights.scales["logit"]
     difference = logits[:, 1] - logits[:, 0]
     sure = difference.abs() > 0.2
     assert sure.double().mean() > 0.8

@@ -8,6 +8,7 @@ from amaranth.sim import Simulator
 
 from boards.camera.framer import Framer
 from golden import camera
+from sim.camera_models import members
 
 SIZES = {  # sensor, picture, binning, channels
     "whole": (4, 6, 4, 6, 1, 3),
@@ -54,12 +55,12 @@ def run(block, cycles):
             ctx.set(block.i.valid, valid)
             ctx.set(block.i.frame_end, end)
             for name, value in zip(("red", "green", "blue"), colours, strict=True):
-                ctx.set(block.i.pixel[name], value)
-            ctx.set(block.i.pixel.sof, sof)
-            ctx.set(block.i.pixel.sol, sol)
+                ctx.set(getattr(block.i, name), value)
+            ctx.set(block.i.sof, sof)
+            ctx.set(block.i.sol, sol)
             await ctx.tick()
-            p, f = ctx.get(block.o.pixel), ctx.get(block.faults)
-            pixel = (p.red, p.green, p.blue, p.sof, p.eol)
+            f = ctx.get(block.faults)
+            pixel = tuple(ctx.get(signal) for signal in members(block.o))
             faults = [n for n in ("short_line", "long_line", "short_frame", "long_frame") if f[n]]
             found.append((ctx.get(block.o.valid), pixel, ctx.get(block.o.frame_end), faults))
 

@@ -8,6 +8,8 @@ import torch
 from golden import activation, attention, conv_gru, requant
 from hw.functions import FUNCTIONS, SERIAL_FUNCTIONS, SPATIAL_FUNCTIONS, Saturation, functions
 from hw.plan import Function
+from hw.plan.latency import SERIAL
+from tests import serial, test_operands_unit_control
 
 VALUES = (*range(-700, 700), -(2**20), 2**20)  # beyond what any function keeps
 BYTES = range(-128, 128)
@@ -97,3 +99,29 @@ def test_functions():
     assert functions(lambda means: False) == ()
     kept = [Saturation.ACTIVATION(value) for value in (-512, -511, 0, 511, 512)]
     assert kept == [-511, -511, 0, 511, 511]
+
+
+@pytest.mark.parametrize("kind", ["heads", "two"])
+def test_plan(kind):
+    """The compiler gives each operation the operands that its function takes."""
+    plan = test_operands_unit_control.plan_of(kind)
+    functions_met = set()
+    for op in plan.operations:
+        assert len(op.operands) == FUNCTIONS[op.function].operands, op.name
+        functions_met.add(op.function)
+    assert functions_met >= set(SERIAL_FUNCTIONS)
+
+
+@pytest.mark.parametrize("function", SERIAL_FUNCTIONS)
+def test_serial_plan(function):
+    """The serial engine's cycles of a value, and when it is written, follow from the table."""
+    plan = serial.plan_of("two")
+    rules, means = plan.rules, FUNCTIONS[function]
+    op = next(op for op in plan.operations if op.function == function and not op.head_mode)
+    assert rules.value(op) == 2 * max(1, means.operands)
+    late = SERIAL.unit_gated if means.gated else SERIAL.unit_plain
+    # first walk's transfer, first lane's last value, its byte
+    transfer = op.pause + op.k - 1 + SERIAL.transfer
+    last = 1 + rules.value(op) * (rules.positions(op) - 1)
+    written = rules.write_offsets(op, op.idle, op.pause)[0, 0]
+    assert written == transfer + last + late + SERIAL.write

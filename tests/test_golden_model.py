@@ -355,7 +355,7 @@ def test_early_termination_by_hand(long_model):
     images = pictures(long_model.config, 8, generator)
     loud = torch.rand(8, 3, 12, 1, generator=generator).repeat_interleave(5, dim=2)
     images = (images * loud).to(torch.uint8)
-    difference = long_model.run(images).difference
+    difference = long_model.run(images).margin
     places = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.97], dtype=torch.float64)
     levels = torch.quantile(difference.double(), places)
     kinds = set()
@@ -396,7 +396,7 @@ def test_no_threshold_changes_nothing(long_model):
     never = long_model.run(images, stop_threshold=2**40, skip_threshold=-(2**40))
     assert torch.equal(plain.state, never.state) and bool(never.computed.all())
     assert plain.trace is None and plain.rows_used.tolist() == [12, 12]
-    assert torch.equal(plain.decision, (plain.difference[:, -1] > 0).long())
+    assert torch.equal(plain.decision, (plain.margin[:, -1] > 0).long())
 
 
 def test_equal_logits_are_no_person():

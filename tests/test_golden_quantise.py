@@ -61,7 +61,7 @@ def test_integer_network_stays_near_the_float_one(variant):
     assert error.mean(dim=(0, 2, 3)).max() < 0.025
     assert error.amax(dim=(0, 2, 3)).max() < 0.3
     difference = floats.logits[..., 1] - floats.logits[..., 0]
-    error = (result.difference * weights.scales["logit"] - difference).abs()
+    error = (result.margin * weights.scales["logit"] - difference).abs()
     assert error.mean() < 0.15 * difference.std()
 
 
@@ -236,7 +236,7 @@ def test_checkpoint(tmp_path):
 def test_training_forward_has_gradients():
     model = FloatModel(SMALL).train()
     result = model(calibration_images(SMALL)[:2])
-    assert result.logits.shape == (2, 12, 2) and result.confidence.shape == (2, 12)
+    assert result.logits.shape == (2, 12, 2) and result.confidence.shape == (2, 12, 1)
     (result.logits.square().mean() + result.confidence.mean()).backward()
     missing = [name for name, p in model.named_parameters() if p.grad is None]
     assert not missing

@@ -1,5 +1,6 @@
 """boards/host.py: against a simulated board, pins only in between, and against scripted ones."""
 
+import json
 import os
 import pty
 import threading
@@ -14,8 +15,8 @@ from PIL import Image
 from rich.console import Console
 
 from boards import host, packets
-from boards.packets import Counters, Decision, Hello, Kind, Problem, Row, State, Status
-from golden.config import PRESETS
+from boards.packets import BoardStatus, Counters, Decision, Hello, Kind, Problem, Row, State
+from golden.config import PRESETS, preset
 from golden.expected import Judge, golden_frames
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -121,7 +122,7 @@ def test_board(port, files, tiny, monkeypatch):
     assert "the board holds another network than vww_105x120: tiny, digest" in found.output
 
     # the flipped weights are in the board, and nobody looks at the digest
-    link = host.Board(host.open_port(port, 1_000_000), PATIENCE)
+    link = host.Connection(host.open_port(port, 1_000_000), PATIENCE)
     host.load(link, board.MODEL, board.rasca(flipped(board.WEIGHTS)).engine.weights_image())
     link.transport.close()
     with monkeypatch.context() as patch:
@@ -156,7 +157,7 @@ def test_early_termination(port, tiny, kind):
     images = pictures(1, seed=3)
     whole = IntegerModel(board.MODEL, board.WEIGHTS).run(images)
     first = int(whole.logits[0, 0, 1] - whole.logits[0, 0, 0])
-    link = host.Board(host.open_port(port, 1_000_000), PATIENCE)
+    link = host.Connection(host.open_port(port, 1_000_000), PATIENCE)
     hello = link.greet()
     judge, moved = host.check_frames(
         link, hello, board.MODEL, board.WEIGHTS, images, **{kind: first}
@@ -216,7 +217,7 @@ def engine(change=lambda event: [event]):
         last = group == groups - 1
         end = Decision(
             frame=0,
-            person=bool(result.decision),
+            index=int(result.decision),
             status=0,
             rows_used=groups,
             logits=logits,
@@ -231,7 +232,7 @@ def engine(change=lambda event: [event]):
 
 
 def frames(script, patience=0.3):
-    link = host.Board(script, patience)
+    link = host.Connection(script, patience)
     return host.check_frames(link, HELLO, board.MODEL, board.WEIGHTS, pictures(1))[0]
 
 
@@ -314,7 +315,7 @@ def test_refused(tiny):
             {"weights": 0, "status": Problem.CRC},
             "no weights: the weights image in flash is damaged",
         ),
-        ({"weights": 0, "status": Status.LOADING | 2}, "they are still being loaded"),
+        ({"weights": 0, "status": BoardStatus.LOADING | 2}, "they are still being loaded"),
     ):
         with pytest.raises(ValueError, match=text):
             host.check_weights(replace(good, **change), image)
@@ -337,18 +338,40 @@ def test_load_fails(status, text):
     answers = [replace(HELLO, status=status)]
     script = Script(lambda kind, payload: answers if kind == Kind.ASK else [])
     with pytest.raises(host.BoardError, match=f"did not arrive after 2 tries: .*{text}"):
-        host.load(host.Board(script, 1), board.MODEL, bytes(600))
+        host.load(host.Connection(script, 1), board.MODEL, bytes(600))
+
+
+def test_network_from_a_file(tmp_path):
+    """A board with a user's own network: its file names it, and its classes."""
+    file = tmp_path / "mine.json"
+    fields = {"image_height": 17, "image_width": 64, "heads": 1, "head_channels": [1, 2, 2, 3]}
+    fields |= {"state_channels": 4, "spatial_attention": "none", "channel_attention": True}
+    file.write_text(json.dumps(fields | {"classes": ["nothing", "cat", "dog"]}))
+    mine = preset(str(file))
+    hello = replace(HELLO, model=bytes.fromhex(mine.digest)[:8])
+    assert host.known_model(hello) is None
+    assert host.board_model(hello, str(file)) == mine
+    with pytest.raises(ValueError, match="is none of the presets"):
+        host.board_model(hello, None)
+    assert [host.said_class(mine, i) for i in range(3)] == [
+        "[bold blue]nothing[/]",
+        "[bold red]CAT[/]",
+        "[bold blue]dog[/]",
+    ]
+    assert host.said_class(None, 3) == "[bold blue]class 3[/]"
+    assert host.said_byte(0x08, mine) == "[bold blue]dog[/]"
+    assert host.said_byte(0x88, mine).startswith("no byte of a small board: 0x88")
 
 
 def test_watch(tiny):
     """Decisions, faults and rows are shown."""
-    decision = Decision(frame=0, person=True, status=0, rows_used=3, logits=(0, 1))
+    decision = Decision(frame=0, index=1, status=0, rows_used=3, logits=(0, 1))
     later = [
         Row(frame=0, row_group=0, logits=(1, 0)),
         Row(frame=0, row_group=1, logits=(0, 1)),
         decision,
         Counters(values=(0, 0, 0, 0, 6, *(0,) * 9)),
-        replace(decision, status=1, person=False),
+        replace(decision, status=1, index=0),
     ]
 
     def answer(kind, payload):
@@ -357,9 +380,9 @@ def test_watch(tiny):
         return later if kind == Kind.SETTINGS and payload[-1] else []
 
     console = Console(record=True, width=100)
-    host.watch(host.Board(Script(answer), 1), console, board.MODEL, 0.5)
+    host.watch(host.Connection(Script(answer), 1), console, board.MODEL, 0.5)
     text = console.export_text()
-    assert "frame lost: OVERRUN" in text and "2, 1 with a person" in text
+    assert "frame lost: OVERRUN" in text and "2, 1 of them person" in text
     assert "dropped 6" in text and "░█" in text and "tiny" in text
 
 

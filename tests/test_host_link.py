@@ -7,7 +7,8 @@ import pytest
 from amaranth.sim import Simulator
 
 from boards import packets
-from boards.host_link import ROTATION, SLOTS, HostLink, crc_next
+from boards.host_link import HostLink
+from boards.link.memory import ROTATION, SLOTS
 from boards.packets import COUNTERS, Counters, Decision, Hello, Row, Setting, State
 from golden.config import ModelConfig
 from hw.plan.engine_config import EngineConfig, config_digest
@@ -53,29 +54,29 @@ class Bench:
             ready = self.cycle >= self.sent_until and not self.uart_stopped
             ctx.set(dut.tx_ready, ready)
             load_ready = source.random() < self.loader_ready
-            ctx.set(dut.load_ready, load_ready)
+            ctx.set(dut.load.ready, load_ready)
             if self.answer is not None and self.answer[0] <= self.cycle:
-                ctx.set(dut.state_valid, 1)
-                ctx.set(dut.state_data, self.answer[1])
+                ctx.set(dut.state.valid, 1)
+                ctx.set(dut.state.data, self.answer[1])
                 self.answer = None
             else:
-                ctx.set(dut.state_valid, 0)
-                ctx.set(dut.state_data, source.getrandbits(len(dut.state_data)))
+                ctx.set(dut.state.valid, 0)
+                ctx.set(dut.state.data, source.getrandbits(len(dut.state.data)))
             if ready and ctx.get(dut.tx_valid):
                 self.sent_until = self.cycle + self.byte_time
                 for packet in self.decoder.feed(bytes([ctx.get(dut.tx_data)])):
                     self.events.append(packets.parse(packet))
-            if ctx.get(dut.pixel_valid):
-                names = ("pixel_red", "pixel_green", "pixel_blue")[: dut.model.in_channels]
-                colours = bytes(ctx.get(getattr(dut, name)) for name in names)
-                marks = (ctx.get(dut.pixel_sof), ctx.get(dut.pixel_eol))
-                self.pixels.append((colours, *marks))
-            if ctx.get(dut.frame_end):
+            pixels = dut.pixels
+            if ctx.get(pixels.valid):
+                names = pixels.signature.colours
+                colours = bytes(ctx.get(getattr(pixels, name)) for name in names)
+                self.pixels.append((colours, ctx.get(pixels.sof), ctx.get(pixels.eol)))
+            if ctx.get(pixels.frame_end):
                 self.pixels.append("end")
-            if load_ready and ctx.get(dut.load_valid):
-                self.loaded.append((ctx.get(dut.load_data), ctx.get(dut.load_last)))
-            if ctx.get(dut.state_read):
-                at = (ctx.get(dut.state_channel), ctx.get(dut.state_word))
+            if load_ready and ctx.get(dut.load.valid):
+                self.loaded.append((ctx.get(dut.load.data), ctx.get(dut.load.last)))
+            if ctx.get(dut.state.read):
+                at = (ctx.get(dut.state.channel), ctx.get(dut.state.word))
                 self.reads.append(at)
                 assert self.answer is None
                 self.answer = (self.cycle + source.choice([2, 3, 9]), self.state[at])
@@ -110,20 +111,22 @@ class Bench:
         return found if kind is None else [event for event in found if isinstance(event, kind)]
 
     async def row(self, group, logits):
-        names = ("row_group", "row_logit0", "row_logit1")
-        for name, value in zip(names, (group, *logits), strict=True):
-            self.ctx.set(getattr(self.dut, name), value)
-        await self.pulse("row_valid")
+        row = self.dut.row
+        self.ctx.set(row.group, group)
+        for signal, value in zip(row.logits, logits, strict=True):
+            self.ctx.set(signal, value)
+        await self.pulse(row.valid)
 
-    async def decision(self, person=0, used=0, status=0):
-        for name, value in (("person", person), ("rows_used", used), ("status", status)):
-            self.ctx.set(getattr(self.dut, f"decision_{name}"), value)
-        await self.pulse("decision_valid")
+    async def decision(self, index=0, used=0, status=0):
+        decision = self.dut.decision
+        for name, value in (("index", index), ("rows_used", used), ("status", status)):
+            self.ctx.set(getattr(decision, name), value)
+        await self.pulse(decision.valid)
 
-    async def pulse(self, name):
-        self.ctx.set(getattr(self.dut, name), 1)
+    async def pulse(self, signal):
+        self.ctx.set(signal, 1)
         await self.tick()
-        self.ctx.set(getattr(self.dut, name), 0)
+        self.ctx.set(signal, 0)
 
     def toggle(self, name):
         index = COUNTERS.index(name)
@@ -170,29 +173,6 @@ def shown(data, model, sof=0):
     return [(pixel, int(sof and i == 0), int(i == end)) for i, pixel in enumerate(pixels)]
 
 
-def test_crc_next():
-    """All bits of the register and of the byte matter (the update is linear: one bit at a time)."""
-    from amaranth import Const
-
-    def evaluate(crc, byte):
-        value = crc_next(Const(crc, 16), Const(byte, 8))
-        found = []
-
-        async def testbench(ctx):
-            found.append(ctx.get(value))
-
-        from amaranth import Module
-
-        simulator = Simulator(Module())
-        simulator.add_testbench(testbench)
-        simulator.run()
-        return found[0]
-
-    for crc, byte in [(1 << i, 0) for i in range(16)] + [(0, 1 << i) for i in range(8)]:
-        assert evaluate(crc, byte) == packets.crc16(bytes([byte]), crc)
-    assert evaluate(0xFFFF, 0x31) == packets.crc16(b"1")
-
-
 def test_hello():
     """After reset, when asked, when announced; with counters when asked."""
 
@@ -215,7 +195,7 @@ def test_hello():
         assert len(found) == 2
         assert replace(expected, weights=0xFEDCBA98) in found and Counters() in found
         ctx.set(dut.status, 1)
-        await bench.pulse("announce")
+        await bench.pulse(dut.announce)
         await bench.settle()
         assert bench.take() == [replace(expected, weights=0xFEDCBA98, status=1)]
         assert bench.decoder.errors == bench.decoder.skipped == 0
@@ -253,10 +233,11 @@ def test_settings():
     async def testbench(bench):
         dut, ctx = bench.dut, bench.ctx
         await bench.begin()
-        signals = (dut.host, dut.stop_enable, dut.skip_enable)
+        limits = dut.thresholds
+        signals = (dut.host, limits.stop_enable, limits.skip_enable)
 
         def found():
-            thresholds = ctx.get(dut.stop_threshold), ctx.get(dut.skip_threshold)
+            thresholds = ctx.get(limits.stop), ctx.get(limits.skip)
             return (*(ctx.get(signal) for signal in signals), *thresholds)
 
         assert found() == (0, 0, 0, 0, 0)
@@ -313,38 +294,43 @@ def test_weights():
     simulate(testbench)
 
 
-def test_events():
+@pytest.mark.parametrize("classes", [2, 3, 16])
+def test_events(classes):
     """Rows and decisions, also a fault in the cycle after a decision; frames are counted."""
+    names = tuple(f"class {i}" for i in range(classes))
+    model = replace(GREY, classes=names, stop_class=names[1])
 
     async def testbench(bench):
+        def some():
+            return tuple(bench.source.randrange(-(2**31), 2**31) for _ in range(classes))
+
         await bench.begin()
-        await bench.row(1, (5, -6))
+        logits = some()
+        await bench.row(1, logits)
         await bench.settle()
         assert not bench.take()  # rows are not asked for
-        await bench.decision(person=1, used=2)
+        await bench.decision(index=1, used=2)
         await bench.settle()
-        assert bench.take() == [
-            Decision(frame=0, person=True, status=0, rows_used=2, logits=(5, -6))
-        ]
+        assert bench.take() == [Decision(frame=0, index=1, status=0, rows_used=2, logits=logits)]
         await bench.send(packets.settings(Setting.ROWS))
         for frame in range(1, 4):
-            logits = [bench.source.randrange(-(2**31), 2**31) for _ in range(4)]
-            await bench.row(0, logits[:2])
+            first, last, index = some(), some(), bench.source.randrange(classes)
+            await bench.row(0, first)
             await bench.settle()
-            await bench.row(1, logits[2:])
-            await bench.decision(person=frame & 1, used=2)
+            await bench.row(1, last)
+            await bench.decision(index=index, used=2)
             await bench.decision(status=frame)
             await bench.settle()
             number = 2 * frame - 1
-            last = tuple(logits[2:])
             assert bench.take() == [
-                Row(frame=number, row_group=0, logits=tuple(logits[:2])),
+                Row(frame=number, row_group=0, logits=first),
                 Row(frame=number, row_group=1, logits=last),
-                Decision(frame=number, person=bool(frame & 1), status=0, rows_used=2, logits=last),
-                Decision(frame=number + 1, person=False, status=frame, rows_used=0, logits=last),
+                Decision(frame=number, index=index, status=0, rows_used=2, logits=last),
+                Decision(frame=number + 1, index=0, status=frame, rows_used=0, logits=last),
             ]
+        assert bench.decoder.errors == bench.decoder.skipped == 0
 
-    simulate(testbench)
+    simulate(testbench, model)
 
 
 def test_event_queue():
@@ -451,7 +437,7 @@ def test_noise_on_the_line():
         packet = packets.line(bytes(30))
         for cut in (1, 2, 3, 4, 5, 20, len(packet) - 1):
             await bench.send(packet[:cut])
-            await bench.pulse("rx_error")
+            await bench.pulse(bench.dut.rx_error)
             await bench.send(packet)
             await bench.tick(30 * ROTATION)
             assert len(bench.pixels) == 30
@@ -509,7 +495,7 @@ def test_counters():
         # near the carry, without 200 counts
         place = bench.dut.layout.counters + 4 + 2 * COUNTERS.index("dropped")
         odd = expected["dropped"] & 1
-        bench.ctx.set(bench.dut.memory.data[place], 250 + odd)
+        bench.ctx.set(bench.dut.memory.memory.data[place], 250 + odd)
         expected["dropped"] = 250 + odd
         while max(expected.values()) < 258:
             bench.toggle("dropped")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from boards import build
+from boards import tools
 from sim.study import asic, liberty
 from tests.test_asic import LIBRARY
 
@@ -247,6 +247,6 @@ def test_yosys_maps_to_several_files():
     )
     script = "read_verilog t.v\nsynth -run coarse:fine -top t\ntechmap\n"
     (folder / "map.ys").write_text(script + asic._MAPPED.format(liberty=names, period="1000"))
-    build.run([*build.tool("yosys"), "map.ys"], folder, "map.log", Console(quiet=True), "mapping")
+    tools.run([*tools.tool("yosys"), "map.ys"], folder, "map.log", Console(quiet=True), "mapping")
     module = json.loads((folder / "mapped.json").read_text())["modules"]["t"]
     assert {cell["type"] for cell in module["cells"].values()} == {"XOR2", "DFF"}

@@ -11,7 +11,8 @@ from amaranth.sim import Simulator
 
 from golden.config import ModelConfig
 from golden.line_buffer import to_signed
-from hw.line_buffer import LineBuffer, Status
+from hw.interfaces import Counters, Pixels, Status
+from hw.line_buffer import ByteLines, WordLines
 from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.plan.latency import PARALLEL
@@ -30,13 +31,32 @@ KINDS = {  # model, shape: 1, 2, 4 banks; colour and grey; nothing divides the w
     "grey": (replace(BASE, image_width=23, in_channels=1, image_height=15), "5,1,2"),
     "four": (replace(BASE, image_width=16, image_height=9), "3,1,4"),
     "exact": (replace(BASE, image_width=16, in_channels=1), "4,1,2"),
+    "three": (replace(BASE, head_kernels=((3, 3),) + ((1, 3),) * 3, image_height=10), "4,1,1"),
+    "nine": (replace(BASE, head_kernels=((3, 3),) * 4, image_height=19, image_width=16), "5,1,2"),
 }
 READ = 1 + PARALLEL.memory  # cycles from a read address to its word
 
 
+BYTES = {  # those of the serial parts
+    "bytes": (replace(BASE, heads=2, head_channels=(1, 1, 1, 2)), "4,1,2"),
+    "grey bytes": (
+        replace(BASE, heads=2, head_channels=(1, 1, 1, 2), image_width=23, in_channels=1),
+        "6,1,2",
+    ),
+    "three bytes": (
+        replace(KINDS["three"][0], heads=2, head_channels=(1, 1, 1, 2), image_width=24),
+        "8,1,2",
+    ),
+}
+
+
 def plan_of(kind):
-    model, shape = KINDS[kind]
-    return compile_program(model, EngineConfig.parse(shape))
+    model, shape = (KINDS | BYTES)[kind]
+    return compile_program(model, EngineConfig.parse(shape, compact=kind in BYTES))
+
+
+def buffer_of(kind):
+    return (ByteLines if kind in BYTES else WordLines)(plan_of(kind))
 
 
 class Frames:
@@ -47,7 +67,9 @@ class Frames:
 
     def __init__(self, plan):
         self.pixels, self.width = plan.engine.pixels, plan.model.image_width
-        self.frame_rows = 5 * plan.model.row_groups
+        self.bytewise = plan.engine.parts == "serial"
+        self.k = plan.model.rows_per_group
+        self.frame_rows = self.k * plan.model.row_groups
         self.receiving = self.waiting = self.current = False
         self.received = self.column = self.rows = self.cycle = 0
         self.counts = Counter()
@@ -72,7 +94,9 @@ class Frames:
         column = 0 if sof else self.column
         last = column == self.width - 1
         self.row_done = False
-        if inside and eol != last:
+        if inside and self.bytewise and not self.allowed:
+            found[Status.OVERRUN] += 1
+        elif inside and eol != last:
             found[Status.LINE] += 1
         elif inside and (last or column % self.pixels == self.pixels - 1):
             if not self.allowed:
@@ -92,17 +116,20 @@ class Frames:
         )
         return status
 
-    def step(self, pixel, engine):
-        """To the next cycle."""
+    def step(self, pixel, engine, following):
+        """To the next cycle; `following` is the pixel on the wires."""
         self.cycle += 1
         self.shown_counts = self.counts.copy()
         if self.current:
-            self.allowed = self.received < engine["released"] + 5
+            self.allowed = self.received < engine["released"] + self.k
         elif engine["busy"] and not self.engine_fault:
             # the row's slot holds the engine's frame's last rows
-            self.allowed = self.frame_rows - 5 + self.received < engine["released"]
+            self.allowed = self.frame_rows - self.k + self.received < engine["released"]
         else:
-            self.allowed = self.received < 5
+            self.allowed = self.received < self.k
+        if self.bytewise and following[1]:  # a first pixel is written at once: in row 0
+            leaving = engine["released"] > self.frame_rows - self.k
+            self.allowed = bool(not engine["busy"] or (self.current and self.receiving) or leaving)
         for status, number in self.found.items():
             self.counts[status] += number
         self.counts[Status.OK] += bool(self.starting and not self.accept)
@@ -149,6 +176,7 @@ def camera(plan, source, faults: bool, tight: bool = False):
     model = plan.model
     short = model.image_width % plan.engine.pixels
     breath = model.in_channels - short if 0 < short < model.in_channels and not tight else 0
+    space = max(2, model.in_channels) - 1 if plan.engine.parts == "serial" else 0
 
     def noise():
         return 0, source.getrandbits(1), source.getrandbits(1), 0, (source.getrandbits(8),) * 3
@@ -160,7 +188,7 @@ def camera(plan, source, faults: bool, tight: bool = False):
         if not faults or number % 7 < 2:
             fault = ""
         total = model.image_width * model.image_height
-        place = source.randrange(1, model.image_width * 5 * model.row_groups)
+        place = source.randrange(1, model.image_width * model.rows_per_group * model.row_groups)
         gaps = source.choice([0, 0, 0.1, 0.5])
         for index in range(total):
             while source.random() < gaps:
@@ -191,6 +219,8 @@ def camera(plan, source, faults: bool, tight: bool = False):
             if fault == "badsof" and index == place:  # ... and whose first line is a pixel long
                 sof = eol = True
             yield 1, sof, eol, 0, colours
+            for _ in range(space):
+                yield noise()
         else:
             yield 0, 0, 0, source.getrandbits(1), (0, 0, 0)
         if fault != "restart":
@@ -213,11 +243,14 @@ def traffic(
     """
     plan, source = plan_of(kind), random.Random(seed)
     channels, lanes = plan.model.in_channels, plan.geometry.head_lanes
+    colours, k = Pixels(channels).colours, plan.model.rows_per_group
     pixels, groups = plan.engine.pixels, plan.geometry.groups(plan.model.image_width)
     words = plan.geometry.words(plan.model.image_width)
     frames, stream = Frames(plan), camera(plan, source, faults, tight)
     total = frames.frame_rows
-    address_bits = max(1, (plan.line_buffer_words - 1).bit_length())
+    depth = buffer_of(kind).depth
+    address_bits = max(1, (depth - 1).bit_length())
+    latency = 1 if kind in BYTES else READ
     # the engine: off, on a frame, or dropping one
     mode, released, speed, drop = "off", 0, 4, 0
     picture, good, status_of, reads = None, 0, Counter(), {}
@@ -285,54 +318,52 @@ def traffic(
         # read a row that the engine may read
         address = [source.randrange(plan.line_buffer_words) for _ in range(lanes)]
         if mode == "on" and released < available and not engine_told:
-            row = source.randrange(released, min(available, released + 5))
+            row = source.randrange(released, min(available, released + k))
             colour, group = source.randrange(channels), source.randrange(groups)
-            at = (row % 5 * channels + colour) * groups + group
+            at = (row % k * channels + colour) * groups + group
             address = [at] * lanes
             row = picture[row]
-            reads[cycle + READ] = [word_of(row, colour, group * lanes + b) for b in range(lanes)]
+            reads[cycle + latency] = [word_of(row, colour, group * lanes + b) for b in range(lanes)]
         # a bank that is not read keeps its word
         enabled = [asking.random() < 0.9 for _ in range(lanes)]
-        silent[cycle + READ] = [not on for on in enabled]
-        if cycle + READ in reads:
-            reads[cycle + READ] = [
-                word if on else None for word, on in zip(reads[cycle + READ], enabled, strict=True)
+        silent[cycle + latency] = [not on for on in enabled]
+        if cycle + latency in reads:
+            reads[cycle + latency] = [
+                word if on else None
+                for word, on in zip(reads[cycle + latency], enabled, strict=True)
             ]
             if wrong == "pixel" and cycle > cycles // 2 and enabled[0]:
-                reads[cycle + READ][0] ^= 1
+                reads[cycle + latency][0] ^= 1
 
         pixel = next(stream)
-        inputs = dict(zip(("pixel_valid", "sof", "eol", "frame_end"), pixel[:4], strict=True))
-        inputs |= dict(zip(("red", "green", "blue"), pixel[4], strict=True))
-        out = (
-            yield inputs
-            | engine
-            | {
-                "read_address": pack(address, address_bits),
-                "read_en": pack(enabled, 1),
-            }
-        )
+        inputs = dict(zip(("valid", "sof", "eol", "frame_end"), pixel[:4], strict=True))
+        inputs |= dict(zip(colours, pixel[4], strict=False))
+        inputs = {f"pixels__{name}": value for name, value in inputs.items()}
+        inputs |= {f"control__{name}": value for name, value in engine.items()}
+        inputs["camera__read_address"] = pack(address, address_bits)
+        inputs["camera__read_en"] = pack(enabled, 1)
+        out = yield inputs
 
         where = f"cycle {cycle}"
         if status is not None:
             status_of[status, "current" if of_engine else mode] += 1
-        assert out["fault"] == (told is not None), f"{where}: fault, not {told}"
+        assert out["control__fault"] == (told is not None), f"{where}: fault, not {told}"
         if told is not None:
-            assert out["status"] == told, f"{where}: status {out['status']}, not {told!r}"
-            assert out["fault_current"] == engine_told, f"{where}: current, {told!r}"
+            assert out["control__status"] == told, f"{where}: status, not {told!r}"
+            assert out["control__fault_current"] == engine_told, f"{where}: current, {told!r}"
         receiving, waiting, current, rows = shown
-        assert out["receiving"] == receiving, f"{where}: receiving"
-        assert out["waiting"] == waiting, f"{where}: waiting"
+        assert out["control__receiving"] == receiving, f"{where}: receiving"
+        assert out["control__waiting"] == waiting, f"{where}: waiting"
         if receiving:
-            assert out["current"] == current, f"{where}: current"
+            assert out["control__current"] == current, f"{where}: current"
         if receiving or mode == "on":
-            assert out["rows"] == rows, f"{where}: rows {out['rows']}, not {rows}"
-        counts = unpack(out["counts"], 16, len(Status))
+            assert out["control__rows"] == rows, f"{where}: rows {out['control__rows']}, not {rows}"
+        counts = [out[f"counts__{name}"] for name in Counters.names]
         right = [frames.shown_counts[s] for s in Status]
         if wrong == "count" and cycle > cycles // 2:
             right[Status.OK] += 1
         assert counts == right, f"{where}: counts {counts}, not {right}"
-        wanted, got = reads.pop(cycle, None), unpack(out["words"], 8 * pixels, lanes)
+        wanted, got = reads.pop(cycle, None), unpack(out["camera__words"], 8 * pixels, lanes)
         for bank, keeps in enumerate(silent.pop(cycle, ())):
             assert not keeps or got[bank] == last[bank], f"{where}: bank {bank} was not read"
         last = got
@@ -342,7 +373,7 @@ def traffic(
                     f"{where}, bank {bank}: {got[bank]:x}, not {word:x}"
                 )
 
-        frames.step(before, engine)
+        frames.step(before, engine, pixel)
         frames.fault, frames.engine_fault = status, status is not None and of_engine
         before = pixel
         released = release
@@ -355,18 +386,23 @@ def traffic(
             mode = "off"
         if engine["take"] and mode != "drop":
             mode, released, picture = "on", 0, frames.content
-        whole |= out["rows"] == total
-    assert good >= cycles // 2500 and whole, f"{good} frames"
+        whole |= out["control__rows"] == total
+    assert good >= cycles // (7500 if kind in BYTES else 2500) and whole, f"{good} frames"
     return together, status_of
 
 
 def test_verilator():
     """Every kind with faults, and without."""
-    blocks = {kind: LineBuffer(plan_of(kind)) for kind in KINDS}
-    jobs = [(kind, traffic, {"kind": kind, "seed": 8}) for kind in KINDS]
+    kinds = KINDS | BYTES
+    blocks = {kind.replace(" ", "_"): buffer_of(kind) for kind in kinds}
+    jobs = [(kind.replace(" ", "_"), traffic, {"kind": kind, "seed": 8}) for kind in kinds]
     jobs += [
-        (kind, traffic, {"kind": kind, "seed": 4, "cycles": 4000, "faults": False})
-        for kind in KINDS
+        (
+            kind.replace(" ", "_"),
+            traffic,
+            {"kind": kind, "seed": 4, "cycles": 4000, "faults": False},
+        )
+        for kind in kinds
     ]
     on_verilator(blocks, jobs)
 
@@ -381,7 +417,7 @@ def test_situations():
     together, met = Counter(), Counter()
     for kind, seed in (("exact", 38), ("grey", 22)):
         box = []
-        on_amaranth(LineBuffer(plan_of(kind)), kept(traffic(kind, seed), box))
+        on_amaranth(WordLines(plan_of(kind)), kept(traffic(kind, seed), box))
         together += box[0][0]
         met += box[0][1]
     assert all(together[name] for name in ("done", "stop", "take", "done and take")), together
@@ -391,10 +427,17 @@ def test_situations():
     assert wanted <= set(met), wanted - set(met)
 
 
+@pytest.mark.parametrize("kind", ["grey", "grey bytes"])
 @pytest.mark.parametrize("wrong", ["pixel", "rows", "count"])
-def test_differences_are_seen(wrong):
+def test_differences_are_seen(wrong, kind):
     with pytest.raises(AssertionError, match="cycle"):
-        on_amaranth(LineBuffer(plan_of("grey")), traffic("grey", 6, 2500, False, wrong))
+        on_amaranth(buffer_of(kind), traffic(kind, 6, 2500, False, wrong))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_bytes(seed):
+    """Bytes at their places at once, with faults in every situation."""
+    on_amaranth(buffer_of("bytes"), traffic("bytes", seed, 8000))
 
 
 @pytest.mark.parametrize("pace, status", [(1, Status.OVERRUN), (3, None)])
@@ -403,29 +446,30 @@ def test_short_last_word(pace, status):
     plan = plan_of("colour")
     width = plan.model.image_width
     assert 0 < width % plan.engine.pixels < plan.model.in_channels
-    buffer = LineBuffer(plan)
+    buffer = WordLines(plan)
     seen = []
 
     async def bench(ctx):
-        ctx.set(buffer.enable, 1)
+        pixels, control = buffer.pixels, buffer.control
+        ctx.set(control.enable, 1)
         for column in range(width):
             for name, value in (
-                ("pixel_valid", 1),
+                ("valid", 1),
                 ("sof", column == 0),
                 ("eol", column == width - 1),
             ):
-                ctx.set(getattr(buffer, name), int(value))
+                ctx.set(getattr(pixels, name), int(value))
             for _ in range(pace):
                 await ctx.tick()
-                ctx.set(buffer.pixel_valid, 0)
-                if ctx.get(buffer.fault):
-                    seen.append(int(ctx.get(buffer.status)))
+                ctx.set(pixels.valid, 0)
+                if ctx.get(control.fault):
+                    seen.append(int(ctx.get(control.status)))
         for _ in range(12):
             await ctx.tick()
-            if ctx.get(buffer.fault):
-                seen.append(int(ctx.get(buffer.status)))
-        assert ctx.get(buffer.rows) == (0 if status else 1)
-        assert ctx.get(buffer.counts[int(Status.OVERRUN)]) == bool(status)
+            if ctx.get(control.fault):
+                seen.append(int(ctx.get(control.status)))
+        assert ctx.get(control.rows) == (0 if status else 1)
+        assert ctx.get(buffer.counts.overrun) == bool(status)
 
     simulator = Simulator(buffer)
     simulator.add_clock(1e-6)

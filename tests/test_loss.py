@@ -6,12 +6,13 @@ import torch
 from golden.loss import pseudo_labels, rascanet_loss
 
 
-@pytest.fixture
-def batch():
+@pytest.fixture(params=[2, 3])
+def batch(request):
     generator = torch.Generator().manual_seed(3)
-    logits = torch.randn((4, 5, 2), generator=generator, requires_grad=True)
-    confidence = torch.rand((4, 5), generator=generator, requires_grad=True)
-    return logits, confidence, torch.tensor([0, 1, 1, 0])
+    classes = request.param
+    logits = torch.randn((4, 5, classes), generator=generator, requires_grad=True)
+    confidence = torch.rand((4, 5, classes - 1), generator=generator, requires_grad=True)
+    return logits, confidence, torch.tensor([0, 1, classes - 1, 0])
 
 
 def by_hand(logits, confidence, labels, kind):
@@ -20,9 +21,12 @@ def by_hand(logits, confidence, labels, kind):
     for b, label in enumerate(labels.tolist()):
         image -= torch.log_softmax(logits[b, -1], dim=0)[label].item() / len(labels)
         for t in range(logits.shape[1]):
-            person = 1 / (1 + torch.exp(logits[b, t, 0] - logits[b, t, 1])).item()
-            wanted = label * (person if kind == "proposed" else 1.0)
-            term += (confidence[b, t].item() - wanted) ** 2 / len(labels)
+            odds = [torch.exp(other).item() for other in logits[b, t]]
+            for own in range(1, len(odds)):
+                wanted = float(own == label)
+                if kind == "proposed":
+                    wanted *= odds[own] / sum(odds)
+                term += (confidence[b, t, own - 1].item() - wanted) ** 2 / len(labels)
     return image, term
 
 
@@ -54,7 +58,10 @@ def test_pseudo_labels_pass_no_gradient(batch, kind):
 def test_negative_images_want_no_confidence(batch):
     logits, _, labels = batch
     for kind in ("proposed", "trivial"):
-        assert (pseudo_labels(logits, labels, kind)[labels == 0] == 0).all()
+        found = pseudo_labels(logits, labels, kind)
+        assert found.shape == (4, 5, logits.shape[-1] - 1)
+        assert (found[labels == 0] == 0).all()
+        assert (found[1, :, 1:] == 0).all() and (found[1, :, 0] > 0).all()  # its own class only
 
 
 def test_errors(batch):

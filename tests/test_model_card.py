@@ -26,8 +26,8 @@ def said(*differences):
 def test_area_under_roc():
     differences, labels = np.array([3.0, 1.0, 2.0, 1.0, 0.0]), np.array([1, 1, 0, 0, 0])
     # pairs: 3 is above all three; 1 is below 2, equal to 1, above 0
-    assert roc_area(differences, labels) == pytest.approx((3 + 0 + 0.5 + 1) / 6)
-    assert roc_area(differences, np.ones(5)) is None
+    assert roc_area(differences, labels == 1) == pytest.approx((3 + 0 + 0.5 + 1) / 6)
+    assert roc_area(differences, np.ones(5, dtype=bool)) is None
 
 
 def test_rows_by_hand():

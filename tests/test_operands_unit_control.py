@@ -79,7 +79,7 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
         for address, constant in enumerate(constants):
             word = sum((constant[n] & ((1 << layout[n].width) - 1)) << layout[n].offset
                        for n in constant)
-            yield {"load_en": 1, "load_address": address, "load_data": word}
+            yield {"load__en": 1, "load__addr": address, "load__data": word}
         yield {"reset": 1}  # as the engine does: constants of the first walk are fetched again
     if wrong == "constant":
         constants[len(constants) // 2]["bias"] ^= 1

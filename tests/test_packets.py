@@ -5,17 +5,18 @@ import re
 from pathlib import Path
 
 import pytest
+from amaranth.lib.crc.catalog import CRC16_IBM_3740
 
 from boards import packets
 from boards.packets import Counters, Decision, Decoder, Flag, Hello, Kind, Row, Setting, State
-from hw.line_buffer import Status
+from hw.interfaces import Status
 
 HELLO = Hello(
     weights=0x12345678, status=3, model=b"12345678", config=bytes(range(8)), shape=(8, 1, 2)
 )
 ROW = Row(frame=255, row_group=300, logits=(-(2**31), 2**31 - 1))
 STATE = State(frame=1, channel=47, row_group=41, data=bytes([0, 127, 128, 255, 0xA5]))
-DECISION = Decision(frame=7, person=True, status=4, rows_used=42, logits=(-1, 5))
+DECISION = Decision(frame=7, index=1, status=4, rows_used=42, logits=(-1, 5))
 COUNTERS = Counters(values=tuple(range(0, 65536, 4681))[: len(packets.COUNTERS)])
 EVENTS = {
     Kind.HELLO: HELLO,
@@ -36,11 +37,11 @@ def test_crc():
 def test_bytes():
     """A packet by hand: nothing here comes from the code under test."""
     body = bytes([0x02, 12, 0, 7, 0, 3, 0, 0xFE, 0xFF, 0xFF, 0xFF, 1, 2, 0, 0])
-    from binascii import crc_hqx  # the same polynomial
+    crc = CRC16_IBM_3740(8).compute
 
     packet = packets.encode(Kind.ROW, Row(frame=7, row_group=3, logits=(-2, 0x201)).pack())
-    assert packet == b"\xa5" + body + crc_hqx(body, 0xFFFF).to_bytes(2, "big")
-    assert packets.ask() == b"\xa5\x80\0\0" + crc_hqx(b"\x80\0\0", 0xFFFF).to_bytes(2, "big")
+    assert packet == b"\xa5" + body + crc(body).to_bytes(2, "big")
+    assert packets.ask() == b"\xa5\x80\0\0" + crc(b"\x80\0\0").to_bytes(2, "big")
     flags = Setting.HOST | Setting.STATE | Setting.SKIP
     found = packets.settings(flags, stop=-3)
     assert found[:-2] == b"\xa5\x84\x09\0\xfd\xff\xff\xff\0\0\0\0\x0d"
@@ -49,11 +50,32 @@ def test_bytes():
     assert packets.frame([b"a"])[0][1] == 0x8B
 
 
+def test_bytes_of_events():
+    """Of two classes as boards in the field send them; of more, their logits and their number."""
+    decision = {"frame": 1, "status": 2, "rows_used": 0x304}
+    two = Decision(index=1, logits=(5, -6), **decision).pack()
+    assert two == b"\x01\x82\x04\x03\x05\0\0\0\xfa\xff\xff\xff"
+    assert Decision(index=0, logits=(5, -6), **decision).pack()[1] == 2
+    for index, byte in ((0, 0x02), (1, 0x82), (2, 0x0A), (4, 0x12), (8, 0x22), (15, 0xBA)):
+        event = Decision(index=index, logits=tuple(range(16)), **decision)
+        assert event.pack()[1] == byte and len(event.pack()) == 4 + 64
+        assert Decision.parse(event.pack()) == event
+    row = Row(frame=3, row_group=2, logits=(1, -1, 2))
+    assert row.pack() == bytes([3, 0, 2, 0, 1, 0, 0, 0, 255, 255, 255, 255, 2, 0, 0, 0])
+    assert Row.parse(row.pack()) == row
+
+
 def test_kinds_and_flags_share_a_byte():
     for kind in (Kind.ASK, Kind.SETTINGS, Kind.LINE, Kind.WEIGHTS):
         assert not kind & 3
-    assert max(Status) < 1 << packets.PERSON_BIT
-    assert not any(p & ~packets.Status.PROBLEM for p in packets.Problem)
+    # a decision's byte: status, class, and the bit of a small board's reports apart
+    places = [1 << place for place in packets.CLASS_BITS]
+    assert max(Status) <= packets.Byte.LOST and not sum(places) & packets.Byte.LOST
+    assert not sum(places) & packets.Byte.REPORT and len(set(places)) == 4
+    assert 1 << len(places) == packets.MAX_CLASSES
+    for index in range(packets.MAX_CLASSES):
+        assert packets.class_of(packets.class_byte(index) | 7 | packets.Byte.REPORT) == index
+    assert not any(p & ~packets.BoardStatus.PROBLEM for p in packets.Problem)
     assert set(packets.PROBLEM_TEXT) == set(packets.Problem)
 
 
@@ -132,7 +154,12 @@ def test_errors():
         packets.parse(packets.Packet(9, b""))
     with pytest.raises(ValueError, match="the board speaks packet format 9, this host 1"):
         Hello.parse(b"12345\x09whatever")
-    for kind, size in ((Kind.ROW, 12), (Kind.DECISION, 12), (Kind.COUNTERS, 28), (Kind.HELLO, 25)):
+    for kind, size in ((Kind.ROW, 4), (Kind.ROW, 8), (Kind.DECISION, 13), (Kind.DECISION, 72)):
+        name = kind.name.lower()
+        text = f"a {name} packet must have 4 bytes and 4 for each of 2..16 classes, not {size}"
+        with pytest.raises(ValueError, match=text):
+            packets.parse(packets.Packet(kind, bytes(size)))
+    for kind, size in ((Kind.COUNTERS, 28), (Kind.HELLO, 25)):
         name = kind.name.lower()
         with pytest.raises(ValueError, match=f"a {name} packet must have {size} bytes, not 0"):
             packets.parse(packets.Packet(kind, b""))

@@ -11,6 +11,7 @@ from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.latency import PARALLEL
 from hw.plan.schedule import Schedule
 from sim import fuzz
+from tests.networks import KERNELS, network
 
 # Cycles of a row group as they were when the schedule was settled. A change shows here first.
 CYCLES = {
@@ -29,6 +30,10 @@ def _cases():
         yield pytest.param((preset(name), EngineConfig.parse(shape)), id=f"{name}-{shape}")
     for name in MORE:
         yield pytest.param((preset(name), default_shape(preset(name))), id=name)
+    for kind in KERNELS:
+        for seed, shape in enumerate(("8,2,1", "6,1,2", "5,2,4", "4,3,4")):
+            model = replace(network(kind, seed), heads=2, spatial_attention="none")
+            yield pytest.param((model, EngineConfig.parse(shape)), id=f"{kind}-{shape}")
     for seed in SEEDS:
         case = fuzz.case(seed)
         yield pytest.param((case.model, case.shape), id=f"seed{seed}")
@@ -165,11 +170,13 @@ def test_words_are_there_in_time(compiled):
                 ready = there.get(segment.map)
                 for c in range(segment.channels * op.kernel_rows):
                     row = c % op.kernel_rows * segment.channels + c // op.kernel_rows
+                    row += op.in_row * segment.channels
                     if op.source in (Source.CAMERA, Source.ATTENTION) or segment.state:
                         pass
                     elif op.taps == 1:
                         read = at + PARALLEL.address_one_tap
-                        assert ready[segment.first + row, j] < read, op.name
+                        for word in range(lanes * j, min(lanes * j + lanes, op.in_words)):
+                            assert ready[segment.first + row, word] < read, op.name
                     else:
                         for lane in range(lanes):
                             for phase in range(3):
@@ -259,7 +266,8 @@ def test_predict(compiled):
     """Rows all there: groups follow each other in the steady number of cycles. A late row delays
     its group by as much, and those after it."""
     groups, cycles = compiled.model.row_groups, compiled.cycles_per_row_group
-    rows = [0] * (5 * groups)
+    k, rows0 = compiled.model.rows_per_group, compiled.model.blocks[0].rows
+    rows = [0] * (k * groups)
     times = compiled.predict(rows)
     first = compiled.operations[0]
     assert times[0] == first.wait + first.idle
@@ -270,15 +278,15 @@ def test_predict(compiled):
     assert compiled.predict(rows, row_groups=[0]) == [times[0], times[0] + times[-1] - times[-2]]
     late = rows[:]
     t = groups - 1
-    late[5 * t + 2] = times[t] + 17
+    late[k * t + rows0 - 1] = times[t] + 17
     delayed = compiled.predict(late)
     assert delayed[:t] == times[:t] and delayed[t] == times[t] + 17
     assert delayed[-1] == times[-1] + 17
-    # the rows of blocks 1.1 and 1.2 are waited for by those operations, not by the group
-    for y in (1, 2):
-        op = next(o for o in compiled.operations if o.need_rows == y + 3)
+    # further rows of the first block are waited for by those operations, not by the group
+    for y in range(1, k - rows0 + 1):
+        op = next(o for o in compiled.operations if o.need_rows == y + rows0)
         late = rows[:]
-        late[5 * t + 2 + y] = times[t] + op.start - first.start + 5
+        late[k * t + rows0 - 1 + y] = times[t] + op.start - first.start + 5
         delayed = compiled.predict(late)
         assert delayed[t] == times[t] and delayed[-1] == times[-1] + 5
 

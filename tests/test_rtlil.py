@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from rich.console import Console
 
-from boards import build
+from boards import tools
 from boards.rtlil import allow_collisions
 from hw.common import NO_COLLISION
 from hw.generate import plain_names
@@ -49,7 +49,7 @@ def luts(text, folder) -> int:
     """LUTs and block RAMs that Yosys makes of it for iCE40."""
     (folder / "top.il").write_text(text)
     (folder / "top.ys").write_text("read_rtlil top.il\nsynth_ice40 -top top -json top.json\n")
-    build.run([*build.tool("yosys"), "top.ys"], folder, "log", Console(quiet=True), "synthesis")
+    tools.run([*tools.tool("yosys"), "top.ys"], folder, "log", Console(quiet=True), "synthesis")
     cells = json.loads((folder / "top.json").read_text())["modules"]["top"]["cells"].values()
     kinds = [cell["type"] for cell in cells]
     assert sum(kind.startswith("SB_RAM40") for kind in kinds) == 2
@@ -76,14 +76,14 @@ def test_plain_names(back, read, tmp_path):
     assert "\\operand[0] " in text and "\\operand.0 " in plain_names(text)
     script = f"read_{read} top.txt\nsynth_ecp5 -nodsp -top top\n"
     (tmp_path / "top.ys").write_text(script)
-    command = [*build.tool("yosys"), "top.ys"]
+    command = [*tools.tool("yosys"), "top.ys"]
     for name, version in (("plain.log", plain_names(text)), ("brackets.log", text)):
         (tmp_path / "top.txt").write_text(version)
         if name == "plain.log":
-            build.run(command, tmp_path, name, Console(quiet=True), "synthesis")
+            tools.run(command, tmp_path, name, Console(quiet=True), "synthesis")
         else:
             with pytest.raises(RuntimeError, match="count_id"):
-                build.run(command, tmp_path, name, Console(quiet=True), "synthesis")
+                tools.run(command, tmp_path, name, Console(quiet=True), "synthesis")
 
 
 def test_names_stay_apart():

@@ -12,15 +12,24 @@ from hw.plan.engine_config import EngineConfig
 from hw.sequencer import WalkSequencer, step_layout
 from tests.bench_blocks import on_amaranth, on_verilator, unpack_struct
 
-BASE = ModelConfig(name="steps", image_height=10, image_width=33, heads=2,
-                   head_channels=(2, 3, 2, 3), state_channels=5, attention_hidden=2)
+BASE = ModelConfig(
+    name="steps",
+    image_height=10,
+    image_width=33,
+    heads=2,
+    head_channels=(2, 3, 2, 3),
+    state_channels=5,
+    attention_hidden=2,
+)
 KINDS = {  # model, shape
     "plain": (BASE, "4,2,2"),
     "passes": (replace(BASE, heads=3, in_channels=1, channel_attention=False), "5,2,1"),
     "two": (replace(BASE, spatial_attention="full"), "3,2,4"),
     "four": (replace(BASE, heads=1, image_width=29, spatial_attention="banded"), "3,1,4"),
-    "pause": (replace(BASE, image_width=16, heads=1, head_channels=(1, 1, 1, 2),
-                      state_channels=30), "3,3,1"),
+    "pause": (
+        replace(BASE, image_width=16, heads=1, head_channels=(1, 1, 1, 2), state_channels=30),
+        "3,3,1",
+    ),
 }
 
 
@@ -43,11 +52,18 @@ def steps_of(plan, op):
             for number, segment in enumerate(op.segments):
                 for c in range(segment.channels):
                     for y in range(op.kernel_rows):
-                        fields = {"source": op.source, "one_tap": op.taps == 1, "tail":
-                                  op.in_words - lanes * (groups - 1), "first_chunk": j == 0,
-                                  "last_chunk": j == groups - 1, "state": segment.state,
-                                  "weights": op.weights, "pad": op.zero_point == -128,
-                                  "group": group, "head": op.heads[0] if op.heads else 0}
+                        fields = {
+                            "source": op.source,
+                            "one_tap": op.taps == 1,
+                            "tail": op.in_words - lanes * (groups - 1),
+                            "first_chunk": j == 0,
+                            "last_chunk": j == groups - 1,
+                            "state": segment.state,
+                            "weights": op.weights,
+                            "pad": op.zero_point == -128,
+                            "group": group,
+                            "head": op.heads[0] if op.heads else 0,
+                        }
                         channels = segment.channels
                         if op.source == Source.CAMERA:
                             row = (op.row + y) * channels + c
@@ -66,11 +82,15 @@ def steps_of(plan, op):
                             fields["inner"] = inner
                         for tap in range(op.taps):
                             if op.weights == Weights.MEMORY:
-                                fields["weight"] = (op.weight_base + group * weight_words
-                                                    + index // lanes)
+                                fields["weight"] = (
+                                    op.weight_base + group * weight_words + index // lanes
+                                )
                                 fields["part"] = index % lanes
-                            yield fields | {"phase": tap, "first": index == 0,
-                                            "last": index == op.k - 1}
+                            yield fields | {
+                                "phase": tap,
+                                "first": index == 0,
+                                "last": index == op.k - 1,
+                            }
                             index += 1
                     inner += 1
                 if number == 0 and len(op.segments) > 1:
@@ -91,30 +111,41 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
     def check(fields, op_index, last_of_group, first_of_group, release):
         step = unpack_struct(layout, out["step"])
         assert step["valid"] == (fields is not None), (
-            f"cycle {cycle}, {plan.operations[op_index].name}: valid is {step['valid']}")
+            f"cycle {cycle}, {plan.operations[op_index].name}: valid is {step['valid']}"
+        )
         where = f"cycle {cycle}, {plan.operations[op_index].name}"
         if fields is not None:
             got = {name: step[name] for name in fields}
             assert got == {n: int(v) for n, v in fields.items()}, where
             assert out["op"] == op_index, where
-        assert out["group_done"] == last_of_group, where
-        assert out["group_first"] == first_of_group, where
-        assert out["release"] == bool(release), where
+        assert out["control__group_done"] == last_of_group, where
+        assert out["control__group_first"] == first_of_group, where
+        assert out["control__release"] == bool(release), where
         if release:
-            assert out["released"] == release, where
+            assert out["control__released"] == release, where
 
     # idle: nothing happens without `more`; the first word takes its time after reset
     for _ in range(8):
-        out = yield {"rows": source.getrandbits(3), "again": source.getrandbits(1)}
+        out = yield {
+            "control__rows": source.getrandbits(3),
+            "control__again": source.getrandbits(1),
+        }
         check(None, 0, False, False, 0)
     running = False
     for turn in range(groups):
         if not running:
             for _ in range(source.randrange(4)):
-                out = yield {"rows": source.getrandbits(3), "again": source.getrandbits(1)}
+                out = yield {
+                    "control__rows": source.getrandbits(3),
+                    "control__again": source.getrandbits(1),
+                }
                 check(None, 0, False, False, 0)
                 waited["more"] += 1
-            out = yield {"more": 1, "again": source.getrandbits(1), "rows": flags}
+            out = yield {
+                "control__more": 1,
+                "control__again": source.getrandbits(1),
+                "control__rows": flags,
+            }
             check(None, 0, False, False, 0)
             cycle += 1
         for index, op in enumerate(plan.operations):
@@ -131,8 +162,11 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
                     flags |= need
                 if need and due >= before:
                     waited["rows"] += 1
-                unseen = {"more": source.getrandbits(1), "again": source.getrandbits(1)}
-                out = yield {"rows": flags, **unseen}
+                unseen = {
+                    "control__more": source.getrandbits(1),
+                    "control__again": source.getrandbits(1),
+                }
+                out = yield {"control__rows": flags, **unseen}
                 check(None, index, False, False, 0)
                 seen = bool(flags & need)
                 due += 1
@@ -152,7 +186,11 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
                         flags |= 1 << following.need_rows - 3
                 if end:
                     flags = source.choice([0, 7])
-                out = yield {"rows": flags, "more": source.getrandbits(1), "again": again}
+                out = yield {
+                    "control__rows": flags,
+                    "control__more": source.getrandbits(1),
+                    "control__again": again,
+                }
                 release = op.release_rows if last else 0
                 if wrong == "release" and turn == 1:
                     release += release > 0
@@ -171,14 +209,15 @@ def aborted(case, seed: int):
     for _ in range(6):
         out = yield {"reset": 1}
         for _ in range(plan.operations[0].wait + plan.operations[0].idle + 10):
-            out = yield {"more": 1, "again": 1, "rows": 7}
+            out = yield {"control__more": 1, "control__again": 1, "control__rows": 7}
             step = unpack_struct(layout, out["step"])
             if step["valid"]:
                 break
-        assert out["group_first"] and {n: step[n] for n in first} == {
-            n: int(v) for n, v in first.items()}
+        assert out["control__group_first"] and {n: step[n] for n in first} == {
+            n: int(v) for n, v in first.items()
+        }
         for _ in range(source.randrange(plan.cycles_per_row_group)):
-            yield {"more": 1, "again": 1, "rows": 7}
+            yield {"control__more": 1, "control__again": 1, "control__rows": 7}
 
 
 def paced(case):
@@ -191,12 +230,12 @@ def paced(case):
     ended = False
     while not ended:
         more = len(begins) < groups
-        out = yield {"more": more, "again": more, "rows": 7}
+        out = yield {"control__more": more, "control__again": more, "control__rows": 7}
         if free is None:
             free = cycle + 1
-        if out["group_first"]:
+        if out["control__group_first"]:
             begins.append(cycle)
-        ended = out["group_done"] and len(begins) == groups
+        ended = out["control__group_done"] and len(begins) == groups
         cycle += 1
     times = plan.predict([0] * 5 * plan.model.row_groups, row_groups=[0] * groups, start=free)
     assert [*begins, cycle] == times, f"{begins}, {cycle}, not {times}"

@@ -167,6 +167,14 @@ CASES = {
         small(image_width=120, head_channels=(2, 3, 4, 6), state_channels=10, attention_hidden=3),
         "8,1,2",
     ),
+    "single words, three classes": (
+        small(
+            head_kernels=((3, 1), (1, 1), (3, 3), (1, 1)),
+            classes=("nothing", "cat", "dog"),
+            stop_class="dog",
+        ),
+        "4,1,2",
+    ),
     "four lanes": (small(image_width=70, heads=4, head_channels=(2, 3, 2, 4)), "6,1,4"),
 }
 

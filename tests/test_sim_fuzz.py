@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from golden.config import ModelConfig
+from hw.plan import compile_program
+from hw.plan.engine_config import EngineConfig
 from sim import fuzz
 from tests.command import invoke, refused
 
@@ -26,7 +29,59 @@ def test_cases_cover_every_kind():
     assert any(case.shape.lanes > case.model.heads for case in CASES)
     assert any(case.model.n > case.shape.pixels for case in CASES)
     assert any(case.model.image_width % (2 * case.shape.pixels) for case in CASES)
-    assert any(case.model.image_height % 5 for case in CASES)
+    assert any(case.model.image_height % case.model.rows_per_group for case in CASES)
+    assert any(model.class_count > 2 for model in models)
+    assert any(case.shape.compact and case.model.rows_per_group > 5 for case in CASES)
+
+
+def test_the_ends_of_what_is_allowed_are_drawn():
+    """Hidden layers up to the limit, one column, one row group, a camera's whole line."""
+    cases = [fuzz.case(seed) for seed in range(400)]
+    models = [case.model for case in cases]
+    assert max(model.classifier_hidden for model in models) == fuzz.MOST_HIDDEN
+    with pytest.raises(ValueError, match=f"classifier_hidden must be at most {fuzz.MOST_HIDDEN}"):
+        replace(models[0], classifier_hidden=fuzz.MOST_HIDDEN + 1)
+    assert {model.rows_per_group for model in models} == {3, 5, 7, 9}
+    assert {model.class_count for model in models} == {2, 3, 4, 6}
+    assert {len(model.blocks) for model in models} >= {2, 3, 4, 5}
+    assert {model.n for model in models} >= {1, 2, 120}
+    assert {model.row_groups for model in models} >= {1, 2, 3}
+    assert 0 < sum(model.image_width == 1920 for model in models) < 25
+    assert 25 < sum(model.classifier_hidden > 6 for model in models) < 120
+    for case in cases[::9]:  # each is an engine
+        compile_program(case.model, case.shape)
+
+
+@pytest.mark.parametrize("parts, shape, channels", [
+    ("parallel", (3, 1, 1), 1), ("parallel", (3, 1, 1), 3), ("serial", (4, 1, 2), 3),
+])  # fmt: skip
+def test_a_classifier_that_bounds_the_engine(parts, shape, channels, tmp_path):
+    """The answer to a row group comes before the next one's last step, with which it would be told
+    as that one's; and the first row group begins when its frame is there, not before."""
+    heads = 2 if parts == "serial" else 1
+    model = ModelConfig(
+        name="bound",
+        image_height=10,
+        image_width=33,
+        heads=heads,
+        head_channels=(2, 2, 2, 2),
+        state_channels=2,
+        attention_hidden=1,
+        classifier_hidden=fuzz.MOST_HIDDEN,
+        channel_attention=False,
+        in_channels=channels,
+    )
+    pixels, units, lanes = shape
+    case = fuzz.Case(
+        seed=5,
+        model=model,
+        shape=EngineConfig(pixels=pixels, channels=units, lanes=lanes, parts=parts),
+        cameras="paced",
+        extreme=False,
+    )
+    plan = compile_program(model, case.shape)
+    assert plan.operations[0].wait > 1000  # it waits for the classifier
+    assert fuzz.check(case, tmp_path) is None
 
 
 def test_the_same_seed_is_the_same_case():

@@ -11,8 +11,8 @@ from golden.config import PRESETS
 from golden.images import default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
-from hw.plan.cost import CATEGORIES
 from hw.plan.latency import PARALLEL
+from hw.plan.memory import CATEGORIES
 from sim import main, session
 from sim import tables as report
 from tests import command
@@ -104,7 +104,7 @@ def test_early_termination(run):
     model = PRESETS["vww_105x120"]
     weights = default_weights(model)
     found = IntegerModel(model, weights).run(default_images(model))
-    chance = 1 / (1 + np.exp(-found.difference.numpy() * weights.scales["logit"]))
+    chance = 1 / (1 + np.exp(-found.margin.numpy() * weights.scales["logit"]))
     tau = round(float(chance[1, :-1].max()) - 1e-4, 5)
     skip = round(float(np.median(chance[0])), 5)
     status, output, summary = run("--frames", 2, "--tau", tau)

@@ -70,6 +70,13 @@ def test_wrapper_and_waves(tmp_path):
     assert "multiply" not in waves.read_text() and "$var" in waves.read_text()
 
 
+def test_no_compiler_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(runner.SimulationError, match=r"not found: g\+\+, make, ar; apt") as e:
+        runner.build("module nothing; endmodule", top="nothing", folder=tmp_path / "build")
+    assert "\n" not in str(e.value)
+
+
 def test_errors_of_a_build(tmp_path):
     with pytest.raises(runner.SimulationError, match="compiling top failed"):
         runner.build("module top; nonsense endmodule", folder=tmp_path)

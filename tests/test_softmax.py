@@ -236,11 +236,11 @@ def test_load_table(generator):
 
     async def testbench(ctx):
         for address, value in enumerate(table.tolist()):
-            ctx.set(dut.t_en, 1)
-            ctx.set(dut.t_addr, address)
-            ctx.set(dut.t_data, value)
+            ctx.set(dut.table.en, 1)
+            ctx.set(dut.table.addr, address)
+            ctx.set(dut.table.data, value)
             await ctx.tick()
-        ctx.set(dut.t_en, 0)
+        ctx.set(dut.table.en, 0)
         await write(ctx, dut, 0, words(scores))
         assert await run(ctx, dut, 0) == words(expected(scores, table, False))
 

@@ -191,9 +191,9 @@ def traffic(kind: str, seed: int, groups: int = 1, wrong: str = ""):
             assert out["score_done"] == (done is not None), f"{where}: row done"
             if done is not None:
                 assert out["score_head"] == done, where
-            if out["pool_en"]:
-                found.append((out["pool_channel"], out["pool_sum"], out["pool_max"]))
-            last = out["pool_en"] and out["pool_channel"] == plan.model.state_channels - 1
+            if out["pooled__en"]:
+                found.append((out["pooled__channel"], out["pooled__sum"], out["pooled__max"]))
+            last = out["pooled__en"] and out["pooled__channel"] == plan.model.state_channels - 1
             assert out["state_done"] == last, f"{where}: state done"
         # channels beyond the state are not told, the others once
         told = found == pooled[:len(found)]
@@ -256,7 +256,7 @@ def aborted(kind: str, seed: int):
         out = yield {"reset": 1}
         for _ in range(source.randrange(3, 30)):
             out = yield {}
-            assert not out["write_en"] and not out["score_en"] and not out["pool_en"]
+            assert not out["write_en"] and not out["score_en"] and not out["pooled__en"]
     yield from traffic(kind, seed + 1)
 
 

@@ -90,7 +90,7 @@ def test_start_from_integers(pictures, monkeypatch):
     with torch.no_grad():
         logits = after(images).logits[:, -1]
     weights = default_weights(config)
-    found = IntegerModel(config, weights).run(images).difference[:, -1] * weights.scales["logit"]
+    found = IntegerModel(config, weights).run(images).margin[:, -1] * weights.scales["logit"]
     # One epoch has moved the statistics of batch norm towards these few made-up pictures.
     assert torch.corrcoef(torch.stack([logits[:, 1] - logits[:, 0], found.float()]))[0, 1] > 0.9
 
@@ -260,8 +260,8 @@ def test_schedule():
 
 def test_table_by_origin():
     data = made(8)
-    right = torch.tensor([1.0 if s.label else -1.0 for s in data.samples])
-    right[0] = 1.0  # a picture of origin a and label 0
+    right = torch.tensor([s.label for s in data.samples])
+    right[0] = 1  # a picture of origin a and label 0
     table = by_origin(data.samples, right)
     assert table["b"] == dict(images=4, accuracy=1.0, label0=1.0, label1=1.0, balanced=1.0)
     assert table["a"]["label0"] == 0.5 and table["all"]["accuracy"] == 7 / 8

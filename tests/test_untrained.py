@@ -1,10 +1,16 @@
 """Weights that nobody trained: every output that they answer for says so."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Annotated
 
 import pytest
+import typer
+from amaranth.hdl import Elaboratable, Fragment, Module
 from PIL import Image
 from safetensors import safe_open
 
@@ -17,6 +23,7 @@ from hw.top import Rasca
 from tests.command import invoke as run
 from tests.test_boards import REPORT
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = """name = "tiny"
 image_height = 20
 image_width = 32
@@ -120,3 +127,29 @@ def test_the_builder_passes_it_on(tiny, monkeypatch, tmp_path):
         words = ["--board", "ulx3s-25f", "--preset", name, "--folder", str(tmp_path)]
         assert run("bitstream", *words).exit_code == 0
     assert asked == [False, True]
+
+
+def test_no_warning_of_an_engine_that_was_not_elaborated(tiny, tmp_path):
+    """make fuzz, bitstream and report ask some engines for their plan only."""
+    code = (
+        "import sys; from rasca.__main__ import run\n"
+        "from rasca.commands import COMMANDS, Command\n"
+        "COMMANDS['x'] = Command('tests.test_untrained:left', '')\n"
+        "sys.exit(run(['x', '--preset', sys.argv[1]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny)], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0 and "UnusedElaboratable" not in done.stderr, done.stderr
+
+
+def left(preset_name: Annotated[str, typer.Option("--preset")]) -> None:
+    """An engine that nobody elaborates, after something else was: from then on Amaranth warns."""
+
+    class Empty(Elaboratable):
+        def elaborate(self, platform):
+            return Module()
+
+    Fragment.get(Empty(), None)
+    model = preset(preset_name)
+    Rasca(model, EngineConfig(pixels=4, channels=1, lanes=1), quantise.default_weights(model))

@@ -26,7 +26,7 @@ def words(depth: int, bits: int, init=(), cells: str = "generic"):
         if turn or not init:
             for place in places:
                 held[place] = rng.getrandbits(bits)
-                yield {"write_en": 1, "write_address": place, "write_data": held[place]}
+                yield {"write__en": 1, "write__addr": place, "write__data": held[place]}
         right = None  # word of the last read
         after = []  # and those on their way
         for _ in range(300):

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from boards import build
-from boards.packets import Byte, Problem, Status
+from boards.packets import BoardStatus, Byte, Problem
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.plan.engine_config import EngineConfig
@@ -48,7 +48,7 @@ def made(tmp_path_factory):
     board = replace(board, camera=replace(camera, sensor=small, table=camera.table[-3:]))
     board = replace(board, camera=replace(board.camera, paced=None))
     weights, folder = random_weights(MODEL, 1), tmp_path_factory.mktemp("board")
-    system, files = build.files_of(board, Rasca(MODEL, ENGINE, weights))
+    system, files = build.files_of(board, Rasca(MODEL, ENGINE, weights, readback=False))
     design = files[f"{build.TOP}.il"]
     found = netlist.netlist_of(design, "ice40", folder, CONSOLE)
     verilog = netlist.to_verilog(found, folder, CONSOLE) + netlist.models("ice40")[0]
@@ -124,7 +124,7 @@ def test_no_camera(made, monkeypatch):
     monkeypatch.setattr(whole_board, "LIMIT_US", 20_000)
     deaf = replace(system.camera, device=system.camera.device ^ 1)
     monkeypatch.setattr(system, "camera", deaf)
-    text = rf"0 registers .*fault lamp on, bytes \[.*\b{Byte.REPORT | Status.CAMERA_FAILED}\]"
+    text = rf"0 registers .*fault lamp on, bytes \[.*\b{Byte.REPORT | BoardStatus.CAMERA_FAILED}\]"
     with pytest.raises(runner.SimulationError, match=text):
         whole_board.play(system, built, exposure, netlist.RANDOM)
 
@@ -139,7 +139,7 @@ def test_command(made, monkeypatch, tmp_path):
         "netlist_of": found,
         "to_verilog": "",
     }.items():
-        monkeypatch.setattr(netlist, name, lambda *_, value=value: value)
+        monkeypatch.setattr(netlist, name, lambda *_, value=value, **__: value)
     monkeypatch.setattr(netlist.fit, "configure", lambda *_: ENGINE)
     monkeypatch.setattr(build, "files_of", lambda *_: (system, {f"{build.TOP}.il": design}))
     monkeypatch.setattr(whole_board, "photograph", lambda *_: (exposure, "noise"))

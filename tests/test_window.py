@@ -19,6 +19,7 @@ KINDS = {  # shape, heads, spatial attention: 1, 2 and 4 lanes a head; 1 to 3 he
     "two": ("5,2,4", 2, "none"),
     "four": ("4,1,4", 1, "banded"),
 }
+OWN = {"own": "heads", "own two": "two"}  # the same with rows of one tap in head mode
 AHEAD = PARALLEL.transfer - PARALLEL.multiply  # step -> operands
 THREE = PARALLEL.address_three_tap + PARALLEL.memory
 ONE = PARALLEL.address_one_tap + PARALLEL.memory
@@ -38,7 +39,7 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
     Each word is given in its own cycle alone; all other words and bits are noise.
     wrong: "tap" expects taps 0 and 2 exchanged, "late" a cycle later, "state" H in the first group.
     """
-    plan = plan_of(kind)
+    plan = plan_of(OWN.get(kind, kind))
     pixels, lanes = plan.engine.pixels, plan.engine.lanes
     head_lanes, heads = plan.geometry.head_lanes, plan.geometry.heads
     layout, source = step_layout(plan), random.Random(seed)
@@ -65,14 +66,18 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
         columns = range(base + tap - 1, base + tap - 1 + pixels)
         return [row[c] if 0 <= c < len(row) else pad for c in columns]
 
-    now, previous = 5, None
+    now, previous, own = 5, None, False
     turns = {"to one": 0, "to three": 0}
     while len(steps) < count * 3:
         kinds = ["camera", "head", "shared", "one"] + (["attention"] if spatial else [])
+        kinds += ["own", "own camera"] if kind in OWN else []
         name = source.choice(kinds)
         # no program has a head's own map follow a single tap at once: camera rows come between
         bubble = source.random() < 0.4 or (previous is True and name == "head")
-        one = name in ("one", "attention")
+        # the plan keeps rows of a head's own words apart from single ones
+        bubble = bubble or (own and name == "camera" and head_lanes > 1)
+        own = name in ("own", "own camera")
+        one = own or name in ("one", "attention")
         if not bubble and previous is not None and previous != one:
             turns["to one" if one else "to three"] += 1
         now += source.randint(1, 3) if bubble else 0
@@ -80,14 +85,15 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
         # bank may still be read for the tap
         follows_one = previous is True
         for _ in range(source.randint(1, 4)):
-            across = 1 if name not in ("camera", "head") else head_lanes
+            across = head_lanes if own or name in ("camera", "head") else 1
             groups = source.randint(1, 3)
             tail = source.randint(1, across)
             in_words = (groups - 1) * across + tail
             j = 0 if follows_one else source.randrange(groups)
             follows_one = False
             pad = source.choice([0, 128])
-            step = {"source": int({"camera": Source.CAMERA, "head": Source.HEAD}.get(
+            step = {"source": int({"camera": Source.CAMERA, "head": Source.HEAD,
+                                   "own": Source.HEAD, "own camera": Source.CAMERA}.get(
                         name, Source.ATTENTION if name == "attention" else Source.SHARED)),
                     "one_tap": one, "first_chunk": j == 0, "last_chunk": j == groups - 1,
                     "tail": tail, "pad": pad == 128, "valid": 1, "bank": source.getrandbits(lanes)}
@@ -95,6 +101,19 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
             if name in ("shared", "one"):
                 step["bank"] = 1 << bank
             if one:
+                if own:
+                    steps[now] = step | {"state": 0, "phase": 0}
+                    rows = [line(in_words) for _ in range(heads)]
+                    rows = [rows[0]] * heads if name == "own camera" else rows
+                    port = "camera" if name == "own camera" else "map"
+                    for lane in range(lanes if port == "map" else head_lanes):
+                        head, i = divmod(lane, head_lanes)
+                        give(now + ONE, port, lane, rows[head], head_lanes * j + i)
+                    right[now + AHEAD] = [
+                        word_of(rows[lane // head_lanes], head_lanes * j + lane % head_lanes)
+                        for lane in range(lanes)]
+                    now += 1
+                    continue
                 row, state, zero = line(in_words), source.getrandbits(1), source.getrandbits(1)
                 if name == "attention":
                     state = 0
@@ -153,12 +172,23 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
             operands = unpack(out["operands"], 8 * pixels, lanes)
             for lane in range(lanes):
                 got = unpack(operands[lane], 8, pixels)
+                if not wanted[lane]:  # beyond the row: nobody looks at it
+                    continue
                 assert got == wanted[lane], f"cycle {cycle}, lane {lane}: {got}, not {wanted[lane]}"
 
 
 def test_verilator():
     on_verilator({kind: Windows(plan_of(kind)) for kind in KINDS},
                  [(kind, rows_and_taps, {"kind": kind, "seed": 3}) for kind in KINDS])
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_own(kind):
+    windows = Windows(plan_of(OWN[kind]))
+    windows.one_tap = True
+    on_amaranth(windows, rows_and_taps(kind, 3, 250))
+    with pytest.raises(AssertionError, match="cycle"):
+        on_amaranth(Windows(plan_of(OWN[kind])), rows_and_taps(kind, 3, 250))
 
 
 @pytest.mark.parametrize("kind", ["one", "two"])

@@ -9,23 +9,35 @@ Three blocks in a row, and the set-up of the sensor beside them::
 The camera domain's clock is the sensor's PCLK; it may stop at any time, and comes without reset.
 """
 
-from amaranth.lib import data
-from amaranth.lib.wiring import Out, Signature
-
-SENSOR_PIXEL = data.StructLayout({"red": 8, "green": 8, "blue": 8, "sof": 1, "sol": 1})
-"""A pixel as the receiver gives it: beginnings are marked (`sof` frame, `sol` line; a frame's
-first pixel has both), because where PCLK stops with HREF nobody sees a line end."""
-
-PIXEL = data.StructLayout({"red": 8, "green": 8, "blue": 8, "sof": 1, "eol": 1})
-"""A pixel as the engine takes it: `sof` marks a frame's first, `eol` each line's last."""
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import Out
 
 FAULTS = data.StructLayout({"short_line": 1, "long_line": 1, "short_frame": 1, "long_frame": 1})
 """What can be wrong with a frame's geometry, as pulses."""
 
 
-def pixels(layout: data.StructLayout) -> Signature:
-    """A valid-only stream: `valid`, `pixel` (of that layout), `frame_end`.
+class SensorPixels(wiring.Signature):
+    """Pixels as the receiver gives them, at the sensor's size; a valid-only stream.
 
-    `frame_end` with a pixel in the same cycle: the frame ended before that pixel.
+    Beginnings are marked, because where PCLK stops with HREF nobody sees a line end. From the
+    framer on pixels are hw.interfaces.Pixels.
+
+    Members
+    -------
+    valid : Out(1)
+    red, green, blue : Out(8), with `valid`
+    sof, sol : Out(1), with `valid`
+        The first pixel of a frame, of a line; a frame's first pixel has both.
+    frame_end : Out(1), pulse
+        With a pixel in the same cycle: the frame ended before that pixel.
     """
-    return Signature({"valid": Out(1), "pixel": Out(layout), "frame_end": Out(1)})
+
+    colours = ("red", "green", "blue")
+    """Names of the colour members."""
+
+    def __init__(self):
+        marks = dict.fromkeys(("valid", "sof", "sol", "frame_end"), Out(1))
+        super().__init__(marks | dict.fromkeys(self.colours, Out(8)))
+
+    def __eq__(self, other):
+        return type(self) is type(other)

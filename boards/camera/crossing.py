@@ -6,7 +6,8 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.fifo import AsyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
-from boards.camera import FAULTS, PIXEL, pixels
+from boards.camera import FAULTS
+from hw.interfaces import Pixels
 
 COUNTERS = ("lost_clock", "overflow", "short_line", "long_line", "short_frame", "long_frame")
 COUNT_BITS = 16  # of a counter, which stays at its largest value
@@ -44,14 +45,16 @@ class CameraCrossing(wiring.Component):
     spacing : int
         At least so many cycles from pixel to pixel at `o`; see `pixel_spacing`.
     channels : {3, 1}
-        1: only red crosses, and comes in all three colours (less than half of the FIFO).
+        1: only red crosses, and comes in all colours (less than half of the FIFO).
+    in_channels : {3, 1}
+        Of the engine; 1 goes with one channel only.
     camera_domain : str
 
     Ports
     -----
-    i : in, pixels(PIXEL), camera domain
+    i : in, Pixels(3), camera domain
     faults : in, FAULTS, camera domain
-    o : out, pixels(PIXEL), sync; never a pixel and `frame_end` in the same cycle
+    o : out, Pixels(in_channels), sync; never a pixel and `frame_end` in the same cycle
     lost : out, unsigned(1): no clock comes (from `timeout` after power-up on)
     counts : out, six times unsigned(16), saturating, named as in COUNTERS; lost_clock: the clock
         (or the pixels of a frame) stopped; overflow: frames cut or dropped by a full FIFO
@@ -67,6 +70,7 @@ class CameraCrossing(wiring.Component):
         depth: int = 64,
         spacing: int = 3,
         channels: int = 3,
+        in_channels: int = 3,
         camera_domain: str = "camera",
     ):
         if timeout < 16:
@@ -77,6 +81,11 @@ class CameraCrossing(wiring.Component):
             raise ValueError(f"spacing must be at least 1 cycle, not {spacing}")
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {channels!r}")
+        if in_channels not in (channels, 3):
+            raise ValueError(
+                f"in_channels must be {' or '.join(map(str, sorted({channels, 3})))}, "
+                f"not {in_channels!r}"
+            )
         self.colours = ("red", "green", "blue")[:channels]
         self.timeout, self.depth, self.spacing = timeout, depth, spacing
         self.camera_domain = camera_domain
@@ -84,9 +93,9 @@ class CameraCrossing(wiring.Component):
         self.latency = (4, 5)
         super().__init__(
             {
-                "i": In(pixels(PIXEL)),
+                "i": In(Pixels(3)),
                 "faults": In(FAULTS),
-                "o": Out(pixels(PIXEL)),
+                "o": Out(Pixels(in_channels)),
                 "lost": Out(1),
                 "counts": Out(data.StructLayout({name: 16 for name in COUNTERS})),
             }
@@ -110,8 +119,8 @@ class CameraCrossing(wiring.Component):
         dropping, owed = Signal(), Signal()
         offered, taken, put = Signal(), Signal(), Signal(entry)
         m.d.comb += [
-            *(put[n].eq(self.i.pixel[n]) for n in (*self.colours, "sof", "eol")),
-            put.valid.eq(self.i.valid & (self.i.pixel.sof | ~dropping)),
+            *(put[n].eq(getattr(self.i, n)) for n in (*self.colours, "sof", "eol")),
+            put.valid.eq(self.i.valid & (self.i.sof | ~dropping)),
             put.end.eq(self.i.frame_end | owed),
             offered.eq(put.valid | put.end),
             fifo.w_data.eq(put),
@@ -137,10 +146,10 @@ class CameraCrossing(wiring.Component):
         passes = ready & ~ended & got.valid & (got.sof | opened)
         m.d.sync += [
             self.o.valid.eq(passes),
-            *(self.o.pixel[n].eq(got[n]) for n in ("sof", "eol")),
+            *(getattr(self.o, n).eq(got[n]) for n in ("sof", "eol")),
             *(
-                self.o.pixel[n].eq(got[self.colours[i % len(self.colours)]])
-                for i, n in enumerate(("red", "green", "blue"))
+                getattr(self.o, n).eq(got[self.colours[i % len(self.colours)]])
+                for i, n in enumerate(self.o.signature.colours)
             ),
             self.o.frame_end.eq(ended | abort),
         ]
@@ -151,48 +160,58 @@ class CameraCrossing(wiring.Component):
         with m.Elif(ended | abort):
             m.d.sync += opened.eq(0)
 
-        # The watch: a sign of life from the camera's clock, and the pixels of an open frame
+        gone = self._watch(m, camera, fifo.r_rdy, opened, abort)
+        # Events cross as two-bit Gray counts: three between two looks are still right.
+        events = {"overflow": put.valid & ~taken}
+        events |= {name: self.faults[name] for name in FAULTS.members}
+        for name, event in events.items():
+            self._count(m, camera, name, event)
+        stops = self.lost & ~gone | abort & ~self.lost
+        self._add(m, self.counts.lost_clock, Cat(stops))
+        return m
+
+    def _watch(self, m, camera, ready, opened, abort):
+        """A sign of life from the camera's clock, and the pixels of an open frame.
+
+        Returns `lost` a cycle later.
+        """
         beat, alive, before = Signal(range(2 * BEAT)), Signal(), Signal()
         camera += beat.eq(beat + 1)
         m.submodules.alive = FFSynchronizer(beat[-1], alive)
         idle, quiet = Signal(range(self.timeout + 1)), Signal(range(2 * self.timeout + 1))
         living, gone, stalled = Signal(), Signal(), Signal()
-        m.d.comb += abort.eq(opened & ~fifo.r_rdy & (self.lost | stalled))
+        m.d.comb += abort.eq(opened & ~ready & (self.lost | stalled))
         m.d.sync += [
             before.eq(alive),
             # pixels are a sign of life, too: after a stop they may be there before the beat
-            living.eq((alive != before) | fifo.r_rdy),
+            living.eq((alive != before) | ready),
             gone.eq(self.lost),
         ]
         with m.If(living):
             m.d.sync += [idle.eq(0), self.lost.eq(0)]
         with m.Elif(~self.lost):
             m.d.sync += [idle.eq(idle + 1), self.lost.eq(idle == self.timeout - 1)]
-        with m.If(fifo.r_rdy):  # at once, or a frame's first pixel would be its last
+        with m.If(ready):  # at once, or a frame's first pixel would be its last
             m.d.sync += self.lost.eq(0)
         with m.If(self.o.valid | ~opened):
             m.d.sync += [quiet.eq(0), stalled.eq(0)]
         with m.Elif(~stalled):
             m.d.sync += [quiet.eq(quiet + 1), stalled.eq(quiet == 2 * self.timeout - 3)]
+        return gone
 
-        # Counters. Events cross as two-bit Gray counts: three between two looks are still right.
-        events = {"overflow": put.valid & ~taken}
-        events |= {name: self.faults[name] for name in FAULTS.members}
-        for name, event in events.items():
-            count, here, last = Signal(2), Signal(2), Signal(2)
-            gray = Signal(2, name=f"{name}_gray")
-            seen = Signal(2, name=f"{name}_seen")
-            following = (count + 1)[:2]
-            with m.If(event):
-                camera += [count.eq(following), gray.eq(following ^ following[1])]
-            m.submodules[name] = FFSynchronizer(gray, seen)
-            new = Signal(2, name=f"{name}_new")
-            m.d.comb += [here.eq(seen ^ seen[1]), new.eq(here - last)]
-            m.d.sync += last.eq(here)
-            self._add(m, self.counts[name], new)
-        stops = self.lost & ~gone | abort & ~self.lost
-        self._add(m, self.counts.lost_clock, Cat(stops))
-        return m
+    def _count(self, m, camera, name, event):
+        """Counts a pulse of the camera's domain."""
+        count, here, last = Signal(2), Signal(2), Signal(2)
+        gray = Signal(2, name=f"{name}_gray")
+        seen = Signal(2, name=f"{name}_seen")
+        following = (count + 1)[:2]
+        with m.If(event):
+            camera += [count.eq(following), gray.eq(following ^ following[1])]
+        m.submodules[name] = FFSynchronizer(gray, seen)
+        new = Signal(2, name=f"{name}_new")
+        m.d.comb += [here.eq(seen ^ seen[1]), new.eq(here - last)]
+        m.d.sync += last.eq(here)
+        self._add(m, self.counts[name], new)
 
     @staticmethod
     def _add(m, total, new):

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, ClockDomain, ClockSignal, Module, Mux, Signal, sig
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.camera import SENSOR_PIXEL, pixels
+from boards.camera import SensorPixels
 from golden.camera import BLUE_U, FORMATS, GREEN_U, GREEN_V, RED_V
 
 
@@ -51,7 +51,7 @@ class DvpReceiver(wiring.Component):
     Ports
     -----
     vsync, href : in, unsigned(1); data : in, unsigned(8); all synchronous to PCLK
-    o : out, pixels(SENSOR_PIXEL). `frame_end` is a pulse when VSYNC begins; with a gated clock,
+    o : out, SensorPixels(). `frame_end` is a pulse when VSYNC begins; with a gated clock,
         when the first clock of the next frame comes.
 
     `latency`: clocks from a pixel's last byte on the pins to `o`, of a pair's first pixel with
@@ -88,9 +88,7 @@ class DvpReceiver(wiring.Component):
         self.gated, self.domain = gated, domain
         self.converts = channels == 3 and pixel_format in ("yuyv", "uyvy")
         self.latency = 5 if self.converts else 3
-        super().__init__(
-            {"vsync": In(1), "href": In(1), "data": In(8), "o": Out(pixels(SENSOR_PIXEL))}
-        )
+        super().__init__({"vsync": In(1), "href": In(1), "data": In(8), "o": Out(SensorPixels())})
 
     def elaborate(self, platform):
         m = Module()
@@ -167,9 +165,9 @@ class DvpReceiver(wiring.Component):
     @staticmethod
     def _give(sync, out, give, colours, marks):
         sync += out.valid.eq(give)
-        for name, colour in zip(("red", "green", "blue"), colours, strict=True):
-            sync += getattr(out.pixel, name).eq(colour)
-        sync += [getattr(out.pixel, name).eq(mark) for name, mark in marks.items()]
+        for name, colour in zip(SensorPixels.colours, colours, strict=True):
+            sync += getattr(out, name).eq(colour)
+        sync += [getattr(out, name).eq(mark) for name, mark in marks.items()]
 
     def _pairs(self, m, sync, have, byte, first, ended, sof, sol, give):
         """Formats of two bytes a pixel."""

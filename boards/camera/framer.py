@@ -5,8 +5,9 @@ from amaranth.lib import enum, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from boards.camera import FAULTS, PIXEL, SENSOR_PIXEL, pixels
+from boards.camera import FAULTS, SensorPixels
 from golden.camera import crop
+from hw.interfaces import Pixels
 
 
 class State(enum.Enum, shape=2):
@@ -40,8 +41,8 @@ class Framer(wiring.Component):
 
     Ports
     -----
-    i : in, pixels(SENSOR_PIXEL)
-    o : out, pixels(PIXEL); one `frame_end` for each frame with `sof`
+    i : in, SensorPixels()
+    o : out, Pixels(3); one `frame_end` for each frame with `sof`
     faults : out, FAULTS, pulses: short_line, long_line, short_frame (no lines at all, too),
         long_frame
 
@@ -83,8 +84,8 @@ class Framer(wiring.Component):
         self.latency = 2
         super().__init__(
             {
-                "i": In(pixels(SENSOR_PIXEL)),
-                "o": Out(pixels(PIXEL)),
+                "i": In(SensorPixels()),
+                "o": Out(Pixels(3)),
                 "faults": Out(FAULTS),
             }
         )
@@ -92,12 +93,11 @@ class Framer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         sync = m.d[self.domain]
-        names = ("red", "green", "blue")[: self.channels]
 
         # Stage 1: the pixel
-        valid, end = Signal(), Signal()
-        pixel = Signal(SENSOR_PIXEL)
-        sync += [valid.eq(self.i.valid), end.eq(self.i.frame_end), pixel.eq(self.i.pixel)]
+        pixel = SensorPixels().create(path=("pixel",))
+        sync += [getattr(pixel, name).eq(getattr(self.i, name)) for name in pixel.signature.members]
+        valid, end = pixel.valid, pixel.frame_end
 
         state = Signal(State)
         column = Signal(range(self.sensor_width + 1))  # pixels of this line so far
@@ -138,7 +138,23 @@ class Framer(wiring.Component):
         with m.If(sof):
             sync += state.eq(State.OPEN)
 
-        # the part
+        give, colours, at_start, at_end = self._part(m, sync, pixel, take, x, y)
+        out = self.o
+        # Stage 2: out
+        sync += [
+            out.valid.eq(give),
+            out.sof.eq(at_start),
+            out.eol.eq(at_end),
+            out.frame_end.eq(opened & (over | fault)),
+            faults.eq(found),
+        ]
+        for i, name in enumerate(out.signature.colours):
+            sync += getattr(out, name).eq(colours[i % self.channels])
+        return m
+
+    def _part(self, m, sync, pixel, take, x, y):
+        """Whether the pixel at (x, y) is the network's, its colours, whether it begins or ends."""
+        channels = [getattr(pixel, name) for name in pixel.signature.colours[: self.channels]]
         down, along = self.binning * self.height, self.binning * self.width
         u, v = Signal(range(along)), Signal(range(down))
         inside = Signal()
@@ -153,44 +169,30 @@ class Framer(wiring.Component):
                 & (y < self.top + down)
             ),
         ]
-        out, give = self.o, Signal()
+        give = Signal()
         if self.binning == 1:
             m.d.comb += give.eq(inside)
-            colours = [pixel[name] for name in names]
-            at_start, at_end = (u == 0) & (v == 0), u == self.width - 1
-        else:
-            # A pair of pixels at a time; the upper line's pairs wait in the memory, which is read
-            # in the clock of a pair's first pixel and looked at no earlier than a clock later.
-            m.d.comb += give.eq(inside & u[0] & v[0])
-            memory = m.submodules.pairs = Memory(
-                shape=9 * self.channels, depth=self.width, init=[], attrs={"no_rw_check": True}
-            )
-            write = memory.write_port(domain=self.domain)
-            read = memory.read_port(domain=self.domain)
-            sums, colours = [], []
-            for i, name in enumerate(names):
-                held, upper = Signal(8, name=f"held_{name}"), read.data[9 * i : 9 * i + 9]
-                with m.If(inside & ~u[0]):
-                    sync += held.eq(pixel[name])
-                sums.append((held + pixel[name])[:9])
-                colours.append((upper + sums[-1] + 2)[2:10])
-            m.d.comb += [
-                write.addr.eq(u[1:]),
-                write.data.eq(Cat(sums)),
-                write.en.eq(inside & u[0] & ~v[0]),
-                read.addr.eq(u[1:]),
-                read.en.eq(inside & ~u[0] & v[0]),
-            ]
-            at_start, at_end = (u == 1) & (v == 1), u == along - 1
-
-        # Stage 2: out
-        sync += [
-            out.valid.eq(give),
-            out.pixel.sof.eq(at_start),
-            out.pixel.eol.eq(at_end),
-            out.frame_end.eq(opened & (over | fault)),
-            faults.eq(found),
+            return give, channels, (u == 0) & (v == 0), u == self.width - 1
+        # A pair of pixels at a time; the upper line's pairs wait in the memory, which is read
+        # in the clock of a pair's first pixel and looked at no earlier than a clock later.
+        m.d.comb += give.eq(inside & u[0] & v[0])
+        memory = m.submodules.pairs = Memory(
+            shape=9 * self.channels, depth=self.width, init=[], attrs={"no_rw_check": True}
+        )
+        write = memory.write_port(domain=self.domain)
+        read = memory.read_port(domain=self.domain)
+        sums, colours = [], []
+        for i, colour in enumerate(channels):
+            held, upper = Signal(8, name=f"held{i}"), read.data[9 * i : 9 * i + 9]
+            with m.If(inside & ~u[0]):
+                sync += held.eq(colour)
+            sums.append((held + colour)[:9])
+            colours.append((upper + sums[-1] + 2)[2:10])
+        m.d.comb += [
+            write.addr.eq(u[1:]),
+            write.data.eq(Cat(sums)),
+            write.en.eq(inside & u[0] & ~v[0]),
+            read.addr.eq(u[1:]),
+            read.en.eq(inside & ~u[0] & v[0]),
         ]
-        for i, name in enumerate(("red", "green", "blue")):
-            sync += out.pixel[name].eq(colours[i % self.channels])
-        return m
+        return give, colours, (u == 1) & (v == 1), u == along - 1

@@ -4,11 +4,11 @@ from amaranth.hdl import ClockDomain, ClockSignal, Module
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.camera import PIXEL, pixels
 from boards.camera.crossing import COUNTERS, CameraCrossing
 from boards.camera.dvp import DvpReceiver
 from boards.camera.framer import Framer
 from boards.camera.sensor import Sensor
+from hw.interfaces import Pixels
 
 
 class CameraFront(wiring.Component):
@@ -23,7 +23,7 @@ class CameraFront(wiring.Component):
     Ports
     -----
     pclk : in, unsigned(1), the clock pin; vsync, href : in, unsigned(1); data : in, unsigned(8)
-    o : out, pixels(PIXEL), in sync; lost, counts : out, as in CameraCrossing
+    o : out, Pixels(channels), in sync; lost, counts : out, as in CameraCrossing
     """
 
     def __init__(
@@ -59,7 +59,11 @@ class CameraFront(wiring.Component):
             channels=colours,
         )
         self.crossing = CameraCrossing(
-            timeout=timeout, depth=depth, spacing=spacing, channels=colours
+            timeout=timeout,
+            depth=depth,
+            spacing=spacing,
+            channels=colours,
+            in_channels=channels,
         )
         super().__init__(
             {
@@ -67,7 +71,7 @@ class CameraFront(wiring.Component):
                 "vsync": In(1),
                 "href": In(1),
                 "data": In(8),
-                "o": Out(pixels(PIXEL)),
+                "o": Out(Pixels(channels)),
                 "lost": Out(1),
                 "counts": Out(data.StructLayout({name: 16 for name in COUNTERS})),
             }

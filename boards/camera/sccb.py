@@ -26,13 +26,184 @@ class Write:
                 raise ValueError(f"{field} must be 0..{high}, not {getattr(self, field)}")
 
 
-class _State(enum.Enum, shape=3):
+class QuarterTimer(wiring.Component):
+    """Quarters of a bus's bit. One ends no sooner than `cycles` after SCL is as it shall be, or
+    when the patience with a slave that holds SCL has come to an end.
+
+    Parameters
+    ----------
+    cycles : int
+        Of a quarter, at least 2.
+    patience : int
+        Cycles.
+
+    Ports
+    -----
+    restart : In(1), pulse: a quarter begins
+    run : In(1), quarters follow one another
+    released : In(1), SCL is as it shall be: high, or pulled low by us
+    step : Out(1), pulse: a quarter has ended, the cycle before
+    tired : Out(1), with `step`: because patience has
+    """
+
+    def __init__(self, *, cycles: int, patience: int):
+        self.cycles, self.patience = cycles, patience
+        super().__init__(
+            {"restart": In(1), "run": In(1), "released": In(1), "step": Out(1), "tired": Out(1)}
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # cycles that are left, less one: negative when they are over
+        timer = Signal(range(-1, self.cycles - 1), reset_less=True)
+        patience = Signal(range(-1, self.patience), reset_less=True)
+        held, over = Signal(), Signal()  # some of the patience is gone; the quarter is over
+        tired, timed = patience[-1], timer[-1]
+        m.d.comb += over.eq(self.run & timed & (self.released & ~held | tired))
+        m.d.sync += [self.step.eq(over), self.tired.eq(tired)]
+        with m.If(self.run):
+            with m.If(~timed):
+                m.d.sync += timer.eq(timer - 1)
+            with m.Elif(over | self.released):  # it was held: now it is high for its whole time
+                m.d.sync += [
+                    timer.eq(self.cycles - 2),
+                    held.eq(0),
+                    patience.eq(self.patience - 1),
+                ]
+            with m.Else():
+                m.d.sync += [held.eq(1), patience.eq(patience - 1)]
+        with m.If(self.restart):
+            m.d.sync += [timer.eq(self.cycles - 2), held.eq(0), patience.eq(self.patience - 1)]
+        return m
+
+
+class _Phase(enum.Enum, shape=2):
+    IDLE = 0
+    START = 1
+    BITS = 2
+    STOP = 3
+
+
+class SccbBus(wiring.Component):
+    """One write on the bus: START, bytes with a released ninth bit each, STOP.
+
+    If SDA is low when it begins, a slave is in the middle of a byte: then nine clocks free it,
+    and the write has failed.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of a write, device and register included.
+    quarter : int
+        Cycles of a quarter of a bit.
+    patience : int
+        Cycles for which a slave may hold SCL; longer is a failure.
+    acknowledge : bool
+        Whether the ninth bits are looked at: a high one is a failure, and ends the write.
+
+    Ports
+    -----
+    start : In(1), pulse, while not busy; bytes : In(8 * size), with it: first byte at the top
+    done : Out(1), pulse; failed : Out(1), with it
+    scl_i, sda_i : In(1), the pins (synchronised here); scl_oe, sda_oe : Out(1), pull low
+    """
+
+    def __init__(self, *, size: int, quarter: int, patience: int, acknowledge: bool):
+        self.size, self.acknowledge = size, acknowledge
+        self.quarters = QuarterTimer(cycles=quarter, patience=patience)
+        super().__init__(
+            {
+                "start": In(1),
+                "bytes": In(8 * size),
+                "done": Out(1),
+                "failed": Out(1),
+                "scl_i": In(1, init=1),
+                "sda_i": In(1, init=1),
+                "scl_oe": Out(1),
+                "sda_oe": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        scl, sda = Signal(init=1), Signal(init=1)
+        m.submodules.scl = FFSynchronizer(self.scl_i, scl, init=1)
+        m.submodules.sda = FFSynchronizer(self.sda_i, sda, init=1)
+        m.submodules.quarters = quarters = self.quarters
+        low_scl, low_sda, failed = self.scl_oe, self.sda_oe, self.failed
+        sent = Cat(Cat(1, self.bytes.word_select(i, 8)) for i in range(self.size))
+        bits = len(sent)
+        # what is set before it is used has no reset: a counter's bits then share their controls
+        shift, left, in_byte = (
+            Signal(shape, name=name, reset_less=True)
+            for name, shape in (("shift", bits), ("left", range(bits + 1)), ("in_byte", range(9)))
+        )
+        state, phase, freeing = Signal(_Phase), Signal(2), Signal()
+        m.d.comb += [
+            quarters.restart.eq(self.start),
+            quarters.run.eq(state != _Phase.IDLE),
+            # a released SCL that is still low: the slave holds it
+            quarters.released.eq(low_scl | scl),
+        ]
+        step = quarters.step
+        with m.If(step):
+            m.d.sync += phase.eq(phase + 1)
+            with m.If(quarters.tired):
+                m.d.sync += failed.eq(1)
+        with m.Switch(state):
+            with m.Case(_Phase.START):
+                # quarters: free; SDA falls; SCL falls. Nine clocks that free SDA have no START.
+                with m.If(step & (phase == 0)):
+                    m.d.sync += low_sda.eq(~freeing)
+                with m.If(step & (phase == 1)):
+                    m.d.sync += low_scl.eq(1)
+                with m.If(step & (phase == 2)):
+                    m.d.sync += [phase.eq(0), state.eq(_Phase.BITS), low_sda.eq(~shift[-1])]
+            with m.Case(_Phase.BITS):
+                # quarters: SCL low with the new bit; SCL rises; the ninth is read; SCL falls
+                with m.If(step & (phase == 0)):
+                    m.d.sync += low_scl.eq(0)
+                with m.If(step & (phase == 2)):
+                    m.d.sync += low_scl.eq(1)
+                    if self.acknowledge:
+                        with m.If((in_byte == 8) & sda & ~freeing):
+                            m.d.sync += failed.eq(1)
+                with m.If(step & (phase == 3)):
+                    m.d.sync += [
+                        shift.eq(Cat(1, shift)),
+                        left.eq(left - 1),
+                        in_byte.eq(Mux(in_byte == 8, 0, in_byte + 1)),
+                        low_sda.eq(~shift[-2]),
+                    ]
+                    with m.If((left == 1) | failed & ~freeing):
+                        m.d.sync += [state.eq(_Phase.STOP), low_sda.eq(1)]
+            with m.Case(_Phase.STOP):
+                # quarters: both low; SCL rises; SDA rises; free
+                with m.If(step & (phase == 0)):
+                    m.d.sync += low_scl.eq(0)
+                with m.If(step & (phase == 1)):
+                    m.d.sync += low_sda.eq(0)
+                with m.If(step & (phase == 3)):
+                    m.d.comb += self.done.eq(1)
+                    m.d.sync += state.eq(_Phase.IDLE)
+        with m.If(self.start):
+            m.d.sync += [
+                shift.eq(Mux(sda, sent, Const(-1, bits))),
+                left.eq(Mux(sda, bits, 9)),
+                freeing.eq(~sda),
+                failed.eq(~sda),
+                in_byte.eq(0),
+                phase.eq(0),
+                state.eq(_Phase.START),
+            ]
+        return m
+
+
+class _State(enum.Enum, shape=2):
     IDLE = 0
     PAUSE = 1
     FETCH = 2
-    START = 3
-    BITS = 4
-    STOP = 5
+    WRITE = 3
 
 
 class SccbMaster(wiring.Component):
@@ -139,58 +310,27 @@ class SccbMaster(wiring.Component):
             shape=size + 8 + wait_bits, depth=len(words), init=words, attrs={"ram_style": "block"}
         )
         port = rom.read_port()
-        value, register, wait = port.data[:8], port.data[8 : 8 + size], port.data[8 + size :]
-        m.d.comb += port.addr.eq(self.index)
-
-        scl, sda = Signal(init=1), Signal(init=1)
-        m.submodules.scl = FFSynchronizer(self.scl_i, scl, init=1)
-        m.submodules.sda = FFSynchronizer(self.sda_i, sda, init=1)
-
-        # what goes out, first bit at the top: a released ninth bit after each byte
-        sent = Cat(*(Cat(1, b) for b in self._bytes(value, register)))
-        bits = len(sent)
-        # what is set before it is used has no reset: a counter's bits then share their controls
-        shift, left, in_byte = (
-            Signal(shape, name=name, reset_less=True)
-            for name, shape in (("shift", bits), ("left", range(bits + 1)), ("in_byte", range(9)))
+        wait = port.data[8 + size :]
+        m.submodules.bus = bus = SccbBus(
+            size=2 + self.register_bytes,
+            quarter=self.quarter,
+            patience=self.stretch_cycles,
+            acknowledge=self.acknowledge,
         )
-        state, phase = Signal(_State), Signal(2)
-        # cycles that are left, less one: negative when they are over
-        timer = Signal(range(-1, self.quarter - 1), reset_less=True)
-        patience = Signal(range(-1, self.stretch_cycles), reset_less=True)
-        held = Signal()  # ... some of the patience is gone
+        state, last = Signal(_State), Signal()
         pause = Signal(wait_bits, reset_less=True)
         prescale = Signal(range(self.ms_cycles), reset_less=True)
         tries = Signal(range(self.retries + 1))
-        failed, freeing, last = Signal(), Signal(), Signal()
-        released = Signal()
-        over, step, was_tired = Signal(), Signal(), Signal()  # a quarter of a bit; a cycle later
-        low_scl, low_sda = self.scl_oe, self.sda_oe
-
-        running = (state == _State.START) | (state == _State.BITS) | (state == _State.STOP)
-        # a released SCL that is still low: the slave holds it
-        tired, timed = patience[-1], timer[-1]
         m.d.comb += [
-            released.eq(low_scl | scl),
-            over.eq(running & timed & (released & ~held | tired)),
+            port.addr.eq(self.index),
+            self.busy.eq(state != _State.IDLE),
+            bus.start.eq(state == _State.FETCH),  # the table's word is there
+            bus.bytes.eq(Cat(port.data[: 8 + size], Const(self.device << 1, 8))),
+            bus.scl_i.eq(self.scl_i),
+            bus.sda_i.eq(self.sda_i),
+            self.scl_oe.eq(bus.scl_oe),
+            self.sda_oe.eq(bus.sda_oe),
         ]
-        m.d.sync += [step.eq(over), was_tired.eq(tired)]
-        fresh = [held.eq(0), patience.eq(self.stretch_cycles - 1)]
-        m.d.comb += self.busy.eq(state != _State.IDLE)
-        with m.If(running):
-            with m.If(~timed):
-                m.d.sync += timer.eq(timer - 1)
-            with m.Elif(over):
-                m.d.sync += [timer.eq(self.quarter - 2), *fresh]
-            with m.Elif(released):  # it was held: now it is high for its whole time
-                m.d.sync += [timer.eq(self.quarter - 2), *fresh]
-            with m.Else():
-                m.d.sync += [held.eq(1), patience.eq(patience - 1)]
-
-        with m.If(step):
-            m.d.sync += phase.eq(phase + 1)
-            with m.If(was_tired):
-                m.d.sync += failed.eq(1)
         with m.Switch(state):
             with m.Case(_State.IDLE):
                 with m.If(self.start):
@@ -214,58 +354,12 @@ class SccbMaster(wiring.Component):
                     m.d.sync += prescale.eq(prescale - 1)
                 with m.Else():
                     m.d.sync += [pause.eq(pause - 1), prescale.eq(self.ms_cycles - 1)]
-            with m.Case(_State.FETCH):  # the table's word is there
-                m.d.sync += [
-                    shift.eq(Mux(sda, sent, Const(-1, bits))),
-                    left.eq(Mux(sda, bits, 9)),
-                    freeing.eq(~sda),
-                    failed.eq(~sda),
-                    in_byte.eq(0),
-                    phase.eq(0),
-                    timer.eq(self.quarter - 2),
-                    *fresh,
-                    state.eq(_State.START),
-                ]
-            with m.Case(_State.START):
-                # quarters: free; SDA falls; SCL falls. Nine clocks that free SDA have no START.
-                with m.If(step & (phase == 0)):
-                    m.d.sync += low_sda.eq(~freeing)
-                with m.If(step & (phase == 1)):
-                    m.d.sync += low_scl.eq(1)
-                with m.If(step & (phase == 2)):
-                    m.d.sync += [phase.eq(0), state.eq(_State.BITS), low_sda.eq(~shift[-1])]
-            with m.Case(_State.BITS):
-                # quarters: SCL low with the new bit; SCL rises; the ninth is read; SCL falls
-                with m.If(step & (phase == 0)):
-                    m.d.sync += low_scl.eq(0)
-                with m.If(step & (phase == 2)):
-                    m.d.sync += low_scl.eq(1)
-                    if self.acknowledge:
-                        with m.If((in_byte == 8) & sda & ~freeing):
-                            m.d.sync += failed.eq(1)
-                with m.If(step & (phase == 3)):
-                    m.d.sync += [
-                        shift.eq(Cat(1, shift)),
-                        left.eq(left - 1),
-                        in_byte.eq(Mux(in_byte == 8, 0, in_byte + 1)),
-                        low_sda.eq(~shift[-2]),
-                    ]
-                    with m.If((left == 1) | failed & ~freeing):
-                        m.d.sync += [state.eq(_State.STOP), low_sda.eq(1)]
-            with m.Case(_State.STOP):
-                # quarters: both low; SCL rises; SDA rises; free
-                with m.If(step & (phase == 0)):
-                    m.d.sync += low_scl.eq(0)
-                with m.If(step & (phase == 1)):
-                    m.d.sync += low_sda.eq(0)
-                with m.If(step & (phase == 3)):
-                    self._next(m, state, failed, tries, pause, wait, last)
+            with m.Case(_State.FETCH):
+                m.d.sync += state.eq(_State.WRITE)
+            with m.Case(_State.WRITE):
+                with m.If(bus.done):
+                    self._next(m, state, bus.failed, tries, pause, wait, last)
         return m
-
-    def _bytes(self, value, register):
-        """The transmission's bytes, last first, as the shift register has them."""
-        address = [register[8 * i : 8 * i + 8] for i in range(self.register_bytes)]
-        return [value, *address, Const(self.device << 1, 8)]
 
     def _next(self, m, state, failed, tries, pause, wait, last):
         """After a STOP: again, the next write, or the end."""

@@ -24,9 +24,11 @@ class Activation(wiring.Component):
 
     Ports
     -----
-    value : in, signed(10), -511..511
-    unit : out, 9 bits, `latency` cycles later
-    tanh : out, signed(8)
+    value : In(signed(10)), -511..511
+    unit : Out(9), 0..256
+        Sigmoid, `latency` cycles later.
+    tanh : Out(signed(8)), -127..127
+        Likewise.
     """
 
     latency = PARALLEL.activate

@@ -1,10 +1,22 @@
-"""The array's multipliers: plain Verilog, or the cells of an FPGA family, all with one latency."""
+"""Multipliers: the array's, plain or in the cells of an FPGA family, and those beside it."""
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, signed
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    Shape,
+    Signal,
+    Value,
+    signed,
+)
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows
+from hw.plan.beside import tree_cycles
 from hw.plan.engine_config import CELLS
 
 
@@ -27,8 +39,9 @@ class Multipliers(wiring.Component):
 
     Ports
     -----
-    a, b : in, `count` signed bytes
-    product : out, `count` signed 16-bit products, `latency` cycles later
+    a, b : In(signed(8)), an array of `count`
+    product : Out(signed(16)), an array of `count`
+        `latency` cycles later.
 
     Raises
     ------
@@ -205,3 +218,86 @@ def sb_mac16(m: Module, name: str, a, b, clear=None, hold=None) -> list:
         o_O=wide,
     )
     return [wide[16 * i : 16 * i + 16] for i in range(len(a) // 8)]
+
+
+def times(value, factor: int):
+    """``value * factor`` in shifts, sums and differences: no tool makes a DSP block of it."""
+    total, shift = Const(0), 0
+    while factor:
+        if factor & 1:
+            # A run of ones costs one difference
+            digit = 2 - (factor & 3)
+            total = total + (value << shift) if digit == 1 else total - (value << shift)
+            factor -= digit
+        factor >>= 1
+        shift += 1
+    return total
+
+
+class TreeMultiplier(wiring.Component):
+    """Product of two numbers in a pipelined tree of adders, one adder between registers.
+
+    Written as rows and sums so that no tool spends a DSP block on it: those belong to the array.
+    A new pair of operands may come every cycle.
+
+    Parameters
+    ----------
+    a_shape, b_shape : shape
+        Shapes of the operands, signed or unsigned. ``b`` (at least 2 bits) selects the rows: give
+        the narrow one.
+
+    Attributes
+    ----------
+    latency : int
+        Cycles from operands to product, ``ceil(log2(len(b)))``.
+
+    Ports
+    -----
+    a : In(a_shape)
+    b : In(b_shape)
+    o : Out(len(a) + len(b) bits, signed if a or b is)
+    """
+
+    def __init__(self, *, a_shape, b_shape):
+        a_shape, b_shape = Shape.cast(a_shape), Shape.cast(b_shape)
+        if a_shape.width < 1:
+            raise ValueError(f"a must have at least 1 bit, not {a_shape.width}")
+        if b_shape.width < 2:
+            raise ValueError(f"b must have at least 2 bits, not {b_shape.width}")
+        self.latency = self.cycles(b_bits=b_shape.width)
+        super().__init__(
+            {
+                "a": In(a_shape),
+                "b": In(b_shape),
+                "o": Out(Shape(a_shape.width + b_shape.width, a_shape.signed or b_shape.signed)),
+            }
+        )
+
+    @staticmethod
+    def cycles(*, b_bits: int) -> int:
+        """Latency for a ``b`` of so many bits."""
+        return tree_cycles(b_bits)
+
+    def elaborate(self, platform):
+        m = Module()
+        bits, b = len(self.b), self.b.as_unsigned()
+        signed_b = Shape.cast(self.b.shape()).signed
+        parts: list[tuple[Value, int]] = [(Mux(b[i], self.a, 0), i) for i in range(bits)]
+        # Stages 1..latency: neighbours meet; the sign row of b is subtracted.
+        for level in range(self.latency):
+            sums = []
+            for i in range(0, len(parts), 2):
+                low, shift = parts[i]
+                negative = signed_b and level == 0
+                if i + 1 < len(parts):
+                    high = parts[i + 1][0] << (parts[i + 1][1] - shift)
+                    last = negative and i + 1 == bits - 1
+                    value = low - high if last else low + high
+                else:
+                    value = -low if negative and i == bits - 1 else low
+                total = Signal(value.shape(), name=f"sum{level + 1}_{i // 2}", reset_less=True)
+                m.d.sync += total.eq(value)
+                sums.append((total, shift))
+            parts = sums
+        m.d.comb += self.o.eq(parts[0][0])
+        return m

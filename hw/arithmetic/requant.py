@@ -24,10 +24,12 @@ class Requantiser(wiring.Component):
 
     Ports
     -----
-    sum, bias : in, signed(acc_bits)
-    multiplier : in, 8 bits
-    shift : in, 5 bits, the shift minus one (so 1..32 is meant)
-    value : out, signed(12), `latency` cycles later
+    sum, bias : In(signed(acc_bits))
+    multiplier : In(8)
+    shift : In(5)
+        The shift minus one (so 1..32 is meant).
+    value : Out(signed(12))
+        `latency` cycles later.
     """
 
     latency = PARALLEL.requantise - 1

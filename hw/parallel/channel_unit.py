@@ -36,11 +36,15 @@ class ChannelUnit(wiring.Component):
 
     Ports
     -----
-    sum : in, signed(acc_bits), head of the drain register
-    bias, multiplier, shift : in, constants of the channel, valid with `sum` (shift minus one)
-    function : in, Function, valid with `sum`
-    a, b : in, operand bytes, `operand_delay` cycles after `sum`
-    byte : out, `latency` cycles after `sum`
+    sum : In(signed(acc_bits))
+        Head of the drain register.
+    bias : In(signed(acc_bits)), multiplier : In(8), shift : In(5), with `sum`
+        Constants of the channel; the shift minus one.
+    function : In(Function), with `sum`
+    a, b : In(8)
+        Operand bytes, `operand_delay` cycles after `sum`.
+    byte : Out(8)
+        `latency` cycles after `sum`.
     """
 
     latency = PARALLEL.unit

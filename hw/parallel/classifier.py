@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from enum import IntEnum
 
-from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.plan.beside import POOL_STAGES, SHIFT_BITS, ClassifierTiming, tree_cycles
+from hw.arithmetic.multiplier import TreeMultiplier, times
+from hw.common import NO_COLLISION, delay
+from hw.interfaces import LOGIT, Answer, Pooled, Thresholds, write_port
+from hw.plan.beside import CLASSES, POOL_STAGES, SHIFT_BITS, ClassifierTiming
 
 X_BITS = 13  # x, scale 1/256: -4096..4095
 A_BITS = 18  # operand that carries p, y, or x * 32
+
 _DIGIT_BITS = 5  # the hard-swish factor (0..1536, 11 bits) is multiplied in two digits
 _LIMIT = 2**30  # half the range of the 32-bit accumulator; the bias has the rest
 _HIDDEN_LIMIT = _LIMIT // (24570 * 127)
@@ -38,89 +42,6 @@ class Kind(IntEnum):
     FC2 = 2
 
 
-def _times(value: Value, factor: int) -> Value:
-    """``value * factor`` in shifts, sums and differences: no tool makes a DSP block of it."""
-    total, shift = Const(0), 0
-    while factor:
-        if factor & 1:
-            # A run of ones costs one difference
-            digit = 2 - (factor & 3)
-            total = total + (value << shift) if digit == 1 else total - (value << shift)
-            factor -= digit
-        factor >>= 1
-        shift += 1
-    return total
-
-
-class TreeMultiplier(wiring.Component):
-    """Product of two numbers in a pipelined tree of adders, one adder between registers.
-
-    Written as rows and sums so that no tool spends a DSP block on it: those belong to the array.
-    A new pair of operands may come every cycle.
-
-    Parameters
-    ----------
-    a_shape, b_shape : shape
-        Shapes of the operands, signed or unsigned. ``b`` (at least 2 bits) selects the rows: give
-        the narrow one.
-
-    Attributes
-    ----------
-    latency : int
-        Cycles from operands to product, ``ceil(log2(len(b)))``.
-
-    Ports
-    -----
-    a : In(a_shape)
-    b : In(b_shape)
-    o : Out(len(a) + len(b) bits, signed if a or b is)
-    """
-
-    def __init__(self, *, a_shape, b_shape):
-        a_shape, b_shape = Shape.cast(a_shape), Shape.cast(b_shape)
-        if a_shape.width < 1:
-            raise ValueError(f"a must have at least 1 bit, not {a_shape.width}")
-        if b_shape.width < 2:
-            raise ValueError(f"b must have at least 2 bits, not {b_shape.width}")
-        self.latency = self.cycles(b_bits=b_shape.width)
-        super().__init__(
-            {
-                "a": In(a_shape),
-                "b": In(b_shape),
-                "o": Out(Shape(a_shape.width + b_shape.width, a_shape.signed or b_shape.signed)),
-            }
-        )
-
-    @staticmethod
-    def cycles(*, b_bits: int) -> int:
-        """Latency for a ``b`` of so many bits."""
-        return tree_cycles(b_bits)
-
-    def elaborate(self, platform):
-        m = Module()
-        bits, b = len(self.b), self.b.as_unsigned()
-        signed_b = Shape.cast(self.b.shape()).signed
-        rows: list[tuple[Value, int]] = [(Mux(b[i], self.a, 0), i) for i in range(bits)]
-        # Stages 1..latency: neighbours meet; the sign row of b is subtracted.
-        for level in range(self.latency):
-            sums = []
-            for i in range(0, len(rows), 2):
-                low, shift = rows[i]
-                negative = signed_b and level == 0
-                if i + 1 < len(rows):
-                    high = rows[i + 1][0] << (rows[i + 1][1] - shift)
-                    last = negative and i + 1 == bits - 1
-                    value = low - high if last else low + high
-                else:
-                    value = -low if negative and i == bits - 1 else low
-                total = Signal(value.shape(), name=f"sum{level + 1}_{i // 2}", reset_less=True)
-                m.d.sync += total.eq(value)
-                sums.append((total, shift))
-            rows = sums
-        m.d.comb += self.o.eq(rows[0][0])
-        return m
-
-
 def constant_words(
     fc1: Sequence[tuple[int, int]], fc2: Sequence[int], *, bias_bits: int = 27
 ) -> list[int]:
@@ -142,16 +63,345 @@ def constant_words(
     return words
 
 
-class Classifier(wiring.Component):
-    """Person or not, from the pooled state, with the two comparisons of early termination.
+def data(shape, name: str | None = None) -> Signal:
+    """A register that holds data only: no reset."""
+    return Signal(shape, name=name, reset_less=True, src_loc_at=1)
 
-    Eq. 14 and Sec. 3.5 of the paper::
+
+class PoolSum(wiring.Component):
+    """p = sum + n * max of each channel of the state, Eq. 14.
+
+    Bit-exact model: golden.classifier.pool.
+
+    Ports
+    -----
+    pooled : In(Pooled(channels, columns))
+    en : Out(1)
+        A p is there, three cycles after `pooled`.
+    channel : Out(range(channels)), value : Out(signed(`value_bits`)), with `en`
+    """
+
+    def __init__(self, *, channels: int, columns: int):
+        self.columns = columns
+        self.value_bits = (256 * columns - 1).bit_length() + 1
+        pooled = Pooled(channels, columns)
+        super().__init__(
+            {
+                "pooled": In(pooled),
+                "en": Out(1),
+                "channel": Out(pooled.members["channel"].shape),
+                "value": Out(signed(self.value_bits)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        pooled, stages = self.pooled, POOL_STAGES - 1
+        scaled = data(signed(9 + self.columns.bit_length()))
+        # Stage 1: take the channel. Stage 2: n * max. Stage 3: p; stage 4 is the write register
+        m.d.comb += [
+            self.en.eq(delay(m, pooled.en, stages, "en")),
+            self.channel.eq(delay(m, pooled.channel, stages, "channel", reset_less=True)),
+        ]
+        total = delay(m, pooled.sum, 2, "sum", reset_less=True)
+        maximum = delay(m, pooled.max, 1, "max", reset_less=True)
+        value = data(signed(self.value_bits))
+        m.d.sync += [scaled.eq(times(maximum, self.columns)), value.eq(total + scaled)]
+        m.d.comb += self.value.eq(value)
+        return m
+
+
+class Issue(wiring.Component):
+    """Order of work: one product a cycle is asked for.
+
+    Ports
+    -----
+    start : In(1), pulse
+        Waits until the last p is written.
+    abort : In(1)
+        Back to idle.
+    begin : Out(1)
+        A run's first cycle is the next one.
+    valid : Out(1)
+        A product is asked for.
+    first, last : Out(1), kind : Out(Kind), with `valid`
+        It is its sum's first, last; what it belongs to.
+    digit : Out(1), with `valid`
+        Of the hard-swish: the low digit.
+    value : Out(range(channels + hidden)), weight : Out(range(words))
+        Addresses.
+    weight_en : Out(1)
+        A weight is read.
+    """
+
+    def __init__(self, timing: ClassifierTiming):
+        self.timing, self.classes = timing, timing.classes
+        d, hidden = timing.channels, timing.hidden
+        super().__init__(
+            {
+                "start": In(1),
+                "abort": In(1),
+                "begin": Out(1),
+                "valid": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "kind": Out(Kind),
+                "digit": Out(1),
+                "value": Out(range(d + hidden)),
+                "weight": Out(range(hidden * (d + timing.classes))),
+                "weight_en": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        when, d, hidden = self.timing, self.timing.channels, self.timing.hidden
+        lengths = {
+            Phase.FC1: d,
+            Phase.FC1_WAIT: when.fc1_wait,
+            Phase.SWISH_WAIT: when.swish_wait,
+            Phase.SWISH: 2,
+            Phase.FC2_WAIT: when.fc2_wait,
+            Phase.FC2: hidden,
+        }
+        phase = Signal(len(Phase), init=1 << Phase.IDLE)  # one bit a phase: quick to decode
+        left = Signal(range(max(lengths.values())))
+        output = Signal(range(max(self.classes, hidden)))
+        starting, last_output = Signal(POOL_STAGES - 1), Signal()
+        m.d.sync += starting.eq(Cat(self.start, starting))
+        m.d.comb += [
+            self.begin.eq(starting[-1]),
+            self.valid.eq(phase[Phase.FC1] | phase[Phase.SWISH] | phase[Phase.FC2]),
+            self.weight_en.eq(phase[Phase.FC1] | phase[Phase.FC2]),
+            self.last.eq(left == 0),
+            last_output.eq(output == Mux(phase[Phase.FC2], self.classes - 1, hidden - 1)),
+            self.digit.eq(~self.first),
+        ]
+        with m.If(phase[Phase.SWISH]):
+            m.d.comb += self.kind.eq(Kind.SWISH)
+        with m.If(phase[Phase.FC2]):
+            m.d.comb += self.kind.eq(Kind.FC2)
+
+        def enter(*options: Phase):
+            """Statements that begin the first of these phases that is not empty."""
+            new = next(option for option in options if lengths[option])
+            return [phase.eq(1 << new), left.eq(lengths[new] - 1), self.first.eq(1)]
+
+        m.d.sync += [left.eq(left - 1), self.first.eq(0)]
+        with m.If(self.weight_en):
+            m.d.sync += [self.weight.eq(self.weight + 1), self.value.eq(self.value + 1)]
+        with m.If(self.valid & self.last):
+            m.d.sync += output.eq(Mux(last_output, 0, output + 1))
+        with m.If(phase[Phase.IDLE]):
+            m.d.sync += [output.eq(0), self.value.eq(0), self.weight.eq(0)]
+            with m.If(self.begin):
+                m.d.sync += enter(Phase.FC1)
+        with m.If(phase[Phase.FC1] & self.last):
+            m.d.sync += self.value.eq(Mux(last_output, d, 0))
+            with m.If(last_output):
+                m.d.sync += enter(Phase.SWISH_WAIT)
+            with m.Else():
+                m.d.sync += enter(Phase.FC1_WAIT, Phase.FC1)
+        with m.If(phase[Phase.FC1_WAIT] & self.last):
+            m.d.sync += enter(Phase.FC1)
+        with m.If(phase[Phase.SWISH_WAIT] & self.last):
+            m.d.sync += enter(Phase.SWISH)
+        with m.If(phase[Phase.SWISH] & self.last):
+            m.d.sync += self.value.eq(Mux(last_output, d, self.value + 1))
+            with m.If(last_output):
+                m.d.sync += enter(Phase.FC2_WAIT, Phase.FC2)
+            with m.Else():
+                m.d.sync += enter(Phase.SWISH)
+        with m.If(phase[Phase.FC2_WAIT] & self.last):
+            m.d.sync += enter(Phase.FC2)
+        with m.If(phase[Phase.FC2] & self.last):
+            m.d.sync += self.value.eq(d)
+            with m.If(last_output):
+                m.d.sync += phase.eq(1 << Phase.IDLE)
+            with m.Else():
+                m.d.sync += enter(Phase.FC2)
+        with m.If(self.abort):
+            m.d.sync += [phase.eq(1 << Phase.IDLE), starting.eq(0)]
+        return m
+
+
+class Operands(wiring.Component):
+    """What a product's two factors are: stages 2 to 4 after its addresses.
+
+    Ports
+    -----
+    value : In(signed), weight : In(8)
+        What the memories give.
+    swish : In(1), low_digit : In(1)
+        Two cycles later: of the hard-swish, with the factor's low digit.
+    a : Out(signed(18)), b : Out(signed(8))
+        Two cycles after `value`, and one.
+    """
+
+    def __init__(self, *, value_bits: int):
+        self.value_bits = value_bits
+        super().__init__(
+            {
+                "value": In(signed(value_bits)),
+                "weight": In(8),
+                "swish": In(1),
+                "low_digit": In(1),
+                "a": Out(signed(A_BITS)),
+                "b": Out(signed(8)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        # Stage 2: the memories' output registers
+        value2, weight2 = data(signed(self.value_bits)), data(8)
+        m.d.sync += [value2.eq(self.value), weight2.eq(self.weight)]
+
+        # Stage 3: hard-swish factor, clip(x + 768, 0, 1536); 1536 is 0b11 << 9
+        value3, weight3, factor3 = data(signed(self.value_bits)), data(8), data(11)
+        raised = Signal(signed(X_BITS + 1))
+        m.d.comb += raised.eq(value2[:X_BITS].as_signed() + 768)
+        m.d.sync += [value3.eq(value2), weight3.eq(weight2), factor3.eq(raised)]
+        with m.If(raised[11:].any() | raised[9:11].all()):
+            m.d.sync += factor3.eq(1536)
+        with m.If(raised < 0):
+            m.d.sync += factor3.eq(0)
+
+        # Stage 4: operands
+        a4, b4 = data(signed(A_BITS)), data(signed(8))
+        m.d.sync += [a4.eq(value3), b4.eq(weight3.as_signed())]
+        with m.If(self.swish):
+            with m.If(self.low_digit):
+                m.d.sync += b4.eq(factor3[:_DIGIT_BITS])
+            with m.Else():
+                m.d.sync += [a4.eq(value3 << _DIGIT_BITS), b4.eq(factor3[_DIGIT_BITS:])]
+        m.d.comb += [self.a.eq(a4), self.b.eq(b4)]
+        return m
+
+
+class Results(wiring.Component):
+    """What becomes of the sums of FC1 and FC2: an x each, or a logit each and the margin.
+
+    FC1's are shifted right a place a cycle. Of K logits the first K - 1 are kept here; while they
+    come, so is the largest of those that are not the stop class's.
+
+    Ports
+    -----
+    begin : In(1)
+        A run begins.
+    abort : In(1)
+        No x, no logits come any more.
+    sum : In(signed(32))
+        The accumulator.
+    fc1, fc2 : In(1), pulse
+        An output's sum is complete.
+    shift : In(5), with `fc1`
+    x_valid : Out(1)
+    x : Out(signed(13)), with `x_valid`
+    complete : Out(1), pulse
+        All logits have come: what follows is valid, `logits` and `largest` from the cycle before.
+    logits : Out(signed(32)), an array of K
+    margin : Out(signed(33))
+        The stop class's logit less the largest of the others.
+    largest : Out(range(K))
+        Class of that one, the lowest of equals.
+    """
+
+    def __init__(self, *, classes: int, stop_class: int):
+        self.classes, self.stop_class = classes, stop_class
+        super().__init__(
+            {
+                "begin": In(1),
+                "abort": In(1),
+                "sum": In(signed(32)),
+                "fc1": In(1),
+                "fc2": In(1),
+                "shift": In(SHIFT_BITS),
+                "x_valid": Out(1),
+                "x": Out(signed(X_BITS)),
+                "complete": Out(1),
+                "logits": Out(LOGIT).array(self.classes),
+                "margin": Out(signed(33)),
+                "largest": Out(range(self.classes)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        kept = [data(LOGIT, f"kept{i}") for i in range(self.classes - 1)]
+        held, left, shifting = kept[0], data(SHIFT_BITS), Signal()
+        clamped, clamped_valid = data(signed(X_BITS + 1)), Signal()
+        # Stage 9: shift right one place a cycle, all but the last place.
+        m.d.sync += clamped_valid.eq(0)
+        with m.If(shifting):
+            with m.If(left != 0):
+                m.d.sync += [held.eq(held >> 1), left.eq(left - 1)]
+            with m.Else():
+                # Clamp to X_BITS + 1 bits
+                m.d.sync += [shifting.eq(0), clamped_valid.eq(1), clamped.eq(held)]
+                with m.If(~held[-1] & held[X_BITS:-1].any()):
+                    m.d.sync += clamped.eq((1 << X_BITS) - 1)
+                with m.If(held[-1] & ~held[X_BITS:-1].all()):
+                    m.d.sync += clamped.eq(-(1 << X_BITS))
+        self._logits(m, kept)
+        with m.If(self.fc1):
+            m.d.sync += [held.eq(self.sum), left.eq(self.shift - 1), shifting.eq(1)]
+        # Round: the place that is left; the largest value would round up beyond X_BITS
+        x, rounded = data(signed(X_BITS)), Signal(signed(X_BITS + 1))
+        top = (1 << X_BITS - 1) - 1
+        m.d.comb += [rounded.eq((clamped + 1) >> 1), self.x.eq(x)]
+        m.d.sync += [x.eq(Mux(rounded == top + 1, top, rounded)), self.x_valid.eq(clamped_valid)]
+        with m.If(self.abort):
+            m.d.sync += [
+                shifting.eq(0),
+                clamped_valid.eq(0),
+                self.x_valid.eq(0),
+                self.complete.eq(0),
+            ]
+        return m
+
+    def _logits(self, m, kept):
+        number = Signal(range(self.classes))
+        margin, ended = data(signed(33)), Signal()
+        last = self.fc2 & (number == self.classes - 1)
+        m.d.comb += [
+            ended.eq(last),
+            self.margin.eq(margin),
+            *[logit.eq(v) for logit, v in zip(self.logits, [*kept, self.sum], strict=True)],
+        ]
+        with m.If(self.fc2 & ~last):
+            m.d.sync += number.eq(number + 1)
+            # the first one comes to the front at last; nothing follows the last one in `sum`
+            m.d.sync += [k.eq(n) for k, n in zip(kept, [*kept[1:], self.sum], strict=True)]
+        with m.If(self.begin):
+            m.d.sync += number.eq(0)
+        own = self.logits[self.stop_class]
+        if self.classes == 2:
+            m.d.sync += self.complete.eq(ended)
+            with m.If(ended):
+                m.d.sync += margin.eq(own - self.logits[1 - self.stop_class])
+            return
+        others, largest, late = data(LOGIT), data(range(self.classes)), Signal()
+        first = number == (1 if self.stop_class == 0 else 0)
+        with m.If(self.fc2 & (number != self.stop_class) & (first | (self.sum > others))):
+            m.d.sync += [others.eq(self.sum), largest.eq(number)]
+        m.d.sync += [late.eq(ended), self.complete.eq(late), margin.eq(own - others)]
+        m.d.comb += self.largest.eq(largest)
+        with m.If(self.abort):
+            m.d.sync += late.eq(0)
+
+
+class Classifier(wiring.Component):
+    """Which class, from the pooled state, with the two comparisons of early termination.
+
+    Eq. 14 and Sec. 3.5 of the paper; with classes 0 .. K - 1, of which c is the stop class::
 
         p = sum_j H + n * max_j H
         x = saturate13((W1 p + b1 + half) >> shift)
         y = (x * clip(x + 768, 0, 1536) + 128) >> 8
         logits = W2 y + b2
-        stop = logit1 - logit0 >= stop_threshold;  skip = logit1 - logit0 <= skip_threshold
+        index = the first largest logit's;  margin = logit_c - max(the others)
+        stop = margin >= stop threshold;  skip = margin <= skip threshold
 
     Bit-exact model: golden.classifier.
 
@@ -159,6 +409,12 @@ class Classifier(wiring.Component):
     has 11 bits and is taken as two digits: ``x * t = (32 x) * (t >> 5) + x * (t & 31)``.
     The values p, then x and y, lie in one memory; weights and constants in two more, loadable while
     the block is idle.
+
+    ::
+
+        PoolSum ─► values ─┐                  ┌─► y
+        Issue ───► weights ┴► Operands ─► TreeMultiplier ─► sum ─► Results ─► compare ─► answer
+                   constants ───────────────────────────────┘        └─► x
 
     Parameters
     ----------
@@ -168,6 +424,10 @@ class Classifier(wiring.Component):
         Outputs of FC1, 1..344.
     columns : int
         n, 1..512; d * n at most 33286 (32-bit accumulator).
+    classes : int
+        K, 2..16.
+    stop_class : int
+        c, 0..K - 1.
     bias_bits : int
         Signed bits of an FC1 bias, 2..32; the bias itself at most 2**30 in size.
     weights : sequence of int or None
@@ -179,36 +439,28 @@ class Classifier(wiring.Component):
     Attributes
     ----------
     cycles : int
-        From ``start`` to ``o_valid``, the same for all data; with h for
-        hidden, ``h d + (h - 1) max(0, 32 - d) + max(44 - 2h, 32) + max(0, 10 - h) + 4h + 14``.
+        From ``start`` to ``answer.valid``, the same for all data; with h for
+        hidden, ``h d + (h - 1) max(0, 32 - d) + max(44 - 2h, 32) + max(0, 10 - h) + (2 + K) h
+        + 14``, and one more where K > 2.
 
     Ports
     -----
-    p_en : In(1)
-        One channel's pooled values are there; at most one a cycle, any order, not while busy.
-    p_channel : In(range(channels))
-    p_sum : In(signed, holds 128 * n)
-        Sum over the n columns of H.
-    p_max : In(signed(8))
-        Maximum over the n columns of H.
+    pooled : In(Pooled(channels, columns))
+        Not while busy.
     start : In(1)
-        Pulse, from the cycle after the last ``p_en`` on. Ignored while busy.
+        Pulse, from the cycle after the last ``pooled`` on. Ignored while busy.
     abort : In(1)
-        Forgets the run in progress: no ``o_valid``, outputs unchanged, ready for a start in the
+        Forgets the run in progress: no answer, outputs unchanged, ready for a start in the
         next cycle. Wins over ``start``. Stored p stay.
     busy : Out(1)
-        From the cycle after ``start`` to the cycle before ``o_valid``.
-    stop_enable, skip_enable : In(1)
-    stop_threshold, skip_threshold : In(signed(32))
-        Read in the two cycles before ``o_valid``.
-    o_valid : Out(1)
-        Pulse; the outputs below change only with it.
-    logit0, logit1 : Out(signed(32))
-        Not person, person.
-    stop, skip : Out(1)
-    w_en : In(1), w_addr : In(range(words)), w_data : In(8)
+        From the cycle after ``start`` to the cycle before ``answer.valid``.
+    thresholds : In(Thresholds())
+        Read in the two cycles before ``answer.valid``.
+    answer : Out(Answer(classes))
+        Changes only with its `valid`.
+    weights : a memory's write port, `weight_words` of 8 bits
         Write a weight byte while idle.
-    c_en : In(1), c_addr : In(range(hidden + 2)), c_data : In(`constant_bits`)
+    constants : a memory's write port, `constant_count` of `constant_bits`
         Write a constants word while idle.
 
     Not handled: logits beyond 32 bits wrap (the quantiser keeps b2 small enough). Weights and state
@@ -221,6 +473,8 @@ class Classifier(wiring.Component):
         channels: int,
         hidden: int,
         columns: int,
+        classes: int = 2,
+        stop_class: int = 1,
         bias_bits: int = 27,
         weights: Sequence[int] | None = None,
         constants: Sequence[int] | None = None,
@@ -238,51 +492,48 @@ class Classifier(wiring.Component):
             )
         if not 2 <= bias_bits <= 32:
             raise ValueError(f"bias_bits must be 2..32, not {bias_bits}")
-        self.channels, self.hidden = channels, hidden
-        self.columns, self.bias_bits = columns, bias_bits
+        if classes not in CLASSES:
+            raise ValueError(f"classes must be {CLASSES[0]}..{CLASSES[-1]}, not {classes}")
+        if not 0 <= stop_class < classes:
+            raise ValueError(f"stop_class must be 0..{classes - 1}, not {stop_class}")
+        self.channels, self.hidden, self.columns = channels, hidden, columns
+        self.classes, self.stop_class, self.bias_bits = classes, stop_class, bias_bits
+        self.timing = ClassifierTiming(channels=channels, hidden=hidden, classes=classes)
         weights = [0] * self.weight_words if weights is None else list(weights)
         constants = [0] * self.constant_count if constants is None else list(constants)
         if len(weights) != self.weight_words:
             raise ValueError(
-                f"weights must be hidden * (channels + 2) = {self.weight_words} numbers, "
+                f"weights must be hidden * (channels + {classes}) = {self.weight_words} numbers, "
                 f"not {len(weights)}"
             )
         if any(not -128 <= value <= 127 for value in weights):
             raise ValueError("weights must be -128..127")
         if len(constants) != self.constant_count:
             raise ValueError(
-                f"constants must be hidden + 2 = {self.constant_count} words, not {len(constants)}"
+                f"constants must be hidden + {classes} = {self.constant_count} words, "
+                f"not {len(constants)}"
             )
         if any(not 0 <= value < 1 << self.constant_bits for value in constants):
             raise ValueError(f"constants must be words of {self.constant_bits} bits")
-        self.weights, self.constants = weights, constants
+        # first contents
+        self._init = {"values": [], "constants": constants}
+        self._init["weights"] = [value & 0xFF for value in weights]
+        self.pool = PoolSum(channels=channels, columns=columns)
+        self.issue = Issue(self.timing)
+        self.operands = Operands(value_bits=self.memory_shapes["values"][1])
+        self.results = Results(classes=classes, stop_class=stop_class)
         super().__init__(
             {
-                "p_en": In(1),
-                "p_channel": In(max(1, (channels - 1).bit_length())),
-                "p_sum": In(signed((128 * columns - 1).bit_length() + 1)),
-                "p_max": In(signed(8)),
+                "pooled": In(Pooled(channels, columns)),
                 "start": In(1),
                 "abort": In(1),
                 "busy": Out(1),
-                "stop_enable": In(1),
-                "stop_threshold": In(signed(32)),
-                "skip_enable": In(1),
-                "skip_threshold": In(signed(32)),
-                "o_valid": Out(1),
-                "logit0": Out(signed(32)),
-                "logit1": Out(signed(32)),
-                "stop": Out(1),
-                "skip": Out(1),
-                "w_en": In(1),
-                "w_addr": In((self.weight_words - 1).bit_length()),
-                "w_data": In(8),
-                "c_en": In(1),
-                "c_addr": In((self.constant_count - 1).bit_length()),
-                "c_data": In(self.constant_bits),
+                "thresholds": In(Thresholds()),
+                "answer": Out(Answer(classes)),
+                "weights": Out(write_port(self.weight_words, 8)),
+                "constants": Out(write_port(self.constant_count, self.constant_bits)),
             }
         )
-        self._timing = ClassifierTiming(channels=channels, hidden=hidden)
 
     # ---- sizes ----
 
@@ -302,333 +553,156 @@ class Classifier(wiring.Component):
         return self.memory_shapes["constants"][1]
 
     @property
-    def pooled_bits(self) -> int:
-        """Signed bits of p."""
-        return (256 * self.columns - 1).bit_length() + 1
-
-    @property
-    def values_shape(self) -> tuple[int, int]:
-        """Words and bits of the memory of p, x and y."""
-        return self.memory_shapes["values"]
-
-    @property
     def memory_shapes(self) -> dict[str, tuple[int, int]]:
         """Words and bits of the memories."""
-        return self.shapes(
-            channels=self.channels,
-            hidden=self.hidden,
-            columns=self.columns,
-            bias_bits=self.bias_bits,
-        )
-
-    @staticmethod
-    def shapes(
-        *, channels: int, hidden: int, columns: int, bias_bits: int
-    ) -> dict[str, tuple[int, int]]:
-        """Words and bits of a classifier's memories, without building one."""
-        return ClassifierTiming(channels=channels, hidden=hidden).shapes(
-            columns=columns, bias_bits=bias_bits
-        )
-
-    @staticmethod
-    def run_cycles(*, channels: int, hidden: int) -> int:
-        """``start`` -> ``o_valid`` of a classifier of these sizes, without building one."""
-        return ClassifierTiming(channels=channels, hidden=hidden).cycles
+        return self.timing.shapes(columns=self.columns, bias_bits=self.bias_bits)
 
     @property
     def cycles(self) -> int:
-        """``start`` -> ``o_valid``."""
-        return self._timing.cycles
+        """``start`` -> ``answer.valid``."""
+        return self.timing.cycles
 
     def elaborate(self, platform):
         m = Module()
-        d, hidden = self.channels, self.hidden
-        when = self._timing
-        capture = when.capture
-        attrs = {"no_rw_check": True}  # a read in the cycle of its address's write is never used
-
-        def data(shape, name: str | None = None) -> Signal:
-            """A register that holds data only: no reset."""
-            return Signal(shape, name=name, reset_less=True, src_loc_at=1)
-
-        depth, value_bits = self.values_shape
-        m.submodules.values = values = Memory(
-            shape=unsigned(value_bits), depth=depth, init=[], attrs=attrs
-        )
-        m.submodules.weights = weights = Memory(
-            shape=unsigned(8),
-            depth=self.weight_words,
-            init=[value & 0xFF for value in self.weights],
-            attrs=attrs,
-        )
-        m.submodules.constants = constants = Memory(
-            shape=unsigned(self.constant_bits),
-            depth=self.constant_count,
-            init=self.constants,
-            attrs=attrs,
-        )
-        multiplier = TreeMultiplier(a_shape=signed(A_BITS), b_shape=signed(8))
-        m.submodules.multiplier = multiplier
-        v_write, v_read = values.write_port(), values.read_port()
-        w_write, w_read = weights.write_port(), weights.read_port()
-        c_write, c_read = constants.write_port(), constants.read_port()
+        pool, issue, operands, results = self.pool, self.issue, self.operands, self.results
+        m.submodules.pool, m.submodules.issue = pool, issue
+        m.submodules.operands, m.submodules.results = operands, results
+        memories = {}
+        for name, (depth, bits) in self.memory_shapes.items():
+            memories[name] = m.submodules[name] = Memory(
+                shape=unsigned(bits), depth=depth, init=self._init[name], attrs=NO_COLLISION
+            )
+        for name in ("weights", "constants"):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), memories[name].write_port())
+        wiring.connect(m, wiring.flipped(self.pooled), pool.pooled)
         m.d.comb += [
-            w_write.en.eq(self.w_en),
-            w_write.addr.eq(self.w_addr),
-            w_write.data.eq(self.w_data),
-            c_write.en.eq(self.c_en),
-            c_write.addr.eq(self.c_addr),
-            c_write.data.eq(self.c_data),
+            issue.start.eq(self.start & ~self.busy),
+            issue.abort.eq(self.abort),
+            results.begin.eq(issue.begin),
+            results.abort.eq(self.abort),
         ]
-
-        # ---- pooling: p = sum + n * max ----
-        pool_en = Signal(POOL_STAGES - 1)
-        channel = [data(self.p_channel.shape(), f"channel{i}") for i in range(1, POOL_STAGES)]
-        sums = [data(self.p_sum.shape(), f"sum{i}") for i in (1, 2)]
-        maximum = data(signed(8))
-        scaled = data(signed(9 + self.columns.bit_length()))
-        pooled = data(signed(self.pooled_bits))
-        m.d.sync += [
-            # Stage 1: take the channel
-            pool_en.eq(Cat(self.p_en, pool_en)),
-            channel[0].eq(self.p_channel),
-            sums[0].eq(self.p_sum),
-            maximum.eq(self.p_max),
-            # Stage 2: n * max
-            channel[1].eq(channel[0]),
-            sums[1].eq(sums[0]),
-            scaled.eq(_times(maximum, self.columns)),
-            # Stage 3: p; stage 4 is the write register
-            channel[2].eq(channel[1]),
-            pooled.eq(sums[1] + scaled),
-        ]
-
-        # ---- order of work: one product issued a cycle ----
-        lengths = {
-            Phase.FC1: d,
-            Phase.FC1_WAIT: when.fc1_wait,
-            Phase.SWISH_WAIT: when.swish_wait,
-            Phase.SWISH: 2,
-            Phase.FC2_WAIT: when.fc2_wait,
-            Phase.FC2: hidden,
-        }
-        phase = Signal(len(Phase), init=1 << Phase.IDLE)  # one bit a phase: quick to decode
-        left = Signal(range(max(lengths.values())))
-        output = Signal(range(max(2, hidden)))
-        v_addr = Signal.like(v_read.addr)
-        w_addr = Signal.like(w_read.addr)
-        # A start waits until the last p is written
-        starting = Signal(POOL_STAGES - 1)
-        m.d.sync += starting.eq(Cat(self.start & ~self.busy, starting))
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
 
-        valid, first, last, kind = Signal(), Signal(), Signal(), Signal(Kind)
-        digit, last_output = Signal(), Signal()
-        m.d.comb += [
-            valid.eq(phase[Phase.FC1] | phase[Phase.SWISH] | phase[Phase.FC2]),
-            last.eq(left == 0),
-            last_output.eq(output == Mux(phase[Phase.FC2], 1, hidden - 1)),
-            digit.eq(~first),
-        ]
-        with m.If(phase[Phase.SWISH]):
-            m.d.comb += kind.eq(Kind.SWISH)
-        with m.If(phase[Phase.FC2]):
-            m.d.comb += kind.eq(Kind.FC2)
-
-        def enter(*options: Phase):
-            """Statements that begin the first of these phases that is not empty."""
-            new = next(option for option in options if lengths[option])
-            return [phase.eq(1 << new), left.eq(lengths[new] - 1), first.eq(1)]
-
-        m.d.sync += [left.eq(left - 1), first.eq(0)]
-        with m.If(phase[Phase.FC1] | phase[Phase.FC2]):
-            m.d.sync += [w_addr.eq(w_addr + 1), v_addr.eq(v_addr + 1)]
-        with m.If(valid & last):
-            m.d.sync += output.eq(Mux(last_output, 0, output + 1))
-        with m.If(phase[Phase.IDLE]):
-            m.d.sync += [output.eq(0), v_addr.eq(0), w_addr.eq(0)]
-            with m.If(starting[-1]):
-                m.d.sync += enter(Phase.FC1)
-        with m.If(phase[Phase.FC1] & last):
-            m.d.sync += v_addr.eq(Mux(last_output, d, 0))
-            with m.If(last_output):
-                m.d.sync += enter(Phase.SWISH_WAIT)
-            with m.Else():
-                m.d.sync += enter(Phase.FC1_WAIT, Phase.FC1)
-        with m.If(phase[Phase.FC1_WAIT] & last):
-            m.d.sync += enter(Phase.FC1)
-        with m.If(phase[Phase.SWISH_WAIT] & last):
-            m.d.sync += enter(Phase.SWISH)
-        with m.If(phase[Phase.SWISH] & last):
-            m.d.sync += v_addr.eq(Mux(last_output, d, v_addr + 1))
-            with m.If(last_output):
-                m.d.sync += enter(Phase.FC2_WAIT, Phase.FC2)
-            with m.Else():
-                m.d.sync += enter(Phase.SWISH)
-        with m.If(phase[Phase.FC2_WAIT] & last):
-            m.d.sync += enter(Phase.FC2)
-        with m.If(phase[Phase.FC2] & last):
-            m.d.sync += v_addr.eq(d)
-            with m.If(last_output):
-                m.d.sync += phase.eq(1 << Phase.IDLE)
-            with m.Else():
-                m.d.sync += enter(Phase.FC2)
-
         # What travels beside a product: tags[s] stands in stage s.
-        tags = [(valid, first, last, kind)]
-        for stage in range(1, capture + 1):
-            now = tuple(Signal.like(tag, name=f"{tag.name}{stage}") for tag in tags[-1])
+        tags = [(issue.valid, issue.first, issue.last, issue.kind)]
+        for stage in range(1, self.timing.capture + 1):
+            now = tuple(
+                Signal.like(tag, name=f"{name}{stage}", init=0)
+                for name, tag in zip(("valid", "first", "last", "kind"), tags[-1], strict=True)
+            )
             m.d.sync += [new.eq(old) for new, old in zip(now, tags[-1], strict=True)]
             tags.append(now)
-        valids = Cat(*(tag[0] for tag in tags[1:]))
-        digits = data(3)
-        m.d.sync += digits.eq(Cat(digit, digits))
-
-        # Stage 1: memories read.  Stage 2: their output registers.
+        low_digit = data(3, "low_digit")
+        m.d.sync += low_digit.eq(Cat(issue.digit, low_digit))
+        v_read, w_read = memories["values"].read_port(), memories["weights"].read_port()
+        # Stage 1: memories read. Stages 2 to 4: operands.
         m.d.comb += [
-            v_read.addr.eq(v_addr),
-            v_read.en.eq(valid),
-            w_read.addr.eq(w_addr),
-            w_read.en.eq(phase[Phase.FC1] | phase[Phase.FC2]),
+            v_read.addr.eq(issue.value),
+            v_read.en.eq(issue.valid),
+            w_read.addr.eq(issue.weight),
+            w_read.en.eq(issue.weight_en),
+            operands.value.eq(v_read.data.as_signed()),
+            operands.weight.eq(w_read.data),
+            operands.swish.eq(tags[3][3] == Kind.SWISH),
+            operands.low_digit.eq(low_digit[2]),
         ]
-        value2, weight2 = data(signed(value_bits)), data(8)
-        m.d.sync += [value2.eq(v_read.data.as_signed()), weight2.eq(w_read.data)]
+        total = self._sum(m, tags, memories["constants"].read_port())
+        done, _, end, kind = tags[-1]
+        m.d.comb += [
+            results.sum.eq(total),
+            results.fc1.eq(done & end & (kind == Kind.FC1)),
+            results.fc2.eq(done & end & (kind == Kind.FC2)),
+        ]
+        self._keep(m, total, done & end & (kind == Kind.SWISH), memories["values"].write_port())
+        self._decide(m)
+        with m.If(self.abort):
+            m.d.sync += [Cat(tag[0] for tag in tags[1:]).eq(0), self.busy.eq(0)]
+        return m
 
-        # Stage 3: hard-swish factor, clip(x + 768, 0, 1536); 1536 is 0b11 << 9
-        value3, weight3, factor3 = data(signed(value_bits)), data(8), data(11)
-        raised = Signal(signed(X_BITS + 1))
-        m.d.comb += raised.eq(value2[:X_BITS].as_signed() + 768)
-        m.d.sync += [value3.eq(value2), weight3.eq(weight2), factor3.eq(raised)]
-        with m.If(raised[11:].any() | raised[9:11].all()):
-            m.d.sync += factor3.eq(1536)
-        with m.If(raised < 0):
-            m.d.sync += factor3.eq(0)
-
-        # Stage 4: operands
-        a4, b4 = data(signed(A_BITS)), data(signed(8))
-        m.d.sync += [a4.eq(value3), b4.eq(weight3.as_signed())]
-        with m.If(tags[3][3] == Kind.SWISH):
-            with m.If(digits[2]):
-                m.d.sync += b4.eq(factor3[:_DIGIT_BITS])
-            with m.Else():
-                m.d.sync += [a4.eq(value3 << _DIGIT_BITS), b4.eq(factor3[_DIGIT_BITS:])]
-
+    def _sum(self, m, tags, read):
+        """The accumulator."""
         # Stages 5..7: product.  Stages 6, 7: constants read, output register
-        m.d.comb += [multiplier.a.eq(a4), multiplier.b.eq(b4)]
-        c_addr = Signal.like(c_read.addr)
-        addressed = tags[capture - 3]
-        m.d.comb += [
-            c_read.addr.eq(c_addr),
-            c_read.en.eq(addressed[0] & addressed[1] & (addressed[3] != Kind.SWISH)),
-        ]
+        product = TreeMultiplier(a_shape=signed(A_BITS), b_shape=signed(8))
+        m.submodules.multiplier = product
+        address = Signal.like(read.addr)
+        valid, first, last, kind = tags[-4]
         constant = data(self.constant_bits)
-        m.d.sync += constant.eq(c_read.data)
-        with m.If(addressed[0] & addressed[2] & (addressed[3] != Kind.SWISH)):
-            m.d.sync += c_addr.eq(c_addr + 1)
-        with m.If(starting[-1]):
-            m.d.sync += c_addr.eq(0)
+        m.d.comb += [
+            product.a.eq(self.operands.a),
+            product.b.eq(self.operands.b),
+            read.addr.eq(address),
+            read.en.eq(valid & first & (kind != Kind.SWISH)),
+        ]
+        m.d.sync += constant.eq(read.data)
+        with m.If(valid & last & (kind != Kind.SWISH)):
+            m.d.sync += address.eq(address + 1)
+        with m.If(self.issue.begin):
+            m.d.sync += address.eq(0)
 
         # Stage 8: sum; it begins with the bias, or with the half of the hard-swish's rounding
         total, shift = data(signed(32)), data(SHIFT_BITS)
-        adding, first7, _, kind7 = tags[capture - 1]
+        adding, first, _, kind = tags[-2]
         begin = Signal(signed(32))
-        m.d.comb += begin.eq(constant[: self.bias_bits].as_signed())
-        with m.If(kind7[1]):  # FC2; single bits keep the sum's path short
+        m.d.comb += [
+            begin.eq(constant[: self.bias_bits].as_signed()),
+            self.results.shift.eq(shift),
+        ]
+        with m.If(kind[1]):  # FC2; single bits keep the sum's path short
             m.d.comb += begin.eq(constant[:32])
-        with m.If(kind7[0]):  # SWISH
+        with m.If(kind[0]):  # SWISH
             m.d.comb += begin.eq(128)
         with m.If(adding):
-            m.d.sync += total.eq(Mux(first7, begin, total) + multiplier.o)
-            with m.If(first7):
+            m.d.sync += total.eq(Mux(first, begin, total) + product.o)
+            with m.If(first):
                 m.d.sync += shift.eq(constant[self.bias_bits :])
+        return total
 
-        # Stage 9: FC1: shift right one place a cycle, all but the last place.
-        done, _, end, done_kind = tags[capture]
-        held, left, shifting = data(signed(32)), data(SHIFT_BITS), Signal()
-        clamped, clamped_valid = data(signed(X_BITS + 1)), Signal()
-        m.d.sync += clamped_valid.eq(0)
-        with m.If(shifting):
-            with m.If(left != 0):
-                m.d.sync += [held.eq(held >> 1), left.eq(left - 1)]
-            with m.Else():
-                # Clamp to X_BITS + 1 bits
-                m.d.sync += [shifting.eq(0), clamped_valid.eq(1), clamped.eq(held)]
-                with m.If(~held[-1] & held[X_BITS:-1].any()):
-                    m.d.sync += clamped.eq((1 << X_BITS) - 1)
-                with m.If(held[-1] & ~held[X_BITS:-1].all()):
-                    m.d.sync += clamped.eq(-(1 << X_BITS))
-        second, logits, compared = Signal(), Signal(), Signal()
-        difference = data(signed(33))
-        m.d.sync += logits.eq(0)
-        with m.If(done & end):
-            with m.If(done_kind == Kind.FC1):
-                m.d.sync += [held.eq(total), left.eq(shift - 1), shifting.eq(1)]
-            with m.If(done_kind == Kind.FC2):
-                m.d.sync += second.eq(1)
-                with m.If(second):
-                    # ``total`` and ``held`` are the logits; nothing follows them.
-                    m.d.sync += [logits.eq(1), difference.eq(total - held)]
-                with m.Else():
-                    m.d.sync += held.eq(total)
-
-        # Round: the place that is left; the largest value would round up beyond X_BITS
-        x, x_valid = data(signed(X_BITS)), Signal()
-        rounded = Signal(signed(X_BITS + 1))
-        top = (1 << X_BITS - 1) - 1
-        m.d.comb += rounded.eq((clamped + 1) >> 1)
-        m.d.sync += [x.eq(Mux(rounded == top + 1, top, rounded)), x_valid.eq(clamped_valid)]
-
-        # Write register of the value memory: p, x, y never come together.
-        y_valid = Signal()
-        target = Signal.like(v_write.addr)
-        m.d.comb += y_valid.eq(done & end & (done_kind == Kind.SWISH))
-        m.d.sync += v_write.en.eq(pool_en[-1] | x_valid | y_valid)
-        with m.If(pool_en[-1]):
-            m.d.sync += [v_write.addr.eq(channel[-1]), v_write.data.eq(pooled)]
+    def _keep(self, m, total, y_valid, write):
+        """Write register of the value memory: p, x, y never come together."""
+        d, h, pool, results = self.channels, self.hidden, self.pool, self.results
+        x_valid, target = results.x_valid, Signal.like(write.addr)
+        m.d.sync += write.en.eq(pool.en | x_valid | y_valid)
+        with m.If(pool.en):
+            m.d.sync += [write.addr.eq(pool.channel), write.data.eq(pool.value)]
         with m.Else():
-            m.d.sync += v_write.addr.eq(target)
+            m.d.sync += write.addr.eq(target)
             with m.If(x_valid):
-                m.d.sync += v_write.data.eq(x)
+                m.d.sync += write.data.eq(results.x)
             with m.Else():
-                m.d.sync += v_write.data.eq(total[8:].as_signed())
+                m.d.sync += write.data.eq(total[8:].as_signed())
         with m.If(x_valid | y_valid):
-            m.d.sync += target.eq(Mux(target == d + hidden - 1, d, target + 1))
-        with m.If(starting[-1]):
-            m.d.sync += [target.eq(d), second.eq(0)]
+            m.d.sync += target.eq(Mux(target == d + h - 1, d, target + 1))
+        with m.If(self.issue.begin):
+            m.d.sync += target.eq(d)
+        with m.If(self.abort & ~pool.en):
+            m.d.sync += write.en.eq(0)
 
+    def _decide(self, m):
+        answer, limits, results = self.answer, self.thresholds, self.results
         # Stage 10: compare, by the signs of two differences
-        beyond, below = data(1), data(1)
+        beyond, below, compared, margin = data(1), data(1), Signal(), results.margin
         m.d.sync += [
-            compared.eq(logits),
-            beyond.eq(~(difference - self.stop_threshold)[-1]),
-            below.eq(~(self.skip_threshold - difference)[-1]),
+            compared.eq(results.complete),
+            beyond.eq(~(margin - limits.stop)[-1]),
+            below.eq(~(limits.skip - margin)[-1]),
         ]
-
         # Stage 11: decision
-        m.d.sync += self.o_valid.eq(compared)
+        m.d.sync += answer.valid.eq(compared)
         with m.If(compared):
             m.d.sync += [
-                self.logit0.eq(held),
-                self.logit1.eq(total),
-                self.stop.eq(self.stop_enable & beyond),
-                self.skip.eq(self.skip_enable & below),
+                *[out.eq(v) for out, v in zip(answer.logits, results.logits, strict=True)],
+                answer.stop.eq(limits.stop_enable & beyond),
+                answer.skip.eq(limits.skip_enable & below),
                 self.busy.eq(0),
             ]
-
+        if self.classes == 2:
+            m.d.comb += answer.index.eq(answer.logits[1] > answer.logits[0])
+        else:
+            c, index = self.stop_class, data(range(self.classes))
+            larger = (margin > 0) | ((margin == 0) & (c < results.largest))
+            m.d.sync += index.eq(Mux(larger, c, results.largest))
+            with m.If(compared):
+                m.d.sync += answer.index.eq(index)
         with m.If(self.abort):
-            m.d.sync += [
-                phase.eq(1 << Phase.IDLE),
-                starting.eq(0),
-                valids.eq(0),
-                shifting.eq(0),
-                clamped_valid.eq(0),
-                x_valid.eq(0),
-                logits.eq(0),
-                compared.eq(0),
-                self.o_valid.eq(0),
-                self.busy.eq(0),
-            ]
-            with m.If(~pool_en[-1]):
-                m.d.sync += v_write.en.eq(0)
-        return m
+            m.d.sync += [compared.eq(0), answer.valid.eq(0)]

@@ -31,12 +31,17 @@ class Gate(wiring.Component):
 
     Ports
     -----
-    function : in, Function
-    value : in, signed(10), saturated requantised sum
-    unit, tanh : in, from Activation
-    a, b : in 8 bits, operand bytes: H or C in `a`; U or P in `b`
-    gain : in 9 bits, of MIX
-    byte : out 8 bits, `latency` cycles later
+    function : In(Function)
+    value : In(signed(10))
+        Saturated requantised sum.
+    unit : In(9), 0..256; tanh : In(signed(8))
+        From Activation.
+    a, b : In(8)
+        Operand bytes: H or C in `a`; U or P in `b`.
+    gain : In(9), 0..256
+        Of MIX.
+    byte : Out(8)
+        `latency` cycles later.
     """
 
     latency = PARALLEL.gate

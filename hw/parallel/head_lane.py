@@ -40,17 +40,23 @@ class HeadLane(wiring.Component):
 
     Ports
     -----
-    operand : in, P bytes, signed
-    weights : in, C bytes, signed, valid with `operand`
-    valid, first : in, `lead` before the product of `operand` (which is its multiplier's latency
-        after it): it counts; it begins a sum
-    transfer : in, `lead` before the sums are complete (`PARALLEL.multiply` after the last operand)
-    extra : in, C sums: position P of the drain, the pixel that pairs with position P - 1
-    head : out, C sums, the first one `PARALLEL.drain` after the transfer, then one a cycle
-    lowest : out, C sums of pixel 0 (the neighbour's `extra`)
+    operand : In(signed(8)), an array of P
+    weights : In(signed(8)), an array of C, with `operand`
+    valid, first : In(1)
+        The product counts; it begins a sum: `lead` before the product of `operand` (which is its
+        multiplier's latency after it).
+    transfer : In(1)
+        `lead` before the sums are complete (`latency` after the last operand).
+    extra : In(signed(acc_bits)), an array of C
+        Position P of the drain, the pixel that pairs with position P - 1.
+    head : Out(signed(acc_bits)), an array of C
+        The first one `drain` after the transfer, then one a cycle.
+    lowest : Out(signed(acc_bits)), an array of C
+        Sums of pixel 0 (the neighbour's `extra`).
     """
 
     latency = PARALLEL.multiply
+    drain = PARALLEL.drain
     lead = 1
 
     def __init__(

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, delay
 from hw.plan import Plan
-from hw.plan.latency import PARALLEL
 
 
 class Maps(wiring.Component):
@@ -19,15 +18,30 @@ class Maps(wiring.Component):
 
     Ports
     -----
-    read_en : in, L bits: banks that the array reads; `read_address`: in, an address per bank,
-        one cycle before the address registers
-    words : out, L words of P bytes, `PARALLEL.memory` cycles after the address registers
-    operand_en : in, an operand read is wanted at `operand_address` (held until `operand_done`)
-    operand_done : out, the last bank is granted in this cycle
-    operand_valid : out, L bits: `words` of these banks are the answer to an operand read
-    host_en, host_bank, host_address : in, a host read is wanted (held until `host_done`)
-    host_done : out, granted; `host_valid` (L bits) marks the word among `words`
-    write_en : in, L bits; `write_address` : in, common to all banks; `write_data` : in, L words
+    read_en : In(L)
+        Banks that the array reads, one cycle before the address registers.
+    read_address : In(range(bank_words)), an array of L
+        Likewise, an address for each bank.
+    words : Out(8 * P), an array of L
+        `latency.memory` cycles after the address registers.
+    operand_en : In(1), operand_address : In(range(bank_words))
+        An operand read is wanted (held until `operand_done`).
+    operand_done : Out(1)
+        The last bank is granted in this cycle.
+    operand_valid : Out(L)
+        `words` of these banks are the answer to an operand read.
+    host_en : In(1), host_bank : In(range(L)), host_address : In(range(bank_words))
+        A host read is wanted (held until `host_done`).
+    host_done : Out(1)
+        It is granted.
+    host_valid : Out(L)
+        The word among `words` that is the answer.
+    write_en : In(L)
+        Banks that are written.
+    write_address : In(range(bank_words)), with `write_en`
+        In all of them.
+    write_data : In(8 * P), an array of L
+        A word for each bank.
     """
 
     def __init__(self, plan: Plan):
@@ -57,6 +71,7 @@ class Maps(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        assert self.plan.latency.memory == 2, "memory, output register"
         lanes, word = self.plan.engine.lanes, 8 * self.plan.engine.pixels
         granted, waiting = Signal(lanes), Signal(lanes)  # operand banks: now, and done before
         all_banks = (1 << lanes) - 1
@@ -74,8 +89,8 @@ class Maps(wiring.Component):
             m.d.sync += waiting.eq(0)
         # address register, memory, output register
         m.d.comb += [
-            self.operand_valid.eq(delay(m, granted, 1 + PARALLEL.memory, "granted")),
-            self.host_valid.eq(delay(m, host, 1 + PARALLEL.memory, "host")),
+            self.operand_valid.eq(delay(m, granted, 1 + self.plan.latency.memory, "granted")),
+            self.host_valid.eq(delay(m, host, 1 + self.plan.latency.memory, "host")),
         ]
         for b in range(lanes):
             memory = m.submodules[f"bank{b}"] = Memory(

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from hw.arithmetic.carry import choose
 from hw.common import WordFetch, delay
 from hw.plan import Plan
-from hw.plan.latency import PARALLEL
 
 
 class Operands(wiring.Component):
@@ -21,11 +20,22 @@ class Operands(wiring.Component):
 
     Ports
     -----
-    transfer, single : in, a walk's sums move to the drain registers; it takes one operand
-    a, b : out, an operand byte per unit (unit k * L + l), ChannelUnit.operand_delay after the sum
-    values : out, register A of each unit (weights of MIX)
-    first_group : in, the walk sequencer is in a frame's first row group (H reads as zero)
-    enable, address : out, done, valid, words : in, see Maps's operand port
+    transfer : In(1)
+        A walk's sums move to the drain registers.
+    single : In(1), with `transfer`
+        It takes one operand.
+    a, b : Out(8), an array of units (unit k * L + l)
+        An operand byte, ChannelUnit.operand_delay after the sum.
+    values : Out(8 * P), an array of units
+        Register A of each unit (weights of MIX).
+    first_group : In(1)
+        The walk sequencer is in a frame's first row group (H reads as zero).
+    enable : Out(1), address : Out(range(bank_words))
+        A read is wanted: Maps' operand_en, operand_address.
+    done : In(1), valid : In(L)
+        Maps' operand_done, operand_valid.
+    words : In(8 * P), an array of L
+        Maps' words.
     """
 
     def __init__(self, plan: Plan):
@@ -50,20 +60,24 @@ class Operands(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan, engine = self.plan, self.plan.engine
-        lanes, channels, pixels = engine.lanes, engine.channels, engine.pixels
-        state_words = plan.geometry.state_words
-        fetch = WordFetch(m, plan, "operand")
-        word = fetch.word
-        advance = delay(
-            m, self.transfer, PARALLEL.operand_lead - PARALLEL.operand_follow, "advance"
-        )
+        fetch = WordFetch(m, self.plan, "operand")
+        lead = self.plan.latency.operand_lead - self.plan.latency.operand_follow
+        advance = delay(m, self.transfer, lead, "advance")
+        offset, timer, begin = self._walks(m, fetch, advance)
+        second, turn, k = self._fetch(m, fetch.word, advance, offset, timer, begin)
+        registers = self._registers(m, fetch.word, second, turn, k)
+        self._bytes(m, registers)
+        return m
 
-        # the walk whose operands come next
+    def _walks(self, m, fetch, advance):
+        """The walk whose operands come next: place of its words, cycles since it became the next,
+        and how many of them go by before the first word is asked for."""
+        plan, word = self.plan, fetch.word
         group, chunk = Signal.like(word.groups), Signal.like(word.chunks)
         last_chunk, last_walk, first_walk = Signal(), Signal(), Signal()
-        longest = PARALLEL.operand_follow + pixels + max(f["hold"] for f in plan.fields["operand"])
-        timer = Signal(range(longest + 1))  # cycles since it became the next
+        holds = [f["hold"] for f in plan.fields["operand"]]
+        longest = self.plan.latency.operand_follow + plan.engine.pixels + max(holds)
+        timer = Signal(range(longest + 1))
         offset, group_offset = (
             Signal(range(plan.bank_words), name=n) for n in ("offset", "group_offset")
         )
@@ -78,22 +92,26 @@ class Operands(wiring.Component):
         with m.If(advance):
             m.d.sync += [timer.eq(1), chunk.eq(chunk + 1), offset.eq(offset + 1)]
             with m.If(last_chunk):
+                following = group_offset + plan.engine.channels * plan.geometry.state_words
                 m.d.sync += [
                     chunk.eq(0),
                     group.eq(group + 1),
-                    group_offset.eq(group_offset + channels * state_words),
-                    offset.eq(group_offset + channels * state_words),
+                    group_offset.eq(following),
+                    offset.eq(following),
                 ]
             with m.If(last_walk):
                 m.d.sync += [group.eq(0), group_offset.eq(0), offset.eq(0)]
+        begin = self.plan.latency.operand_follow - 2 + Mux(first_walk, fetch.ahead.hold, 0)
+        return offset, timer, begin
 
-        # state SRAM -> registers A and B
+    def _fetch(self, m, word, advance, offset, timer, begin):
+        """Asks for the walk's words: B's turn, the register of one operand, channel index."""
+        channels, pixels = self.plan.engine.channels, self.plan.engine.pixels
         second, finished = Signal(), Signal(init=1)  # B's turn; all words asked for
         k = Signal(range(channels))
-        k_offset = Signal(range(plan.bank_words))
+        k_offset = Signal(range(self.plan.bank_words))
         turn = Signal()  # functions with one operand: which register
         due_a, due_b, due = Signal(), Signal(), Signal()
-        begin = PARALLEL.operand_follow - 2 + Mux(first_walk, fetch.ahead.hold, 0)
         m.d.sync += [
             due_a.eq((timer >= begin) & ~advance),
             due_b.eq((timer >= begin + pixels) & ~advance),
@@ -104,7 +122,7 @@ class Operands(wiring.Component):
             self.address.eq(Mux(second, word.b, word.a) + offset + k_offset),
         ]
         with m.If(self.done):
-            m.d.sync += [k.eq(k + 1), k_offset.eq(k_offset + state_words)]
+            m.d.sync += [k.eq(k + 1), k_offset.eq(k_offset + self.plan.geometry.state_words)]
             with m.If(k == channels - 1):
                 m.d.sync += [k.eq(0), k_offset.eq(0), second.eq(1)]
                 with m.If(~word.both | second):
@@ -113,22 +131,36 @@ class Operands(wiring.Component):
                     m.d.sync += turn.eq(~turn)
         with m.If(advance):
             m.d.sync += [second.eq(0), finished.eq(0)]
-        arrival = 1 + PARALLEL.memory
+        return second, turn, k
+
+    def _registers(self, m, word, second, turn, k):
+        """State SRAM -> registers A and B of each unit."""
+        arrival = 1 + self.plan.latency.memory
         into = delay(m, Mux(word.both, second, turn), arrival, "into", reset_less=True)
         into_k = delay(m, k, arrival, "into_k", reset_less=True)
         state = delay(m, word.state & ~second, arrival, "state", reset_less=True)
         # the walk sequencer may be in the next frame when the last operands arrive
-        first_group = delay(
-            m,
-            self.first_group,
-            PARALLEL.transfer + PARALLEL.operand + 3,
-            "first_group",
-            reset_less=True,
-        )
+        late = self.plan.latency.transfer + self.plan.latency.operand + 3
+        first_group = delay(m, self.first_group, late, "first_group", reset_less=True)
+        units = []
+        for u in range(self.plan.engine.units):
+            this_k, lane = divmod(u, self.plan.engine.lanes)
+            registers = []
+            for r, name in enumerate("ab"):
+                register = Signal(
+                    8 * self.plan.engine.pixels, name=f"operand_{name}{u}", reset_less=True
+                )
+                with m.If(self.valid[lane] & (into == r) & (into_k == this_k)):
+                    m.d.sync += register.eq(Mux(state & first_group, 0, self.words[lane]))
+                registers.append(register)
+            units.append(registers)
+        return units
 
-        # registers -> bytes, position by position
-        start = delay(m, self.transfer, PARALLEL.operand - 1, "start")
-        single = delay(m, self.single, PARALLEL.operand - 1, "single", reset_less=True)
+    def _bytes(self, m, units):
+        """Registers -> bytes, position by position."""
+        pixels, cells = self.plan.engine.pixels, self.plan.engine.cells
+        start = delay(m, self.transfer, self.plan.latency.operand - 1, "start")
+        single = delay(m, self.single, self.plan.latency.operand - 1, "single", reset_less=True)
         position, use_b, use_turn = Signal(range(pixels)), Signal(), Signal()
         with m.If(position != pixels - 1):
             m.d.sync += position.eq(position + 1)
@@ -139,23 +171,13 @@ class Operands(wiring.Component):
                 use_turn.eq(use_turn ^ single),
             ]
         from_b = delay(m, use_b, 1, "from_b", reset_less=True)
-        for u in range(engine.units):
-            this_k, lane = divmod(u, lanes)
-            registers = []
-            for r, name in enumerate("ab"):
-                register = Signal(8 * pixels, name=f"operand_{name}{u}", reset_less=True)
-                with m.If(self.valid[lane] & (into == r) & (into_k == this_k)):
-                    m.d.sync += register.eq(Mux(state & first_group, 0, self.words[lane]))
-                registers.append(register)
+        for u, registers in enumerate(units):
             byte_a, byte_b = (Signal(8, name=f"byte_{n}{u}", reset_less=True) for n in "ab")
             for byte, register in zip((byte_a, byte_b), registers, strict=True):
                 places = [register.word_select(i, 8) for i in range(pixels)]
-                m.d.sync += byte.eq(
-                    choose(m, places, position, engine.cells, f"chosen_{byte.name}")
-                )
+                m.d.sync += byte.eq(choose(m, places, position, cells, f"chosen_{byte.name}"))
             m.d.comb += [
                 self.a[u].eq(Mux(from_b, byte_b, byte_a)),
                 self.b[u].eq(byte_b),
                 self.values[u].eq(registers[0]),
             ]
-        return m

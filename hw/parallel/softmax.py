@@ -7,7 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.parallel.classifier import TreeMultiplier
+from hw.arithmetic.multiplier import TreeMultiplier
+from hw.common import NO_COLLISION
+from hw.interfaces import write_port
 from hw.plan.beside import QUOTIENT_BITS, SoftmaxTiming
 
 BAND = 2
@@ -81,8 +83,8 @@ class Softmax(wiring.Component):
         Read a row of A.
     r_data : Out(8 * pixels)
         The row, exactly two cycles after its ``r_en``; stays until two cycles after the next.
-    t_en : In(1), t_addr : In(8), t_data : In(8)
-        Write an entry of the table while idle.
+    table : the table's write port
+        Write an entry while idle.
     """
 
     READ_CYCLES = 2
@@ -127,9 +129,7 @@ class Softmax(wiring.Component):
                 "r_head": In(self._head_bits),
                 "r_row": In(self._row_bits),
                 "r_data": Out(8 * pixels),
-                "t_en": In(1),
-                "t_addr": In(8),
-                "t_data": In(8),
+                "table": Out(write_port(256, 8)),
             }
         )
 
@@ -164,55 +164,54 @@ class Softmax(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        n, when = self.columns, self._timing
-        period, delay = when.row_cycles, when.delay
-        attrs = {"no_rw_check": True}  # a read in the cycle of its address's write is never used
-
-        def memory(name: str) -> Memory:
-            depth, bits = self.memory_shapes[name]
-            return Memory(shape=unsigned(bits), depth=depth, init=[], attrs=attrs)
-
-        m.submodules.scores = scores = memory("scores")
-        m.submodules.weights = weights = memory("weights")
-        m.submodules.table = table = Memory(
-            shape=unsigned(8), depth=256, init=self.exp_table, attrs=attrs
+        memories = {
+            name: Memory(shape=unsigned(bits), depth=depth, init=[], attrs=NO_COLLISION)
+            for name, (depth, bits) in self.memory_shapes.items()
+        }
+        memories["table"] = Memory(
+            shape=unsigned(8), depth=256, init=self.exp_table, attrs=NO_COLLISION
         )
-        m.submodules.delayed = delayed = memory("delayed")
-        multiplier = TreeMultiplier(a_shape=QUOTIENT_BITS, b_shape=8)
-        m.submodules.multiplier = multiplier
-        s_write, s_read = scores.write_port(), scores.read_port()
-        a_write, a_read = weights.write_port(), weights.read_port()
-        t_write, t_read = table.write_port(), table.read_port()
-        d_write, d_read = delayed.write_port(), delayed.read_port()
+        for name, memory in memories.items():
+            m.submodules[name] = memory
+        self._outside(m, memories)
+        head, row, at = self._rows(m)
+        score = self._scores(m, memories["scores"].read_port(), head, row, at)
+        maximum = self._maximum(m, score, at)
+        e, late = _data(8, "e"), _data(16, "late")
+        self._delay(m, memories["delayed"], Cat(score, e), late)
+        # Exp, stage 1: distance from the maximum.  Stages 2, 3: table and its output register
+        below, table = _data(8, "below"), memories["table"].read_port()
+        m.d.sync += [below.eq(maximum - late[:8].as_signed()), e.eq(table.data)]
+        m.d.comb += [table.addr.eq(below), table.en.eq(self.busy)]
+        ratio = self._ratio(m, e, at)
+        self._normalise(m, memories["weights"].write_port(), ratio, late[8:], head, at)
+        return m
+
+    def _outside(self, m, memories):
+        """Ports of the scores, of the weights and of the table."""
+        scores, weights = memories["scores"].write_port(), memories["weights"].read_port()
         m.d.comb += [
-            s_write.en.eq(self.w_en),
-            s_write.addr.eq(Cat(self.w_row, self.w_head)),
-            s_write.data.eq(self.w_data),
-            t_write.en.eq(self.t_en),
-            t_write.addr.eq(self.t_addr),
-            t_write.data.eq(self.t_data),
-            a_read.en.eq(self.r_en),
-            a_read.addr.eq(Cat(self.r_row, self.r_head)),
+            scores.en.eq(self.w_en),
+            scores.addr.eq(Cat(self.w_row, self.w_head)),
+            scores.data.eq(self.w_data),
+            weights.en.eq(self.r_en),
+            weights.addr.eq(Cat(self.r_row, self.r_head)),
         ]
-        m.d.sync += self.r_data.eq(a_read.data)
+        m.d.sync += self.r_data.eq(weights.data)
+        wiring.connect(m, wiring.flipped(self.table), memories["table"].write_port())
 
-        def data(shape, name: str | None = None) -> Signal:
-            """A register that holds data only: no reset."""
-            return Signal(shape, name=name, reset_less=True, src_loc_at=1)
-
-        # ---- rows ----
-        head = Signal(self._head_bits)
-        row, written = Signal(self._row_bits), Signal(self._row_bits)
-        step = Signal(range(period))
-        issuing = Signal()
-        follow = Signal(when.write)  # bit i - 1: a row was addressed i cycles ago
-        addressed = Signal()
+    def _rows(self, m):
+        """Head and row that are addressed; bit i of `at`: a row was, i cycles ago."""
+        period = self.row_cycles
+        head, row, step = Signal(self._head_bits), Signal(self._row_bits), Signal(range(period))
+        issuing, addressed = Signal(), Signal()
+        follow = Signal(self._timing.write)
         at = Cat(addressed, follow)
         m.d.comb += addressed.eq(issuing & (step == 0))
         m.d.sync += [follow.eq(at), step.eq(step + 1)]
         with m.If(step == period - 1):
             m.d.sync += [step.eq(0), row.eq(row + 1)]
-            with m.If(row == n - 1):
+            with m.If(row == self.columns - 1):
                 m.d.sync += issuing.eq(0)
         with m.If(self.start & ~self.busy):
             m.d.sync += [
@@ -221,62 +220,77 @@ class Softmax(wiring.Component):
                 head.eq(self.start_head),
                 step.eq(0),
                 row.eq(0),
-                written.eq(0),
             ]
+        with m.If(self.abort):
+            m.d.sync += [issuing.eq(0), follow.eq(0)]
+        return head, row, at
 
+    def _scores(self, m, read, head, row, at):
+        """A row's scores, column by column."""
         # Stage 1: scores read.  Stage 2: output register; holds for the whole row.
-        m.d.comb += [s_read.en.eq(addressed), s_read.addr.eq(Cat(row, head))]
-        word = data(8 * self.pixels)
-        column = data(range(period))
-        distance = data(signed(self._row_bits + 1))  # column - row
-        m.d.sync += [word.eq(s_read.data), column.eq(column + 1), distance.eq(distance + 1)]
+        m.d.comb += [read.en.eq(at[0]), read.addr.eq(Cat(row, head))]
+        word = _data(8 * self.pixels, "word")
+        column = _data(range(self.row_cycles), "column")
+        distance = _data(signed(self._row_bits + 1), "distance")  # column - row
+        m.d.sync += [word.eq(read.data), column.eq(column + 1), distance.eq(distance + 1)]
         with m.If(at[1]):
             m.d.sync += [column.eq(0), distance.eq(-row)]
-
         # Stage 3: column and band.  Stage 4: score
-        byte, inside, score = data(signed(8)), data(1), data(signed(8))
-        m.d.sync += byte.eq(word[: 8 * n].word_select(column, 8).as_signed())
-        m.d.sync += inside.eq(((distance >= -BAND) & (distance <= BAND)) if self.banded else 1)
-        m.d.sync += score.eq(Mux(inside, byte, 0))
+        byte, inside, score = (
+            _data(shape, name)
+            for shape, name in ((signed(8), "byte"), (1, "inside"), (signed(8), "score"))
+        )
+        m.d.sync += [
+            byte.eq(word[: 8 * self.columns].word_select(column, 8).as_signed()),
+            inside.eq(((distance >= -BAND) & (distance <= BAND)) if self.banded else 1),
+            score.eq(Mux(inside, byte, 0)),
+        ]
+        return score
 
-        # Stage 5: maximum so far; it is taken when it is whole and waits for the delayed scores.
-        highest, whole, maximum = data(signed(8)), data(signed(8)), data(signed(8))
+    def _maximum(self, m, score, at):
+        """Stage 5: maximum so far; taken when it is whole, it waits for the delayed scores."""
+        when = self._timing
+        highest, whole, maximum = (
+            _data(signed(8), name) for name in ("highest", "whole", "maximum")
+        )
         rises = Signal(signed(9))
         m.d.comb += rises.eq(highest - score)
         with m.If(at[when.score] | rises[-1]):
             m.d.sync += highest.eq(score)
-        with m.If(at[when.score + n]):
+        with m.If(at[when.score + self.columns]):
             m.d.sync += whole.eq(highest)
-        with m.If(at[when.score + delay - 1]):
+        with m.If(at[when.score + when.delay - 1]):
             m.d.sync += maximum.eq(whole)
+        return maximum
 
-        # Delay: a ring; the entry read next is the oldest, one after the entry written.
-        oldest, newest = Signal.like(d_read.addr), Signal.like(d_read.addr)
-        e, late_score, late_e = data(8), data(signed(8)), data(8)
-        m.d.sync += [oldest.eq(Mux(oldest == delay - 2, 0, oldest + 1)), newest.eq(oldest)]
-        m.d.comb += [
-            d_read.addr.eq(oldest),
-            d_write.addr.eq(newest),
-            d_read.en.eq(self.busy),
-            d_write.en.eq(self.busy),
-            d_write.data.eq(Cat(score, e)),
+    def _delay(self, m, memory, now, late):
+        """A ring; the entry read next is the oldest, one after the entry written."""
+        read, write = memory.read_port(), memory.write_port()
+        oldest = Signal.like(read.addr, name="oldest")
+        newest = Signal.like(read.addr, name="newest")
+        m.d.sync += [
+            oldest.eq(Mux(oldest == self._timing.delay - 2, 0, oldest + 1)),
+            newest.eq(oldest),
+            late.eq(read.data),
         ]
-        m.d.sync += [late_score.eq(d_read.data[:8].as_signed()), late_e.eq(d_read.data[8:])]
+        m.d.comb += [
+            read.addr.eq(oldest),
+            write.addr.eq(newest),
+            read.en.eq(self.busy),
+            write.en.eq(self.busy),
+            write.data.eq(now),
+        ]
 
-        # Exp, stage 1: distance from the maximum.  Stages 2, 3: table and its output register
-        below = data(8)
-        m.d.sync += below.eq(maximum - late_score)
-        m.d.comb += [t_read.addr.eq(below), t_read.en.eq(self.busy)]
-        m.d.sync += e.eq(t_read.data)
-
+    def _ratio(self, m, e, at):
+        """Sum of a row's e, and its reciprocal r."""
+        when = self._timing
         # Exp, stage 4: sum
-        total = data(range(255 * n + 1))
+        total = _data(range(255 * self.columns + 1), "total")
         m.d.sync += total.eq(Mux(at[when.exp], 0, total) + e)
-
         # Divide: restoring, a quotient bit a cycle. 127 * 4096 is 254 << 11, so the first
         # remainder is 254 and what the rounding term carries over; it is below the sum.
-        divisor, remainder = data(total.shape()), data(total.shape())
-        quotient, ratio = data(QUOTIENT_BITS), data(QUOTIENT_BITS)
+        divisor, remainder = _data(total.shape(), "divisor"), _data(total.shape(), "remainder")
+        quotient, ratio = _data(QUOTIENT_BITS, "quotient"), _data(QUOTIENT_BITS, "ratio")
         trial = Signal(signed(len(total) + 2))
         m.d.comb += trial.eq(Cat(quotient[-1], remainder) - divisor)
         with m.If(at[when.sum]):
@@ -292,31 +306,42 @@ class Softmax(wiring.Component):
             ]
         with m.If(at[when.quotient]):
             m.d.sync += ratio.eq(quotient)
+        return ratio
 
-        # Normalise: product in its stages, then round
-        a = data(8)
+    def _normalise(self, m, write, ratio, late_e, head, at):
+        """A row's weights into its word, and this to its place."""
+        n, when = self.columns, self._timing
+        multiplier = TreeMultiplier(a_shape=QUOTIENT_BITS, b_shape=8)
+        m.submodules.multiplier = multiplier
+        # product in its stages, then round
+        a = _data(8, "a")
         m.d.comb += [multiplier.a.eq(ratio), multiplier.b.eq(late_e)]
         m.d.sync += a.eq(multiplier.o[12:] + multiplier.o[11])
-
         # Word: each a in its byte; written when it is whole
-        place = data(range(period))
+        place = _data(range(self.row_cycles), "place")
         m.d.sync += place.eq(place + 1)
         with m.If(at[when.weight - 1]):
             m.d.sync += place.eq(0)
-        filled = [data(8, name=f"filled{i}") for i in range(n)]
+        filled = [_data(8, f"filled{i}") for i in range(n)]
         for index, target in enumerate(filled):
             with m.If(place == index):
                 m.d.sync += target.eq(a)
+        row = Signal(self._row_bits)
         m.d.comb += [
-            a_write.en.eq(at[when.write]),
-            a_write.addr.eq(Cat(written, head)),
-            a_write.data.eq(Cat(*filled)),
+            write.en.eq(at[when.write]),
+            write.addr.eq(Cat(row, head)),
+            write.data.eq(Cat(*filled)),
         ]
         with m.If(at[when.write]):
-            m.d.sync += written.eq(written + 1)
-            with m.If(written == n - 1):
+            m.d.sync += row.eq(row + 1)
+            with m.If(row == n - 1):
                 m.d.sync += self.busy.eq(0)
-
+        with m.If(self.start & ~self.busy):
+            m.d.sync += row.eq(0)
         with m.If(self.abort):
-            m.d.sync += [self.busy.eq(0), issuing.eq(0), follow.eq(0)]
-        return m
+            m.d.sync += self.busy.eq(0)
+
+
+def _data(shape, name: str) -> Signal:
+    """A register that holds data only: no reset."""
+    return Signal(shape, name=name, reset_less=True)

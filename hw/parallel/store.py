@@ -5,11 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import delay
+from hw.interfaces import Pooled
 from hw.parallel.packer import Packer
 from hw.parallel.places import Places
 from hw.parallel.turns import Turns
 from hw.plan import Plan
-from hw.plan.latency import PARALLEL
 from hw.pool import StatePool, sum_shape
 
 
@@ -23,7 +23,7 @@ class PoolQueue(wiring.Component):
     row : In(range(channels + 1)), last : In(1), with `collect`
         The walk's first channel; the walk is the state's last.
     sums, maxima : In, see StatePool
-    pool_en, pool_channel, pool_sum, pool_max, state_done : out, see Store
+    pooled, state_done : out, see Store
     """
 
     def __init__(self, plan: Plan):
@@ -37,17 +37,14 @@ class PoolQueue(wiring.Component):
                 "last": In(1),
                 "sums": In(data.ArrayLayout(shape, self.units)),
                 "maxima": In(data.ArrayLayout(signed(8), self.units)),
-                "pool_en": Out(1),
-                "pool_channel": Out(range(self.channels)),
-                "pool_sum": Out(shape),
-                "pool_max": Out(signed(8)),
+                "pooled": Out(Pooled(self.channels, plan.model.n)),
                 "state_done": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        total, largest = self.pool_sum, self.pool_max
+        total, largest = self.pooled.sum, self.pooled.max
         for u in reversed(range(self.units)):
             here, high = Signal.like(total, reset_less=True), Signal.like(largest, reset_less=True)
             if u == self.units - 1:
@@ -65,17 +62,17 @@ class PoolQueue(wiring.Component):
         with m.If(self.collect):
             m.d.sync += [leaving.eq(1), count.eq(0), channel.eq(self.row), last.eq(self.last)]
         m.d.comb += [
-            self.pool_en.eq(leaving & (channel < self.channels)),
-            self.pool_channel.eq(channel),
-            self.pool_sum.eq(total),
-            self.pool_max.eq(largest),
+            self.pooled.en.eq(leaving & (channel < self.channels)),
+            self.pooled.channel.eq(channel),
+            self.pooled.sum.eq(total),
+            self.pooled.max.eq(largest),
             self.state_done.eq(leaving & last & (channel == self.channels - 1)),
         ]
         return m
 
 
 class Store(wiring.Component):
-    """Follows the transfers, `PARALLEL.pack` cycles late, through the row program's store words.
+    """Follows the transfers, `latency.pack` cycles late, through the row program's store words.
 
     ::
 
@@ -88,34 +85,31 @@ class Store(wiring.Component):
     transfer : In(1)
         A walk's sums move to the drain registers.
     bytes : In(8), an array of units (unit k * L + l)
-        The first one `PARALLEL.pack` after `transfer`.
+        The first one `latency.pack` after `transfer`.
     write_en, write_address, write_data, write_op, state_en : out, see Turns
-        To Maps, `PARALLEL.write` after a walk's last byte and as many more as the word's turn.
+        To Maps, `latency.write` after a walk's last byte and as many more as the word's turn.
     score_en, score_head, score_row, score_data, score_done : out, see Turns
         To the softmax unit, likewise.
-    pool_en : Out(1), pool_channel : Out(range(state_channels))
-        A channel of the state is pooled.
-    pool_sum : Out(signed, holds 128 * n), pool_max : Out(signed(8)), with `pool_en`
-        Sum and maximum over the channel's columns.
+    pooled : Out(Pooled(state_channels, n))
+        A channel of the state, pooled over its columns.
     state_done : Out(1)
         With a row group's last pooled channel.
     """
 
     def __init__(self, plan: Plan):
+        self.plan = plan
         self.places, self.packer, self.turns = Places(plan), Packer(plan), Turns(plan)
         self.pool = StatePool(channels=plan.engine.units, columns=plan.model.n)
         self.queue = PoolQueue(plan)
-        turns, queue = self.turns.signature.members, self.queue.signature.members
-        self._outputs = {
-            self.turns: [name for name in turns if name.startswith(("write", "score", "state"))],
-            self.queue: [name for name in queue if name.startswith(("pool", "state"))],
-        }
+        turns = self.turns.signature.members
+        self._outputs = [n for n in turns if n.startswith(("write", "score", "state"))]
         super().__init__(
             {
                 "transfer": In(1),
                 "bytes": In(data.ArrayLayout(8, plan.engine.units)),
-                **{name: turns[name] for name in self._outputs[self.turns]},
-                **{name: queue[name] for name in self._outputs[self.queue]},
+                **{name: turns[name] for name in self._outputs},
+                "pooled": self.queue.signature.members["pooled"],
+                "state_done": Out(1),
             }
         )
 
@@ -129,7 +123,7 @@ class Store(wiring.Component):
             self.queue,
         )
         m.submodules += [places, packer, turns, pool, queue]
-        advance = delay(m, self.transfer, PARALLEL.pack - 1, "advance")
+        advance = delay(m, self.transfer, self.plan.latency.pack - 1, "advance")
         walk = places.walk
         m.d.comb += [
             places.advance.eq(advance),
@@ -157,6 +151,7 @@ class Store(wiring.Component):
             queue.sums.eq(pool.sums),
             queue.maxima.eq(pool.maxima),
         ]
-        for part, names in self._outputs.items():
-            m.d.comb += [getattr(self, name).eq(getattr(part, name)) for name in names]
+        m.d.comb += self.state_done.eq(queue.state_done)
+        m.d.comb += [getattr(self, name).eq(getattr(turns, name)) for name in self._outputs]
+        wiring.connect(m, queue.pooled, wiring.flipped(self.pooled))
         return m

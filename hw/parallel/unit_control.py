@@ -6,8 +6,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hw.common import NO_COLLISION, WordFetch, delay
+from hw.interfaces import write_port
 from hw.plan import Function, Plan
-from hw.plan.latency import PARALLEL
 
 
 def constant_layout(acc_bits: int) -> data.StructLayout:
@@ -30,11 +30,15 @@ class UnitControl(wiring.Component):
 
     Ports
     -----
-    transfer : in, a walk's sums move to the drain registers
-    single : out, with `transfer`: its function takes one operand
-    function : out, valid with the first drained sum until the last
-    active : out, one constant_layout per unit (unit k * L + l), likewise
-    load_en, load_address, load_data : in, writes the constant memory
+    transfer : In(1)
+        A walk's sums move to the drain registers.
+    single : Out(1), with `transfer`
+        Its function takes one operand.
+    function : Out(Function)
+        Valid with the walk's first drained sum until the last.
+    active : Out(constant_layout), an array of units (unit k * L + l)
+        Likewise.
+    load : the constant memory's write port, words of `constant_layout`
     """
 
     def __init__(self, plan: Plan, constants=()):
@@ -49,9 +53,7 @@ class UnitControl(wiring.Component):
                 "single": Out(1),
                 "function": Out(Function),
                 "active": Out(data.ArrayLayout(self.layout, plan.engine.units)),
-                "load_en": In(1),
-                "load_address": In(range(plan.constant_words)),
-                "load_data": In(self.layout.size),
+                "load": Out(write_port(plan.constant_words, self.layout.size)),
             }
         )
 
@@ -79,7 +81,7 @@ class UnitControl(wiring.Component):
         with m.If(~settled):
             m.d.sync += wait.eq(wait - 1)
         constant_group = Signal(range(plan.constant_words))
-        moved = delay(m, self.transfer, PARALLEL.drain - 1, "moved")
+        moved = delay(m, self.transfer, self.plan.latency.drain - 1, "moved")
         with m.If(moved):
             m.d.sync += self.function.eq(word.function)
         with m.If(self.transfer):
@@ -122,13 +124,13 @@ class UnitControl(wiring.Component):
         m.d.comb += [
             read.addr.eq(address),
             read.en.eq(loading),
-            write.en.eq(self.load_en),
-            write.addr.eq(self.load_address),
-            write.data.eq(self.load_data),
+            write.en.eq(self.load.en),
+            write.addr.eq(self.load.addr),
+            write.data.eq(self.load.data),
         ]
-        arriving = delay(m, loading, PARALLEL.memory, "loading")
-        arriving_index = delay(m, index, PARALLEL.memory, "index", reset_less=True)
-        arriving_by_head = delay(m, by_head, PARALLEL.memory, "by_head", reset_less=True)
+        arriving = delay(m, loading, self.plan.latency.memory, "loading")
+        arriving_index = delay(m, index, self.plan.latency.memory, "index", reset_less=True)
+        arriving_by_head = delay(m, by_head, self.plan.latency.memory, "by_head", reset_less=True)
         for u in range(engine.units):
             k, lane = divmod(u, lanes)
             staging = Signal(self.layout, name=f"staging{u}", reset_less=True)

@@ -4,9 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.common import delay
+from hw.common import delay, own_singles
 from hw.plan import Plan, Source
-from hw.plan.latency import PARALLEL
 from hw.sequencer import step_layout
 
 
@@ -21,21 +20,29 @@ class Windows(wiring.Component):
         head mode, 2 lanes:   left byte | word 2j | word 2j+1 | right byte
         shared mode:          left byte | word j | right byte      for every lane
 
+    A one-tap row is a single word: that of its bank for all lanes, or (head mode) each lane's own.
+
     Words beyond the row, the state in a frame's first group and the pixels left and right of a row
     are replaced by the padding byte.
 
     Ports
     -----
-    step : in, step_layout(plan)
-    first_group : in, the step belongs to a frame's first row group
-    camera_words : in, Lh words of the line buffer, `PARALLEL.memory` cycles after their address
-    map_words : in, L words of the state SRAM, likewise
-    attention_word : in, a word of the attention SRAM, likewise
-    operands : out, L words of P bytes, valid `PARALLEL.transfer - PARALLEL.multiply` after the step
+    step : In(step_layout(plan))
+    first_group : In(1), with `step`
+        It belongs to a frame's first row group.
+    camera_words : In(8 * P), an array of Lh
+        Words of the line buffer, `latency.memory` cycles after their address.
+    map_words : In(8 * P), an array of L
+        Words of Maps, likewise.
+    attention_word : In(8 * P)
+        A row of A, likewise.
+    operands : Out(8 * P), an array of L
+        `latency.transfer - latency.multiply` after the step.
     """
 
     def __init__(self, plan: Plan):
         self.plan = plan
+        self.one_tap = own_singles(plan)
         word = 8 * plan.engine.pixels
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
         super().__init__(
@@ -51,121 +58,120 @@ class Windows(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        plan = self.plan
-        pixels, lanes = plan.engine.pixels, plan.engine.lanes
-        head_lanes, heads = plan.geometry.head_lanes, plan.geometry.heads
-        word = 8 * pixels
-        spatial = plan.model.spatial_attention != "none"
-
+        t = self.plan.latency
+        assert t.window == 3, "arrival register, window, tap"
         steps = [self.step]
-        for i in range(PARALLEL.transfer - PARALLEL.multiply - 1):
+        for i in range(t.transfer - t.multiply - 1):
             later = Signal.like(self.step, name=f"step_{i + 1}")
             m.d.sync += later.eq(steps[-1])
             steps.append(later)
+        three, one = t.address_three_tap + t.memory, t.address_one_tap + t.memory
         zero_now = Signal()
         m.d.comb += zero_now.eq(self.first_group & self.step.state)
+        zero = delay(m, zero_now, one + 1, "zero")
+        shared, shared_word = self._shared(m, steps[three], steps[one])
+        arrived, left, right = self._arrive(m, steps[three], steps[one], shared_word)
+        windows, edges = self._windows(
+            m, (steps[three + 1], steps[one + 1]), zero, shared, arrived, left
+        )
+        self._taps(m, steps[one + 2], windows, edges, right)
+        return m
 
-        arrive = steps[PARALLEL.address_three_tap + PARALLEL.memory]  # of a three-tap row
-        arrive_one = steps[PARALLEL.address_one_tap + PARALLEL.memory]  # of a one-tap row
-        loading = PARALLEL.address_one_tap + PARALLEL.memory + 1
-        load_row = steps[PARALLEL.address_three_tap + PARALLEL.memory + 1]
-        load_one, tap = steps[loading], steps[loading + 1]
-        zero = delay(m, zero_now, loading, "zero")
-
-        def pad_byte(step):
-            return Cat([0] * 7, step.pad)
-
-        def pad_word(step):
-            return Cat(*[pad_byte(step)] * pixels)
-
-        # Stage 1: arrival registers
-        by_head = arrive.valid & ~arrive.source[1]
-        one = arrive_one.valid & arrive_one.one_tap
-        bank = Signal(lanes)
+    def _shared(self, m, arrive, arrive_one):
+        """Stage 1: the word for all lanes, out of one bank; registered and as it comes."""
+        word = 8 * self.plan.engine.pixels
+        one = arrive_one.valid & arrive_one.one_tap & (arrive_one.source[1] if self.one_tap else 1)
+        bank = Signal(self.plan.engine.lanes)
         m.d.comb += bank.eq(Mux(one, arrive_one.bank, arrive.bank))
-        shared_word = Signal(word)
         chosen = 0
-        for b in range(lanes):
-            chosen = chosen | Mux(bank[b], self.map_words[b], 0)
-        if spatial:
+        for b, map_word in enumerate(self.map_words):
+            chosen = chosen | Mux(bank[b], map_word, 0)
+        if self.plan.model.spatial:
             chosen = Mux(one & (arrive_one.source == Source.ATTENTION), self.attention_word, chosen)
+        shared_word = Signal(word)
         m.d.comb += shared_word.eq(chosen)
         shared = Signal(word, reset_less=True)
         with m.If(one | (arrive.valid & (arrive.phase == 1))):
             m.d.sync += shared.eq(shared_word)
+        return shared, shared_word
 
-        arrived = []
-        left, right = [], []
-        for g in range(heads):
+    def _arrive(self, m, arrive, arrive_one, shared_word):
+        """Stage 1: each lane's own word; the bytes left and right of a head's words."""
+        word, head_lanes = 8 * self.plan.engine.pixels, self.plan.geometry.head_lanes
+        by_head = arrive.valid & ~arrive.source[1] & (~arrive.one_tap if self.one_tap else 1)
+        arrived, left, right = [], [], []
+        for g in range(self.plan.geometry.heads):
             words = []
             for i in range(head_lanes):
-                source = Mux(
-                    arrive.source == Source.CAMERA,
-                    self.camera_words[i],
-                    self.map_words[g * head_lanes + i],
-                )
+                map_word, camera_word = self.map_words[g * head_lanes + i], self.camera_words[i]
+                source = Mux(arrive.source == Source.CAMERA, camera_word, map_word)
                 register = Signal(word, name=f"arrived{g}_{i}", reset_less=True)
                 with m.If(by_head & (arrive.phase == (0 if i < head_lanes - 1 else 1))):
                     m.d.sync += register.eq(source)
+                if self.one_tap:  # all lanes' at once; a three-tap row comes no earlier after it
+                    with m.If(arrive_one.valid & arrive_one.one_tap & ~arrive_one.source[1]):
+                        m.d.sync += register.eq(
+                            Mux(arrive_one.source == Source.CAMERA, camera_word, map_word)
+                        )
                 words.append(source)
                 arrived.append(register)
             left_byte = Signal(8, name=f"left{g}", reset_less=True)
             right_byte = Signal(8, name=f"right{g}", reset_less=True)
-            with m.If(arrive.valid & ~arrive.one_tap & (arrive.phase == 0)):
-                m.d.sync += left_byte.eq(
-                    Mux(
-                        arrive.first_chunk,
-                        pad_byte(arrive),
-                        Mux(arrive.source[1], shared_word, words[-1])[word - 8 :],
-                    )
-                )
-            with m.If(arrive.valid & ~arrive.one_tap & (arrive.phase == 2)):
-                m.d.sync += right_byte.eq(
-                    Mux(
-                        arrive.last_chunk,
-                        pad_byte(arrive),
-                        Mux(arrive.source[1], shared_word, words[0])[:8],
-                    )
-                )
+            three = arrive.valid & ~arrive.one_tap
+            before = Mux(arrive.source[1], shared_word, words[-1])[word - 8 :]
+            after = Mux(arrive.source[1], shared_word, words[0])[:8]
+            with m.If(three & (arrive.phase == 0)):
+                m.d.sync += left_byte.eq(Mux(arrive.first_chunk, _pad(arrive), before))
+            with m.If(three & (arrive.phase == 2)):
+                m.d.sync += right_byte.eq(Mux(arrive.last_chunk, _pad(arrive), after))
             left.append(left_byte)
             right.append(right_byte)
+        return arrived, left, right
 
-        # Stage 2: windows
-        row_ready = load_row.valid & ~load_row.one_tap & (load_row.phase == 1)
-        one_ready = load_one.valid & load_one.one_tap
-        windows, window_left = [], []
-        for lane in range(lanes):
-            g, i = divmod(lane, head_lanes)
-            window = Signal(word, name=f"window{lane}", reset_less=True)
+    def _windows(self, m, loads, zero, shared, arrived, left):
+        """Stage 2: a window for each lane; the byte left of each head's."""
+        (row, one), pixels = loads, self.plan.engine.pixels
+        head_lanes = self.plan.geometry.head_lanes
+        row_ready = row.valid & ~row.one_tap & (row.phase == 1)
+        one_ready = one.valid & one.one_tap
+        windows, edges = [], []
+        for lane in range(self.plan.engine.lanes):
+            window = Signal(8 * pixels, name=f"window{lane}", reset_less=True)
+            single = Mux(one.source[1], shared, arrived[lane]) if self.one_tap else shared
             with m.If(one_ready):
-                m.d.sync += window.eq(Mux(zero, 0, shared))
+                m.d.sync += window.eq(Mux(zero, 0, single))
             with m.Elif(row_ready):
-                beyond = load_row.last_chunk & (load_row.tail <= i) & ~load_row.source[1]
-                m.d.sync += window.eq(
-                    Mux(beyond, pad_word(load_row), Mux(load_row.source[1], shared, arrived[lane]))
-                )
+                beyond = row.last_chunk & (row.tail <= lane % head_lanes) & ~row.source[1]
+                own = Mux(row.source[1], shared, arrived[lane])
+                m.d.sync += window.eq(Mux(beyond, Cat([_pad(row)] * pixels), own))
             windows.append(window)
-        for g in range(heads):
+        for g in range(self.plan.geometry.heads):
             edge = Signal(8, name=f"window_left{g}", reset_less=True)
             with m.If(row_ready):
                 m.d.sync += edge.eq(left[g])
-            window_left.append(edge)
+            edges.append(edge)
+        return windows, edges
 
-        # Stage 3: taps
-        for lane in range(lanes):
+    def _taps(self, m, tap, windows, edges, right):
+        """Stage 3: the window, or shifted by a byte."""
+        word, head_lanes = 8 * self.plan.engine.pixels, self.plan.geometry.head_lanes
+        for lane, window in enumerate(windows):
             g, i = divmod(lane, head_lanes)
-            before = window_left[g]
-            after = right[g]
+            before, after = edges[g], right[g]
             if i > 0:
                 before = Mux(tap.source[1], before, windows[lane - 1][word - 8 :])
             if i < head_lanes - 1:
                 after = Mux(tap.source[1], after, windows[lane + 1][:8])
             operand = Signal(word, name=f"operand{lane}", reset_less=True)
             with m.If(tap.one_tap | (tap.phase == 1)):
-                m.d.sync += operand.eq(windows[lane])
+                m.d.sync += operand.eq(window)
             with m.Elif(tap.phase == 0):
-                m.d.sync += operand.eq(Cat(before, windows[lane][: word - 8]))
+                m.d.sync += operand.eq(Cat(before, window[: word - 8]))
             with m.Else():
-                m.d.sync += operand.eq(Cat(windows[lane][8:], after))
+                m.d.sync += operand.eq(Cat(window[8:], after))
             m.d.comb += self.operands[lane].eq(operand)
-        return m
+
+
+def _pad(step):
+    """The padding byte of a step's map: 0 or -128."""
+    return Cat([0] * 7, step.pad)

@@ -5,12 +5,13 @@ The hardware takes its numbers from here, and its tests hold it to them.
 
 from dataclasses import dataclass
 
-from golden.config import ModelConfig
+from golden.config import MOST_CLASSES, ModelConfig
 
 Y_BITS = 16  # y = hard-swish(x): -576..24570
+CLASSES = range(2, MOST_CLASSES + 1)  # numbers of classes that there may be
 SHIFT_BITS = 5
 MAX_SHIFT = 31
-POOL_STAGES = 4  # p_en -> the write port of the value memory
+POOL_STAGES = 4  # pooled -> the write port of the value memory
 CLASSIFIER_BIAS_BITS = 32
 QUOTIENT_BITS = 11  # r = 127 * 4096 / sum is at most 2040, since a row's sum is at least 255
 TOP = 19  # where x stands in the serial classifier's accumulator at last: its upper 13 bits
@@ -76,11 +77,12 @@ class ClassifierTiming:
 
     @property
     def cycles(self) -> int:
-        """``start`` -> ``o_valid``: last p written, products, last sum, comparison, decision."""
+        """``start`` -> ``answer.valid``: last p written, products, last sum, comparison, answer."""
         fc1 = self.hidden * self.channels + (self.hidden - 1) * self.fc1_wait
         swish = self.swish_wait + 2 * self.hidden
         fc2 = self.fc2_wait + self.classes * self.hidden
-        return POOL_STAGES + fc1 + swish + fc2 - 1 + self.capture + 3
+        largest = self.classes > 2  # the margin waits for the largest of the others
+        return POOL_STAGES + fc1 + swish + fc2 - 1 + self.capture + 3 + largest
 
     def shapes(
         self, *, columns: int, bias_bits: int = CLASSIFIER_BIAS_BITS
@@ -113,7 +115,7 @@ class SerialClassifierTiming:
 
     @property
     def cycles(self) -> int:
-        """``start`` -> ``o_valid``, the same for all data."""
+        """``start`` -> ``answer.valid``, the same for all data."""
         sum_begins, product = 4 + 16, 3 + 8
         fc1 = self.hidden * (sum_begins + product * self.channels + TOP + 1)
         swish = self.hidden * (2 + FACTOR_BITS + 1)

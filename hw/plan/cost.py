@@ -6,7 +6,7 @@ must be equal, operation by operation: `tests/test_cost.py` for every preset, `m
 networks, `make sim` for whatever a user runs.
 
 A *read* is a cycle with the read enable of one bank asserted, a *write* one with its write enable.
-Most memories of the compact engine have no read enable: they read in every cycle.
+Most memories of the serial parts have no read enable: they read in every cycle.
 """
 
 from collections import Counter
@@ -16,14 +16,11 @@ from functools import cached_property
 from math import ceil
 
 from golden.network import Part
-from hw.plan.beside import SoftmaxTiming
-from hw.plan.engine_config import EngineConfig
-from hw.plan.memory import SERIAL_CONSTANT_WORDS, Memory
-from hw.plan.operations import Operation, Source, Target, Weights
+from hw.plan.memory import on_chip_bytes
+from hw.plan.operations import Operation, Weights
+from hw.plan.parts import parts_of
 from hw.plan.plan import Plan
 from hw.plan.replay import latency_at
-
-LOW = 16  # bits of a sum that a DSP cell of hw.serial.array accumulates
 
 STALLS = ("turn", "wait", "gap", "pause")
 """Causes of cycles without a multiply-accumulate step: the turn of the row group (all that its
@@ -89,13 +86,15 @@ class MemoryCost:
         Words of the memory of which these are a part (maps and state share their banks).
     ports : str
         "1R1W", "1R" (programs, fixed tables), or "1RW": one port would do, since it is only
-        written in cycles in which nobody looks at what is read. (The compact classifier's memory is
+        written in cycles in which nobody looks at what is read. (The serial classifier's memory is
         such a one on iCE40, an SPRAM.)
     bytes : int
     reads, writes : int
         In a frame.
     always_read : bool
         Its read ports have no enable: they read in every cycle.
+    banks, lives : str
+        See hw.plan.memory.Memory.
     """
 
     name: str
@@ -109,6 +108,8 @@ class MemoryCost:
     reads: int
     writes: int
     always_read: bool = False
+    banks: str = ""
+    lives: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,11 +200,13 @@ def cost(plan: Plan) -> Cost:
     """Counts everything that a plan fixes."""
     operations = tuple(_operation(plan, op) for op in plan.operations)
     layers = tuple(_layers(plan, operations))
-    beside = tuple(_beside(plan))
+    beside = tuple(LayerCost(**vars(one)) for owner in plan.owners for one in owner.beside(plan))
     groups = plan.model.row_groups
     reads = _sum(part.reads for part in (*layers, *beside))
     writes = _sum(part.writes for part in (*layers, *beside))
     listed = plan.memories
+    # words of a bank in which several lie
+    banks = {memory.banks: plan.bank_words for memory in listed if memory.banks}
     return Cost(
         preset=plan.model.name,
         shape=str(plan.engine),
@@ -223,12 +226,14 @@ def cost(plan: Plan) -> Cost:
                 words=memory.words,
                 bits=memory.bits,
                 count=memory.count,
-                macro_words=plan.bank_words if memory.name in _BANKS else memory.words,
-                ports=_ports(memory),
+                macro_words=banks.get(memory.banks or memory.name, memory.words),
+                ports=memory.ports,
                 bytes=ceil(memory.bytes),
                 reads=groups * reads.get(memory.name, 0),
                 writes=groups * writes.get(memory.name, 0),
                 always_read=memory.always_read,
+                banks=memory.banks,
+                lives=memory.lives,
             )
             for memory in listed
         ),
@@ -237,32 +242,6 @@ def cost(plan: Plan) -> Cost:
         acc_bits=plan.model.acc_bits,
         register_bits=registers(plan),
     )
-
-
-CATEGORIES = (
-    "weights", "constants", "line_buffer", "maps", "state", "tables", "program", "buffers",
-)  # fmt: skip
-_BANKS = ("maps", "state")
-_ONE_PORT = (
-    *("weights", "classifier weights", "constants", "classifier constants", "exp table"),
-    "classifier",
-)
-_FIXED = ("activation",)
-
-
-def on_chip_bytes(listed: list[Memory]) -> dict[str, int]:
-    """Words x bits of every addressable memory, by category, and their sum."""
-    bits = dict.fromkeys(CATEGORIES, 0)
-    for memory in listed:
-        bits[memory.category] += memory.words * memory.bits * memory.count
-    found = {name: ceil(count / 8) for name, count in bits.items()}
-    return {**found, "total": sum(found.values())}
-
-
-def _ports(memory: Memory) -> str:
-    if memory.category == "program" or memory.name in _FIXED:
-        return "1R"
-    return "1RW" if memory.name in _ONE_PORT else "1R1W"
 
 
 # ---- operations of the array ----
@@ -280,9 +259,14 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
         "pause": op.walks * op.pause,
     }
     reads: Counter[str] = Counter()
-    for name, count in _reads(plan, op):
-        if count:
-            reads[name] += count
+    writes: Counter[str] = Counter()
+    for owner in plan.owners:
+        for counts, made in ((reads, owner.reads(plan, op)), (writes, owner.writes(plan, op))):
+            for name, count in made:
+                counts[name] += count
+    for memory in plan.memories:
+        if memory.always_read:
+            reads[memory.name] += op.cycles * memory.count
     return LayerCost(
         name=op.name,
         layer=layer_of(op),
@@ -292,8 +276,8 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
         stalls=stalls,
         slots=steps * multipliers,
         values=op.walks * plan.rules.positions(op) * plan.engine.units,
-        reads=dict(reads),
-        writes=dict(_writes(plan, op)),
+        reads={name: count for name, count in reads.items() if count},
+        writes=dict(writes),
         weights=_weights(op),
     )
 
@@ -303,90 +287,6 @@ def _weights(op: Operation) -> int:
     if op.weights != Weights.MEMORY:
         return 0
     return op.k * op.out_channels * max(1, len(op.stages))
-
-
-def _reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
-    """(memory, words) that an operation reads."""
-    g, engine = plan.geometry, plan.engine
-    if engine.compact:
-        yield from _compact_reads(plan, op)
-        return
-    for program in plan.fields:
-        yield f"{program} program", 1
-    yield "constants", op.walks * g.constant_words(op.head_mode)
-    lanes = g.head_lanes if op.head_mode else 1
-    if op.weights == Weights.MEMORY:
-        # a word holds the weights of `lanes` steps
-        yield "weights", op.walks * ceil(op.k / lanes)
-    elif op.weights == Weights.STATE:
-        yield "state copy", op.walks * op.k
-    if op.source == Source.ATTENTION:
-        yield "attention weights", op.walks * op.k
-    else:
-        # a three-tap row takes the word on its left and on its right where there is one
-        per_row = 1
-        if op.taps == 3:
-            edges = 2 * op.chunks - 1 - (op.chunks == ceil(op.in_words / lanes))
-            per_row = (op.chunks * lanes + edges) / op.chunks
-        for segment in op.segments:
-            rows = segment.channels * op.kernel_rows * op.walks
-            words = round(rows * per_row)
-            if op.source == Source.CAMERA:
-                yield "line buffer", words
-            elif op.source == Source.HEAD:
-                yield "maps", words * g.heads
-            else:
-                yield "state" if segment.state else "maps", words
-    # operands: one word a channel unit's lane, the same address in all banks
-    state = plan.state
-    fetched = [plan.maps[name].base for name in (op.operand_value, *op.operands) if name]
-    if op.operand_value:  # P lies `operand_first` channels into C
-        fetched[1] += op.operand_first * g.state_words
-    mask = (1 << (plan.bank_words - 1).bit_length()) - 1
-    for base in fetched:
-        inside = sum(
-            state.base <= (base + offset & mask) < state.base + state.words
-            for offset in _offsets(op, engine, g.state_words)
-        )
-        yield "state", inside * engine.lanes
-        yield "maps", (op.walks * engine.channels - inside) * engine.lanes
-
-
-def _compact_reads(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
-    """Likewise, of the compact engine; most of its memories are read in every cycle."""
-    engine = plan.engine
-    yield "walk program", 1
-    yield "weights", op.walks * op.k
-    yield "constants", op.walks * engine.lanes * SERIAL_CONSTANT_WORDS
-    state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.state)
-    # an operand is read for each byte of a lane, one lane after the other
-    state = op.walks * (state + op.reads_state_operand * engine.lanes * engine.pixels)
-    yield "state", state
-    for memory in plan.memories:
-        if memory.always_read:
-            yield memory.name, op.cycles * memory.count - (state if memory.name == "maps" else 0)
-
-
-def _offsets(op: Operation, engine: EngineConfig, state_words: int) -> Iterator[int]:
-    """Offsets of the operand words of all walks."""
-    for group in range(op.out_groups):
-        for chunk in range(op.chunks):
-            for k in range(engine.channels):
-                yield (group * engine.channels + k) * state_words + chunk
-
-
-def _writes(plan: Plan, op: Operation) -> Iterator[tuple[str, int]]:
-    """(memory, words) that an operation writes; of a compact engine: bytes, one at a time."""
-    words = plan.geometry.words(op.out_columns)
-    if op.target == Target.SCORES:
-        yield "attention scores", op.out_channels
-        return
-    count = op.out_channels * words * len(op.stages)
-    if plan.engine.compact:
-        count = op.out_channels * op.chunks * plan.rules.positions(op) * len(op.stages)
-    yield "state" if op.writes_state else "maps", count
-    if op.writes_state and plan.model.spatial:
-        yield "state copy", count
 
 
 def layer_of(op: Operation) -> str:
@@ -422,55 +322,6 @@ def _layers(plan: Plan, operations: tuple[LayerCost, ...]) -> Iterator[LayerCost
         )
 
 
-# ---- beside the array ----
-
-
-def _beside(plan: Plan) -> Iterator[LayerCost]:
-    model, g = plan.model, plan.geometry
-    words = model.rows_per_group * model.in_channels * g.words(model.image_width)
-    if plan.engine.compact:  # byte by byte
-        words = model.rows_per_group * model.in_channels * model.image_width
-    yield LayerCost(
-        name="camera",
-        macs=0,
-        cycles=model.rows_per_group * model.image_width,
-        writes={"line buffer": words},
-    )
-    if model.spatial:
-        rows = model.heads * model.n
-        # the table and the delay memory run as long as the unit is busy
-        busy = model.heads * (SoftmaxTiming(columns=model.n).cycles - 1)
-        yield LayerCost(
-            name="softmax",
-            macs=0,
-            cycles=busy,
-            reads={"attention scores": rows, "exp table": busy, "attention delayed": busy},
-            writes={"attention weights": rows, "attention delayed": busy},
-        )
-    d, hidden = model.state_channels, model.classifier_hidden
-    products = hidden * d + model.class_count * hidden
-    written = d + 2 * hidden
-    if plan.engine.compact:
-        access = {"writes": {"classifier": written}}
-    else:
-        access = {
-            "reads": {
-                # a hard-swish is two products
-                "classifier values": products + 2 * hidden,
-                "classifier weights": products,
-                "classifier constants": hidden + model.class_count,
-            },
-            "writes": {"classifier values": written},
-        }
-    yield LayerCost(
-        name="classifier",
-        macs=products,
-        cycles=plan.classifier_cycles,
-        weights=products,
-        **access,
-    )
-
-
 # ---- latency ----
 
 
@@ -486,17 +337,6 @@ def _latency(plan: Plan) -> dict[str, int]:
 
 
 def registers(plan: Plan) -> int:
-    """Flip-flops of the engine, estimated: within 3 % for the presets (tests/test_cost.py).
-
-    A multiplier has its operands, product, sum and drain register; the rest was fitted to the
-    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention, and
-    of six compact ones, 4,1,2 to 16,1,2. Small networks have up to a tenth less.
-    """
-    engine, spatial = plan.engine, plan.model.spatial
-    pixels, units = engine.pixels, engine.units
-    if engine.compact:
-        high = max(2, plan.model.acc_bits - LOW)
-        return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
-    bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
-    bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
-    return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))
+    """Flip-flops of the engine, estimated: within 3 % for the presets, the serial parts' within
+    10 % (tests/test_cost.py). Small networks have up to a tenth less."""
+    return parts_of(plan.engine).registers(plan)

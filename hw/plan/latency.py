@@ -37,6 +37,11 @@ class Latency:
     frame_turn : int
         Cycles between a frame's last row group and the next frame's first, beyond those: the frame
         is taken, the sequencer begins again.
+    frame_take : int
+        A frame's first pixel on the wires -> the cycle from which on its first row group is waited
+        for: pixel register, line buffer, the frame is taken, the sequencer begins.
+    registered : bool
+        There are registers behind the walk program's words and the weight memory's pieces.
     row : int
         A row's last pixel on the wires -> the first step that may read the row, without the cycle
         that each colour takes: pixel register, word register, write port, count, distance, flag,
@@ -54,6 +59,8 @@ class Latency:
     fetch: int = 5
     group_turn: int = 3
     frame_turn: int = 2
+    frame_take: int = 4
+    registered: bool = True
     row: int = 7
 
     @property
@@ -163,6 +170,7 @@ PARALLEL = ParallelLatency(
 """hw.parallel: a fast clock, a register after every level or two of logic."""
 
 SERIAL = SerialLatency(
+    registered=False,
     # the memories' addresses have no register of their own
     address_three_tap=0,
     address_one_tap=1,

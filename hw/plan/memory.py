@@ -1,118 +1,107 @@
-"""Every addressable memory of the design, from the row program alone."""
+"""What a memory is. Each is described once, by the part that owns it (hw.plan.owners)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import ceil
 
-from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
+CATEGORIES = (
+    "weights", "constants", "line_buffer", "maps", "state", "tables", "program", "buffers",
+)  # fmt: skip
+"""Of memories, in the order in which reports list them."""
 
-if TYPE_CHECKING:
-    from hw.plan.plan import Plan
-
-SERIAL_CONSTANT_WORDS = 4
-"""Serial engine: words of 16 bits from one sum's constants to the next; the last is not used."""
-
-FAULT_QUEUE = 4  # frames that may go wrong while the one before them is being finished
+FAULT_QUEUE = 4
+"""Frames that may go wrong while the one before them is being finished."""
 STATUS_BITS = 3
+SERIAL_CONSTANT_WORDS = 4
+"""Serial parts: words of 16 bits from one sum's constants to the next; the last is not used."""
+
+BY_WALK, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_CAMERA, BY_CLASSIFIER = (
+    *("walk", "constants", "softmax", "store", "camera", "classifier"),
+)
+"""Who reads or writes a memory: whose operation an access belongs to (sim/counters.py)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Memory:
-    """An addressable memory of the design; `always_read`: its read ports have no enable."""
+    """An addressable memory of the design.
+
+    Attributes
+    ----------
+    name : str
+    category : str
+        One of `CATEGORIES`.
+    words, bits, count : int
+        Words of each of `count` equal banks, bits of a word.
+    lives : str
+        What is in it, and for how long.
+    at : str
+        Where the design has it: "block", or "block memory" in a block that has several. "": it is
+        a part of `banks`.
+    ports : str
+        "1R1W", "1R" (programs, fixed tables), or "1RW": one port would do, since it is only written
+        in cycles in which nobody looks at what is read.
+    always_read : bool
+        Its read ports have no enable: they read in every cycle.
+    banks : str
+        Memory in whose banks it lies; "" if it has its own.
+    reader, writer : str
+        Whose accesses these are.
+    late : int
+        Cycles from a step to its read, of one that the walk reads.
+    logic : bool
+        In logic where a family has no small memories.
+    spram : bool
+        A weights image fills it, in SPRAM where a device has some.
+    """
 
     name: str
     category: str
     words: int
     bits: int
     count: int = 1
+    lives: str = ""
+    at: str = ""
+    ports: str = "1R1W"
     always_read: bool = False
+    banks: str = ""
+    reader: str = BY_CLASSIFIER
+    writer: str = BY_CLASSIFIER
+    late: int = 0
+    logic: bool = False
+    spram: bool = False
 
     @property
     def bytes(self) -> float:
         return self.count * self.words * self.bits / 8
 
 
-_PLACES = {
-    "lines": "line buffer",
-    "maps": "maps",
-    "weights": "weights",
-    "state_copy": "state copy",
-    "faults": "fault queue",
-    "drain constants": "constants",
-    "constant_memory": "constants",
-    "attention table": "exp table",
-    "unit table": "activation",
-    "classifier_memory": "classifier",
-}
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a part does in a row group beside the array.
 
-
-def memory_name(block: str, name: str) -> str:
-    """Name in `memories` of the memory `name` of a block of the engine; numbers do not matter.
-
-    The banks of maps and state are "maps".
+    Attributes
+    ----------
+    name : str
+    cycles : int
+        Of its own.
+    macs, weights : int
+        Products that the network needs, and weight bytes.
+    reads, writes : dict of str to int
+        Words by memory.
     """
-    name = name.rstrip("0123456789")
-    if name.endswith("_program"):
-        return name.replace("_", " ")
-    return _PLACES.get(block) or _PLACES.get(f"{block} {name}") or f"{block} {name}"
+
+    name: str
+    cycles: int
+    macs: int
+    weights: int
+    reads: dict[str, int]
+    writes: dict[str, int]
 
 
-def memories(plan: "Plan") -> list[Memory]:
-    """Every addressable memory of the design.
-
-    The words of the state are a part of the same banks as the maps.
-    """
-    engine, model = plan.engine, plan.model
-    word, state = 8 * engine.pixels, plan.state.words
-    if engine.compact:
-        return _compact(plan)
-    classifier = ClassifierTiming.of(model).shapes(columns=model.n)
-    found = [
-        Memory("weights", "weights", plan.weight_words, 8 * engine.units),
-        Memory("classifier weights", "weights", *classifier["weights"]),
-        Memory("constants", "constants", plan.constant_words, model.acc_bits + 13),
-        Memory("classifier constants", "constants", *classifier["constants"]),
-        Memory(
-            "line buffer", "line_buffer", plan.line_buffer_words, word, plan.geometry.head_lanes
-        ),
-        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes),
-        Memory("state", "state", state, word, engine.lanes),
-    ]
-    for name in plan.fields:
-        bits = sum(plan.field_widths(name).values())
-        found.append(Memory(f"{name} program", "program", len(plan.operations), bits))
-    found += [
-        Memory("classifier values", "buffers", *classifier["values"]),
-        Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS),
-    ]
-    if model.spatial:
-        shapes = SoftmaxTiming(columns=model.n).shapes(heads=model.heads, pixels=engine.pixels)
-        found.append(Memory("exp table", "tables", 256, 8))
-        found += [Memory(f"attention {name}", "buffers", *shape) for name, shape in shapes.items()]
-        found.append(Memory("state copy", "state", state, word, engine.lanes))
-    return found
-
-
-def _compact(plan: "Plan") -> list[Memory]:
-    """The compact engine's: one memory of the classifier, a table of the activations.
-
-    Weights, constants and the walk program have a read enable, the others have none: they read in
-    every cycle. Reads of the banks of maps and state that nobody asked for count as the maps'.
-    """
-    engine, model = plan.engine, plan.model
-    word, state = 8 * engine.pixels, plan.state.words
-    classifier = SerialClassifierTiming.of(model).words
-    values = model.state_channels + model.classifier_hidden
-    found = [
-        Memory("weights", "weights", plan.weight_words, 8 * engine.units),
-        Memory("constants", "constants", SERIAL_CONSTANT_WORDS * plan.constant_words, 16),
-        Memory("classifier", "weights", classifier + values, 16, 1, True),
-        Memory("line buffer", "line_buffer", plan.line_buffer_words, word, 1, True),
-        Memory("maps", "maps", plan.bank_words - state, word, engine.lanes, True),
-        Memory("state", "state", state, word, engine.lanes),
-        Memory("activation", "tables", 1024, 8, 1, True),
-    ]
-    for name in plan.fields:
-        bits = sum(plan.field_widths(name).values())
-        always = name == "back"  # in logic on FPGAs
-        found.append(Memory(f"{name} program", "program", len(plan.operations), bits, 1, always))
-    return [*found, Memory("fault queue", "buffers", FAULT_QUEUE, STATUS_BITS)]
+def on_chip_bytes(listed: Iterable[Memory]) -> dict[str, int]:
+    """Words x bits of every addressable memory, by category, and their sum."""
+    bits = dict.fromkeys(CATEGORIES, 0)
+    for memory in listed:
+        bits[memory.category] += memory.words * memory.bits * memory.count
+    found = {name: ceil(count / 8) for name, count in bits.items()}
+    return {**found, "total": sum(found.values())}

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from golden.config import ModelConfig
+from hw.plan import parallel_owners, serial_owners
+from hw.plan.back_words import BackWord, DrainWord, OperandWord, StoreWord
 from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
 from hw.plan.engine_config import EngineConfig
-from hw.plan.schedule import Rules, Schedule
-from hw.plan.serial_schedule import SerialRules, SerialSchedule
-from hw.plan.words import BackWord, DrainWord, OperandWord, StoreWord, WalkWord, Word
+from hw.plan.owners import Owner
+from hw.plan.rules import Rules
+from hw.plan.schedule import Schedule
+from hw.plan.serial_rules import SerialRules
+from hw.plan.serial_schedule import SerialSchedule
+from hw.plan.words import WalkWord, Word
 
 if TYPE_CHECKING:
     from hw.plan.plan import Plan
@@ -30,36 +35,18 @@ class PartsModel:
         When words are read and written, and how start times are solved.
     classifier : function of ModelConfig
         Cycles and memories of the classifier.
-    multipliers : function of Plan
-        Those beside the array: purpose, how many, operand bits.
+    owners : tuple of Owner
+        The parts that own memories and multipliers.
+    registers : function of Plan
+        Flip-flops of the engine, an estimate.
     """
 
     words: Mapping[str, type[Word]]
     rules: type[Rules]
     schedule: type[Schedule]
     classifier: Callable[[ModelConfig], ClassifierTiming | SerialClassifierTiming]
-    multipliers: Callable[["Plan"], list[dict]]
-
-
-def _multipliers(plan: "Plan") -> list[dict]:
-    units = plan.engine.units
-    found = [
-        {"purpose": "requantise", "count": units, "bits": [plan.model.acc_bits + 1, 8]},
-        {"purpose": "activation", "count": units, "bits": [6, 5]},
-        {"purpose": "gate", "count": units, "bits": [10, 9]},
-        {"purpose": "classifier", "count": 1, "bits": [18, 8]},
-    ]
-    if plan.model.spatial:
-        found.append({"purpose": "softmax", "count": 1, "bits": [11, 8]})
-    return found
-
-
-def _serial_multipliers(plan: "Plan") -> list[dict]:
-    return [
-        {"purpose": "requantise", "count": 1, "bits": [plan.model.acc_bits + 1, 4]},
-        {"purpose": "gate", "count": 1, "bits": [10, 4]},
-        {"purpose": "classifier", "count": 1, "bits": [32, 1]},
-    ]
+    owners: tuple[Owner, ...]
+    registers: Callable[["Plan"], int]
 
 
 PARTS = {
@@ -68,14 +55,16 @@ PARTS = {
         rules=Rules,
         schedule=Schedule,
         classifier=ClassifierTiming.of,
-        multipliers=_multipliers,
+        owners=parallel_owners.PARALLEL_OWNERS,
+        registers=parallel_owners.registers,
     ),
     "serial": PartsModel(
         words={"walk": WalkWord, "back": BackWord},
         rules=SerialRules,
         schedule=SerialSchedule,
         classifier=SerialClassifierTiming.of,
-        multipliers=_serial_multipliers,
+        owners=serial_owners.SERIAL_OWNERS,
+        registers=serial_owners.registers,
     ),
 }
 
@@ -88,3 +77,21 @@ def parts_of(engine: EngineConfig) -> PartsModel:
 def softmax_of(model: ModelConfig) -> SoftmaxTiming | None:
     """The softmax unit, for spatial attention."""
     return SoftmaxTiming(columns=model.n) if model.spatial else None
+
+
+_NAMES = {
+    place: name
+    for parts in PARTS.values()
+    for owner in parts.owners
+    for name, place in owner.at.items()
+}
+
+
+def memory_name(block: str, name: str) -> str:
+    """Name of the memory `name` of a block of the engine; numbers at its end do not matter.
+
+    The banks of maps and state are "maps".
+    """
+    name = name.rstrip("0123456789")
+    here = name if name.endswith("_program") else block
+    return _NAMES.get(here) or _NAMES.get(f"{block} {name}") or f"{block} {name}"

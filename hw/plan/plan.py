@@ -13,18 +13,19 @@ import numpy as np
 from golden.config import ModelConfig
 from hw.plan import replay
 from hw.plan.banks import Map, allocate
+from hw.plan.build import build_operations
 from hw.plan.engine_config import EngineConfig, Geometry
 from hw.plan.latency import Latency
-from hw.plan.memory import Memory, memories
+from hw.plan.memory import CATEGORIES, Memory
 from hw.plan.operations import (
     STATE,
     Operation,
     Target,
-    build_operations,
     weight_words,
 )
+from hw.plan.owners import Owner
 from hw.plan.parts import parts_of, softmax_of
-from hw.plan.schedule import NEVER, Rules
+from hw.plan.rules import NEVER, Rules
 from hw.plan.words import Layout, Word, bits_for, field_widths
 
 Place = tuple[str, int, int, int]
@@ -93,15 +94,21 @@ class Plan:
         rows = model.rows_per_group * model.in_channels
         return rows * self.geometry.groups(model.image_width)
 
+    @property
+    def owners(self) -> tuple[Owner, ...]:
+        """The parts that own memories and multipliers."""
+        return parts_of(self.engine).owners
+
     @cached_property
     def memories(self) -> tuple[Memory, ...]:
         """Every addressable memory of the design."""
-        return tuple(memories(self))
+        found = [memory for owner in self.owners for memory in owner.memories(self)]
+        return tuple(sorted(found, key=lambda memory: CATEGORIES.index(memory.category)))
 
     @property
     def multipliers_beside_array(self) -> list[dict]:
         """Multipliers that are not in the array: purpose, how many, operand bits."""
-        return parts_of(self.engine).multipliers(self)
+        return [one for owner in self.owners for one in owner.multipliers(self)]
 
     @cached_property
     def weight_words(self) -> int:
@@ -128,6 +135,11 @@ class Plan:
     def frame_turn(self) -> int:
         """Cycles from a frame's last row group to the next frame's first one."""
         return self.latency.frame_turn
+
+    @property
+    def frame_take(self) -> int:
+        """Cycles from a frame's first pixel on the wires until its first group is waited for."""
+        return self.latency.frame_take
 
     @property
     def cycles_per_frame(self) -> int:
@@ -256,6 +268,13 @@ class Plan:
                 )
         if g.passes > 1 and g.heads > 1:
             found.append(f"{self.model.heads} heads run in {g.passes} passes of {g.heads}")
+        if self.camera_period > 2 * self.cycles_per_row_group:
+            found.append(
+                f"the first block reads {self.model.blocks[0].rows} of "
+                f"{self.model.rows_per_group} rows at once, while the camera brings the next ones: "
+                f"a row group takes {self.camera_period:,} cycles at an even camera, "
+                f"{self.cycles_per_row_group:,} of them work"
+            )
         if self.utilisation() < 0.5:
             found.append(
                 f"this shape uses {self.utilisation():.0%} of its multipliers on this network"

@@ -29,6 +29,7 @@ def timeline(
     groups: Iterable[int],
     start: int = 0,
     frames: bool = False,
+    first: Callable[[int], int] | None = None,
 ) -> Iterator[Step]:
     """The operations of row groups in order.
 
@@ -43,11 +44,16 @@ def timeline(
         First cycle in which the engine is free.
     frames : bool
         Row groups go on from frame to frame: the engine takes a new one in between.
+    first : function of int
+        For the first row of a frame, the cycle of its first pixel on the wires: nothing of the
+        frame is begun, nor waited for, before.
     """
     now, k = start, plan.model.rows_per_group
     for group in groups:
         if frames and group and group % plan.model.row_groups == 0:
             now += plan.frame_turn
+        if first is not None and group % plan.model.row_groups == 0:
+            now = max(now, first(k * group) + plan.frame_take)
         for op in plan.operations:
             begin = now + op.wait + op.idle
             if op.need_rows:
@@ -88,6 +94,10 @@ class EvenCamera:
         turns = row // (k * model.row_groups) * self.plan.frame_turn
         return (row * width + column) * self.period // (k * width) + turns
 
+    def first(self, row: int) -> int:
+        """Cycle of a row's first pixel."""
+        return self.pixel(row, 0)
+
     def last(self, row: int) -> int:
         """Cycle of a row's last pixel."""
         return self.pixel(row, self.plan.model.image_width - 1)
@@ -102,15 +112,18 @@ def keeps_up(plan: "Plan", period: int, groups: int = 12) -> bool:
     camera, k = EvenCamera(plan, period), plan.model.rows_per_group
     # the first write is that of a whole word, or of a pixel
     first = 0 if plan.rules.one_byte else min(plan.engine.pixels, plan.model.image_width) - 1
-    steps = timeline(plan, camera.ready, range(groups), frames=True)
-    return all(step.end <= camera.pixel(row + k, first) for row, step in releases(plan, steps))
+    steps = timeline(plan, camera.ready, range(groups), frames=True, first=camera.first)
+    # a pixel may come a cycle earlier after a row's end in another frame: its phase differs
+    return all(step.end < camera.pixel(row + k, first) for row, step in releases(plan, steps))
 
 
 def shortest_period(plan: "Plan") -> int:
     """Fewest cycles of a row group at which an even camera never overruns."""
-    low, high = plan.cycles_per_row_group, 4 * plan.cycles_per_row_group
+    low = high = plan.cycles_per_row_group
     if keeps_up(plan, low):
         return low
+    while not keeps_up(plan, high):
+        low, high = high, 4 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if keeps_up(plan, middle) else (middle, high)
@@ -126,7 +139,7 @@ def latency_at(plan: "Plan", period: int) -> tuple[int, int]:
     camera, k, last = EvenCamera(plan, period), plan.model.rows_per_group, plan.operations[-1]
     late = [
         step.end - camera.last(k * step.group + k - 1)
-        for step in timeline(plan, camera.ready, range(plan.model.row_groups))
+        for step in timeline(plan, camera.ready, range(plan.model.row_groups), first=camera.first)
         if step.op is last
     ]
     # the last operation's words, and the answer, as the compiler placed them

@@ -2,48 +2,8 @@
 
 import numpy as np
 
-from hw.plan.operations import STATE, Function, Operation
-from hw.plan.schedule import NEVER, Rules, Schedule
-
-
-class SerialRules(Rules):
-    """The same for a value at a time, lane after lane (hw.serial.store)."""
-
-    rest = 1  # sums are cleared between walks
-    one_byte = True
-
-    def value(self, op: Operation) -> int:
-        """Cycles of a value."""
-        return 4 if op.function == Function.BLEND else 2
-
-    def positions(self, op: Operation) -> int:
-        """Values of a lane that leave after a walk: it pools first."""
-        return self.e.pixels // (2 if op.head_mode else 1)
-
-    def spacing(self, op: Operation) -> int:
-        return self.value(op) * self.positions(op) * self.e.lanes
-
-    def apart(self, previous: Operation, op: Operation) -> int:
-        return self.spacing(previous) + self.t.switch
-
-    def write_offsets(self, op: Operation, idle: int, pause: int) -> np.ndarray:
-        e, words, period = self.e, self.g.words(op.out_columns), idle + pause + op.k
-        offsets = np.full((op.out_channels, max(1, words)), NEVER)
-        c = np.arange(op.out_channels)
-        group, lane = (c, e.lanes - 1) if op.head_mode else np.divmod(c, e.lanes)
-        gated = op.function in (Function.CHANNEL, Function.RESET, Function.BLEND)
-        late = 1 + self.t.write + (self.t.unit_gated if gated else self.t.unit_plain)
-        late = late + self.value(op) * ((lane + 1) * self.positions(op) - 1)
-        for j in range(op.chunks):
-            last = (group * op.chunks + j) * period + period - idle - 1
-            word = j // 2 if op.head_mode else j
-            if word < words:
-                offsets[:, word] = last + self.t.transfer + late
-        return offsets
-
-    def answer_late(self, op: Operation, channels: int) -> int:
-        # the last byte's sum leaves in the cycle after it is written
-        return int(self.write_offsets(op, 0, 0).max()) - (op.walks * op.k - 1) + 1
+from hw.plan.operations import STATE
+from hw.plan.schedule import Schedule
 
 
 class SerialSchedule(Schedule):

@@ -23,13 +23,22 @@ class SerialArray(wiring.Component):
 
     Ports
     -----
-    operands : in, L words of P bytes; weights : in, L bytes, valid with them
-    add : in, their products count: two cycles after the operands
-    clear : in, sums begin anew; a cycle in which nothing is added
-    transfer : in, sums move to the drain registers (`clear` may come with it)
-    shift : in, the drain registers move by one; lane 0's pixel 0 leaves first
-    low : out, the 16 lower bits of the sum that is at the head
-    high : out, its bits above, a cycle later
+    operands : In(8 * P), an array of L
+        P signed bytes each.
+    weights : In(signed(8)), an array of L
+        With the operands.
+    add : In(1)
+        The operands' products count: two cycles after them.
+    clear : In(1)
+        Sums begin anew; a cycle in which nothing is added.
+    transfer : In(1)
+        Sums move to the drain registers (`clear` may come with it).
+    shift : In(1)
+        The drain registers move by one; lane 0's pixel 0 leaves first.
+    low : Out(16)
+        Lower bits of the sum that is at the head.
+    high : Out(signed(`high_bits`))
+        Its bits above, a cycle later.
     """
 
     def __init__(self, *, pixels: int, lanes: int, acc_bits: int, cells: str = "generic"):

@@ -1,15 +1,17 @@
-"""The compact engine's classifier: a bit of a weight a cycle, everything in one memory."""
+"""The serial engine's classifier: a bit of a weight a cycle, everything in one memory."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import LayerWeights
+from hw.arithmetic.multiplier import times
 from hw.common import delay
-from hw.parallel.classifier import _times
-from hw.plan.beside import FACTOR_BITS, TOP, WAIT, SerialClassifierTiming
+from hw.interfaces import LOGIT, Answer, Pooled, Thresholds, write_port
+from hw.plan.beside import CLASSES, FACTOR_BITS, TOP, WAIT, SerialClassifierTiming
 from hw.weight_sram import WeightSram
 
 
@@ -35,19 +37,43 @@ def words(first: LayerWeights, second: LayerWeights) -> list[int]:
 
 
 class SerialClassifier(wiring.Component):
-    """Person or not: hw.parallel.classifier with one adder and one memory of 16 bits.
+    """Which class: hw.parallel.classifier with one adder and one memory of 16 bits.
 
     The values p, then x and y, lie below the weights. A product takes eight cycles (hard-swish:
     eleven), for which there is time beside a row group.
 
     Bit-exact model: golden.classifier.
 
+    Parameters
+    ----------
+    channels, hidden, columns, classes, stop_class : int
+        As hw.parallel.classifier.Classifier has them.
+    words : sequence of int
+        First contents as `words` gives them; may be empty.
+    cells : str
+        Kind of memories, see hw.weight_sram.
+
+    Attributes
+    ----------
+    cycles : int
+        From ``start`` to ``answer.valid``, the same for all data.
+
     Ports
     -----
-    load_en, load_address, load_data : in, writes weights and constants (`words`) while idle
-    person : out, logit1 > logit0
-    and those of hw.parallel.classifier.Classifier, less its memories'. The outputs count in the
-    cycle with `o_valid` only.
+    pooled : In(Pooled(channels, columns))
+        Not while busy.
+    start : In(1)
+        Pulse, from the cycle after the last ``pooled`` on, while idle.
+    abort : In(1)
+        Forgets the run in progress: resets the block.
+    busy : Out(1)
+        From the cycle after ``start`` to two cycles before ``answer.valid``.
+    thresholds : In(Thresholds())
+        Read in the cycle with ``answer.valid``.
+    answer : Out(Answer(classes))
+        All of it counts in the cycle with its `valid` only.
+    load : a memory's write port, `count` words of 16 bits
+        Writes weights and constants (`words`) while idle.
     """
 
     def __init__(
@@ -56,243 +82,304 @@ class SerialClassifier(wiring.Component):
         channels: int,
         hidden: int,
         columns: int,
+        classes: int = 2,
+        stop_class: int = 1,
         words: Sequence[int] = (),
         cells: str = "generic",
     ):
+        if classes not in CLASSES:
+            raise ValueError(f"classes must be {CLASSES[0]}..{CLASSES[-1]}, not {classes}")
+        if not 0 <= stop_class < classes:
+            raise ValueError(f"stop_class must be 0..{classes - 1}, not {stop_class}")
         self.channels, self.hidden, self.columns = channels, hidden, columns
+        self.classes, self.stop_class = classes, stop_class
         self.words, self.cells = list(words), cells
-        self.count = SerialClassifierTiming(channels=channels, hidden=hidden).words
-        self.sum_bits = (128 * columns - 1).bit_length() + 1
+        self.timing = SerialClassifierTiming(channels=channels, hidden=hidden, classes=classes)
+        self.count = self.timing.words
         super().__init__(
             {
-                "p_en": In(1),
-                "p_channel": In(range(channels)),
-                "p_sum": In(signed(self.sum_bits)),
-                "p_max": In(signed(8)),
+                "pooled": In(Pooled(channels, columns)),
                 "start": In(1),
-                "abort": In(1),  # the engine's: it resets the block
+                "abort": In(1),
                 "busy": Out(1),
-                "stop_enable": In(1),
-                "skip_enable": In(1),
-                "stop_threshold": In(signed(32)),
-                "skip_threshold": In(signed(32)),
-                "o_valid": Out(1),
-                "logit0": Out(signed(32)),
-                "logit1": Out(signed(32)),
-                "stop": Out(1),
-                "skip": Out(1),
-                "person": Out(1),
-                "load_en": In(1),
-                "load_address": In(range(self.count)),
-                "load_data": In(16),
+                "thresholds": In(Thresholds()),
+                "answer": Out(Answer(classes)),
+                "load": Out(write_port(self.count, 16)),
             }
         )
 
-    @staticmethod
-    def run_cycles(*, channels: int, hidden: int) -> int:
-        """``start`` -> ``o_valid``, the same for all data."""
-        return SerialClassifierTiming(channels=channels, hidden=hidden).cycles
-
     @property
     def cycles(self) -> int:
-        return self.run_cycles(channels=self.channels, hidden=self.hidden)
+        """``start`` -> ``answer.valid``."""
+        return self.timing.cycles
 
     def elaborate(self, platform):
         m = Module()
-        d, hidden = self.channels, self.hidden
-        lowest = d + hidden  # first word of the weights
+        r = self._registers(m)
+        memory, use_weights = self._memory(m, r)
+        found = memory.word
+        with m.FSM():
+            self._begin(m, r, use_weights, found)
+            self._product(m, r, use_weights, found)
+            self._x(m, r, memory)
+            self._swish(m, r, memory, found)
+            self._logit(m, r)
+        with m.If(r.clear & r.rounding):
+            m.d.sync += r.total[7].eq(1)
+        self._answer(m, r)
+        return ResetInserter({"sync": self.abort})(m)
+
+    def _registers(self, m):
+        """Signals of the states; the sum that they work on."""
+        d, lowest = self.channels, self.channels + self.hidden
+        outputs = lowest if self.classes == 2 else max(lowest, d + self.classes)
+        # counters are set before they are used: without a reset, their bits share their controls
+        shapes = {
+            "value": 32,
+            "factor": FACTOR_BITS,
+            "total": signed(32),
+            "left": 6,  # cycles of a state, less one; negative in the last one
+            "inputs": range(max(d, self.hidden)),  # products of a sum that are still to come
+            "output": range(outputs),  # d + its number: where x is written
+            "values": range(lowest),
+            "weights": range(lowest + self.count),
+            "second": 1,  # FC2
+            "shift": 5,
+            "beyond": 1,
+            "sign": 1,
+        }
+        r = SimpleNamespace(
+            **{name: Signal(shape, name=name, reset_less=True) for name, shape in shapes.items()}
+        )
+        # `minus`: the last bit of a weight counts downwards; `double`: the sum goes up by a place;
+        # `rounding`: of the hard-swish
+        for name in ("clear", "add", "minus", "double", "ending", "rounding", "done"):
+            setattr(r, name, Signal(name=name))
+        # value << i, its weight's bits, the sum
+        addend = Signal(32)
+        m.d.comb += [
+            addend.eq(Mux(r.double, r.total, Mux(r.minus, ~r.value, r.value))),
+            r.ending.eq(r.left[-1]),
+        ]
+        m.d.sync += r.minus.eq(0)
+        with m.If(r.clear):
+            m.d.sync += r.total.eq(0)
+        with m.Elif(r.add | r.double):
+            m.d.sync += r.total.eq(r.total + addend + r.minus)
+        m.d.sync += [
+            r.value.eq(r.value << 1),
+            r.factor.eq(r.factor >> 1),
+            r.left.eq(r.left - 1),
+        ]
+        return r
+
+    def _memory(self, m, r):
+        """Values and weights; p is written as it comes."""
+        pooled, lowest = self.pooled, self.channels + self.hidden
         # never read and written at once: one port would do
         memory = m.submodules.classifier_memory = WeightSram(
             depth=lowest + self.count,
             bits=16,
             init=[0] * lowest + self.words if self.words else (),
             cells=self.cells,
-            compact=True,
+            registered=False,
         )
-        found = memory.word
-
         # p = sum + n * max, one register
-        p_en = delay(m, self.p_en, 1, "p_en")
-        p_channel = delay(m, self.p_channel, 1, "p_channel", reset_less=True)
+        en = delay(m, pooled.en, 1, "p_en")
+        channel = delay(m, pooled.channel, 1, "p_channel", reset_less=True)
         p = Signal(signed(16), reset_less=True)
-        m.d.sync += p.eq(self.p_sum + _times(self.p_max, self.columns))
+        m.d.sync += p.eq(pooled.sum + times(pooled.max, self.columns))
+        use_weights = Signal()
+        m.d.comb += memory.address.eq(r.values)
+        with m.If(use_weights):
+            m.d.comb += memory.address.eq(r.weights)
+            m.d.sync += r.weights.eq(r.weights + 1)
+        load, write = self.load, memory.write
+        m.d.comb += [
+            write.en.eq(en | load.en),
+            write.addr.eq(Mux(load.en, load.addr + lowest, channel)),
+            write.data.eq(Mux(load.en, load.data, p)),
+        ]
+        return memory, use_weights
 
-        # value << i, its weight's bits, the sum
-        value, factor = Signal(32, reset_less=True), Signal(FACTOR_BITS, reset_less=True)
-        total = Signal(signed(32), reset_less=True)
-        # `minus`: the last bit of a weight counts downwards; `double`: the sum goes up by a place
-        clear, add, minus, double = (Signal(name=n) for n in ("clear", "add", "minus", "double"))
-        addend = Signal(32)
-        m.d.comb += addend.eq(Mux(double, total, Mux(minus, ~value, value)))
-        m.d.sync += minus.eq(0)
-        with m.If(clear):
-            m.d.sync += total.eq(0)
-        with m.Elif(add | double):
-            m.d.sync += total.eq(total + addend + minus)
-        m.d.sync += [value.eq(value << 1), factor.eq(factor >> 1)]
+    def _begin(self, m, r, use_weights, found):
+        """States up to a sum's bias."""
+        d, hidden = self.channels, self.hidden
+        with m.State("IDLE"):
+            m.d.sync += [
+                r.values.eq(0),
+                r.output.eq(d),
+                r.second.eq(0),
+                r.weights.eq(d + hidden),
+                r.left.eq(WAIT - 2),
+            ]
+            with m.If(self.start):
+                m.d.sync += self.busy.eq(1)
+                m.next = "WAIT"
+        with m.State("WAIT"):
+            with m.If(r.ending):
+                m.next = "BIAS_LOW"
+        with m.State("BIAS_LOW"):  # ask for the bias' low half
+            m.d.comb += [use_weights.eq(1), r.clear.eq(1)]
+            m.d.sync += r.inputs.eq(Mux(r.second, hidden - 1, d - 1))
+            m.next = "BIAS_HIGH"
+        with m.State("BIAS_HIGH"):
+            m.d.comb += use_weights.eq(1)
+            m.d.sync += r.value.eq(found)
+            m.next = "SHIFT"
+        with m.State("SHIFT"):
+            m.d.comb += [use_weights.eq(1), r.add.eq(1)]
+            m.d.sync += [r.value.eq(found), r.left.eq(14), r.shift.eq(0)]
+            m.next = "RAISE"
+        with m.State("RAISE"):  # the high half goes up by 16
+            with m.If(r.left == 14):
+                m.d.sync += r.shift.eq(found)
+            with m.If(r.ending):
+                m.next = "BIAS"
+        with m.State("BIAS"):
+            m.d.comb += r.add.eq(1)
+            m.next = "VALUE"
 
-        # hard-swish: clip(x + 768, 0, 1536)
+    def _product(self, m, r, use_weights, found):
+        """States of a value times its weight."""
+        with m.State("VALUE"):
+            m.d.sync += r.values.eq(r.values + 1)
+            m.next = "WEIGHT"
+        with m.State("WEIGHT"):
+            m.d.comb += use_weights.eq(1)
+            m.d.sync += r.value.eq(found.as_signed())
+            m.next = "READY"
+        with m.State("READY"):
+            m.d.sync += [r.factor.eq(found[:8]), r.value.eq(r.value), r.left.eq(6)]
+            m.next = "PRODUCT"
+        with m.State("PRODUCT"):
+            m.d.comb += r.add.eq(r.factor[0])
+            m.d.sync += r.minus.eq(r.left == 0)
+            with m.If(r.ending):
+                m.d.sync += r.inputs.eq(r.inputs - 1)
+                m.next = "VALUE"
+                with m.If(r.inputs == 0):
+                    m.d.sync += [
+                        r.values.eq(Mux(r.second, self.channels, 0)),
+                        r.left.eq(TOP - 2),
+                    ]
+                    with m.If(r.second):
+                        m.next = "LOGIT"
+                    with m.Else():
+                        m.next = "ALIGN"
+                        m.d.sync += [r.beyond.eq(0), r.double.eq(r.shift != TOP)]
+
+    def _x(self, m, r, memory):
+        """States that make x of an FC1 sum."""
+        d, lowest = self.channels, self.channels + self.hidden
+        x = Signal(signed(13))
+        m.d.comb += x.eq(
+            Mux(r.beyond, Cat(~r.sign.replicate(12), r.sign).as_signed(), r.total[TOP:])
+        )
+        with m.State("ALIGN"):  # x to the upper bits, unless it is too large for them
+            with m.If(r.left == TOP - 2):
+                m.d.sync += r.sign.eq(r.total[31])
+            # TOP - shift times
+            m.d.sync += r.double.eq(r.double & (r.left + 1 != r.shift))
+            with m.If(r.double & (r.total[31] != r.total[30])):
+                m.d.sync += r.beyond.eq(1)
+            with m.If(r.ending):
+                m.next = "X"
+        with m.State("X"):
+            m.d.comb += [
+                memory.write.en.eq(1),
+                memory.write.addr.eq(r.output),
+                memory.write.data.eq(x),
+            ]
+            m.d.sync += r.output.eq(r.output + 1)
+            m.next = "BIAS_LOW"
+            with m.If(r.output == lowest - 1):
+                m.d.sync += [r.values.eq(d), r.output.eq(d)]
+                m.next = "SWISH_READ"
+
+    def _swish(self, m, r, memory, found):
+        """States that make y of x: hard-swish, a factor of clip(x + 768, 0, 1536)."""
+        d, lowest = self.channels, self.channels + self.hidden
         raised = Signal(signed(14))
         m.d.comb += raised.eq(found[:13].as_signed() + 768)
         clipped = Mux(raised[-1], 0, Mux(raised[11:].any() | raised[9:11].all(), 1536, raised[:11]))
+        with m.State("SWISH_READ"):
+            m.d.comb += [r.clear.eq(1), r.rounding.eq(1)]
+            m.next = "FACTOR"
+        with m.State("FACTOR"):
+            m.d.sync += [
+                r.value.eq(found.as_signed()),
+                r.factor.eq(clipped),
+                r.left.eq(FACTOR_BITS - 2),
+            ]
+            m.next = "SWISH"
+        with m.State("SWISH"):
+            m.d.comb += r.add.eq(r.factor[0])
+            with m.If(r.ending):
+                m.next = "Y"
+        with m.State("Y"):
+            m.d.comb += [
+                memory.write.en.eq(1),
+                memory.write.addr.eq(r.values),
+                memory.write.data.eq(r.total[8:]),
+            ]
+            m.d.sync += [r.values.eq(r.values + 1), r.output.eq(r.output + 1)]
+            m.next = "SWISH_READ"
+            with m.If(r.output == lowest - 1):
+                m.d.sync += [r.values.eq(d), r.output.eq(d), r.second.eq(1)]
+                m.next = "BIAS_LOW"
 
-        # counters are set before they are used: without a reset, their bits share their controls
-        left = Signal(6, reset_less=True)  # cycles of a state, less one; negative in the last one
-        ending = Signal()
-        # products of a sum that are still to come
-        inputs = Signal(range(max(d, hidden)), reset_less=True)
-        output = Signal(range(lowest), reset_less=True)  # d + its number: where x is written
-        values = Signal(range(lowest), reset_less=True)
-        weights = Signal(range(lowest + self.count), reset_less=True)
-        second = Signal(reset_less=True)  # FC2
-        rounding = Signal()  # of the hard-swish
-        shift = Signal(5, reset_less=True)
-        beyond, sign = Signal(reset_less=True), Signal(reset_less=True)
-        x = Signal(signed(13))
-        m.d.comb += [
-            x.eq(Mux(beyond, Cat(~sign.replicate(12), sign).as_signed(), total[TOP:])),
-            memory.address.eq(values),
-        ]
-        use_weights = Signal()
-        with m.If(use_weights):
-            m.d.comb += memory.address.eq(weights)
-            m.d.sync += weights.eq(weights + 1)
-        m.d.comb += [
-            memory.write_en.eq(p_en | self.load_en),
-            memory.write_address.eq(Mux(self.load_en, self.load_address + lowest, p_channel)),
-            memory.write_data.eq(Mux(self.load_en, self.load_data, p)),
-        ]
-        m.d.sync += left.eq(left - 1)
-        m.d.comb += ending.eq(left[-1])
-        done, compared = Signal(), Signal()
+    def _logit(self, m, r):
+        """State of a complete logit; with more than two classes the largest is found on the way."""
+        d, answer = self.channels, self.answer
         # inverted, because a sum takes fewer LUTs than a difference
-        logit0_not = Signal(signed(32), reset_less=True)
-        difference = Signal(signed(33), reset_less=True)  # less one
+        others_not = Signal(LOGIT, reset_less=True, name="others_not")
+        r.margin = Signal(signed(33), reset_less=True, name="margin")  # less one
+        if self.classes == 2:
+            last = r.output[0] != (d & 1)
+            m.d.comb += [answer.logits[0].eq(~others_not), answer.logits[1].eq(r.total)]
+            own, other = r.total, others_not
+            if self.stop_class == 0:
+                own, other = ~others_not, ~r.total
+            m.d.sync += r.margin.eq(own + other)
+        else:
+            last = r.output == d + self.classes - 1
+            kept = [
+                Signal(LOGIT, name=f"kept{i}", reset_less=True) for i in range(self.classes - 1)
+            ]
+            r.largest = Signal(range(self.classes), reset_less=True, name="largest")
+            logits = [*kept, r.total]
+            m.d.comb += [out.eq(value) for out, value in zip(answer.logits, logits, strict=True)]
+            m.d.sync += r.margin.eq(logits[self.stop_class] + others_not)
+            first = r.output == (d + 1 if self.stop_class == 0 else d)
+        with m.State("LOGIT"):
+            m.d.sync += r.output.eq(d + 1 if self.classes == 2 else r.output + 1)
+            m.next = "BIAS_LOW"
+            if self.classes > 2:
+                larger = first | ~(r.total + others_not)[-1]
+                with m.If((r.output != d + self.stop_class) & larger):
+                    m.d.sync += [others_not.eq(~r.total), r.largest.eq(r.output - d)]
+            with m.If(~last):
+                if self.classes == 2:
+                    m.d.sync += others_not.eq(~r.total)
+                else:
+                    m.d.sync += [k.eq(v) for k, v in zip(kept, logits[1:], strict=True)]
+            with m.Else():
+                m.d.comb += r.done.eq(1)
+                m.d.sync += self.busy.eq(0)
+                m.next = "IDLE"
 
-        with m.FSM():
-            with m.State("IDLE"):
-                m.d.sync += [
-                    values.eq(0),
-                    output.eq(d),
-                    second.eq(0),
-                    weights.eq(lowest),
-                    left.eq(WAIT - 2),
-                ]
-                with m.If(self.start):
-                    m.d.sync += self.busy.eq(1)
-                    m.next = "WAIT"
-            with m.State("WAIT"):
-                with m.If(ending):
-                    m.next = "BIAS_LOW"
-            with m.State("BIAS_LOW"):  # ask for the bias' low half
-                m.d.comb += [use_weights.eq(1), clear.eq(1)]
-                m.d.sync += inputs.eq(Mux(second, hidden - 1, d - 1))
-                m.next = "BIAS_HIGH"
-            with m.State("BIAS_HIGH"):
-                m.d.comb += use_weights.eq(1)
-                m.d.sync += value.eq(found)
-                m.next = "SHIFT"
-            with m.State("SHIFT"):
-                m.d.comb += [use_weights.eq(1), add.eq(1)]
-                m.d.sync += [value.eq(found), left.eq(14), shift.eq(0)]
-                m.next = "RAISE"
-            with m.State("RAISE"):  # the high half goes up by 16
-                with m.If(left == 14):
-                    m.d.sync += shift.eq(found)
-                with m.If(ending):
-                    m.next = "BIAS"
-            with m.State("BIAS"):
-                m.d.comb += add.eq(1)
-                m.next = "VALUE"
-            with m.State("VALUE"):
-                m.d.sync += values.eq(values + 1)
-                m.next = "WEIGHT"
-            with m.State("WEIGHT"):
-                m.d.comb += use_weights.eq(1)
-                m.d.sync += value.eq(found.as_signed())
-                m.next = "READY"
-            with m.State("READY"):
-                m.d.sync += [factor.eq(found[:8]), value.eq(value), left.eq(6)]
-                m.next = "PRODUCT"
-            with m.State("PRODUCT"):
-                m.d.comb += add.eq(factor[0])
-                m.d.sync += minus.eq(left == 0)
-                with m.If(ending):
-                    m.d.sync += inputs.eq(inputs - 1)
-                    m.next = "VALUE"
-                    with m.If(inputs == 0):
-                        m.d.sync += [values.eq(Mux(second, d, 0)), left.eq(TOP - 2)]
-                        with m.If(second):
-                            m.next = "LOGIT"
-                        with m.Else():
-                            m.next = "ALIGN"
-                            m.d.sync += [beyond.eq(0), double.eq(shift != TOP)]
-            with m.State("ALIGN"):  # x to the upper bits, unless it is too large for them
-                with m.If(left == TOP - 2):
-                    m.d.sync += sign.eq(total[31])
-                # TOP - shift times
-                m.d.sync += double.eq(double & (left + 1 != shift))
-                with m.If(double & (total[31] != total[30])):
-                    m.d.sync += beyond.eq(1)
-                with m.If(ending):
-                    m.next = "X"
-            with m.State("X"):
-                m.d.comb += [
-                    memory.write_en.eq(1),
-                    memory.write_address.eq(output),
-                    memory.write_data.eq(x),
-                ]
-                m.d.sync += output.eq(output + 1)
-                m.next = "BIAS_LOW"
-                with m.If(output == lowest - 1):
-                    m.d.sync += [values.eq(d), output.eq(d)]
-                    m.next = "SWISH_READ"
-            with m.State("SWISH_READ"):
-                m.d.comb += [clear.eq(1), rounding.eq(1)]
-                m.next = "FACTOR"
-            with m.State("FACTOR"):
-                m.d.sync += [
-                    value.eq(found.as_signed()),
-                    factor.eq(clipped),
-                    left.eq(FACTOR_BITS - 2),
-                ]
-                m.next = "SWISH"
-            with m.State("SWISH"):
-                m.d.comb += add.eq(factor[0])
-                with m.If(ending):
-                    m.next = "Y"
-            with m.State("Y"):
-                m.d.comb += [
-                    memory.write_en.eq(1),
-                    memory.write_address.eq(values),
-                    memory.write_data.eq(total[8:]),
-                ]
-                m.d.sync += [values.eq(values + 1), output.eq(output + 1)]
-                m.next = "SWISH_READ"
-                with m.If(output == lowest - 1):
-                    m.d.sync += [values.eq(d), output.eq(d), second.eq(1)]
-                    m.next = "BIAS_LOW"
-            with m.State("LOGIT"):
-                m.d.sync += output.eq(d + 1)
-                m.next = "BIAS_LOW"
-                with m.If(output[0] == (d & 1)):
-                    m.d.sync += logit0_not.eq(~total)
-                with m.Else():
-                    m.d.comb += done.eq(1)
-                    m.d.sync += self.busy.eq(0)
-                    m.next = "IDLE"
-        with m.If(clear & rounding):
-            m.d.sync += total[7].eq(1)
-        m.d.sync += [
-            compared.eq(done),
-            difference.eq(total + logit0_not),
-            self.o_valid.eq(compared),
-        ]
+    def _answer(self, m, r):
+        compared, limits, answer, c = Signal(), self.thresholds, self.answer, self.stop_class
+        m.d.sync += [compared.eq(r.done), answer.valid.eq(compared)]
+        equal = r.margin.all()
+        larger = ~r.margin[-1]
         m.d.comb += [
-            self.logit0.eq(~logit0_not),
-            self.logit1.eq(total),
-            self.person.eq(~difference[-1]),
-            self.stop.eq(self.stop_enable & (difference + 1 >= self.stop_threshold)),
-            self.skip.eq(self.skip_enable & (difference < self.skip_threshold)),
+            answer.stop.eq(limits.stop_enable & (r.margin + 1 >= limits.stop)),
+            answer.skip.eq(limits.skip_enable & (r.margin < limits.skip)),
         ]
-        return m
+        if self.classes > 2:
+            index = Mux(larger | (equal & (c < r.largest)), c, r.largest)
+        else:
+            index = larger if c else ~(larger | equal)
+        m.d.comb += answer.index.eq(index)

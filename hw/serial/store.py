@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch, delay, one_of, word_layout
 from hw.functions import SERIAL_FUNCTIONS, functions
+from hw.interfaces import Pooled, write_port
 from hw.plan import Function, Plan, Target
 from hw.plan.latency import SERIAL
-from hw.pool import StatePool, sum_shape
+from hw.pool import StatePool
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
@@ -32,11 +33,17 @@ class SerialConstants(wiring.Component):
 
     Ports
     -----
-    settled : in, the operation is a new one: base, in, is its first block of constants
-    chunks : in, of a row, less one: walks that have the same constants
-    go : in, two cycles before a lane's first sum
-    bias, multiplier, scale : out, see SerialUnit
-    load_en, load_address, load_data : in, writes the memory (`constant_words`)
+    settled : In(1)
+        The operation is a new one.
+    base : In(of the back word), with `settled`
+        Its first block of constants, one for each lane.
+    chunks : In(of the back word)
+        Walks that have the same constants, less one.
+    go : In(1)
+        Two cycles before a lane's first sum.
+    bias : Out(signed(acc_bits)), multiplier : Out(8), scale : Out(4)
+        See SerialUnit (`scale`: its `shift`).
+    load : the memory's write port (`constant_words`)
     """
 
     def __init__(self, plan: Plan, constants=()):
@@ -44,7 +51,7 @@ class SerialConstants(wiring.Component):
         widths = plan.field_widths("back")
         depth = WORDS * plan.constant_words
         self.memory = WeightSram(
-            depth=depth, bits=16, init=constants, cells=plan.engine.cells, compact=True
+            depth=depth, bits=16, init=constants, cells=plan.engine.cells, registered=False
         )
         super().__init__(
             {
@@ -55,15 +62,14 @@ class SerialConstants(wiring.Component):
                 "bias": Out(signed(plan.model.acc_bits)),
                 "multiplier": Out(8),
                 "scale": Out(SHIFT_BITS),
-                "load_en": In(1),
-                "load_address": In(range(depth)),
-                "load_data": In(16),
+                "load": Out(write_port(depth, 16)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.constant_memory = memory = self.memory
+        wiring.connect(m, wiring.flipped(self.load), memory.write)
         lanes = self.plan.engine.lanes
         reading = Signal(2)
         with m.If(self.go | (reading != 0)):
@@ -90,9 +96,6 @@ class SerialConstants(wiring.Component):
             self.scale.eq(scale),
             memory.read_en.eq(self.go | (reading != 0)),
             memory.address.eq(Cat(reading, block * lanes + lane)),
-            memory.write_en.eq(self.load_en),
-            memory.write_address.eq(self.load_address),
-            memory.write_data.eq(self.load_data),
         ]
         return m
 
@@ -377,7 +380,7 @@ class SerialPool(wiring.Component):
     bank, first, pad, last : In, with `counts`
         See SerialWriter.
     byte : In(signed(8))
-    pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store.Store
+    pooled, state_done : out, see hw.parallel.store.Store
     """
 
     def __init__(self, plan: Plan):
@@ -393,10 +396,7 @@ class SerialPool(wiring.Component):
                 **dict.fromkeys(("counts", "first", "pad", "last"), In(1)),
                 "bank": In(range(engine.lanes)),
                 "byte": In(signed(8)),
-                "pool_en": Out(1),
-                "pool_channel": Out(range(model.state_channels)),
-                "pool_sum": Out(sum_shape(model.n)),
-                "pool_max": Out(signed(8)),
+                "pooled": Out(Pooled(model.state_channels, model.n)),
                 "state_done": Out(1),
             }
         )
@@ -404,6 +404,7 @@ class SerialPool(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.pool = pool = self.pool
+        pooled = self.pooled
         counted, last = Signal(), Signal()
         begin, pad = Signal(reset_less=True), Signal(reset_less=True)
         bank, told = Signal.like(self.bank), Signal.like(self.bank)
@@ -414,20 +415,20 @@ class SerialPool(wiring.Component):
             pad.eq(self.pad),
             bank.eq(self.bank),
             last.eq(self.last & self.counts),
-            self.pool_en.eq(last),
+            pooled.en.eq(last),
             told.eq(bank),
         ]
-        with m.If(self.pool_en):
+        with m.If(pooled.en):
             m.d.sync += channel.eq(channel + 1)
         with m.If(self.begin):
             m.d.sync += channel.eq(0)
         m.d.comb += [
             pool.begin.eq(begin),
             pool.pad.eq(pad),
-            self.pool_channel.eq(channel),
-            self.pool_sum.eq(pool.sums[0]),
-            self.pool_max.eq(pool.maxima[0]),
-            self.state_done.eq(self.pool_en & (channel == self.channels - 1)),
+            pooled.channel.eq(channel),
+            pooled.sum.eq(pool.sums[0]),
+            pooled.max.eq(pool.maxima[0]),
+            self.state_done.eq(pooled.en & (channel == self.channels - 1)),
         ]
         for i in range(pool.channels):
             here = (bank == i) if pool.channels > 1 else 1
@@ -435,8 +436,8 @@ class SerialPool(wiring.Component):
             if i:
                 with m.If(told == i):
                     m.d.comb += [
-                        self.pool_sum.eq(pool.sums[i]),
-                        self.pool_max.eq(pool.maxima[i]),
+                        pooled.sum.eq(pool.sums[i]),
+                        pooled.max.eq(pool.maxima[i]),
                     ]
         return m
 
@@ -467,8 +468,8 @@ class SerialStore(wiring.Component):
     write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
     write_op : Out(range(operations))
         The operation, for monitors.
-    pool_en, pool_channel, pool_sum, pool_max, state_done : out, see hw.parallel.store.Store
-    load_en, load_address, load_data : in, writes the constant memory (`constant_words`)
+    pooled, state_done : out, see hw.parallel.store.Store
+    load : the constant memory's write port (`constant_words`)
     """
 
     def __init__(self, plan: Plan, constants=()):
@@ -476,13 +477,12 @@ class SerialStore(wiring.Component):
         self.constants = SerialConstants(plan, constants)
         self.operands, self.writer = SerialOperands(plan), SerialWriter(plan)
         self.pooling = SerialPool(plan)
-        loads = ["load_en", "load_address", "load_data"]
         writes = [f"write_{name}" for name in ("en", "address", "mask", "low", "high")]
         self._same = {  # ports that are a part's own
-            self.constants: [*loads, "bias", "multiplier", "scale"],
+            self.constants: ["bias", "multiplier", "scale"],
             self.operands: ["ask", "ask_bank", "ask_address", "granted", "words", "a", "b"],
             self.writer: ["byte", "written", *writes],
-            self.pooling: ["pool_en", "pool_channel", "pool_sum", "pool_max", "state_done"],
+            self.pooling: ["state_done"],
         }
         members = {
             name: part.signature.members[name]
@@ -499,6 +499,8 @@ class SerialStore(wiring.Component):
                 "function": Out(Function),
                 "first_group": In(1),
                 "write_op": Out(range(len(plan.operations))),
+                "load": self.constants.signature.members["load"],
+                "pooled": self.pooling.signature.members["pooled"],
                 **members,
             }
         )
@@ -546,6 +548,8 @@ class SerialStore(wiring.Component):
         for part in (operands, writer):
             m.d.comb += [getattr(part, name).eq(value) for name, value in facts.items()]
         self._drain(m, facts, plain)
+        wiring.connect(m, wiring.flipped(self.load), constants.load)
+        wiring.connect(m, pooling.pooled, wiring.flipped(self.pooled))
         m.d.comb += [
             operands.first_group.eq(first),
             operands.at.eq(self.at),

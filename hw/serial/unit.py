@@ -1,4 +1,4 @@
-"""The compact engine's one channel unit: bias, pool, requantise, activation, gate; bytes out."""
+"""The serial engine's one channel unit: bias, pool, requantise, activation, gate; bytes out."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
@@ -77,14 +77,22 @@ class SerialUnit(wiring.Component):
 
     Ports
     -----
-    low, high : in, the sum (high a cycle later), as SerialArray gives it
-    bias : in, its lower 16 bits with the sum's `low`, those above with `high`
-    multiplier, shift : in, with bit 3 of `at` (shift - FIRST_SHIFT)
-    pool : in, sums go in pairs
-    function : in, Function, the same from the first `low` to the byte
-    at : in, bit i is set i cycles after the first `low` of a value
-    a, b : in, operand bytes, with bit `SERIAL.gate_at` of `at`
-    byte : out; written : out, it is valid
+    low : In(16), high : In(signed(high_bits))
+        The sum (high a cycle later), as SerialArray gives it.
+    bias : In(signed(acc_bits))
+        Its lower 16 bits with the sum's `low`, those above with `high`.
+    multiplier : In(8), shift : In(4)
+        With bit 3 of `at`; the shift less FIRST_SHIFT.
+    pool : In(1)
+        Sums go in pairs.
+    function : In(Function)
+        The same from the first `low` to the byte.
+    at : In(unit_gated + 1)
+        Bit i is set i cycles after the first `low` of a value.
+    a, b : In(8)
+        Operand bytes, with bit `gate_at` of `at`.
+    byte : Out(8), written : Out(1)
+        The value's byte is there.
     """
 
     def __init__(self, *, acc_bits: int, high_bits: int, knots):

@@ -9,6 +9,7 @@ summary.json and what the figures leave out.
 """
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from amaranth.back import rtlil
 from rich.console import Console
 from rich.table import Table
 
-from boards import build
+from boards import tools
 from golden import files
 from golden.command_line import load_weights
 from golden.config import ModelConfig, preset
@@ -32,7 +33,7 @@ from golden.weights import Weights
 from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
-from hw.plan.memory import memory_name
+from hw.plan.parts import memory_name
 from hw.top import Rasca, flat_ports
 from sim.study import activity, liberty
 from sim.study.energy import Technology, technology
@@ -85,10 +86,15 @@ class Mapped:
 # ---- synthesis ----
 
 
+_PARTS = "window|array|back|attention"  # of hw.engine: their blocks are told, not they
+
+
 def _blocks(text: str) -> list[str]:
     """Modules of the design whose borders stay: the engine's blocks."""
     names = re.findall(r"^module \\(\S+)", text, flags=re.M)
-    return [name for name in names if re.fullmatch(rf"{TOP}\.engine\.[^.]+", name)]
+    inner = rf"{TOP}\.engine\.({_PARTS})\.[^.]+"
+    outer = rf"{TOP}\.engine\.(?!({_PARTS})$)[^.]+"
+    return [name for name in names if re.fullmatch(f"{inner}|{outer}", name)]
 
 
 def _same(design: dict[str, Any]) -> None:
@@ -130,7 +136,7 @@ def synthesise(
     RuntimeError
         Yosys failed.
     """
-    yosys = build.tool("yosys")
+    yosys = tools.tool("yosys")
     cells = None if library is None else liberty.read(*library)
     inverter = None if cells is None else cells.inverter
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,7 +145,7 @@ def synthesise(
     (folder / "design.il").write_text(text)
     keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {name}" for name in _blocks(text))
     (folder / "coarse.ys").write_text(_COARSE.format(top=TOP, keep=keep) + "\n")
-    build.run([*yosys, "coarse.ys"], folder, "coarse.log", console, "synthesis")
+    tools.run([*yosys, "coarse.ys"], folder, "coarse.log", console, "synthesis")
     content = json.loads((folder / "coarse.json").read_text())
     _same(content)
     cuts = cut_memories(content, SMALLEST_SRAM)
@@ -157,7 +163,7 @@ def synthesise(
         liberties = " ".join(f"-liberty {name}" for name in copies(cells))
         script += "\n" + _MAPPED.format(period=f"{1e6 / clock_mhz:.0f}", liberty=liberties)
     (folder / "map.ys").write_text(script.format(top=TOP) + "\n")
-    build.run([*yosys, "map.ys"], folder, "map.log", console, "mapping")
+    tools.run([*yosys, "map.ys"], folder, "map.log", console, "mapping")
     netlist = Netlist(json.loads((folder / "mapped.json").read_text()))
     (folder / "netlist.v").write_text(netlist.verilog())
     return Mapped(netlist=netlist, cuts=cuts, library=cells)
@@ -169,11 +175,11 @@ def copies(library: liberty.Library) -> list[str]:
 
 
 def block_of(path: Sequence[str]) -> str:
-    """Name of a block in tables: its instance without "engine." and number; the rest is "frames",
-    the row engine's own logic between the blocks."""
+    """Name of a block in tables: its instance without what it is in, and without number; the rest
+    is "frames", like the frame control: logic between the blocks."""
     if not path:
         return "frames"
-    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine."))
+    return re.sub(r"(\$?\d+)$", "", path[-1].removeprefix("engine.").split(".")[-1])
 
 
 def areas(mapped: Mapped) -> dict[str, float]:
@@ -272,7 +278,7 @@ def stimulus(design: Rasca, names: list[str], widths: list[int], schedule, group
         if at > now + 1:
             cycle(**colours)  # a camera's wires stay where they are
             lines.append(f"r {at - now - 2}")
-        for name, shift in (("red", 16), ("green", 8), ("blue", 0)):
+        for name, shift in zip(design.pixels.signature.colours, (16, 8, 0), strict=False):
             colours[f"pixel_{name}"] = int(rgb) >> shift & 255
         cycle(
             pixel_valid=int(flags) & 1,
@@ -328,7 +334,8 @@ def measure(
     with console.status("activity: stimulus"):
         program = activity.compile_simulator(folder.parent)
         flat = activity.flatten(mapped.netlist)
-        events = ("row_valid", "row_logit0", "row_logit1")
+        classes = range(plan.model.class_count)
+        events = ("row_valid", *(f"row_logit{i}" for i in classes))
         text = activity.netlist_text(flat, mapped.library, events)
         (folder / "gates.txt").write_text(text)
         names = activity.input_ports(flat, mapped.library)
@@ -337,11 +344,11 @@ def measure(
         played = stimulus(design, names, widths, schedule, groups)
         (folder / "stimulus.txt").write_text(played)
     words = [str(program.resolve()), "gates.txt", "stimulus.txt", "counts.txt"]
-    build.run(words, folder, "activity.log", console, "activity")
+    tools.run(words, folder, "activity.log", console, "activity")
     rows = [line.split() for line in (folder / "activity.log").read_text().splitlines()]
     at = [int(row[0]) for row in rows]
     for group, (_, bits) in enumerate(rows):
-        found = [_signed(bits[1:33]), _signed(bits[33:65])]
+        found = [_signed(bits[1 + 32 * i : 33 + 32 * i]) for i in classes]
         if found != logits[group]:
             raise RuntimeError(
                 f"the mapped netlist is wrong: logits {found} after row group {group}, "
@@ -471,8 +478,8 @@ def study(
     ValueError, RuntimeError
         As `synthesise`, `frequency` and `measure` do.
     """
-    if not clock_mhz > 0:
-        raise ValueError(f"clock must be above 0 MHz, not {clock_mhz:g}")
+    if not 0 < clock_mhz < math.inf:
+        raise ValueError(f"clock must be above 0 MHz and finite, not {clock_mhz:g}")
     if groups > model.row_groups - WARM_UP:
         raise ValueError(
             f"row groups must be 0..{model.row_groups - WARM_UP} for the power of {model.name}, "
@@ -554,7 +561,7 @@ def _study(
         "power_mw": drawn,
         "cycles_row_group": design.plan.cycles_per_row_group,
         "limits": limits,
-        "tool_versions": {"yosys": build.tool_version("yosys")},
+        "tool_versions": {"yosys": tools.tool_version("yosys")},
     }
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary

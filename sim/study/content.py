@@ -14,7 +14,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from golden.accounting import MOST_BYTES
 from golden.config import ModelConfig
 from hw.plan import Plan, compile_program
 from hw.plan.cost import STALLS, Cost, LayerCost
@@ -22,36 +21,12 @@ from hw.plan.cost import cost as cost_of
 from hw.plan.engine_config import config_digest
 from hw.plan.replay import EvenCamera, latency_at, releases, timeline
 from sim.study import energy as energies
+from sim.study.accounting import MOST_BYTES
 from sim.study.energy import Technology, mac_pj
 from sim.study.point import area_um2
 
 PEERS = Path(__file__).with_name("peers.toml")
 RATE = 30.0  # frames/s of the sensor, where none is given
-
-LIVES = {
-    "weights": "weights of the array's layers, loaded once",
-    "classifier weights": "weights of the classifier, loaded once",
-    "constants": "bias, multiplier and shift of every output channel, loaded once",
-    "classifier constants": "the classifier's biases, loaded once",
-    "line buffer": "five picture rows, each overwritten once the engine has let it go",
-    "maps": "the maps of a row group, one over the other by lifetime (drawing)",
-    "state": "H from row group to row group, rewritten in place, in the banks of the maps",
-    "walk program": "row program: what is read",
-    "drain program": "row program: functions and constants",
-    "operand program": "row program: bytes beside the stream",
-    "store program": "row program: what is written",
-    "back program": "row program: functions, operands, what is written",
-    "classifier values": "sums and maxima of H, then the middle layer",
-    "classifier": "weights, biases, sums and middle layer of the classifier",
-    "fault queue": "frames that went wrong, until they are told",
-    "exp table": "exponentials of the softmax, loaded once",
-    "activation": "table of sigmoid and tanh",
-    "attention scores": "rows of S, until the softmax takes them",
-    "attention weights": "rows of A, the softmax of S",
-    "attention delayed": "exponentials on their way to the division",
-    "state copy": "H once more: the weights of S = H^T K",
-}
-"""What is in a memory, by its name in hw.plan.memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,7 +231,7 @@ def memories(study: Study) -> list[dict[str, Any]]:
                     3,
                 ),
                 "macro": f"{macro.high * macro.wide} x {macro.words}x{macro.bits}",
-                "lives": LIVES.get(memory.name, ""),
+                "lives": memory.lives,
             }
         )
     return found
@@ -303,7 +278,7 @@ def lines(study: Study) -> list[dict[str, Any]]:
     plan, camera = study.plan, EvenCamera(study.plan, study.cost.camera_period)
     k, settled = study.model.rows_per_group, 3  # row groups after which nothing changes any more
     start = camera.pixel(k * settled, 0)
-    steps = timeline(plan, camera.ready, range(settled + 1), frames=True)
+    steps = timeline(plan, camera.ready, range(settled + 1), frames=True, first=camera.first)
     return [
         {
             "row": row % k,
@@ -445,6 +420,7 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
         "ours": True,
         "macs_m": round(cost.macs_frame / 1e6, 3),
         "accuracy": network.get("accuracy"),
+        "weights": _whose(study.model) if network else None,
         "ms": round(cycles / study.clock_mhz / 1e3, 3),
         "uj": back_to_back["uj"]["total"],
         "mw": back_to_back["mw"],
@@ -452,7 +428,8 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
         "multipliers": cost.multipliers,
         "utilisation": round(cost.mac_utilisation, 4),
         "memory_kb": round(_working_bytes(cost) / 1e3, 2),
-        "source": "this report" + (f"; accuracy: {network['source']}" if network else ""),
+        "source": "this report"
+        + (f"; accuracy: {network['source']}, of {_whose(study.model)}" if network else ""),
     }
     others = sorted(
         peers()["system"], key=lambda s: (s.get("twin") != own, "twin" not in s)
@@ -463,6 +440,13 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
             system["pj_per_mac"] = round(system["uj"] / system["macs_m"], 3)
             system["derived"] = [*system.get("derived", ()), "pj_per_mac"]
     return found
+
+
+def _whose(model: ModelConfig) -> str:
+    """Whose weights the accuracy of our line is of, and what the shipped ones reach."""
+    own = peers()["ours"].get(model.name)
+    shipped = "none are shipped" if own is None else f"the shipped ones, {own['weights']}, are not"
+    return f"the authors' released weights in floating point ({shipped})"
 
 
 def _working_bytes(cost: Cost) -> int:

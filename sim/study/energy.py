@@ -228,7 +228,7 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
     waits, waiting = max(0.0, cycles - cost.cycles_frame), 0.0
     for memory in cost.memories:
         macro = tech.memory(memory)
-        if memory.name != "state":  # its banks are those of the maps
+        if not memory.banks:  # not in those of another
             leakage += memory.count * macro.leakage_nw
         if memory.reads or memory.writes:
             found[f"sram {memory.name}"] = Part(

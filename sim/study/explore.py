@@ -10,6 +10,7 @@ and ends with the same files.
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -39,6 +40,7 @@ from sim.study.point import (
     Design,
     Point,
     Use,
+    choose,
     evaluate,
     pareto,
     resolve,
@@ -125,7 +127,7 @@ def _check(block: Any, where: str) -> None:
             number = isinstance(item, (int, float)) and not isinstance(item, bool)
             if KEYS[key] == "texts" and not isinstance(item, str):
                 raise ValueError(f"{where}: {key} must be texts, not {item!r}")
-            if KEYS[key] == "numbers" and not number:
+            if KEYS[key] == "numbers" and not (number and math.isfinite(item)):
                 raise ValueError(f"{where}: {key} must be numbers, not {item!r}")
             column = key == "pixels" and re.fullmatch(r"n(\+\d+)?", str(item))
             if KEYS[key] == "counts" and not (number and isinstance(item, int) or column):
@@ -171,6 +173,7 @@ def digest(wanted: list[Point]) -> str:
     text = hashlib.sha256(json.dumps([point.key() for point in wanted]).encode())
     more = (
         "golden/config.py",
+        "golden/network.py",
         "golden/network.py",
         "sim/study/point.py",
         "sim/study/energy.py",
@@ -342,7 +345,8 @@ def summary(wanted: list[Point], results: list[dict[str, Any]]) -> dict[str, Any
         "digest": digest(wanted),
         "objectives": list(OBJECTIVES),
         "points": good,
-        "pareto": pareto(good),
+        "pareto": (front := pareto(good)),
+        "chosen": choose(good, front),
         "failed": [result for result in results if "error" in result],
         "synthesised": [],
     }
@@ -366,11 +370,12 @@ def best(found: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     front = [found["points"][i] for i in found["pareto"]]
     front = [point for point in front if all(point[name] == first[name] for name in SAME[1:])]
     goals = {
-        "cycles": lambda p: p["cycles_frame"],
-        "energy": lambda p: p["energy_uj"],
-        "utilisation": lambda p: -p["mac_utilisation"],
-        "multipliers": lambda p: (p["multipliers"], p["cycles_frame"]),
+        "energy": lambda p: p["sensor_uj"],
+        "area": lambda p: p["area_mm2"],
+        "bytes": lambda p: (p["on_chip_bytes"], p["sensor_uj"]),
+        "clock": lambda p: p["slowest_clock_mhz"],
     }
+    taken = [found["points"][entry["point"]] for entry in found["chosen"]]
     rows = []
     for name in dict.fromkeys(point["preset"] for point in front):
         own = [point for point in front if point["preset"] == name]
@@ -378,17 +383,20 @@ def best(found: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
         for goal, measure in goals.items():
             point = min(own, key=measure)
             chosen.setdefault(id(point), ([], point))[0].append(goal)
+        for point in own:
+            if any(point is one for one in taken):
+                chosen.setdefault(id(point), ([], point))[0].append("all: take it")
         rows += [(", ".join(goals_met), point) for goals_met, point in chosen.values()]
     return rows
 
 
 COLUMNS = {
     "multi-\npliers": lambda p: f"{p['multipliers']:,}",
-    "kcycles\na frame": lambda p: f"{p['cycles_frame'] / 1e3:,.0f}",
-    "utili-\nsation": lambda p: f"{p['mac_utilisation']:.1%}",
-    "bytes": lambda p: f"{p['on_chip_bytes']:,}",
+    "clock\nMHz": lambda p: f"{p['slowest_clock_mhz']:.1f}",
+    "mW": lambda p: f"{p['sensor_mw']:.2f}",
     "mm2": lambda p: f"{p['area_mm2']:.2f}",
-    "uJ a\nframe": lambda p: f"{p['energy_uj']:,.0f}",
+    "bytes": lambda p: f"{p['on_chip_bytes']:,}",
+    "macros": lambda p: f"{p['sram_area']:g}",
 }
 
 
@@ -411,9 +419,18 @@ def print_best(found: Mapping[str, Any], console: Console) -> None:
         table.add_row(f"  {point['shape']}", *(show(point) for show in COLUMNS.values()), goal)
     console.print(table)
     console.print(
-        f"in {first['technology']} at {first['clock_mhz']:g} MHz, macros of at most "
-        f"{first['sram_area']:g} times the least area"
+        f"in {first['technology']}; clock: the slowest that keeps up with "
+        f"{first['sensor_frames_per_s']:g} frames/s, mW at that; macros: of at most so many times "
+        "the least area"
     )
+    shown = {id(point) for _, point in rows}
+    for entry in found["chosen"]:
+        if id(found["points"][entry["point"]]) in shown:
+            console.print(f"take {entry['why']}")
+    if not found["chosen"]:
+        console.print(
+            f"no point keeps up with {first['sensor_frames_per_s']:g} frames/s at its clock"
+        )
 
 
 def synthesise(

@@ -1,4 +1,4 @@
-"""Pictures of a sweep: the four objectives against each other."""
+"""Pictures of a sweep: the objectives, and what they hang on, against each other."""
 
 import re
 from collections.abc import Mapping
@@ -16,15 +16,16 @@ COLOURS = ("#2a6f97", "#d1495b", "#e9a23b", "#3c8d6e", "#7b5ea7", "#5c4a3d", "#4
 MARKS = "o^vsDPX*"
 LABELS = {
     "multipliers": "multipliers",
-    "cycles_frame": "cycles a frame",
+    "slowest_clock_mhz": "slowest clock that keeps up, MHz",
     "on_chip_bytes": "bytes on the chip",
-    "energy_uj": "uJ a frame",
+    "area_mm2": "mm2",
+    "sensor_uj": "uJ a frame at the sensor's rate",
 }
 PANELS = (
-    ("multipliers", "cycles_frame", "More multipliers, fewer cycles"),
-    ("cycles_frame", "energy_uj", "Fewer cycles, less energy"),
-    ("multipliers", "energy_uj", "Energy of wide arrays"),
-    ("on_chip_bytes", "energy_uj", "Bytes and energy"),
+    ("area_mm2", "sensor_uj", "Area and energy"),
+    ("on_chip_bytes", "sensor_uj", "Bytes and energy"),
+    ("slowest_clock_mhz", "sensor_uj", "A slower clock, less energy"),
+    ("multipliers", "slowest_clock_mhz", "More multipliers, a slower clock"),
 )
 
 
@@ -54,7 +55,7 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     for axes, (x, y, title) in zip(panels.flat, PANELS, strict=True):
         for name in dict.fromkeys(point["preset"] for point, _ in shown):
             size, kind = _family(name)
-            colour = COLOURS[sizes.index(size) % len(COLOURS)]
+            colour = shade(COLOURS[sizes.index(size) % len(COLOURS)], kinds.index(kind), len(kinds))
             mark = MARKS[kinds.index(kind) % len(MARKS)]
             own = [(p[x], p[y], on) for p, on in shown if p["preset"] == name]
             for on in (False, True):
@@ -97,12 +98,18 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     ]
     handles += [
         Line2D(
-            [], [], color=FAINT, marker=MARKS[i % len(MARKS)], ls="", ms=5, label=kind or "plain"
+            [],
+            [],
+            color=shade("#4a4f5a", i, len(kinds)),
+            marker=MARKS[i % len(MARKS)],
+            ls="",
+            ms=5,
+            label=kind or "plain",
         )
         for i, kind in enumerate(kinds)
         if len(kinds) > 1
     ]
-    rate = f", {first['frames_per_s']:g} frames/s" if first["frames_per_s"] else ""
+    rate = every[0]["sensor_frames_per_s"]
     figure.legend(
         handles=handles,
         loc="outside lower center",
@@ -110,13 +117,20 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         frameon=False,
         fontsize=8.5,
         labelcolor=INK,
-        title=f"{first['technology']}, {first['clock_mhz']:g} MHz{rate}; filled: on the Pareto "
-        "front of cycles, multipliers, bytes and energy; lines: least of the two shown",
+        title=f"{first['technology']}, {rate:g} frames/s with the slowest clock that keeps up; "
+        "filled: on the Pareto front of energy, area and bytes; lines: least of the two shown",
         title_fontsize=8.5,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.writing(path) as part:
         figure.savefig(part, dpi=110, metadata={"Software": None})
+
+
+def shade(colour: str, index: int, count: int) -> str:
+    """A colour of its own for each variant: from the plain one's to a light one."""
+    part = 0.65 * index / max(1, count - 1)
+    mixed = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(c + part * (255 - c)):02x}" for c in mixed)
 
 
 def _ticks(axis: Any, values: list[float]) -> None:

@@ -15,8 +15,11 @@ from hw.plan.cost import Cost, cost
 from hw.plan.engine_config import EngineConfig
 from sim.study.energy import Technology, energy, technology
 
-OBJECTIVES = ("cycles_frame", "multipliers", "on_chip_bytes", "energy_uj")
-"""What a design is judged by; less is better."""
+OBJECTIVES = ("sensor_uj", "area_mm2", "on_chip_bytes")
+"""What a design is judged by; less is better: the energy of a frame at the sensor's rate, with the
+slowest clock that keeps up with it, area, and bytes on the chip."""
+SENSOR_RATE = 30.0
+"""Frames/s of the sensor where a point names none."""
 SRAM_AREA = 1.1  # technology.toml's `area_slack`
 
 
@@ -39,7 +42,7 @@ class Use:
     sram_area: float = SRAM_AREA  # of the least, that macros may take if they need less energy
 
 
-SAME = ("preset", *(field.name for field in fields(Use)))
+SAME = ("preset", *(field.name for field in fields(Use) if field.name != "sram_area"))
 """Points that are alike in these are compared with each other."""
 
 
@@ -76,9 +79,7 @@ def resolve(design: Design) -> Design:
 def area_um2(found: Cost, tech: Technology) -> float:
     """Macros, and the logic by its flip-flops: the estimate of technology.toml."""
     sram = sum(
-        memory.count * tech.memory(memory).area_um2
-        for memory in found.memories
-        if memory.name != "state"  # in the maps' banks
+        memory.count * tech.memory(memory).area_um2 for memory in found.memories if not memory.banks
     )
     return sram + found.register_bits * tech["logic_area"]
 
@@ -126,6 +127,12 @@ def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
     joules = energy(found, tech, use.clock_mhz, use.frames_per_s or None)["total"]
     fastest = use.clock_mhz * 1e6 / found.cycles_frame
     rate = use.frames_per_s or fastest
+    model = preset(design.preset)
+    sensor = use.frames_per_s or SENSOR_RATE
+    # a sensor's rows come evenly, also those below the last row group
+    rows = model.image_height / model.rows_per_group
+    slowest = sensor * max(found.cycles_frame, rows * found.camera_period) / 1e6
+    asleep = energy(found, tech, slowest, sensor)["total"]
     return {
         **Point(design, use).key(),
         "multipliers": prod(int(part) for part in design.shape.split(",")),
@@ -138,7 +145,44 @@ def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
         "pj_per_mac": round(1e6 * joules / found.macs_frame, 4),
         "power_mw": round(joules * rate / 1e3, 4),
         "fastest_frames_per_s": round(fastest, 2),
+        "sensor_frames_per_s": sensor,
+        "slowest_clock_mhz": round(slowest, 4),
+        "sensor_uj": round(asleep, 4),
+        "sensor_mw": round(asleep * sensor / 1e3, 4),
     }
+
+
+def keeps_up(result: dict[str, Any]) -> bool:
+    """Whether a point's clock is fast enough for the sensor's rate."""
+    return result["slowest_clock_mhz"] <= result["clock_mhz"] * (1 + 1e-9)
+
+
+def choose(results: Sequence[dict[str, Any]], front: Sequence[int]) -> list[dict[str, Any]]:
+    """The point that we would take of each network and use, and why, in a line.
+
+    Of the points on the front that keep up: the one with the least product of `OBJECTIVES`, so
+    that no unit and no weight plays a part.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for i in front:
+        if keeps_up(results[i]):
+            groups.setdefault(tuple(results[i][name] for name in SAME), []).append(i)
+    chosen = []
+    for members in groups.values():
+        best = min(members, key=lambda i: prod(results[i][name] for name in OBJECTIVES))
+        one = results[best]
+        least = {name: min(results[i][name] for i in members) for name in OBJECTIVES}
+        times = ", ".join(f"{one[name] / least[name]:.2f}" for name in OBJECTIVES)
+        why = (
+            f"{one['preset']} {one['shape']} in {one['technology']}, macros up to "
+            f"{one['sram_area']:g} times the least area: {one['sensor_mw']:.3g} mW at "
+            f"{one['sensor_frames_per_s']:g} frames/s with a clock of "
+            f"{one['slowest_clock_mhz']:.3g} MHz, {one['area_mm2']:.3g} mm2, "
+            f"{one['on_chip_bytes']:,} bytes: of the {len(members)} on its front it has the least "
+            f"product of energy, area and bytes ({times} times the least of each)"
+        )
+        chosen.append({"point": best, "why": why})
+    return sorted(chosen, key=lambda entry: entry["point"])
 
 
 def pareto(results: Sequence[dict[str, Any]]) -> list[int]:

@@ -380,6 +380,8 @@ def main(
         weights = Weights.load(weights_file, model) if weights_file else None
         plan = compile_program(model, engine)
         study = Study(plan=plan, cost=cost(plan), tech=process, clock_mhz=clock_mhz, rate=frames)
+        place = folder / model.name
+        place.mkdir(parents=True, exist_ok=True)  # before the work, not after it
         try:
             found, missing = make(
                 model,
@@ -393,7 +395,6 @@ def main(
         except RuntimeError as error:  # a tool failed
             note(" ".join(str(error).split()))
             raise typer.Exit(FAILED) from None
-    place = folder / model.name
     given = {
         "PRESET": model.name,
         "SHAPE": str(engine),

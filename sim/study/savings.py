@@ -56,19 +56,13 @@ class Pictures:
 def scan(
     pictures: Pictures, config: ModelConfig, weights: Weights, skips: Sequence[float | None]
 ) -> dict[float | None, Scan]:
-    """Every picture's logit differences, for each skip threshold."""
+    """Every picture's margins, for each skip threshold."""
     model = IntegerModel(config, weights)
     loads, sizes = zip(*pictures.batches(config), strict=True)
     parts = in_parallel(
         lambda load: scans(model, load(), skips), loads, sizes, "early termination", "photographs"
     )
-    return {
-        skip: Scan(
-            np.concatenate([part[skip].difference for part in parts]),
-            np.concatenate([part[skip].computed for part in parts]),
-        )
-        for skip in skips
-    }
+    return {skip: Scan.joined([part[skip] for part in parts]) for skip in skips}
 
 
 def savings(
@@ -99,7 +93,7 @@ def savings(
                 "mean_rows_used": round(float(used.mean()), 4),
                 "macs_saved": round(saved, 6),
                 "energy_saved_uj": round(saved * work_uj, 4),
-                "persons": int(decision.sum()),
+                "persons": int((decision == config.stop_index).sum()),
                 "changed": int((decision != whole).sum()),
             }
         )
@@ -107,7 +101,7 @@ def savings(
     level = None if stop is None else threshold(stop, scale, up=True)
     decision, used = found[skip].outcome(level)
     ends = found[skip].stopped_at(level)
-    sure = 1 / (1 + np.exp(-found[None].difference * scale))
+    sure = 1 / (1 + np.exp(-found[None].margin * scale))
     return {
         "weights_digest": weights.digest,
         "photographs": len(pictures.names),
@@ -116,8 +110,8 @@ def savings(
         "pictures": [
             {
                 "name": name,
-                "whole": _word(whole[i]),
-                "decision": _word(decision[i]),
+                "whole": config.classes[whole[i]],
+                "decision": config.classes[decision[i]],
                 "last_row_group": int(ends[i]),
                 "rows_used": int(used[i]),
                 "macs_saved": round(1 - int(used[i]) / config.row_groups, 6),
@@ -126,7 +120,3 @@ def savings(
             for i, name in enumerate(pictures.names)
         ],
     }
-
-
-def _word(person: int) -> str:
-    return "person" if person else "no_person"

@@ -2,15 +2,14 @@
 
     rasca accounting [--json] [-o OUT.json]
 
-The authors' rule (NETWORK.md, "Accounting"): weights = trainable parameters, a byte each; peak =
-largest input + output of one layer; OPs = MACs of convolutions and linear layers, one per bias use
-and one per BatchNorm2d output. Ours: the dense MACs that the array makes, and every byte of every
-memory on the chip.
+The authors' rule (docs/network.md, "Accounting"): weights = trainable parameters, a byte each;
+peak = largest input + output of one layer; OPs = MACs of convolutions and linear layers, one per
+bias use and one per BatchNorm2d output. Ours: the dense MACs that the array makes, and every byte
+of every memory on the chip.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from rich.table import Table
 from golden import files
 from golden.command_line import bad_input, writable
 from golden.config import PRESETS, ModelConfig
+from hw.plan import compile_program, default_shape
+from hw.plan.cost import on_chip_bytes
 
 # What the authors print: weights KB, peak KB, OPs M.
 PRINTED = {
@@ -54,7 +55,7 @@ class Account:
     array_macs : int
         Dense MACs of the array in a frame.
     on_chip_bytes : dict or None
-        Of the default shape, by category and in all; None where the hardware side is not installed.
+        Of the default shape, by category and in all; None where they are not counted.
     """
 
     preset: str
@@ -97,7 +98,7 @@ def account(config: ModelConfig, on_chip_bytes: dict[str, int] | None = None) ->
     ----------
     config : ModelConfig
     on_chip_bytes : dict or None
-        From `chip_bytes`, which lies outside of golden/.
+        From `chip_bytes`.
     """
     return Account(
         preset=config.name,
@@ -125,22 +126,9 @@ def ratios(found: Account, base: Account) -> dict[str, tuple[float, float]]:
     }
 
 
-def chip_bytes(config: ModelConfig) -> dict[str, int] | None:
-    """Every byte on the chip at the default shape, as `make sim` counts it, or None.
-
-    golden/ does not import the hardware: the integer model must run, and be read, without it. Only
-    this one report puts both side by side, so the modules are looked up by name here, at run time,
-    and their absence is an answer.
-    """
-    try:
-        shape = importlib.import_module("hw.plan.engine_config").default_shape(config)
-        top = importlib.import_module("hw.top").Rasca
-        count = importlib.import_module("hw.plan.cost").on_chip_bytes
-    except ImportError:
-        return None
-    from golden.random_weights import random_weights
-
-    return count(top(config, shape, random_weights(config, 1)).plan.memories)
+def chip_bytes(config: ModelConfig) -> dict[str, int]:
+    """Every byte on the chip at the default shape, as `make sim` counts it."""
+    return on_chip_bytes(compile_program(config, default_shape(config)).memories)
 
 
 def _line(found: Account) -> list[str]:
@@ -155,7 +143,7 @@ def _line(found: Account) -> list[str]:
         "yes" if found.macs_fit else "no",
         "yes" if found.memory_fits else "no",
         f"{found.array_macs:,}",
-        "not installed" if chip is None else f"{chip['total']:,}",
+        "not counted" if chip is None else f"{chip['total']:,}",
         "" if fits is None else "yes" if fits else "no",
     ]
 
@@ -217,7 +205,7 @@ def main(
         writable(output)
     with progress.status("counting") as status:
         for config in PRESETS.values():
-            status.update(f"elaborating {config.name}")
+            status.update(f"planning {config.name}")
             accounts.append(account(config, chip_bytes(config)))
     found: list[dict[str, Any]] = [asdict(one) for one in accounts]
     text = json.dumps(found, indent=2)

@@ -1,0 +1,134 @@
+"""Replay: a payload from the memory to the engine."""
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from boards.link.memory import ROTATION, Layout
+from boards.link.parser import Payload, what
+from boards.packets import SETTINGS_BYTES, Kind, Setting
+from hw.interfaces import LoadPort, Pixels, Thresholds
+
+assert SETTINGS_BYTES == 9  # two thresholds of 32 bits, flags
+
+
+class Replay(wiring.Component):
+    """Lines as pixels, settings, and weights: a byte a rotation, weights when the loader takes
+    them.
+
+    Parameters
+    ----------
+    layout : Layout
+    in_channels : {1, 3}
+
+    Ports
+    -----
+    payload : In(Payload(buffer)), what lies in the memory from 0 on
+    hold : In(1), a line that has not begun waits
+    phase : In(2), of the memory
+    address : Out(range(depth)), of the memory, read in phase 0; data : In(8), the memory's `data`
+    pixels : Out(Pixels(in_channels)), of lines; `frame_end` after the last byte of a last line
+    thresholds : Out(Thresholds()), of the last settings; both off while new ones come
+    load : Out(LoadPort()), of weights; `error` is not looked at
+    host : Out(1), pixels come from the host
+    rows, state : Out(1), rows and the state are wanted; the state with `host` only
+    """
+
+    def __init__(self, *, layout: Layout, in_channels: int):
+        self.in_channels = in_channels
+        super().__init__(
+            {
+                "payload": In(Payload(layout.buffer)),
+                "hold": In(1),
+                "phase": In(range(ROTATION)),
+                "address": Out(range(layout.depth)),
+                "data": In(8),
+                "pixels": Out(Pixels(in_channels)),
+                "thresholds": Out(Thresholds()),
+                "load": Out(LoadPort()),
+                "host": Out(1),
+                "rows": Out(1),
+                "state": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        payload, load = self.payload, self.load
+        waiting, started = payload.waiting, payload.started
+        end, of_kind = Signal.like(payload.end), Signal(2)
+        first, last = Signal(), Signal()
+        line, settings, weights = (
+            of_kind == what(kind) for kind in (Kind.LINE, Kind.SETTINGS, Kind.WEIGHTS)
+        )
+        address = self.address
+        have, ended, take, final = Signal(), Signal(), Signal(), Signal()
+        ready, begun = Signal(), Signal()  # have and waiting, when `final` is right
+        byte, pixel = Signal(8), Signal(8 * self.in_channels)
+        colour = Signal(self.in_channels, init=1)
+        with m.If(payload.valid):
+            m.d.sync += [
+                waiting.eq(1),
+                end.eq(payload.end),
+                of_kind.eq(payload.what),
+                first.eq(payload.first),
+                last.eq(payload.last),
+            ]
+        m.d.comb += [
+            byte.eq(pixel[-8:]),
+            take.eq(ready & (~weights | load.ready)),
+            ended.eq(waiting & started & ~have & final),
+        ]
+        # once begun, a line goes on
+        goes = waiting & begun & ~have & ~final & (started | ~(line & self.hold))
+        with m.If((self.phase == 1) & goes):
+            m.d.sync += [
+                pixel.eq(Cat(pixel[8:], self.data)),
+                have.eq(1),
+                address.eq(address + 1),
+            ]
+        m.d.sync += [
+            # `address` runs one ahead of the byte at hand
+            final.eq(address == end),
+            ready.eq(have & ~take),
+            begun.eq(waiting),
+        ]
+        with m.If(take):
+            m.d.sync += [have.eq(0), started.eq(1)]
+            with m.If(line):
+                m.d.sync += colour.eq(colour.rotate_left(1))
+            with m.If(self.pixels.valid):
+                m.d.sync += first.eq(0)
+        with m.If(ended):
+            m.d.sync += [waiting.eq(0), started.eq(0), address.eq(0), colour.eq(1)]
+        self._settings(m, take & settings, final, byte, waiting & settings)
+        pixels = self.pixels
+        m.d.comb += [
+            Cat(getattr(pixels, name) for name in pixels.signature.colours).eq(pixel),
+            pixels.valid.eq(take & line & colour[-1]),
+            pixels.sof.eq(first),
+            pixels.eol.eq(final),
+            pixels.frame_end.eq(ended & line & last),
+            load.valid.eq(ready & weights),
+            load.data.eq(byte),
+            load.last.eq(final & last),
+        ]
+        return m
+
+    def _settings(self, m, take, final, byte, moving):
+        """Thresholds, low bytes first, then the flags."""
+        thresholds, flags = Signal(64), Signal(5)
+        with m.If(take):
+            with m.If(final):
+                m.d.sync += flags.eq(byte)
+            with m.Else():
+                m.d.sync += thresholds.eq(Cat(thresholds[8:], byte))
+        out = self.thresholds
+        m.d.comb += [
+            Cat(out.stop, out.skip).eq(thresholds),
+            out.stop_enable.eq((flags & Setting.STOP).any() & ~moving),
+            out.skip_enable.eq((flags & Setting.SKIP).any() & ~moving),
+            self.host.eq((flags & Setting.HOST).any()),
+            self.rows.eq((flags & Setting.ROWS).any()),
+            self.state.eq((flags & Setting.STATE).any() & self.host),
+        ]

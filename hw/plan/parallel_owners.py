@@ -1,0 +1,206 @@
+"""Memories and multipliers of the parallel parts (hw.parallel), see hw.plan.owners."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from hw.plan.beside import ClassifierTiming, SoftmaxTiming
+from hw.plan.memory import BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_WALK, Beside, Memory
+from hw.plan.operations import Source, Target, Weights
+from hw.plan.owners import (
+    Banks,
+    FaultQueue,
+    LineBuffer,
+    Owner,
+    Programs,
+    WeightMemory,
+    classified,
+    multiplier,
+    products,
+)
+
+if TYPE_CHECKING:
+    from hw.plan.plan import Plan
+
+
+class UnitControl(Owner):
+    """hw.parallel.unit_control: constants, and the units' own multipliers."""
+
+    at: ClassVar = {"constants": "control constants"}
+
+    def memories(self, plan):
+        yield self.memory(
+            "constants",
+            category="constants",
+            words=plan.constant_words,
+            bits=plan.model.acc_bits + 13,
+            lives="bias, multiplier and shift of every output channel, loaded once",
+            ports="1RW",
+            reader=BY_CONSTANTS,
+        )
+
+    def reads(self, plan, op):
+        yield "constants", op.walks * plan.geometry.constant_words(op.head_mode)
+
+    def multipliers(self, plan):
+        units = plan.engine.units
+        yield multiplier("requantise", units, plan.model.acc_bits + 1, 8)
+        yield multiplier("activation", units, 6, 5)
+        yield multiplier("gate", units, 10, 9)
+
+
+class Classifier(Owner):
+    """hw.parallel.classifier."""
+
+    at: ClassVar = {
+        f"classifier {name}": f"classifier {name}" for name in ("weights", "constants", "values")
+    }
+
+    def memories(self, plan):
+        shapes = ClassifierTiming.of(plan.model).shapes(columns=plan.model.n)
+
+        def one(name: str, category: str, lives: str, ports: str) -> Memory:
+            words, bits = shapes[name]
+            return self.memory(
+                f"classifier {name}",
+                category=category,
+                words=words,
+                bits=bits,
+                lives=lives,
+                ports=ports,
+            )
+
+        yield one("weights", "weights", "weights of the classifier, loaded once", "1RW")
+        yield one("constants", "constants", "the classifier's biases, loaded once", "1RW")
+        yield one("values", "buffers", "sums and maxima of H, then the middle layer", "1R1W")
+
+    def beside(self, plan):
+        yield classified(plan, {
+            # a hard-swish is two products
+            "classifier values": products(plan) + 2 * plan.model.classifier_hidden,
+            "classifier weights": products(plan),
+            "classifier constants": plan.model.classifier_hidden + plan.model.class_count,
+        }, "classifier values")  # fmt: skip
+
+    def multipliers(self, plan):
+        yield multiplier("classifier", 1, 18, 8)
+
+
+class Softmax(Owner):
+    """hw.parallel.softmax, with spatial attention."""
+
+    at: ClassVar = {
+        "exp table": "softmax table",
+        "attention scores": "softmax scores",
+        "attention weights": "softmax weights",
+        "attention delayed": "softmax delayed",
+    }
+
+    def memories(self, plan):
+        if not plan.model.spatial:
+            return
+        yield self.memory(
+            "exp table",
+            category="tables",
+            words=256,
+            bits=8,
+            lives="exponentials of the softmax, loaded once",
+            ports="1RW",
+            reader=BY_SOFTMAX,
+        )
+        unit = SoftmaxTiming(columns=plan.model.n)
+        shapes = unit.shapes(heads=plan.model.heads, pixels=plan.engine.pixels)
+        for name, lives, reader, writer in (
+            ("scores", "rows of S, until the softmax takes them", BY_SOFTMAX, BY_STORE),
+            ("weights", "rows of A, the softmax of S", BY_WALK, BY_SOFTMAX),
+            ("delayed", "exponentials on their way to the division", BY_SOFTMAX, BY_SOFTMAX),
+        ):
+            yield self.memory(
+                f"attention {name}",
+                category="buffers",
+                words=shapes[name][0],
+                bits=shapes[name][1],
+                lives=lives,
+                reader=reader,
+                writer=writer,
+                late=plan.latency.address_one_tap,
+            )
+
+    def reads(self, plan, op):
+        if op.source == Source.ATTENTION:
+            yield "attention weights", op.walks * op.k
+
+    def writes(self, plan, op):
+        if op.target == Target.SCORES:
+            yield "attention scores", op.out_channels
+
+    def beside(self, plan):
+        if not plan.model.spatial:
+            return
+        rows = plan.model.heads * plan.model.n
+        # the table and the delay memory run as long as the unit is busy
+        busy = plan.model.heads * (SoftmaxTiming(columns=plan.model.n).cycles - 1)
+        yield Beside(
+            name="softmax",
+            cycles=busy,
+            macs=0,
+            weights=0,
+            reads={"attention scores": rows, "exp table": busy, "attention delayed": busy},
+            writes={"attention weights": rows, "attention delayed": busy},
+        )
+
+    def multipliers(self, plan):
+        if plan.model.spatial:
+            yield multiplier("softmax", 1, 11, 8)
+
+
+class StateCopy(Owner):
+    """The state once more, whose bytes are weights of S = H^T K."""
+
+    at: ClassVar = {"state copy": "state_copy"}
+
+    def memories(self, plan):
+        if plan.model.spatial:
+            yield self.memory(
+                "state copy",
+                category="state",
+                words=plan.state.words,
+                bits=8 * plan.engine.pixels,
+                count=plan.engine.lanes,
+                lives="H once more: the weights of S = H^T K",
+                reader=BY_WALK,
+                writer=BY_STORE,
+                late=plan.latency.address_one_tap,
+            )
+
+    def reads(self, plan, op):
+        if op.weights == Weights.STATE:
+            yield "state copy", op.walks * op.k
+
+    def writes(self, plan, op):
+        if op.writes_state and plan.model.spatial:
+            yield "state copy", op.out_channels * plan.geometry.words(op.out_columns)
+
+
+PARALLEL_OWNERS = (
+    WeightMemory(),
+    UnitControl(),
+    LineBuffer(),
+    Banks(),
+    Programs(),
+    Softmax(),
+    Classifier(),
+    FaultQueue(),
+    StateCopy(),
+)
+
+
+def registers(plan: "Plan") -> int:
+    """Flip-flops, estimated: see hw.plan.cost.registers.
+
+    A multiplier has its operands, product, sum and drain register; the rest was fitted to the
+    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention.
+    """
+    engine, spatial = plan.engine, plan.model.spatial
+    pixels, units = engine.pixels, engine.units
+    bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
+    bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
+    return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))

@@ -1,0 +1,117 @@
+"""Memories and multipliers of the serial parts (hw.serial), see hw.plan.owners."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from hw.plan.beside import SerialClassifierTiming
+from hw.plan.memory import BY_CONSTANTS, SERIAL_CONSTANT_WORDS
+from hw.plan.owners import (
+    Banks,
+    FaultQueue,
+    LineBuffer,
+    Owner,
+    Programs,
+    WeightMemory,
+    classified,
+    multiplier,
+    written,
+)
+
+if TYPE_CHECKING:
+    from hw.plan.plan import Plan
+
+LOW = 16
+"""Bits of a sum that a DSP cell of hw.serial.array accumulates."""
+
+
+class SerialBanks(Banks):
+    """Maps and state, hw.serial.window: they read in every cycle, and are written by bytes."""
+
+    def reads(self, plan, op):
+        e = plan.engine
+        state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.state)
+        # an operand is read for each byte of a lane, one lane after the other
+        state = op.walks * (state + op.reads_state_operand * e.lanes * e.pixels)
+        yield "state", state
+        yield "maps", -state  # of the reads in every cycle
+
+    def writes(self, plan, op):
+        values = op.chunks * plan.rules.positions(op)
+        yield written(op), op.out_channels * values * len(op.layers)
+
+
+class SerialBack(Owner):
+    """hw.serial.store and hw.serial.unit: constants, activations, one multiplier of each kind."""
+
+    at: ClassVar = {"constants": "constant_memory", "activation": "unit table"}
+
+    def memories(self, plan):
+        yield self.memory(
+            "constants",
+            category="constants",
+            words=SERIAL_CONSTANT_WORDS * plan.constant_words,
+            bits=16,
+            lives="bias, multiplier and shift of every output channel, loaded once",
+            ports="1RW",
+            reader=BY_CONSTANTS,
+            spram=True,
+        )
+        yield self.memory(
+            "activation",
+            category="tables",
+            words=1024,
+            bits=8,
+            lives="table of sigmoid and tanh",
+            ports="1R",
+            always_read=True,
+        )
+
+    def reads(self, plan, op):
+        yield "constants", op.walks * plan.engine.lanes * SERIAL_CONSTANT_WORDS
+
+    def multipliers(self, plan):
+        yield multiplier("requantise", 1, plan.model.acc_bits + 1, 4)
+        yield multiplier("gate", 1, 10, 4)
+
+
+class SerialClassifier(Owner):
+    """hw.serial.classifier: one memory for all that it has."""
+
+    at: ClassVar = {"classifier": "classifier_memory"}
+
+    def memories(self, plan):
+        model = plan.model
+        values = model.state_channels + model.classifier_hidden
+        yield self.memory(
+            "classifier",
+            category="weights",
+            words=SerialClassifierTiming.of(model).words + values,
+            bits=16,
+            lives="weights, biases, sums and middle layer of the classifier",
+            ports="1RW",
+            always_read=True,
+            spram=True,
+        )
+
+    def beside(self, plan):
+        yield classified(plan, {}, "classifier")
+
+    def multipliers(self, plan):
+        yield multiplier("classifier", 1, 32, 1)
+
+
+SERIAL_OWNERS = (
+    WeightMemory(),
+    SerialBack(),
+    LineBuffer(),
+    SerialBanks(),
+    Programs(),
+    SerialClassifier(),
+    FaultQueue(),
+)
+
+
+def registers(plan: "Plan") -> int:
+    """Flip-flops, estimated: fitted to six elaborated engines, 4,1,2 to 16,1,2."""
+    engine = plan.engine
+    high = max(2, plan.model.acc_bits - LOW)
+    return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))

@@ -1,0 +1,41 @@
+"""Memory image of the serial engine."""
+
+from golden.weights import Weights as NetworkWeights
+from hw.image import walk_words, weights_section
+from hw.loader import Section
+from hw.plan import Plan
+from hw.plan.beside import SerialClassifierTiming
+from hw.serial import classifier
+from hw.serial.store import WORDS, constant_words
+
+
+def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
+    """Contents of every weight-carrying memory, by section.
+
+    Returns
+    -------
+    dict
+        `weights`: words of L bytes; `constants`: words of hw.serial.store; `classifier`: words of
+        hw.serial.classifier.
+
+    Raises
+    ------
+    ValueError
+        If the weights are for another network.
+    """
+    walks, constants = walk_words(plan, weights)
+    layers = weights.layers["classifier.0"], weights.layers["classifier.1"]
+    return {
+        "weights": walks,
+        "constants": [word for c in constants for word in constant_words(*c)],
+        "classifier": classifier.words(*layers),
+    }
+
+
+def sections(plan: Plan) -> list[Section]:
+    """The loader's sections: the memories that a weights image fills, in its order."""
+    return [
+        weights_section(plan),
+        Section("constants", WORDS * plan.constant_words, 16),
+        Section("classifier", SerialClassifierTiming.of(plan.model).words, 16),
+    ]

@@ -1,0 +1,224 @@
+"""The serial engine's parts: a slow clock, one channel unit for the sums of all lanes."""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Module, ResetInserter, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.weights import Weights as NetworkWeights
+from hw.path import array_ports, back_ports, camera_read, join, window_ports
+from hw.plan import Plan
+from hw.plan.latency import SerialLatency
+from hw.serial.array import LOW, SerialArray
+from hw.serial.store import SerialStore
+from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, SerialUnit
+from hw.serial.window import SerialWindow
+
+
+def line_words(plan: Plan) -> int:
+    """Words of the line buffer's bank: a power of two, the last one is never written."""
+    return 1 << plan.line_buffer_words.bit_length()
+
+
+class MapAccess(wiring.Signature):
+    """Bytes written to maps and state, and reads of operands; from the way back to the window.
+
+    Members
+    -------
+    write_en, write_address, write_mask, write_low, write_high : Out
+    ask, ask_bank, ask_address : Out
+    granted, words : In
+        All as in SerialWindow.
+    """
+
+    def __init__(self, plan: Plan):
+        engine, address = plan.engine, range(plan.bank_words)
+        super().__init__(
+            {
+                "write_en": Out(engine.lanes),
+                "write_address": Out(address),
+                "write_mask": Out(engine.pixels),
+                "write_low": Out(8),
+                "write_high": Out(8),
+                "ask": Out(1),
+                "ask_bank": Out(range(engine.lanes)),
+                "ask_address": Out(address),
+                "granted": In(1),
+                "words": In(data.ArrayLayout(8 * engine.pixels, engine.lanes)),
+            }
+        )
+
+
+class Sums(wiring.Signature):
+    """Sums of all lanes, one after the other; from array to way back.
+
+    Members
+    -------
+    ending : Out(1)
+        A cycle before `transfer`.
+    transfer : Out(1), pulse
+        A walk's sums move to the drain registers.
+    low : Out(16), high : Out(signed)
+        The sum at the head: its lower bits, and those above a cycle later.
+    shift : In(1)
+        The next one.
+    """
+
+    def __init__(self, high_bits: int):
+        super().__init__(
+            {
+                "ending": Out(1),
+                "transfer": Out(1),
+                "low": Out(LOW),
+                "high": Out(signed(high_bits)),
+                "shift": In(1),
+            }
+        )
+
+
+class Window(wiring.Component):
+    """SerialWindow behind the ports of hw.path.window_ports."""
+
+    def __init__(self, plan: Plan):
+        self.plan, self.latency = plan, plan.latency
+        self.banks = SerialWindow(plan)
+        super().__init__(window_ports(plan, camera_read(plan, line_words(plan)), MapAccess(plan)))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.maps = banks = self.banks
+        host = self.host
+        join(m, wiring.flipped(self.maps), banks)
+        bank = Signal.like(banks.host_bank, reset_less=True)
+        word = 0
+        for b, found in enumerate(banks.words):
+            word = word | (found & (bank == b).replicate(len(found)))
+        m.d.comb += [
+            banks.step.eq(self.steps[0]),
+            banks.later1.eq(self.steps[1]),
+            banks.later2.eq(self.steps[2]),
+            banks.first_group.eq(self.first_group),
+            self.camera.read_address[0].eq(banks.camera_address),
+            self.camera.read_en.eq(1),
+            banks.camera_word.eq(self.camera.words[0]),
+            self.operands.eq(banks.operands),
+            banks.host_en.eq(host.en),
+            banks.host_bank.eq(host.bank),
+            banks.host_address.eq(host.address),
+            host.done.eq(banks.host_done),
+            host.data.eq(word),
+        ]
+        m.d.sync += [host.valid.eq(banks.host_done), bank.eq(banks.host_bank)]
+        return m
+
+
+class Array(wiring.Component):
+    """SerialArray behind the ports of hw.path.array_ports.
+
+    A weight word holds a byte for each lane, in both modes. Each walk is followed by an idle cycle,
+    in which the sums are cleared.
+    """
+
+    def __init__(self, plan: Plan):
+        self.plan, self.latency = plan, plan.latency
+        engine = plan.engine
+        self.array = SerialArray(
+            pixels=engine.pixels,
+            lanes=engine.lanes,
+            acc_bits=plan.model.acc_bits,
+            cells=engine.cells,
+        )
+        super().__init__(array_ports(plan, Sums(self.array.high_bits)))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.array = array = self.array
+        t, steps, sums = self.latency, self.steps, self.sums
+        before, at = steps[t.transfer - 1], steps[t.transfer]
+        m.d.comb += [
+            self.weights.address.eq(steps[t.weight_address].weight),
+            self.weights.read_en.eq(steps[t.weight_address].valid),
+            array.weights.as_value().eq(self.weights.word),
+            array.operands.eq(self.operands),
+            array.add.eq(before.valid),
+            array.transfer.eq(at.valid & at.last),
+            array.clear.eq(array.transfer | self.reset),
+            array.shift.eq(sums.shift),
+            sums.ending.eq(before.valid & before.last),
+            sums.transfer.eq(array.transfer),
+            sums.low.eq(array.low),
+            sums.high.eq(array.high),
+        ]
+        return m
+
+
+class Back(wiring.Component):
+    """The one channel unit, and the store around it.
+
+    Parameters
+    ----------
+    constants : sequence of int
+        What the constant memory holds at power-up, words of hw.serial.store.
+
+    Ports
+    -----
+    load : write port of the constant memory
+
+    and those of hw.path.back_ports.
+
+    Raises
+    ------
+    ValueError
+        If the weights have a shift that the unit cannot do.
+    """
+
+    def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence[int] = ()):
+        self.plan, self.latency = plan, plan.latency
+        last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
+        for name, layer in weights.layers.items():
+            shifts = layer.shift.tolist()
+            if not name.startswith("classifier") and not (
+                FIRST_SHIFT <= min(shifts) and max(shifts) <= last
+            ):
+                raise ValueError(
+                    f"a compact engine's shifts are {FIRST_SHIFT}..{last}, but {name} has "
+                    f"{min(shifts)}..{max(shifts)}"
+                )
+        high_bits = max(2, plan.model.acc_bits - LOW)
+        self.unit = SerialUnit(
+            acc_bits=plan.model.acc_bits, high_bits=high_bits, knots=weights.knots.tolist()
+        )
+        self.store = SerialStore(plan, constants)
+        ports = back_ports(plan, Sums(high_bits), MapAccess(plan))
+        super().__init__(ports | {"load": self.store.signature.members["load"]})
+
+    def elaborate(self, platform):
+        m = Module()
+        assert isinstance(self.latency, SerialLatency)
+        m.submodules.unit = unit = self.unit
+        m.submodules.store = ResetInserter({"sync": self.reset})(self.store)
+        store, sums = self.store, self.sums
+        join(m, wiring.flipped(self.maps), store)
+        wiring.connect(m, store.pooled, wiring.flipped(self.pool))
+        wiring.connect(m, wiring.flipped(self.load), store.load)
+        m.d.comb += [
+            store.ending.eq(sums.ending),
+            store.transfer.eq(sums.transfer),
+            sums.shift.eq(store.shift),
+            store.first_group.eq(self.first_group),
+            unit.low.eq(sums.low),
+            unit.high.eq(sums.high),
+            unit.bias.eq(store.bias),
+            unit.multiplier.eq(store.multiplier),
+            unit.shift.eq(store.scale),
+            unit.pool.eq(store.pool),
+            unit.function.eq(store.function),
+            unit.at.eq(store.at),
+            unit.a.eq(store.a),
+            unit.b.eq(store.b),
+            store.byte.eq(unit.byte),
+            store.written.eq(unit.written),
+            self.state_done.eq(store.state_done),
+        ]
+        return m

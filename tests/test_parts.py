@@ -1,0 +1,87 @@
+# amaranth: UnusedElaboratable=no
+"""hw/parts.py: a record of parts with other latencies, without touching those that use them."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from golden.config import ModelConfig
+from golden.model import IntegerModel
+from golden.random_weights import random_weights
+from hw import parts
+from hw.generate import to_verilog
+from hw.parallel.parts import Array
+from hw.plan import compile_program, latency
+from hw.plan import parts as plan_parts
+from hw.plan.cost import cost
+from hw.plan.engine_config import EngineConfig
+from hw.plan.latency import PARALLEL
+from hw.top import Rasca
+from sim import camera, counters, fuzz, session
+
+MODEL = ModelConfig(
+    name="late",
+    image_height=10,
+    image_width=34,
+    heads=2,
+    head_channels=(3, 4, 5, 2),
+    state_channels=6,
+)
+LATE = replace(PARALLEL, multiply=PARALLEL.multiply + 1)
+"""One more register before the multipliers: sums, transfers and all that follows are later."""
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """A shape of the third record, made of PARALLEL."""
+    record = replace(parts.PARALLEL, latency=LATE, array=partial(Array, registers=1))
+    monkeypatch.setitem(latency.LATENCIES, "late", LATE)
+    monkeypatch.setitem(plan_parts.PARTS, "late", plan_parts.PARTS["parallel"])
+    monkeypatch.setitem(parts.PARTS, "late", record)
+    return EngineConfig(pixels=4, channels=2, lanes=2, parts="late")
+
+
+def test_a_third_record(late, tmp_path):
+    """It computes the same, in the cycles that the compiler predicts for its latencies."""
+    weights = random_weights(MODEL, 3)
+    design = Rasca(MODEL, late, weights)
+    plain = compile_program(MODEL, replace(late, parts="parallel"))
+    assert design.plan.cycles_per_row_group > plain.cycles_per_row_group
+    engine = session.prepare(MODEL, late, weights, design=design, optimise="build", folder=tmp_path)
+    pixels = fuzz.pictures(MODEL, 5, 2)
+    expected = session.golden_frames(IntegerModel(MODEL, weights).run(pixels, trace=True))
+    timing = camera.paced(design.plan.camera_period, MODEL)
+    shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
+    result = session.play(engine, camera.play(shots), expected)
+    assert result.difference is None
+    assert [result.group_starts(frame) for frame in range(2)] == result.predicted()
+    assert counters.difference(result.row_groups, cost(design.plan)) is None
+
+
+def test_parts_must_have_the_plans_latencies(monkeypatch, late):
+    """An array without the register is found as the engine is made, or elaborated."""
+    monkeypatch.setitem(parts.PARTS, "late", replace(parts.PARALLEL, latency=LATE))
+    design = Rasca(MODEL, late, random_weights(MODEL, 3))
+    with pytest.raises(AssertionError):
+        design.engine.array.elaborate(None)
+    monkeypatch.setitem(parts.PARTS, "late", parts.PARALLEL)
+    with pytest.raises(AssertionError, match="the plan is made for other parts"):
+        Rasca(MODEL, late, random_weights(MODEL, 3))
+
+
+def test_every_record_is_known_to_the_compiler():
+    assert set(parts.PARTS) == set(plan_parts.PARTS) == set(latency.LATENCIES)
+    for name, record in parts.PARTS.items():
+        assert record.latency == latency.LATENCIES[name]
+        shape = EngineConfig(pixels=4, channels=1, lanes=2, parts=name)
+        sections = record.sections(compile_program(MODEL, shape))
+        assert {section.name for section in sections} <= set(record.loads)
+
+
+def test_without_readback():
+    """The state's ports are there, and nothing reads the state."""
+    shape = EngineConfig(pixels=4, channels=2, lanes=2)
+    design = Rasca(MODEL, shape, random_weights(MODEL, 3), readback=False)
+    text = to_verilog(design)
+    assert "host_read" not in text and "state_valid" in text

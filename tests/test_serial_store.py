@@ -1,0 +1,314 @@
+# amaranth: UnusedElaboratable=no
+"""hw/serial/store.py: each value's constants, operands, place, in plain Python; pooled state.
+
+The scenario plays the parts around it: the array's drain, the unit (which gives any bytes), banks.
+"""
+
+import random
+
+import pytest
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
+
+from hw.functions import FUNCTIONS, SERIAL_FUNCTIONS
+from hw.plan import Function, Target
+from hw.plan.latency import SERIAL
+from hw.serial.store import SerialConstants, SerialStore, ValueCounter, constant_words
+from hw.serial.unit import FIRST_SHIFT
+from tests.bench_blocks import on_amaranth, on_verilator
+from tests.serial import KINDS, plan_of
+
+
+def constants_of(plan, seed: int = 1):
+    """(bias, multiplier, shift) of every sum."""
+    source, high = random.Random(seed), 1 << plan.model.acc_bits - 1
+    return [
+        (source.randint(-high, high - 1), source.randint(0, 255), source.randint(9, 24))
+        for _ in range(plan.constant_words)
+    ]
+
+
+def content_of(plan, seed: int = 2):
+    """Words of the banks: maps that are operands."""
+    source, bits = random.Random(seed), 8 * plan.engine.pixels
+    return [
+        [source.getrandbits(bits) for _ in range(plan.bank_words)] for _ in range(plan.engine.lanes)
+    ]
+
+
+class Beside(wiring.Component):
+    """SerialStore beside banks that never change.
+
+    Ports: the store's, less those to the banks, and `busy`: the array reads all of them.
+    """
+
+    def __init__(self, plan):
+        words = [word for constant in constants_of(plan) for word in constant_words(*constant)]
+        self.plan, self.store = plan, SerialStore(plan, words)
+        names = ("ask", "ask_bank", "ask_address", "granted", "words", "load")
+        members = self.store.signature.members
+        self.same = {name: members[name] for name in members if name not in names}
+        super().__init__(self.same | {"busy": In(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.store = store = self.store
+        for name, member in self.same.items():
+            if member.is_port:
+                inner, outer = getattr(store, name), getattr(self, name)
+                m.d.comb += inner.eq(outer) if member.flow == In else outer.eq(inner)
+        wiring.connect(m, store.pooled, wiring.flipped(self.pooled))
+        m.d.comb += store.granted.eq(store.ask & ~self.busy)
+        for bank, words in enumerate(content_of(self.plan)):
+            memory = m.submodules[f"bank{bank}"] = Memory(
+                shape=8 * self.plan.engine.pixels, depth=len(words), init=words
+            )
+            read, found = memory.read_port(), Signal(8 * self.plan.engine.pixels)
+            granted = Signal(name=f"granted{bank}")
+            m.d.sync += granted.eq(store.granted & (store.ask_bank == bank))
+            m.d.comb += [read.addr.eq(store.ask_address), found.eq(Mux(granted, read.data, 0))]
+            m.d.comb += store.words[bank].eq(found)
+        return m
+
+
+class Group:
+    """What a row group's walks must lead to."""
+
+    def __init__(self, plan, source, first_group):
+        self.plan, self.source, self.content = plan, source, content_of(plan)
+        self.transfers, self.values, self.words, self.pooled = {}, [], [], []
+        for index, op in enumerate(plan.operations):
+            self.operation(index, op, first_group)
+
+    def operation(self, index, op, first_group):
+        plan, e = self.plan, self.plan.engine
+        constants = constants_of(plan)
+        m, words = plan.maps[op.out], plan.geometry.words(op.out_columns)
+        step = e.pixels // 2 if op.head_mode else e.pixels
+        rows = {}  # (lane, group) -> {column: byte}
+        for walk in range(op.walks):
+            group, chunk = divmod(walk, op.chunks)
+            last = op.start + walk * op.period + op.period - op.idle - 1
+            self.transfers[last + SERIAL.transfer] = op
+            for lane in range(e.lanes):
+                for i in range(step):
+                    # a single word's last pixel comes first
+                    pixel = i if op.head_mode or op.taps > 1 else (i - 1) % e.pixels
+                    byte = self.source.choice([-128, 127, self.source.randint(-128, 127)])
+                    rows.setdefault((lane, group), {})[chunk * step + pixel] = byte
+                    constant = constants[op.constant_base + group * e.lanes + lane]
+                    value = {
+                        "op": op,
+                        "sum": lane * e.pixels + (2 * i if op.head_mode else i),
+                        "constant": constant,
+                        "byte": byte & 255,
+                    }
+                    for name, operand in zip("ab", op.operands, strict=False):
+                        operand_map = plan.maps[operand]
+                        address = operand_map.base + group * operand_map.groups + chunk
+                        word = self.content[lane][address]
+                        zero = operand == "H" and first_group
+                        value[name] = 0 if zero else word >> 8 * pixel & 255
+                    self.values.append(value)
+        for (lane, group), row in rows.items():
+            place = lane if op.head_mode else 0
+            channel = group if op.head_mode else group * e.lanes + lane
+            if channel >= op.out_channels:
+                continue
+            bytes_ = [
+                row[column] if column < op.out_columns else op.out_zero_point
+                for column in range(words * e.pixels)
+            ]
+            for w in range(words):
+                bank, line = lane, op.out_row * op.out_channels + channel
+                if op.target == Target.CONCAT:
+                    line = op.heads[place] * op.out_channels + channel
+                if op.target != Target.HEAD:
+                    bank, line = line % e.lanes, line // e.lanes
+                at = bank, m.base + line * m.groups + w
+                self.words.append(((index, at), bytes_[w * e.pixels : (w + 1) * e.pixels]))
+            if op.function == Function.BLEND:
+                kept = bytes_[: op.out_columns]
+                self.pooled.append((channel, sum(kept), max(kept)))
+
+
+def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
+    """Scenario: row groups at the plan's cycles; the array has the banks in cycles at random, but
+    never in two that follow each other.
+
+    wrong: "constant", "operand", "byte", "address", "sum", "max" or "late" (a word is there a cycle
+    before the plan says) is expected otherwise.
+    """
+    plan, source = plan_of(kind), random.Random(seed)
+    e, pixels = plan.engine, plan.engine.pixels
+    busy = False
+    for _ in range(8):  # the first operation's word is fetched
+        yield {"first_group": 1}
+    for turn in range(groups):
+        group = Group(plan, source, turn == 0)
+        mutate(group, wrong)
+        memory, pooled, written = {}, [], {}
+        values, late = iter(group.values), []  # late: (cycle, value) of the bytes that come
+        ready, head = [], 0
+        span = max(group.transfers) + 4 * pixels * e.lanes + SERIAL.unit_gated + 10
+        for cycle in range(span):
+            busy = not busy and source.random() < 0.6
+            byte = late.pop(0)[1]["byte"] if late and late[0][0] == cycle else None
+            out = yield {
+                "transfer": cycle in group.transfers,
+                "ending": cycle + 1 in group.transfers,
+                "first_group": turn == 0,
+                "written": byte is not None,
+                "byte": source.getrandbits(8) if byte is None else byte,
+                "busy": busy,
+            }
+            where = f"group {turn}, cycle {cycle}"
+            if out["at"] & 1:
+                now = next(values)
+                gated = FUNCTIONS[now["op"].function].gated
+                late.append((cycle + (SERIAL.unit_gated if gated else SERIAL.unit_plain), now))
+                ready.append((cycle, now))
+                assert head == now["sum"], f"{where}: sum {head}, not {now['sum']}"
+            for began, now in ready:
+                check(out, cycle - began, now, f"{where}, {now['op'].name}")
+            ready = [(began, now) for began, now in ready if cycle - began < SERIAL.unit_gated]
+            head = 0 if cycle in group.transfers else head + out["shift"]
+            for bank in range(e.lanes):
+                for i in range(pixels):
+                    if out["write_en"] >> bank & 1 and out["write_mask"] >> i & 1:
+                        found = out["write_high"] if 2 * i >= pixels else out["write_low"]
+                        key = out["write_op"], (bank, out["write_address"])
+                        memory.setdefault(key, {})[i] = found
+                        written[key] = cycle
+            if out["pooled__en"]:
+                pooled.append(tuple(out[f"pooled__{name}"] for name in ("channel", "sum", "max")))
+            done = out["pooled__en"] and out["pooled__channel"] == plan.model.state_channels - 1
+            assert out["state_done"] == done, where
+        assert next(values, None) is None, f"group {turn}: values are left"
+        assert pooled == group.pooled, f"group {turn}: {pooled}, not {group.pooled}"
+        wanted = {
+            key: dict(enumerate(byte & 255 for byte in bytes_)) for key, bytes_ in group.words
+        }
+        assert memory == wanted, f"group {turn}: {difference(memory, wanted)}"
+        for (op, place), cycle in written.items():
+            _, channel, column, _ = plan.locate(op, *place)
+            last = plan.write_times(plan.operations[op])[channel, column // pixels]
+            assert cycle <= last - (wrong == "late"), f"group {turn}: {op}, {place} at {cycle}"
+
+
+def difference(memory, wanted):
+    """The first word that is not as wanted."""
+    for key in sorted(memory.keys() | wanted.keys()):
+        if memory.get(key) != wanted.get(key):
+            return f"operation and place {key}: {memory.get(key)}, not {wanted.get(key)}"
+
+
+def mutate(group, wrong):
+    """One thing that must be noticed."""
+    middle = len(group.values) // 2
+    if wrong == "constant":
+        bias, multiplier, shift = group.values[middle]["constant"]
+        group.values[middle]["constant"] = bias, multiplier ^ 1, shift
+    elif wrong == "operand":
+        value = next(value for value in group.values if "b" in value)
+        value["b"] ^= 1
+    elif wrong in ("byte", "address"):
+        (op, (bank, address)), bytes_ = group.words[len(group.words) // 2]
+        group.words[len(group.words) // 2] = (
+            (op, (bank, address ^ (wrong == "address"))),
+            [bytes_[0] ^ (wrong == "byte"), *bytes_[1:]],
+        )
+    elif wrong in ("sum", "max"):
+        channel, total, largest = group.pooled[1]
+        group.pooled[1] = channel, total + (wrong == "sum"), largest + (wrong == "max")
+
+
+def check(out, age, now, where):
+    """A value's constants and operands, so many cycles after it came to the head."""
+    bias, multiplier, shift = now["constant"]
+    if age == 0:
+        assert out["bias"] & 0xFFFF == bias & 0xFFFF, f"{where}: bias, low"
+        assert out["function"] == now["op"].function and out["pool"] == now["op"].head_mode, where
+    if age == 1:
+        assert out["bias"] >> 16 == bias >> 16, f"{where}: bias, high"
+    if age == 3:
+        found = out["multiplier"], out["scale"]
+        assert found == (multiplier, shift - FIRST_SHIFT), f"{where}: {found}"
+    if age == SERIAL.gate_at:
+        for name in "ab":
+            if name in now:
+                assert out[name] == now[name], f"{where}: {name} is {out[name]}, not {now[name]}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_amaranth(kind):
+    on_amaranth(Beside(plan_of(kind)), traffic(kind, 3))
+
+
+def test_verilator():
+    blocks = {kind: Beside(plan_of(kind)) for kind in KINDS}
+    on_verilator(blocks, [(kind, traffic, {"kind": kind, "seed": 4}) for kind in KINDS])
+
+
+@pytest.mark.parametrize("wrong", ["constant", "operand", "byte", "address", "sum", "max", "late"])
+def test_differences_are_seen(wrong):
+    with pytest.raises(AssertionError, match="group"):
+        on_amaranth(Beside(plan_of("two")), traffic("two", 5, 1, wrong))
+
+
+def loaded(kind: str):
+    """Scenario: constants written; then the first operation's, lane after lane."""
+    plan = plan_of(kind)
+    words = [word for constant in constants_of(plan) for word in constant_words(*constant)]
+    for address, word in enumerate(words):
+        yield {"load__en": 1, "load__addr": address, "load__data": word}
+    for block in (0, 2):
+        for lane in range(plan.engine.lanes):
+            yield {"settled": 1, "base": block, "chunks": 3} if lane == 0 else {}
+            yield {"go": 1}
+            for _ in range(4):
+                out = yield {"chunks": 3}
+            bias, multiplier, shift = constants_of(plan)[block * plan.engine.lanes + lane]
+            found = out["bias"], out["multiplier"], out["scale"]
+            assert found == (bias, multiplier, shift - FIRST_SHIFT), f"block {block}, lane {lane}"
+
+
+def test_constants():
+    on_amaranth(SerialConstants(plan_of("two")), loaded("two"))
+
+
+@pytest.mark.parametrize("pool, turned", [(0, 0), (1, 0), (0, 1)])
+def test_counter(pool, turned):
+    """Values of a lane, lane after lane; the next one is as the first."""
+    pixels, lanes = 6, 3
+
+    def scenario():
+        yield {"known": 1, "pool": pool, "turned": turned}
+        source, count = random.Random(1), pixels // 2 if pool else pixels
+        for _ in range(3):
+            for lane in range(lanes):
+                for i in range(count):
+                    while source.random() < 0.3:
+                        yield {"pool": pool, "turned": turned}
+                    out = yield {"go": 1, "pool": pool, "turned": turned}
+                    last = i == count - 1
+                    assert out["position"] == ((i - 1) % pixels if turned else i)
+                    assert (out["lane"], out["first"], out["last"]) == (lane, i == 0, last)
+                    assert out["lane_end"] == last
+                    assert out["walk_end"] == (last and lane == lanes - 1)
+
+    on_amaranth(ValueCounter(pixels=pixels, lanes=lanes), scenario())
+
+
+def test_plans():
+    """What the shapes stand for."""
+    plans = [plan_of(kind) for kind in KINDS]
+    operations = [op for plan in plans for op in plan.operations]
+    assert {op.target for op in operations} == {Target.HEAD, Target.SHARED, Target.CONCAT}
+    assert {op.function for op in operations} == set(SERIAL_FUNCTIONS)
+    assert {plan.geometry.state_words for plan in plans} == {1, 2}
+    assert any(op.out_channels % plan.engine.lanes for plan in plans for op in plan.operations)
+    assert any(op.out_columns % plan.engine.pixels for plan in plans for op in plan.operations)
+    assert any(op.chunks % 2 for op in operations if op.head_mode)
