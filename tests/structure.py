@@ -1,15 +1,13 @@
-"""Figures of the code's structure: `python tests/structure.py` prints the table that docs/architecture.md has.
+"""Figures of the code's structure: `python tests/structure.py [FOLDER]` prints them.
 
-Product files are those of golden, hw, boards, sim and rasca.
+Product files are those of golden, hw, boards, sim and rasca. docs/architecture.md has the table.
 """
 
 import ast
-import json
-import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1] if len(sys.argv) < 2 else Path(sys.argv[1])
+ROOT = Path(sys.argv[1]) if __name__ == "__main__" and sys.argv[1:] else Path(__file__).parents[1]
 PACKAGES = ("golden", "hw", "boards", "sim", "rasca")
 
 
@@ -44,8 +42,7 @@ def measure():
         "files that name compact": sum("compact" in p.read_text().lower() for p in lengths),
     }
 
+
 if __name__ == "__main__":
-    for k, v in measure().items(): print(f"{k:34} {v}")
-    print(elaborates()[:14])
-    L={str(p.relative_to(ROOT)):len(p.read_text().splitlines()) for p in files()}
-    print([ (k,v) for k,v in sorted(L.items(), key=lambda x:-x[1]) if v>400])
+    for name, value in measure().items():
+        print(f"{name:34} {value}")
