@@ -81,13 +81,14 @@ class RowEngine(wiring.Component):
         )
         before_step = (self.lines, self.frames.camera, self.sequencer)
         assert plan.latency.row == sum(part.latency for part in before_step)
-        self.host_read = HostRead(
-            lanes=engine.lanes,
-            words=plan.bank_words,
-            pixels=engine.pixels,
-            base=plan.state.base,
-            state_words=plan.geometry.state_words,
-        )
+        if readback:
+            self.host_read = HostRead(
+                lanes=engine.lanes,
+                words=plan.bank_words,
+                pixels=engine.pixels,
+                base=plan.state.base,
+                state_words=plan.geometry.state_words,
+            )
         super().__init__(
             Engine(in_channels=model.in_channels, classes=model.class_count, pixels=engine.pixels)
         )

@@ -362,7 +362,7 @@ def _bank_counts(plan: Plan, ram: Ram, count) -> Iterator[str]:
     def begin(condition: str) -> str:
         return f"            if ({condition}) begin"
 
-    if plan.engine.compact:
+    if plan.rules.one_byte:
         # read in every cycle: the maps have what the state has not
         yield f"            if (waiting | {_WALK}.step[0]) {count('reads', 'maps', 'walk')}"
         inside = f"{ram.read_address} >= {low} && {ram.read_address} < {low + state.words}"

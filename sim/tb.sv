@@ -4,7 +4,7 @@
 // of `play`, in the schedule, in the events and in the log alike.
 
 // SPATIAL is defined where there is a spatial attention; PORTS_ONLY where the engine is a netlist,
-// which has no names but those of its ports: then nothing is logged; COMPACT for hw.serial.engine;
+// which has no names but those of its ports: then nothing is logged; COMPACT for the serial parts;
 // GREY where a pixel is one luma.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word

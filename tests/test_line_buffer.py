@@ -12,7 +12,7 @@ from amaranth.sim import Simulator
 from golden.config import ModelConfig
 from golden.line_buffer import to_signed
 from hw.interfaces import Counters, Pixels, Status
-from hw.line_buffer import WordLines
+from hw.line_buffer import ByteLines, WordLines
 from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.plan.latency import PARALLEL
@@ -37,9 +37,26 @@ KINDS = {  # model, shape: 1, 2, 4 banks; colour and grey; nothing divides the w
 READ = 1 + PARALLEL.memory  # cycles from a read address to its word
 
 
+BYTES = {  # those of the serial parts
+    "bytes": (replace(BASE, heads=2, head_channels=(1, 1, 1, 2)), "4,1,2"),
+    "grey bytes": (
+        replace(BASE, heads=2, head_channels=(1, 1, 1, 2), image_width=23, in_channels=1),
+        "6,1,2",
+    ),
+    "three bytes": (
+        replace(KINDS["three"][0], heads=2, head_channels=(1, 1, 1, 2), image_width=24),
+        "8,1,2",
+    ),
+}
+
+
 def plan_of(kind):
-    model, shape = KINDS[kind]
-    return compile_program(model, EngineConfig.parse(shape))
+    model, shape = (KINDS | BYTES)[kind]
+    return compile_program(model, EngineConfig.parse(shape, compact=kind in BYTES))
+
+
+def buffer_of(kind):
+    return (ByteLines if kind in BYTES else WordLines)(plan_of(kind))
 
 
 class Frames:
@@ -50,6 +67,7 @@ class Frames:
 
     def __init__(self, plan):
         self.pixels, self.width = plan.engine.pixels, plan.model.image_width
+        self.bytewise = plan.engine.parts == "serial"
         self.k = plan.model.rows_per_group
         self.frame_rows = self.k * plan.model.row_groups
         self.receiving = self.waiting = self.current = False
@@ -76,7 +94,9 @@ class Frames:
         column = 0 if sof else self.column
         last = column == self.width - 1
         self.row_done = False
-        if inside and eol != last:
+        if inside and self.bytewise and not self.allowed:
+            found[Status.OVERRUN] += 1
+        elif inside and eol != last:
             found[Status.LINE] += 1
         elif inside and (last or column % self.pixels == self.pixels - 1):
             if not self.allowed:
@@ -96,8 +116,8 @@ class Frames:
         )
         return status
 
-    def step(self, pixel, engine):
-        """To the next cycle."""
+    def step(self, pixel, engine, following):
+        """To the next cycle; `following` is the pixel on the wires."""
         self.cycle += 1
         self.shown_counts = self.counts.copy()
         if self.current:
@@ -107,6 +127,9 @@ class Frames:
             self.allowed = self.frame_rows - self.k + self.received < engine["released"]
         else:
             self.allowed = self.received < self.k
+        if self.bytewise and following[1]:  # a first pixel is written at once: in row 0
+            leaving = engine["released"] > self.frame_rows - self.k
+            self.allowed = bool(not engine["busy"] or (self.current and self.receiving) or leaving)
         for status, number in self.found.items():
             self.counts[status] += number
         self.counts[Status.OK] += bool(self.starting and not self.accept)
@@ -153,6 +176,7 @@ def camera(plan, source, faults: bool, tight: bool = False):
     model = plan.model
     short = model.image_width % plan.engine.pixels
     breath = model.in_channels - short if 0 < short < model.in_channels and not tight else 0
+    space = max(2, model.in_channels) - 1 if plan.engine.parts == "serial" else 0
 
     def noise():
         return 0, source.getrandbits(1), source.getrandbits(1), 0, (source.getrandbits(8),) * 3
@@ -195,6 +219,8 @@ def camera(plan, source, faults: bool, tight: bool = False):
             if fault == "badsof" and index == place:  # ... and whose first line is a pixel long
                 sof = eol = True
             yield 1, sof, eol, 0, colours
+            for _ in range(space):
+                yield noise()
         else:
             yield 0, 0, 0, source.getrandbits(1), (0, 0, 0)
         if fault != "restart":
@@ -222,7 +248,9 @@ def traffic(
     words = plan.geometry.words(plan.model.image_width)
     frames, stream = Frames(plan), camera(plan, source, faults, tight)
     total = frames.frame_rows
-    address_bits = max(1, (plan.line_buffer_words - 1).bit_length())
+    depth = buffer_of(kind).depth
+    address_bits = max(1, (depth - 1).bit_length())
+    latency = 1 if kind in BYTES else READ
     # the engine: off, on a frame, or dropping one
     mode, released, speed, drop = "off", 0, 4, 0
     picture, good, status_of, reads = None, 0, Counter(), {}
@@ -295,16 +323,17 @@ def traffic(
             at = (row % k * channels + colour) * groups + group
             address = [at] * lanes
             row = picture[row]
-            reads[cycle + READ] = [word_of(row, colour, group * lanes + b) for b in range(lanes)]
+            reads[cycle + latency] = [word_of(row, colour, group * lanes + b) for b in range(lanes)]
         # a bank that is not read keeps its word
         enabled = [asking.random() < 0.9 for _ in range(lanes)]
-        silent[cycle + READ] = [not on for on in enabled]
-        if cycle + READ in reads:
-            reads[cycle + READ] = [
-                word if on else None for word, on in zip(reads[cycle + READ], enabled, strict=True)
+        silent[cycle + latency] = [not on for on in enabled]
+        if cycle + latency in reads:
+            reads[cycle + latency] = [
+                word if on else None
+                for word, on in zip(reads[cycle + latency], enabled, strict=True)
             ]
             if wrong == "pixel" and cycle > cycles // 2 and enabled[0]:
-                reads[cycle + READ][0] ^= 1
+                reads[cycle + latency][0] ^= 1
 
         pixel = next(stream)
         inputs = dict(zip(("valid", "sof", "eol", "frame_end"), pixel[:4], strict=True))
@@ -344,7 +373,7 @@ def traffic(
                     f"{where}, bank {bank}: {got[bank]:x}, not {word:x}"
                 )
 
-        frames.step(before, engine)
+        frames.step(before, engine, pixel)
         frames.fault, frames.engine_fault = status, status is not None and of_engine
         before = pixel
         released = release
@@ -358,17 +387,22 @@ def traffic(
         if engine["take"] and mode != "drop":
             mode, released, picture = "on", 0, frames.content
         whole |= out["control__rows"] == total
-    assert good >= cycles // 2500 and whole, f"{good} frames"
+    assert good >= cycles // (7500 if kind in BYTES else 2500) and whole, f"{good} frames"
     return together, status_of
 
 
 def test_verilator():
     """Every kind with faults, and without."""
-    blocks = {kind: WordLines(plan_of(kind)) for kind in KINDS}
-    jobs = [(kind, traffic, {"kind": kind, "seed": 8}) for kind in KINDS]
+    kinds = KINDS | BYTES
+    blocks = {kind.replace(" ", "_"): buffer_of(kind) for kind in kinds}
+    jobs = [(kind.replace(" ", "_"), traffic, {"kind": kind, "seed": 8}) for kind in kinds]
     jobs += [
-        (kind, traffic, {"kind": kind, "seed": 4, "cycles": 4000, "faults": False})
-        for kind in KINDS
+        (
+            kind.replace(" ", "_"),
+            traffic,
+            {"kind": kind, "seed": 4, "cycles": 4000, "faults": False},
+        )
+        for kind in kinds
     ]
     on_verilator(blocks, jobs)
 
@@ -393,10 +427,17 @@ def test_situations():
     assert wanted <= set(met), wanted - set(met)
 
 
+@pytest.mark.parametrize("kind", ["grey", "grey bytes"])
 @pytest.mark.parametrize("wrong", ["pixel", "rows", "count"])
-def test_differences_are_seen(wrong):
+def test_differences_are_seen(wrong, kind):
     with pytest.raises(AssertionError, match="cycle"):
-        on_amaranth(WordLines(plan_of("grey")), traffic("grey", 6, 2500, False, wrong))
+        on_amaranth(buffer_of(kind), traffic(kind, 6, 2500, False, wrong))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_bytes(seed):
+    """Bytes at their places at once, with faults in every situation."""
+    on_amaranth(buffer_of("bytes"), traffic("bytes", seed, 8000))
 
 
 @pytest.mark.parametrize("pace, status", [(1, Status.OVERRUN), (3, None)])

@@ -6,7 +6,7 @@ must be equal, operation by operation: `tests/test_cost.py` for every preset, `m
 networks, `make sim` for whatever a user runs.
 
 A *read* is a cycle with the read enable of one bank asserted, a *write* one with its write enable.
-Most memories of the compact engine have no read enable: they read in every cycle.
+Most memories of the serial parts have no read enable: they read in every cycle.
 """
 
 from collections import Counter
@@ -18,10 +18,9 @@ from math import ceil
 from golden.network import Part
 from hw.plan.memory import on_chip_bytes
 from hw.plan.operations import Operation, Weights
+from hw.plan.parts import parts_of
 from hw.plan.plan import Plan
 from hw.plan.replay import latency_at
-
-LOW = 16  # bits of a sum that a DSP cell of hw.serial.array accumulates
 
 STALLS = ("turn", "wait", "gap", "pause")
 """Causes of cycles without a multiply-accumulate step: the turn of the row group (all that its
@@ -87,7 +86,7 @@ class MemoryCost:
         Words of the memory of which these are a part (maps and state share their banks).
     ports : str
         "1R1W", "1R" (programs, fixed tables), or "1RW": one port would do, since it is only
-        written in cycles in which nobody looks at what is read. (The compact classifier's memory is
+        written in cycles in which nobody looks at what is read. (The serial classifier's memory is
         such a one on iCE40, an SPRAM.)
     bytes : int
     reads, writes : int
@@ -338,17 +337,6 @@ def _latency(plan: Plan) -> dict[str, int]:
 
 
 def registers(plan: Plan) -> int:
-    """Flip-flops of the engine, estimated: within 3 % for the presets (tests/test_cost.py).
-
-    A multiplier has its operands, product, sum and drain register; the rest was fitted to the
-    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention, and
-    of six compact ones, 4,1,2 to 16,1,2. Small networks have up to a tenth less.
-    """
-    engine, spatial = plan.engine, plan.model.spatial
-    pixels, units = engine.pixels, engine.units
-    if engine.compact:
-        high = max(2, plan.model.acc_bits - LOW)
-        return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
-    bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
-    bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
-    return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))
+    """Flip-flops of the engine, estimated: within 3 % for the presets, the serial parts' within
+    10 % (tests/test_cost.py). Small networks have up to a tenth less."""
+    return parts_of(plan.engine).registers(plan)

@@ -75,7 +75,7 @@ class EngineConfig:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
         if self.parts not in LATENCIES:
             raise ValueError(f"parts must be {' or '.join(LATENCIES)}, not {self.parts!r}")
-        if self.compact and (self.channels != 1 or self.pixels % 2 or self.lanes < 2):
+        if self.parts == "serial" and (self.channels != 1 or self.pixels % 2 or self.lanes < 2):
             raise ValueError(
                 "a compact engine has even pixels, 1 channel and at least 2 lanes, for example "
                 f"8,1,2, not {self}"
@@ -177,8 +177,8 @@ class Geometry:
                 f"{self.model.heads} heads; that must be 1 or even (two lanes make one "
                 f"pooled word); the nearest usable number is {near}"
             )
-        if self.engine.compact:
-            self._check_compact()
+        if self.engine.parts == "serial":
+            self._check_serial()
         if self.model.spatial and self.engine.pixels < self.model.n:
             raise ValueError(
                 f"spatial attention needs the state's {self.model.n} columns in one "
@@ -186,7 +186,7 @@ class Geometry:
                 f"{self.engine.pixels}"
             )
 
-    def _check_compact(self):
+    def _check_serial(self):
         model, lanes = self.model, self.engine.lanes
         if model.spatial:
             raise ValueError("a compact engine has no spatial attention")

@@ -1,6 +1,6 @@
 """Memories and multipliers of the parallel parts (hw.parallel), see hw.plan.owners."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hw.plan.beside import ClassifierTiming, SoftmaxTiming
 from hw.plan.memory import BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_WALK, Beside, Memory
@@ -16,6 +16,9 @@ from hw.plan.owners import (
     multiplier,
     products,
 )
+
+if TYPE_CHECKING:
+    from hw.plan.plan import Plan
 
 
 class UnitControl(Owner):
@@ -188,3 +191,16 @@ PARALLEL_OWNERS = (
     FaultQueue(),
     StateCopy(),
 )
+
+
+def registers(plan: "Plan") -> int:
+    """Flip-flops, estimated: see hw.plan.cost.registers.
+
+    A multiplier has its operands, product, sum and drain register; the rest was fitted to the
+    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention.
+    """
+    engine, spatial = plan.engine, plan.model.spatial
+    pixels, units = engine.pixels, engine.units
+    bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
+    bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
+    return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))

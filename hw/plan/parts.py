@@ -5,19 +5,22 @@ hw.parts has the hardware of the same names.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from golden.config import ModelConfig
+from hw.plan import parallel_owners, serial_owners
 from hw.plan.back_words import BackWord, DrainWord, OperandWord, StoreWord
 from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
 from hw.plan.engine_config import EngineConfig
 from hw.plan.owners import Owner
-from hw.plan.parallel_owners import PARALLEL_OWNERS
 from hw.plan.rules import Rules
 from hw.plan.schedule import Schedule
-from hw.plan.serial_owners import SERIAL_OWNERS
 from hw.plan.serial_rules import SerialRules
 from hw.plan.serial_schedule import SerialSchedule
 from hw.plan.words import WalkWord, Word
+
+if TYPE_CHECKING:
+    from hw.plan.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class PartsModel:
         Cycles and memories of the classifier.
     owners : tuple of Owner
         The parts that own memories and multipliers.
+    registers : function of Plan
+        Flip-flops of the engine, an estimate.
     """
 
     words: Mapping[str, type[Word]]
@@ -41,6 +46,7 @@ class PartsModel:
     schedule: type[Schedule]
     classifier: Callable[[ModelConfig], ClassifierTiming | SerialClassifierTiming]
     owners: tuple[Owner, ...]
+    registers: Callable[["Plan"], int]
 
 
 PARTS = {
@@ -49,14 +55,16 @@ PARTS = {
         rules=Rules,
         schedule=Schedule,
         classifier=ClassifierTiming.of,
-        owners=PARALLEL_OWNERS,
+        owners=parallel_owners.PARALLEL_OWNERS,
+        registers=parallel_owners.registers,
     ),
     "serial": PartsModel(
         words={"walk": WalkWord, "back": BackWord},
         rules=SerialRules,
         schedule=SerialSchedule,
         classifier=SerialClassifierTiming.of,
-        owners=SERIAL_OWNERS,
+        owners=serial_owners.SERIAL_OWNERS,
+        registers=serial_owners.registers,
     ),
 }
 

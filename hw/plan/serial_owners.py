@@ -1,6 +1,6 @@
 """Memories and multipliers of the serial parts (hw.serial), see hw.plan.owners."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from hw.plan.beside import SerialClassifierTiming
 from hw.plan.memory import BY_CONSTANTS, SERIAL_CONSTANT_WORDS
@@ -15,6 +15,12 @@ from hw.plan.owners import (
     multiplier,
     written,
 )
+
+if TYPE_CHECKING:
+    from hw.plan.plan import Plan
+
+LOW = 16
+"""Bits of a sum that a DSP cell of hw.serial.array accumulates."""
 
 
 class SerialBanks(Banks):
@@ -102,3 +108,10 @@ SERIAL_OWNERS = (
     SerialClassifier(),
     FaultQueue(),
 )
+
+
+def registers(plan: "Plan") -> int:
+    """Flip-flops, estimated: fitted to six elaborated engines, 4,1,2 to 16,1,2."""
+    engine = plan.engine
+    high = max(2, plan.model.acc_bits - LOW)
+    return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
