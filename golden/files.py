@@ -33,10 +33,10 @@ def between(page: Path | str, old: str, mark: str, new: str) -> str:
     Raises
     ------
     ValueError
-        It has not got ``<!-- mark:begin -->`` and ``<!-- mark:end -->`` once each.
+        It has not got ``<!-- mark:begin -->`` and ``<!-- mark:end -->`` once each, in that order.
     """
     begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
-    if old.count(begin) != 1 or old.count(end) != 1:
+    if old.count(begin) != 1 or old.count(end) != 1 or old.index(end) < old.index(begin):
         raise ValueError(f"{page}: must hold the lines {begin} and {end} once")
     before, rest = old.split(begin)
     return f"{before}{begin}\n{new}\n{end}{rest.partition(end)[2]}"
