@@ -36,7 +36,7 @@ def between(page: Path | str, old: str, mark: str, new: str) -> str:
         It has not got ``<!-- mark:begin -->`` and ``<!-- mark:end -->`` once each.
     """
     begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
-    if old.count(begin) != 1 or old.count(end) != 1:
+    if old.count(begin) != 1 or old.count(end) != 1 or old.index(end) < old.index(begin):
         raise ValueError(f"{page}: must hold the lines {begin} and {end} once")
     before, rest = old.split(begin)
     return f"{before}{begin}\n{new}\n{end}{rest.partition(end)[2]}"
