@@ -221,6 +221,7 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
     """The plot: MACs saved and accuracy over tau, and one over the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import withStroke
 
     ink, faint, paper = "#1d2433", "#9aa3b2", "#d1495b"
     shades = ("#1d2433", "#2a6f97", "#3fa7a0", "#c98a1b", "#8257a5", "#5b8c3a")
@@ -249,6 +250,7 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
         saved.plot(where, [100 * p.macs_saved for p in line], **look)
         accuracy.plot(where, [100 * p.accuracy for p in line], **look)
         trade.plot([100 * p.macs_saved for p in line], [100 * p.change for p in line], **look)
+    halo = [withStroke(linewidth=3, foreground="white")]  # labels stay clear of curves under them
     span = max(1e-9, max(p.macs_saved for p in points))
     named: list[float] = []
     for p in sorted(points, key=lambda p: p.macs_saved):
@@ -262,6 +264,8 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
                 ha="center",
                 fontsize=8,
                 color=ink,
+                zorder=6,
+                path_effects=halo,
             )
     saved.axhline(100 * PAPER_SAVED, color=paper, lw=1, ls=(0, (4, 2)))
     saved.annotate(
@@ -273,6 +277,8 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
         ha="right",
         color=paper,
         fontsize=8.5,
+        zorder=6,
+        path_effects=halo,
     )
     trade.axhline(0, color=faint, lw=0.8)
     trade.scatter([100 * PAPER_SAVED], [0], marker="*", s=150, color=paper, zorder=5)
@@ -284,6 +290,8 @@ def draw(path: Path, points: Sequence[Point], title: str) -> None:
         color=paper,
         fontsize=8.5,
         ha="center",
+        zorder=6,
+        path_effects=halo,
     )
     for axes, head in (
         (saved, "MACs saved, %"),

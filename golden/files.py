@@ -33,7 +33,7 @@ def between(page: Path | str, old: str, mark: str, new: str) -> str:
     Raises
     ------
     ValueError
-        It has not got ``<!-- mark:begin -->`` and ``<!-- mark:end -->`` once each.
+        It has not got ``<!-- mark:begin -->`` and ``<!-- mark:end -->`` once each, in that order.
     """
     begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
     if old.count(begin) != 1 or old.count(end) != 1 or old.index(end) < old.index(begin):
