@@ -130,7 +130,7 @@ def early(
             "WEIGHTS=file names some (make train, make import)"
         )
     own = peers()["ours"].get(model.name)
-    chosen = (own["stop"], own["skip"]) if own else RELEASE
+    chosen = (own["stop"], own.get("skip")) if own else RELEASE
     return savings(pictures, model, weights, chosen, saved_by_stopping(study.cost, energy_uj)), ""
 
 
