@@ -63,7 +63,7 @@ def holds_integers(path: str | Path) -> bool:
 
 
 def holds_floats(path: str | Path) -> bool:
-    """Whether a file looks like a float checkpoint: of `torch.save`, or safetensors of its names."""
+    """Whether a file looks like a float checkpoint, of `torch.save` or as safetensors."""
     try:
         with safe_open(path, framework="pt") as file:
             ours = _METADATA_KEY in (file.metadata() or {})
