@@ -533,6 +533,10 @@ def main(
         )
         folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells, config.class_count)
+        if confidence == "boxes" and config.class_count != 2:
+            raise ValueError(
+                f"--confidence boxes is for two classes (persons or none), not {config.class_count}"
+            )
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
             raise ValueError(f"quantised_epochs must be at least 0, not {quantised_epochs}")

@@ -303,7 +303,7 @@ class FrameControl(wiring.Component):
         m.d.sync += lines.enable.eq(self.loaded & ~self.loading)
         self._camera_rows(m, take, group_done, skip & ~skip_last)
         answered = answer.valid & (ended_last | ~dropping)
-        self._tell(m, finish, stop, ended_group, ended_used, answered)
+        self._tell(m, finish, ended_group, ended_used, answered)
         # a frame that is decided in the cycle of its fault, or of its pixel, has its one decision
         stopped = delay(m, lines.stop, 1, "stopped")
         m.d.comb += [
@@ -330,13 +330,13 @@ class FrameControl(wiring.Component):
             self.lines.released.eq(camera.released),
         ]
 
-    def _tell(self, m, finish, stop, group, used, answered):
+    def _tell(self, m, finish, group, used, answered):
         m.submodules.decisions = decisions = self.decisions
         m.d.comb += [
             self.row.valid.eq(answered),
             self.row.group.eq(group),
             decisions.decided.eq(finish),
-            decisions.index.eq(Mux(stop, self.stop_class, self.answer.index)),
+            decisions.index.eq(Mux(self.answer.stop, self.stop_class, self.answer.index)),
             decisions.rows_used.eq(used),
         ]
         for number, logit in enumerate(self.answer.logits):

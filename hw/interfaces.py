@@ -136,7 +136,7 @@ class Decision(_Interface):
         What follows stays until the next decision.
     index : Out(range(K))
         The class: that of the largest logit, of equal ones the lowest; the stop class where the
-        stop threshold has ended the frame. 0 where `status` is not OK.
+        stop threshold is reached, also by the last row group. 0 where `status` is not OK.
     logits : Out(signed(32)).array(K)
         Of the last row group that was worked on; 0 where `status` is not OK.
     rows_used : Out(16)

@@ -262,7 +262,7 @@ def test_table_of_a_spreadsheet(data):
         (dict(preset="vww_210x240"), "not for vww_210x240"),
         (dict(model="both"), "model must be float or int, not 'both'"),
         (dict(model="float"), "--model float needs --checkpoint"),
-        (dict(weights=None, preset="vww_140x160"), "expected --weights or --checkpoint"),
+        (dict(weights=None, preset="vww_140x160_full"), "expected --weights or --checkpoint"),
         (dict(checkpoint="a.pt"), "give either --weights or --checkpoint"),
         (dict(calibrate="."), "--calibrate goes with --checkpoint"),
         (dict(weights="none"), "none: no such file"),

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from golden import files
+from golden.config import preset
+from golden.quantise import default_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -121,6 +124,8 @@ def test_four_simulations_in_one_tree(tmp_path):
     from PIL import Image
 
     (tmp_path / "tiny.toml").write_text(TINY)
+    weights = default_weights(preset(tmp_path / "tiny.toml"))
+    replace(weights, untrained=False).save(tmp_path / "w.safetensors")  # else each run warns
     for index in range(4):
         pixels = np.random.default_rng(index).integers(0, 256, (20, 20, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")
@@ -130,6 +135,7 @@ def test_four_simulations_in_one_tree(tmp_path):
         "from rasca.__main__ import run; sys.exit(run(sys.argv[1:]))"
     )
     words = ["sim", "--preset", str(tmp_path / "tiny.toml"), "--shape", "3,1,1"]
+    words += ["--weights", str(tmp_path / "w.safetensors")]
 
     def start(image, frames="2"):
         more = ["--image", str(tmp_path / f"{image}.png"), "--frames", frames]

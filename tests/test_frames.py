@@ -194,7 +194,7 @@ def frames(kind, seed, cycles=6000, wrong=""):
             met["fault and stop"] += stops
         if answered:
             if last or stops or over:
-                expected[ended[0]] = (Status.OK, stop_class if stops else index, logits, ended[2])
+                expected[ended[0]] = (Status.OK, stop_class if stop else index, logits, ended[2])
             met["stop"] += stops
             met["skip"] += skips
             met["stop after fault"] += bool((stops or over) and fault and fault[1])

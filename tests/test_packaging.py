@@ -107,7 +107,7 @@ def test_facade_refuses_in_words():
 
 def test_facade_knows_untrained_networks_and_early_termination():
     grey = rasca.photograph().mean(axis=2).astype(np.uint8)
-    answer = rasca.classify("vww_140x160", grey, tau=0.5001, skip=0.4999)
+    answer = rasca.classify("vww_140x160_full", grey, tau=0.5001, skip=0.4999)
     assert not answer.trained and 1 <= answer.rows_used <= 28
     whole = rasca.classify("vww_105x120", rasca.photograph())
     assert whole.trained and whole.rows_used == 21

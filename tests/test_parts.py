@@ -85,3 +85,33 @@ def test_without_readback():
     design = Rasca(MODEL, shape, random_weights(MODEL, 3), readback=False)
     text = to_verilog(design)
     assert "host_read" not in text and "state_valid" in text
+
+
+def test_three_classes_of_seven_grey_rows(tmp_path):
+    """k = 7, K = 3, one channel: thresholds on the stop class's margin end and thin frames out."""
+    model = replace(
+        MODEL,
+        name="three",
+        image_height=21,
+        image_width=18,
+        head_kernels=((3, 3), (3, 3), (1, 3), (3, 3)),
+        classes=("a", "b", "c"),
+        stop_class="c",
+        in_channels=1,
+    )
+    weights = random_weights(model, 5)
+    shape = EngineConfig(pixels=3, channels=1, lanes=1)
+    engine = session.prepare(model, shape, weights, optimise="build", folder=tmp_path)
+    golden, pixels = IntegerModel(model, weights), fuzz.pictures(model, 1, 2)
+    margins = sorted(golden.run(pixels).margin.flatten().tolist())
+    timing = camera.paced(engine.plan.camera_period, model)
+    shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
+    middle, used = margins[len(margins) // 2], set()
+    for stop, skip in ((None, None), (middle, None), (None, middle)):
+        found = golden.run(pixels, trace=True, stop_threshold=stop, skip_threshold=skip)
+        expected = session.golden_frames(found)
+        result = session.play(engine, camera.play(shots), expected, stop=stop, skip=skip)
+        assert result.difference is None
+        assert all(frame.decision is not None for frame in result.frames)
+        used.add(tuple(frame.decision["rows_used"] for frame in result.frames))
+    assert len(used) == 3

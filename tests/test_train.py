@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -315,6 +316,19 @@ def test_shipped_weights_are_taken(name):
     assert trained_weights(replace(config, state_channels=36)) is None
     card = Path(__file__).resolve().parents[1] / "docs" / f"model_card_{name}.md"
     assert weights.digest[:12] in card.read_text()
+
+
+def test_every_shipped_network_has_its_card_and_its_float_network():
+    root = Path(__file__).resolve().parents[1]
+    folder = root / "golden" / "default_weights"
+    names = sorted(path.stem for path in folder.glob("*.safetensors"))
+    assert {"vww_105x120", "vww_140x160", "vww_175x200", "vww_210x240"} <= set(names)
+    for name in names:
+        config = preset(name)
+        card = (root / "docs" / f"model_card_{name}.md").read_text()
+        assert trained_weights(config).digest[:12] in card
+        begin = re.search(r"START=(golden/default_weights/float/\S+)", card)[1]
+        load_checkpoint(root / begin, config)
 
 
 @pytest.fixture

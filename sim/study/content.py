@@ -479,7 +479,7 @@ def accuracies(model: ModelConfig) -> list[dict[str, Any]]:
         },
         {
             "name": f"our weights, {model.name}, early termination "
-            f"(stop {own['stop']:g}, skip {own['skip']:g})",
+            f"(stop {own['stop']:g}, skip {own.get('skip', 'off')})",
             "accuracy": own["early_accuracy"],
             "macs_m": round(macs * (1 - own["macs_saved"]), 2),
             **same,

@@ -130,7 +130,7 @@ def early(
             "WEIGHTS=file names some (make train, make import)"
         )
     own = peers()["ours"].get(model.name)
-    chosen = (own["stop"], own["skip"]) if own else RELEASE
+    chosen = (own["stop"], own.get("skip")) if own else RELEASE
     return savings(pictures, model, weights, chosen, saved_by_stopping(study.cost, energy_uj)), ""
 
 
@@ -381,6 +381,7 @@ def main(
         plan = compile_program(model, engine)
         study = Study(plan=plan, cost=cost(plan), tech=process, clock_mhz=clock_mhz, rate=frames)
         place = folder / model.name
+        fresh = [part for part in (place, *place.parents) if not part.exists()]
         place.mkdir(parents=True, exist_ok=True)  # before the work, not after it
         try:
             found, missing = make(
@@ -395,6 +396,10 @@ def main(
         except RuntimeError as error:  # a tool failed
             note(" ".join(str(error).split()))
             raise typer.Exit(FAILED) from None
+        except ValueError:
+            for part in fresh:
+                part.rmdir()
+            raise
     given = {
         "PRESET": model.name,
         "SHAPE": str(engine),
@@ -405,6 +410,7 @@ def main(
         "IMAGES": image_folder and image_folder.name,
         "WEIGHTS": weights_file and weights_file.name,
         "COMPACT": "1" if compact else None,
+        "SKIP_BAD": "1" if skip_bad else None,
     }
     command = " ".join(["make report", *(f"{k}={v}" for k, v in given.items() if v)])
     contents = {
