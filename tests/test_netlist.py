@@ -160,7 +160,7 @@ def test_command(made, wrong, monkeypatch, tmp_path):
         "to_verilog": "",
         "prepare": compiled,
     }.items():
-        monkeypatch.setattr(netlist, name, lambda *_, value=value: value)
+        monkeypatch.setattr(netlist, name, lambda *_, value=value, **_more: value)
     monkeypatch.setattr(netlist.fit, "configure", lambda *_: rasca.plan.engine)
     (tmp_path / board.name / "tiny").mkdir(parents=True)
     result = command("--board", board.name, "--folder", str(tmp_path), "--row-groups", "2")
