@@ -214,6 +214,6 @@ def test_failing_tools(monkeypatch, tmp_path):
     def missing(name):
         raise ValueError(f"{name}: not found; pip install pyosys brings it")
 
-    monkeypatch.setattr(build, "tool", missing)
+    monkeypatch.setattr(netlist.tools, "tool", missing)
     result = command("--folder", str(tmp_path))
     assert result.exit_code == 2 and "pip install pyosys brings it" in result.output
