@@ -142,6 +142,8 @@ def test_four_simulations_in_one_tree(tmp_path):
         return subprocess.Popen(
             [sys.executable, "-c", code, *words, *more], cwd=ROOT, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            # tests that run in the background may have it ignored, and children inherit that
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     started = [start(image) for image in range(4)]
