@@ -23,7 +23,8 @@ ANSWER = 1 + PARALLEL.memory  # cycles from the request to the word
 
 def block(pixels, lanes, depth):
     engine = EngineConfig(pixels=pixels, channels=1, lanes=lanes)
-    return Maps(SimpleNamespace(engine=engine, bank_words=depth))
+    plan = SimpleNamespace(engine=engine, latency=PARALLEL, bank_words=depth)
+    return Maps(plan)
 
 
 def traffic(kind: str, seed: int, cycles: int = 4000, wrong: str = ""):
