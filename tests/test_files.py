@@ -151,7 +151,7 @@ def test_four_simulations_in_one_tree(tmp_path):
         out += stopped.stdout.readline()
     time.sleep(0.5)
     os.kill(stopped.pid, signal.SIGINT)
-    out, error = stopped.communicate(timeout=60)
+    out, error = stopped.communicate(timeout=500)
     assert stopped.returncode == 130 and error == "rasca: stopped\n", error
     for process in started:
         out, error = process.communicate(timeout=500)

@@ -160,7 +160,7 @@ def test_command(made, wrong, monkeypatch, tmp_path):
         "to_verilog": "",
         "prepare": compiled,
     }.items():
-        monkeypatch.setattr(netlist, name, lambda *_, value=value: value)
+        monkeypatch.setattr(netlist, name, lambda *_, value=value, **_more: value)
     monkeypatch.setattr(netlist.fit, "configure", lambda *_: rasca.plan.engine)
     (tmp_path / board.name / "tiny").mkdir(parents=True)
     result = command("--board", board.name, "--folder", str(tmp_path), "--row-groups", "2")
@@ -214,6 +214,6 @@ def test_failing_tools(monkeypatch, tmp_path):
     def missing(name):
         raise ValueError(f"{name}: not found; pip install pyosys brings it")
 
-    monkeypatch.setattr(build, "tool", missing)
+    monkeypatch.setattr(netlist.tools, "tool", missing)
     result = command("--folder", str(tmp_path))
     assert result.exit_code == 2 and "pip install pyosys brings it" in result.output
