@@ -304,23 +304,24 @@ def test_events(classes):
         def some():
             return tuple(bench.source.randrange(-(2**31), 2**31) for _ in range(classes))
 
+        quiet = (40 + 4 * classes) * bench.byte_time  # longer than the longest packet
         await bench.begin()
         logits = some()
         await bench.row(1, logits)
-        await bench.settle()
+        await bench.settle(quiet)
         assert not bench.take()  # rows are not asked for
         await bench.decision(index=1, used=2)
-        await bench.settle()
+        await bench.settle(quiet)
         assert bench.take() == [Decision(frame=0, index=1, status=0, rows_used=2, logits=logits)]
         await bench.send(packets.settings(Setting.ROWS))
         for frame in range(1, 4):
             first, last, index = some(), some(), bench.source.randrange(classes)
             await bench.row(0, first)
-            await bench.settle()
+            await bench.settle(quiet)
             await bench.row(1, last)
             await bench.decision(index=index, used=2)
             await bench.decision(status=frame)
-            await bench.settle()
+            await bench.settle(quiet)
             number = 2 * frame - 1
             assert bench.take() == [
                 Row(frame=number, row_group=0, logits=first),

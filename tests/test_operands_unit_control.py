@@ -292,5 +292,5 @@ def test_plans():
     assert {op.function for op in found} == set(Function)
     assert {len(op.operands) for op in found} == {0, 1, 2}
     fetching = [op for op in found if op.operands]
-    assert all(any(getattr(op, name) for op in fetching)
+    assert all(any(getattr(op.times, name) for op in fetching)
                for name in ("hold", "extra", "idle", "pause"))
