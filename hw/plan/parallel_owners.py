@@ -197,10 +197,10 @@ def registers(plan: "Plan") -> int:
     """Flip-flops, estimated: see hw.plan.cost.registers.
 
     A multiplier has its operands, product, sum and drain register; the rest was fitted to the
-    flip-flops of nine elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention.
+    flip-flops of elaborated engines, 8,1,2 to 15,3,4, with and without spatial attention.
     """
     engine, spatial = plan.engine, plan.model.spatial
     pixels, units = engine.pixels, engine.units
     bits = engine.multipliers * (8 + 8 + 16 + 2 * plan.model.acc_bits)
-    bits += units * (297 + 32.3 * pixels + 81.5 * engine.channels) + engine.lanes * 72.4 * pixels
+    bits += units * (297 + 32.3 * pixels + 73 * engine.channels) + engine.lanes * 72.4 * pixels
     return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))
