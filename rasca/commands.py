@@ -182,6 +182,7 @@ COMMANDS = {
         (
             *(_DATA, _IMAGES, _PRESET),
             Variable("EPOCHS", "--epochs", "60"),
+            Variable("MINUTES", "--minutes", "9, instead of EPOCHS"),
             Variable("RESUME", "--resume", "last.pt"),
             Variable("START", "--begin-with", "final.pt or weights.safetensors"),
             Variable("OUTPUT", "--output", "folder"),
@@ -193,6 +194,9 @@ COMMANDS = {
             Variable("DROPOUT", "--dropout", "0.05"),
             Variable("AVERAGE", "--average", "0.999"),
             Variable("AUGMENTATION", "--augmentation", "1, 0 for none"),
+            Variable("MIXUP", "--mixup", "0, 0.2 say"),
+            Variable("LABEL_SMOOTHING", "--label-smoothing", "0, 0.1 say"),
+            Variable("TEACHER", "--teacher", "final.pt or .safetensors of a larger network"),
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("CELLS", "--cells", "file"),
             Variable("QUANTISED", "--quantised-epochs", "0 epochs of training for the integers"),
@@ -274,9 +278,9 @@ COMMANDS = {
     ),
     "ablation": Command(
         "golden.ablation:main",
-        "trains the variants of one of the paper's tables, under build/train/ablation",
+        "trains the variants of one of the paper's tables, or a learning curve",
         (
-            Variable("KIND", "", "heads|loss|attention", needed=True),
+            Variable("KIND", "", "heads|loss|attention|boxes|pictures|epochs", needed=True),
             *(_DATA, _IMAGES, _PRESET),
             Variable("SIZE", "--size", "HxW"),
             Variable("EPOCHS", "--epochs", "10"),
