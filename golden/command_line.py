@@ -69,6 +69,47 @@ def check_probability(name: str, value: float | None) -> None:
         raise ValueError(f"{name} must lie inside 0..1, not {value}")
 
 
+STORED = "default"
+"""What stands for the threshold that comes with the weights, where a probability is asked for."""
+
+
+def read_probability(name: str, text: str | None) -> float | str | None:
+    """A probability, `STORED`, or None where nothing is given.
+
+    Raises
+    ------
+    ValueError
+        No number, or not inside 0..1.
+    """
+    if text is None or text == STORED:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"expected a number for --{name} or {STORED}, not {text!r}") from None
+    check_probability(name, value)
+    return value
+
+
+def stored_or(name: str, value: float | str | None, network: FloatModel | Weights) -> float | None:
+    """`value`, or in place of `STORED` the threshold (tau or skip) that comes with the weights.
+
+    Raises
+    ------
+    ValueError
+        None comes with them.
+    """
+    if value != STORED:
+        return value
+    early = network.early if isinstance(network, Weights) else None
+    if early is None:
+        raise ValueError(
+            f"--{name} {STORED}: expected weights with thresholds, not these, which have none; "
+            "make early-termination STORE=1 chooses and stores some"
+        )
+    return getattr(early, name)
+
+
 def progress_bar(unit: str) -> Progress:
     """A bar with count and time left on standard error, if that is a terminal."""
     console = Console(stderr=True)
@@ -237,17 +278,19 @@ def load_photographs(
 
 
 def load_weights(path: str | Path | None, model: ModelConfig) -> Weights:
-    """A weights file, or the default weights, which are kept under build/weights/.
+    """A weights file, or the default weights; random ones are kept under build/weights/.
 
     Says so on standard error if nobody trained them.
     """
-    weights = Weights.load(path, model) if path is not None else _default(model)
+    weights = Weights.load(path, model) if path is not None else trained_weights(model)
+    if weights is None:
+        weights = _random(model)
     if weights.warning:
         note(weights.warning)
     return weights
 
 
-def _default(model: ModelConfig) -> Weights:
+def _random(model: ModelConfig) -> Weights:
     golden = sorted(Path(__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
     kept = files.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"

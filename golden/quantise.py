@@ -621,10 +621,16 @@ def trained_weights(config: ModelConfig) -> Weights | None:
 
     The presets that have some: a file in ``golden/default_weights`` and a model card in docs/.
     """
+    path = shipped_file(config)
+    return None if path is None else Weights.load(path, config)
+
+
+def shipped_file(config: ModelConfig) -> Path | None:
+    """Where the trained weights of `config` are, or None."""
     for name, known in PRESETS.items():
         path = TRAINED / f"{name}.safetensors"
         if known.digest == config.digest and path.is_file():
-            return Weights.load(path, config)
+            return path
     return None
 
 

@@ -61,8 +61,8 @@ _SHAPE = Variable("SHAPE", "--shape", "pixels,channels,lanes")
 _WEIGHTS = Variable("WEIGHTS", "--weights", "file")
 _CHECKPOINT = Variable("CHECKPOINT", "--checkpoint", "file")
 _CALIBRATE = Variable("CALIBRATE", "--calibrate", "folder")
-_TAU = Variable("TAU", "--tau", "0.99")
-_SKIP = Variable("SKIP", "--skip", "0.005")
+_TAU = Variable("TAU", "--tau", "0.99, or default")
+_SKIP = Variable("SKIP", "--skip", "0.005, or default")
 _DATA = Variable("DATA", "--data", "folder, COCO .json or .csv", needed=True)
 _IMAGES = Variable("IMAGES", "--images", "folder")
 _PICTURES = _IMAGES._replace(needed=True)
@@ -92,6 +92,7 @@ COMMANDS = {
             Variable("FRAMES", "--frames", "2"),
             Variable("CAMERA", "--camera", "paced|blanking"),
             *(_TAU, _SKIP, _SKIP_BAD, _flag("TRACE")),
+            Variable("PICTURE", "--picture", "file.png, a copy of scan.png"),
         ),
     ),
     "bench": Command(
@@ -209,7 +210,7 @@ COMMANDS = {
         "build/labels.csv of a data set or a part of it",
         (
             Variable("DATA", "", "folder, COCO .json or .csv", needed=True),
-            _IMAGES,
+            *(_IMAGES, _PRESET),
             Variable("PART", "--part", "all|training|validation"),
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("SPLIT", "--split", "trainval"),
@@ -245,6 +246,8 @@ COMMANDS = {
         (
             *(_CHECKPOINT._replace(needed=True), _CALIBRATE._replace(needed=True)),
             *(_PICTURES, _LABELS, _PRESET, _SKIP_BAD),
+            Variable("DRAWS", "--draws", "3, random draws of COUNT pictures instead"),
+            *(Variable("COUNT", "--count", "256, to calibrate on"), _SEED),
         ),
         ("--json", "build/fidelity.json"),
     ),
@@ -263,7 +266,7 @@ COMMANDS = {
         (
             *(_PICTURES, _LABELS, _PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
             *(_TAU._replace(hint="0.9,0.99"), _SKIP._replace(hint="off,0.005")),
-            *(_PAGE, _SKIP_BAD),
+            *(_PAGE, _SKIP_BAD, _flag("STORE", "1, chosen thresholds into weights and card")),
         ),
         ("-o", "build/early_termination"),
     ),
