@@ -407,7 +407,7 @@ def main(
         points = sweep(network, config, labelled.paths, labelled.labels, taus, skips)
         title = f"{config.name}, {len(labelled)} photographs, integer model {network.digest[:12]}"
         pick = stored(chosen(points), len(labelled))
-        text = f"{title}\n\n{table(points)}\n\nThresholds chosen: {pick}.\n"
+        text = f"{title}\n\n{table(points)}\n\nBy default: {pick}.\n"
         content = {
             "preset": config.name,
             "images": len(labelled),

@@ -549,9 +549,13 @@ def epochs_within(
     """
     begun = time.monotonic()
     usable = (~data.held_out).nonzero().flatten()
-    few = usable[
-        torch.linspace(0, len(usable) - 1, min(len(usable), _TRIED * options.batch)).long()
+    weights = make_weights(data.samples, ~data.held_out, more.get("cells"), config.class_count)
+    labels = torch.tensor([sample.label for sample in data.samples])
+    one_each = [
+        int(((labels == label) & (weights > 0)).nonzero()[0]) for label in range(config.class_count)
     ]
+    spread = torch.linspace(0, len(usable) - 1, min(len(usable), _TRIED * options.batch)).long()
+    few = torch.cat([usable[spread], torch.tensor(one_each)]).unique()
     chosen = torch.cat([few, data.held_out.nonzero().flatten()])
     part = Data(
         [data.samples[index] for index in chosen.tolist()],

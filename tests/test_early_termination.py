@@ -199,7 +199,7 @@ def test_store_writes_the_weights_and_their_card(data, model, monkeypatch):
     """One command; the digest stays, a card of other weights is left alone."""
     cards, digest = data / "docs", model.weights.digest
     cards.mkdir()
-    card = cards / f"model_card_{CONFIG.name}.md"
+    card = cards / "model_card_w.md"
     marked = "<!-- thresholds:begin -->\n<!-- thresholds:end -->\n"
     monkeypatch.setattr(early_termination, "CARDS", cards)
     file = data / "w.safetensors"
@@ -211,7 +211,7 @@ def test_store_writes_the_weights_and_their_card(data, model, monkeypatch):
     kept = Weights.load(file, CONFIG)
     found = json.loads((data / "out/early_termination.json").read_text())["chosen"]
     assert asdict(kept.early) == found and found["images"] == 12 and kept.digest == digest
-    assert f"Thresholds chosen: {kept.early}.\n" in result.stdout
+    assert f"\n\nBy default: {kept.early}.\n" in result.stdout
     assert card.read_text() == f"other weights\n{marked}"
     card.write_text(f"digest {digest[:12]}\n{marked}")
     run(data, *words)

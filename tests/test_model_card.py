@@ -1,6 +1,7 @@
 """The table of a model card, by hand and by command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from golden.float_model import calibrated_model
 from golden.images import calibration_images
 from golden.model_card import roc_area, rows, table
 from golden.quantise import quantise
+from golden.weights import EarlyTermination, Weights
 from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
@@ -72,6 +74,14 @@ def test_command(data):
     text = page.read_text()
     assert found["weights_digest"][:12] in text and "old" not in text and text.endswith("end\n")
     assert result.stdout.strip() in text and text.count("\n| ") == 4
+
+
+def test_thresholds_are_printed_with_the_table(data):
+    weights = Weights.load(data / "w.safetensors", CONFIG)
+    assert "Early termination" not in run(data).stdout
+    early = EarlyTermination(tau=0.9, skip=None, images=8, accuracy=0.5, change=0, macs_saved=0.1)
+    replace(weights, early=early).save(data / "w.safetensors")
+    assert f"\n\nEarly termination by default: {early}.\n" in run(data).stdout
 
 
 @pytest.mark.parametrize(
