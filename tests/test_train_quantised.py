@@ -1,6 +1,8 @@
 """Quantisation-aware training computes the integer model, bit for bit, and can be trained."""
 
+import copy
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -14,7 +16,7 @@ from golden.loss import rascanet_loss
 from golden.model import IntegerModel
 from golden.quantise import calibrate, quantise, quantise_ranges
 from golden.quantised_training import QuantisedModel, exact_type, finish
-from golden.train import draw_curves, fit
+from golden.train import draw_curves, fit, initial_model
 from golden.weights import Weights
 from tests.test_train import CONFIG, OPTIONS, made
 
@@ -146,3 +148,30 @@ def test_resuming_gives_the_same_weights(tmp_path):
         list(finish(CONFIG, data, tmp_path, 4, batch=16, resume=last))
     with pytest.raises(ValueError, match="no checkpoint to resume from"):
         list(finish(CONFIG, data, tmp_path, 3, batch=16, resume=tmp_path / "last.pt"))
+
+
+def test_a_step_costs_less_than_two_float_ones(generator):
+    """Processor time of one thread, the least of three steps; `pytest -s` tells the ratio."""
+    config, threads = PRESETS["vww_105x120"], torch.get_num_threads()
+    images = torch.randint(0, 256, (32, 3, 105, 120), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(32) % 2
+    model = initial_model(config, 0.0, 0)
+    ranges = calibrate(model, images[:8])
+    spent = []
+    torch.set_num_threads(1)
+    try:
+        for network in (model.train(), QuantisedModel(copy.deepcopy(model), ranges).train()):
+            times = []
+            for _ in range(4):
+                begun = time.process_time()
+                result = network(images)
+                rascanet_loss(result.logits, result.confidence, labels).total.backward()
+                times.append(time.process_time() - begun)
+            spent.append(min(times[1:]))
+    finally:
+        torch.set_num_threads(threads)
+    print(
+        f"\nms a picture: float {spent[0] / 32e-3:.1f}, quantised {spent[1] / 32e-3:.1f}, "
+        f"{spent[1] / spent[0]:.2f} float steps"
+    )
+    assert spent[1] < 2 * spent[0]
