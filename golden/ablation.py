@@ -221,5 +221,5 @@ def main(
         if not bool(read.held_out.any()):
             raise ValueError("too few pictures: the validation part is empty")
         if kind == "boxes" and all(sample.persons is None for sample in samples):
-            raise ValueError(f"{data}: no person boxes, which the ablation boxes needs")
+            raise ValueError(f"{data}: expected person boxes for the ablation boxes, not none")
         typer.echo(table(kind, run(kind, config, read, options, folder, seeds)), nl=False)

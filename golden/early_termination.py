@@ -389,7 +389,7 @@ def main(
     with bad_input():
         config = preset(preset_name)
         if store and checkpoint is not None:
-            raise ValueError("--store is for --weights or the shipped ones, not for --checkpoint")
+            raise ValueError("expected --store with --weights or none, not with --checkpoint")
         taus = [value for value in _probabilities(tau, "tau") if value is not None]
         skips = _probabilities(skip, "skip")
         network = load_network(

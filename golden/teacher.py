@@ -18,6 +18,7 @@ from torch import Tensor
 from golden.checkpoint import fit_state_dict, read_state_dict
 from golden.config import PRESETS, ModelConfig
 from golden.data import Sample, read_pictures
+from golden.errors import missing
 from golden.float_model import FloatModel
 
 _AT_ONCE = 64
@@ -26,7 +27,7 @@ _AT_ONCE = 64
 def digest_of(path: Path) -> str:
     """Twelve digits of a file's SHA-256; ValueError if there is none."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise ValueError(missing(path))
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 

@@ -41,6 +41,7 @@ from golden.data import (
     rule_of,
 )
 from golden.data import sampling_weights as make_weights
+from golden.errors import missing
 from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, Loss, check_confidence_labels, rascanet_loss, soft_labels
@@ -382,7 +383,7 @@ def fit(
     """
     rank, count = processes()
     if bool(options.teacher) != (taught is not None):
-        raise ValueError("teacher must be given together with what it says, or not at all")
+        raise ValueError("teacher must be given together with what it says, not alone")
     if options.batch % count:
         raise ValueError(f"batch must be a multiple of {count} processes, not {options.batch}")
     place = choose_device(device)
@@ -646,7 +647,7 @@ def read_cells(path: Path | None, classes: int = 2) -> dict[str, list[float]] | 
         found = json.loads(path.read_text())
         return {str(o): [float(mass[i]) for i in range(classes)] for o, mass in found.items()}
     except OSError:
-        raise ValueError(f"{path}: no such file") from None
+        raise ValueError(missing(path)) from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         count = "two" if classes == 2 else str(classes)
         raise ValueError(f"{path}: not a table of origin to {count} masses ({error})") from error
@@ -745,8 +746,8 @@ def main(
             raise ValueError(f"minutes must be positive, not {minutes}")
         if minutes is not None and (resume is not None or "RANK" in os.environ):
             raise ValueError(
-                "--minutes is for a new run in one process: a run that is gone on with has its "
-                "--epochs"
+                "expected --minutes for a new run in one process, not for several or for one that "
+                "is gone on with (it has its --epochs)"
             )
         begin, whole = None, None
         if start is not None and holds_integers(start):

@@ -3,6 +3,7 @@ status 2, nothing written."""
 
 import errno
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -127,6 +128,8 @@ TABLE = {
         --frames --shape | a value after --frames | the option --shape
         --camera fast | paced or blanking | 'fast'
         --tau two | a number for --tau | 'two'
+        --tau default | weights with thresholds | which have none
+        --picture NONE/a.png | none/such
         --tau 0 | --tau must lie inside 0..1 | 0
         --tau nan | --tau must lie inside 0..1 | nan
         --tau inf | --tau must lie inside 0..1 | inf
@@ -251,6 +254,12 @@ TABLE = {
         --data PICS --learning-rate 0 | learning | 0
         --data PICS --learning-rate nan | learning | nan
         --data PICS --confidence much | proposed | 'much'
+        --data PICS --mixup -1 | --mixup must be at least 0 | -1
+        --data PICS --label-smoothing 1 | --label-smoothing must be | 1
+        --data PICS --teacher NONE | none/such
+        --data PICS --teacher JUNK | junk.pt
+        --data PICS --minutes 0 | --minutes must be positive | 0
+        --data PICS --minutes 1 --resume NONE | --minutes for a new run | gone on with
         --data PICS --held-out 1 | --held-out must be | 1
         --data PICS --held-out nan | --held-out must be | nan
         --data PICS --held-out-of a | ORIGIN=part | 'a'
@@ -274,6 +283,7 @@ TABLE = {
         PICS -o EMPTY | empty | folder
         PICS -o NONE/a.csv | none/such
         PICS -o out.csv --part some | training | 'some'
+        PICS -o out.csv --preset none | preset must be one of | 'none'
         PICS -o out.csv --held-out x | a number for --held-out | 'x'
         PICS -o out.csv --held-out 2 | --held-out must be | 2
         PICS -o out.csv --links EMPTY | empty
@@ -318,6 +328,7 @@ TABLE = {
         --checkpoint NONE --calibrate PICS --images PICS --labels CSV | none/such
         --checkpoint CKPT --calibrate PICS --images PICS --labels CSV | a.pt
         --checkpoint CKPT --calibrate PICS --images PICS --labels CSV --count 0 | --count must be
+        --checkpoint CKPT --calibrate PICS --images PICS --labels CSV --draws -1 | --draws must be
         """,
     ),
     "card": (
@@ -335,6 +346,7 @@ TABLE = {
         -o out --images PICS --labels CSV --tau 0.9,soon | --tau must be | 'soon'
         -o out --images PICS --labels CSV --skip 7 | --skip must lie inside 0..1 | 7
         -o out --images PICS --labels CSV --page NONE | none/such
+        -o out --images PICS --labels CSV --checkpoint CKPT --store | --store with --weights
         -o UNDER --images PICS --labels CSV | text.txt
         """,
     ),
@@ -434,7 +446,40 @@ def test_refused_in_one_line(case, here):
     assert len(lines) == 1 and lines[0].startswith("rasca: "), found.stderr
     for word in words:
         assert word in lines[0], lines[0]
+    assert BOTH.search(lines[0]), f"says not both what was expected and what came: {lines[0]}"
+    assert names_what_came(given, lines[0]), f"does not name what was given: {lines[0]}"
     assert files_in(here) == before
+
+
+BOTH = re.compile(
+    r"\bexpected .+, (not|but)\b.+|\bexpected .+, but: .+|\b(must|is) .+, not .+"
+    r"|\bmade for .+, not for .+|: not an? .+( \(|: ).+"
+)
+"""What was expected and what came; "not an A (B)" is short for "expected an A, not B"."""
+
+
+def names_what_came(given, line):
+    """Whether a value that was given stands in the line, or that there was none."""
+    words = [filled(word.partition("=")[2] or word) for word in given.split()]
+    values = [word for word in words[:-1] if not re.match("-+[a-z]", word)] + words[-1:]
+    values += [part for value in values for part in re.split("[,x]", value) if part.isalnum()]
+    return "nothing" in line or "option" in line or any(value in line for value in values)
+
+
+@pytest.mark.parametrize(
+    "line, whole",
+    [
+        ("--tau must lie inside 0..1, not 2.0", True),
+        ("x.png: no such file (expected an existing file, not a folder)", True),
+        ("x.pt: not a PyTorch checkpoint (error)", True),
+        ("x.pt: no such file", False),
+        ("x.pt: not a PyTorch checkpoint", False),
+        ("--tau must lie inside 0..1", False),
+        ("library t has no inverter", False),
+    ],
+)
+def test_the_rule_of_a_whole_answer(line, whole):
+    assert bool(BOTH.search(line)) is whole
 
 
 PROGRESS = ("bitstream", "netlist")

@@ -221,7 +221,7 @@ def test_store_writes_the_weights_and_their_card(data, model, monkeypatch):
         *("early-termination", "--images", data, "--labels", data / "labels.csv", "-o", data),
         *("--checkpoint", "a.pt", "--store"),
     )
-    assert "--store is for --weights or the shipped ones, not for --checkpoint" in line
+    assert "expected --store with --weights or none, not with --checkpoint" in line
 
 
 def test_stored_thresholds_are_taken_where_asked(data, model):
@@ -269,7 +269,7 @@ def test_thresholds_that_a_file_may_not_hold(tmp_path, model, monkeypatch):
         (("--tau", "0.9,1.5"), "tau must lie inside 0..1, not 1.5"),
         (("--skip", "0"), "skip must lie inside 0..1, not 0.0"),
         (("--labels", "none.csv"), "none.csv: no such file"),
-        (("--checkpoint", "a.pt"), "give either --weights or --checkpoint"),
+        (("--checkpoint", "a.pt"), "expected --weights or --checkpoint, not both"),
     ],
 )
 def test_bad_input_is_one_line(arguments, text, data):

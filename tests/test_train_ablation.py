@@ -135,7 +135,7 @@ def test_command_on_a_folder_of_pictures(pictures, monkeypatch):
         (("loss", "--data", ".", "--size", "2x32"), "image_height"),
         (("loss", "--data", ".", "--seeds", "0"), "seeds must be at least 1, not 0"),
         (("loss", "--data", ".", "--held-out", "0"), "the validation part is empty"),
-        (("boxes", "--data", "."), "no person boxes, which the ablation boxes needs"),
+        (("boxes", "--data", "."), "expected person boxes for the ablation boxes, not none"),
     ],
 )
 def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
