@@ -128,7 +128,6 @@ TABLE = {
         --frames --shape | a value after --frames | the option --shape
         --camera fast | paced or blanking | 'fast'
         --tau two | a number for --tau | 'two'
-        --tau default | weights with thresholds | which have none
         --picture NONE/a.png | none/such
         --tau 0 | --tau must lie inside 0..1 | 0
         --tau nan | --tau must lie inside 0..1 | nan
