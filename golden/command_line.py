@@ -22,7 +22,7 @@ from golden import images as pictures
 from golden.config import ModelConfig
 from golden.errors import bad_input, note
 from golden.float_model import FloatModel, load_checkpoint
-from golden.quantise import default_weights, quantise, trained_weights
+from golden.quantise import USUAL_PERCENTILE, default_weights, quantise, trained_weights
 from golden.weights import Weights
 
 __all__ = ["bad_input", "note"]
@@ -255,7 +255,8 @@ def load_network(
     if calibrate is None:
         note("no --calibrate: calibrated on scikit-image's photographs")
     with Console(stderr=True).status("calibrating"):
-        return quantise(model, calibration_pictures(calibrate, config, skip_bad=skip_bad))
+        seen = calibration_pictures(calibrate, config, skip_bad=skip_bad)
+        return quantise(model, seen, percentile=USUAL_PERCENTILE)
 
 
 @dataclass(frozen=True, kw_only=True)

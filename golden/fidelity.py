@@ -31,7 +31,7 @@ from golden.errors import DIFFERENT
 from golden.evaluate import Answers, answers, load_labels, scores
 from golden.float_model import FloatModel, load_checkpoint
 from golden.images import list_images, load_images, usable
-from golden.quantise import quantise
+from golden.quantise import USUAL_PERCENTILE, quantise
 from golden.weights import Weights
 
 _RANGES: dict[str, dict[str, Any]] = {
@@ -199,7 +199,9 @@ def main(
         if draws:
             figures["draws"] = []
         for number, pictures in enumerate(sets[:draws]):
-            whole = answers(_quantised(model, pictures), config, labelled.paths)
+            whole = answers(
+                _quantised(model, pictures, percentile=USUAL_PERCENTILE), config, labelled.paths
+            )
             one = Draw.of(whole, wanted, labelled.labels, config.stop_index)
             cells = (
                 f"{seed + number}",

@@ -37,6 +37,8 @@ __all__ = ["default_weights", "dequantise", "quantise", "random_weights"]
 
 _IMAGES_AT_ONCE = 8
 _DAMPING = 0.01  # of the mean variance, in `round_weights`
+USUAL_PERCENTILE = 99.999
+"""Of the commands: the few largest values of a map depend on the draw of the pictures."""
 TRAINED = Path(__file__).with_name("default_weights")
 
 

@@ -45,7 +45,7 @@ from golden.errors import missing
 from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, Loss, check_confidence_labels, rascanet_loss, soft_labels
-from golden.quantise import quantise
+from golden.quantise import USUAL_PERCENTILE, quantise
 from golden.quantised_training import finish
 from golden.teacher import digest_of, load_teacher, teach
 from golden.training_run import (
@@ -744,11 +744,13 @@ def main(
             raise ValueError("give --begin-with or --resume, not both")
         if minutes is not None and not minutes > 0:
             raise ValueError(f"minutes must be positive, not {minutes}")
-        if minutes is not None and (resume is not None or "RANK" in os.environ):
+        if minutes is not None and resume is not None:
             raise ValueError(
-                "expected --minutes for a new run in one process, not for several or for one that "
-                "is gone on with (it has its --epochs)"
+                f"expected --epochs of the run that is gone on with, not --minutes with --resume "
+                f"{resume}"
             )
+        if minutes is not None and "RANK" in os.environ:
+            raise ValueError("expected --minutes in one process, not under torchrun")
         begin, whole = None, None
         if start is not None and holds_integers(start):
             whole = Weights.load(start, config)
@@ -845,7 +847,8 @@ def _quantise(config: ModelConfig, data: Data, folder: Path) -> None:
     """``weights.safetensors`` of ``final.pt``, calibrated on some of the training part."""
     usable = (~data.held_out).nonzero().flatten()
     chosen = usable[torch.linspace(0, len(usable) - 1, min(_MEASURED_ON, len(usable))).long()]
-    weights = quantise(load_checkpoint(folder / "final.pt", config), data.exact[chosen])
+    model = load_checkpoint(folder / "final.pt", config)
+    weights = quantise(model, data.exact[chosen], percentile=USUAL_PERCENTILE)
     path = folder / "weights.safetensors"
     path.unlink(missing_ok=True)
     weights.save(path)

@@ -258,7 +258,7 @@ TABLE = {
         --data PICS --teacher NONE | none/such
         --data PICS --teacher JUNK | junk.pt
         --data PICS --minutes 0 | --minutes must be positive | 0
-        --data PICS --minutes 1 --resume NONE | --minutes for a new run | gone on with
+        --data PICS --minutes 1 --resume NONE | --epochs of the run | --minutes
         --data PICS --held-out 1 | --held-out must be | 1
         --data PICS --held-out nan | --held-out must be | nan
         --data PICS --held-out-of a | ORIGIN=part | 'a'
