@@ -174,7 +174,7 @@ WAYS = {
         ),
         Way(
             name="serial, YUV",
-            model=_model("colour", 10, 18, 3, heads=2),
+            model=_model("colour", 10, 18, 3, heads=2, hidden=8),
             shape=_shape("8,1,2", "serial"),
             # the part is the whole picture
             sensor=_sensor("uyvy", 10, 18, "uyvy", href_high=False),
