@@ -149,6 +149,151 @@ def test_mutants_are_found(parallel, name):
     way, built = parallel
     kind = MUTANTS[name][-1]
     number = list(MUTANTS).index(name) + 1
-    own = [one for first in range(0, 1056, 88) for one in cases(PARALLEL, [kind], first)]
+    times = 12 if "wait" in name else 3  # that takes a fault while a decision is awaited
+    own = [cases(PARALLEL, [kind], 88 * time)[0] for time in range(times)]
     verdicts = judge.play(way, built, own, plusargs=[f"+mutant={number}"])
     assert any(one.wrong for one in verdicts), name
+
+
+def run_of(way, own):
+    return [judge.lead(own[0]), *own, judge.rest(way, own[-1])]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_specification_counts_what_the_page_says(name):
+    """Of each kind only the counters that its line of KINDS names, which is docs/cameras.md's; and
+    the last frame of each case is the good one."""
+    way, met = WAYS[name], Counter()
+    for first in (0, 88, 176):
+        own = cases(name, first=first)
+        outcome, _ = spec.outcome(way, run_of(way, own))
+        for index, one in enumerate(own, 1):
+            names, allowed = judge._names(outcome.counts[index]), faults.KINDS[one.kind].counted
+            assert not allowed or names in [tuple(sorted(may)) for may in allowed], one
+            met.update(outcome.counts[index])
+            last = [frame for frame in outcome.frames if frame.case == index][-1]
+            assert last.rows >= way.model.row_groups * way.model.rows_per_group
+    assert set(met) >= {"lost_clock", "short_line", "long_line", "short_frame", "long_frame"}
+
+
+def test_a_pause_as_long_as_the_timeout_is_not_decided():
+    way = WAYS[PARALLEL]
+    (one,) = cases(PARALLEL, ["clock pauses"])
+    for share, lost in ((0.7, 0), (1, None), (1.3, 1)):
+        still = np.full(
+            round(share * way.timeout * 1e4 / one.ps), one.words[40] & ~np.uint16(CLOCK)
+        )
+        words = np.concatenate([one.words[:40], still, one.words[one.good :]]).astype(np.uint16)
+        own = run_of(way, [replace(one, words=words)])
+        if lost is None:
+            with pytest.raises(spec.NearTimeoutError, match="no PCLK for 1.00 of the time-out"):
+                spec.outcome(way, own)
+        else:
+            assert spec.outcome(way, own)[0].counts[1]["lost_clock"] == lost
+
+
+def test_kinds_ways_and_early_termination_come_in_turn():
+    own = [faults.case(number) for number in range(176)]
+    both = [(one.kind, faults.way_of(one.number).name, main.early(one.number)) for one in own]
+    assert len(set(both)) == 176
+    assert (faults.case(5).words == own[5].words).all() and faults.case(5).ps == own[5].ps
+    assert [[one.number for one in group] for _, _, group in main.groups(84, 9)] == [
+        [84], [88, 92], [85], [89], [86], [90], [87], [91]
+    ]  # fmt: skip
+
+
+def verdict(one, wrong=None):
+    counted = Counter(short_line=1, truncated=1)
+    return judge.Verdict(
+        case=one,
+        moment="first group",
+        counted=counted,
+        wanted=counted if wrong is None else Counter(),
+        frames=2,
+        cycles=1000,
+        good=wrong is None,
+        wrong=wrong,
+    )
+
+
+def test_command(monkeypatch, tmp_path):
+    """The table, the keys, and how a fault that came out wrong is told."""
+    monkeypatch.setattr(main, "OUTPUT", tmp_path)
+    monkeypatch.setattr(main.Way, "build", lambda way, optimise: None)
+
+    def check(way, built, own, thresholds):
+        return [verdict(one, "frame 3: no decision" if one.number == 90 else None) for one in own]
+
+    monkeypatch.setattr(main.judge, "check", check)
+    result = invoke("storm", "--count", 8, "--seed", 84)
+    assert result.exit_code == 1, result.output
+    assert "90: short line at PCLK" in result.output and "frame 3: no decision" in result.output
+    assert "again: make storm N=1 SEED=90" in result.output
+    assert "1 of 8 faults came out wrong" in result.stderr
+    found = json.loads((tmp_path / "seed84_n8" / "storm.json").read_text())
+    assert (found["injected"], found["wrong"], found["frames"], found["cycles"]) == (8, 1, 16, 8000)
+    assert found["kinds"]["short line"] == {
+        "injected": 4,
+        "moments": {"idle": 0, "first_group": 4, "middle_group": 0, "last_group": 0},
+        "counters": {"short_line": 4, "truncated": 4},
+        "counted": 3,
+        "next_frame_right": 3,
+        "wrong": 1,
+    }
+    assert found["ways"][PARALLEL]["early_termination"] == 1
+    assert found["differences"][0]["again"] == "make storm N=1 SEED=90"
+    assert found["differences"][0]["moment"] == "first_group"
+    monkeypatch.setattr(main.judge, "check", lambda way, built, own, th: [verdict(o) for o in own])
+    assert invoke("storm", "--count", 8, "--seed", 84).exit_code == 0
+    assert refused("storm", "--count", 0) == "rasca: --count must be at least 1, not 0"
+
+
+def test_a_wrong_case_does_not_spoil_those_after_it(monkeypatch):
+    """The cases after it are played again, without it."""
+    own, played = cases(SERIAL, list(faults.KINDS)[:4]), []
+
+    def play(way, built, left, thresholds=None):
+        played.append([one.number for one in left])
+        return [verdict(one, "wrong" if one.number in (5, 9) else None) for one in left]
+
+    monkeypatch.setattr(judge, "play", play)
+    found = judge.check(WAYS[SERIAL], None, own)
+    assert [one.wrong for one in found] == [None, "wrong", "wrong", None]
+    assert played == [[1, 5, 9, 13], [9, 13], [13]]
+
+
+def test_what_is_wrong_is_told(parallel):
+    """No decision, one too many, another status, a wrong bit of a state, a count too many."""
+    way, built = parallel
+    own = cases(PARALLEL, ["short line", "clock pauses"])
+    run = run_of(way, own)
+    log = judge.simulate(way, built, run, judge.Thresholds())
+
+    def wrong(change):
+        copy = judge.Log(**{name: list(v) if isinstance(v, list) else v
+                            for name, v in vars(log).items()})  # fmt: skip
+        change(copy)
+        return [one.wrong for one in judge.Judge(way, run, judge.Thresholds(), copy).verdicts()]
+
+    def edit(name, at, place, value):
+        def change(copy):
+            entry = list(getattr(copy, name)[at])
+            entry[place] = value(entry[place])
+            getattr(copy, name)[at] = tuple(entry)
+
+        return change
+
+    assert wrong(lambda copy: None) == [None, None]
+    assert "no decision" in wrong(lambda copy: copy.decisions.pop())[1]
+    assert "on no frame" in wrong(lambda copy: copy.decisions.append((1 << 40, 0, 0, 3, [0, 0])))[1]
+    overrun = STATUS.index("OVERRUN")
+    assert "OVERRUN, not TRUNCATED" in wrong(edit("decisions", 1, 1, lambda _: overrun))[0]
+    assert "wrong state" in wrong(edit("rows", -1, 3, lambda state: state ^ 1))[1]
+    assert "wrong logits" in wrong(edit("rows", -1, 2, lambda logits: [logits[0] + 1, 5]))[1]
+    assert "class, row groups" in wrong(edit("decisions", -1, 2, lambda index: 1 - index))[1]
+    late = wrong(edit("decisions", -1, 0, lambda cycle: cycle + 9 * judge.bound(way)))[1]
+    assert "cycles after it was due" in late
+    count = np.eye(1, len(judge.COUNTERS), 2, dtype=int)[0]
+    assert "counters rose by" in wrong(edit("marks", 2, 1, lambda counts: counts + count))[0]
+    assert "busy" in wrong(lambda copy: setattr(copy, "busy", 1))[1]
+    assert "could not be read" in wrong(lambda copy: copy.missed.append(7))[1]
