@@ -149,7 +149,7 @@ def test_mutants_are_found(parallel, name):
     way, built = parallel
     kind = MUTANTS[name][-1]
     number = list(MUTANTS).index(name) + 1
-    times = 12 if "wait" in name else 3  # that takes a fault while a decision is awaited
+    times = 12 if "wait" in name else 6  # that takes a fault while a decision is awaited
     own = [cases(PARALLEL, [kind], 88 * time)[0] for time in range(times)]
     verdicts = judge.play(way, built, own, plusargs=[f"+mutant={number}"])
     assert any(one.wrong for one in verdicts), name
