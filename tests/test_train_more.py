@@ -204,7 +204,7 @@ def test_command_with_a_teacher(pictures, monkeypatch):
         (("--teacher", "none.pt"), "none.pt: no such file"),
         (("--teacher", "data/0.png"), "data/0.png: not a PyTorch checkpoint"),
         (("--minutes", 0), "--minutes must be positive, not 0"),
-        (("--minutes", 1, "--resume", "last.pt"), "expected --epochs of the run that is gone on with"),
+        (("--minutes", 1, "--resume", "last.pt"), "expected --epochs of the run that is gone"),
         (("--device", "meta"), "device must be auto, cpu or cuda, not 'meta'"),
     ],
 )
