@@ -118,8 +118,9 @@ class Draw:
     @property
     def kept(self) -> bool:
         """Within `LIMITS`."""
-        near = abs(self.gain) <= LIMITS["gain"] and abs(self.shift) <= LIMITS["shift"]
-        return self.same >= LIMITS["same"] and near
+        close = 1e-9  # half a point of 200 photographs is one photograph, whatever is rounded
+        near = abs(self.gain) <= LIMITS["gain"] + close and abs(self.shift) <= LIMITS["shift"]
+        return self.same >= LIMITS["same"] - close and near
 
     @classmethod
     def of(cls, found: Answers, wanted: Answers, labels: list[int], stop: int) -> Draw:
