@@ -79,7 +79,7 @@ def prepare(
     plan = made if plan is None else plan
     defines = {
         "SPATIAL": model.spatial,
-        "COMPACT": shape.compact,
+        "BYTE_WRITES": plan.rules.one_byte,
         "GREY": model.in_channels == 1,
         **{f"CLASS{i}": True for i in range(2, model.class_count)},
         "PORTS_ONLY": netlist is not None,

@@ -14,16 +14,6 @@ COUNT_BITS = 16  # of a counter, which stays at its largest value
 BEAT = 8  # PCLKs between two changes of the sign of life: seen by any clock above a quarter of PCLK
 
 
-def pixel_spacing(*, width: int, pixels: int, channels: int) -> int:
-    """Clocks from pixel to pixel that no frame of a network on an array can overrun by itself.
-
-    The line buffer writes a word of each colour for every `pixels` (and at a row's end), so a word
-    of fewer pixels than there are colours needs more clocks than it has pixels.
-    """
-    fewest = min(pixels, width % pixels or pixels)
-    return -(-channels // fewest)
-
-
 class CameraCrossing(wiring.Component):
     """Pixels from the camera domain into `sync`, where nothing ever waits for the camera.
 
@@ -43,7 +33,7 @@ class CameraCrossing(wiring.Component):
     depth : int
         Words of the FIFO, a power of two, 4 or more.
     spacing : int
-        At least so many cycles from pixel to pixel at `o`; see `pixel_spacing`.
+        At least so many cycles from pixel to pixel at `o`; see hw.plan.rules.Rules.
     channels : {3, 1}
         1: only red crosses, and comes in all colours (less than half of the FIFO).
     in_channels : {3, 1}

@@ -5,8 +5,9 @@ from hw.image import walk_words, weights_section
 from hw.loader import Section
 from hw.plan import Plan
 from hw.plan.beside import SerialClassifierTiming
+from hw.plan.memory import SERIAL_CONSTANT_WORDS
 from hw.serial import classifier
-from hw.serial.store import WORDS, constant_words
+from hw.serial.store import constant_words
 
 
 def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
@@ -21,9 +22,10 @@ def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
     Raises
     ------
     ValueError
-        If the weights are for another network.
+        If the weights are for another network, or have a shift that the unit cannot do.
     """
     walks, constants = walk_words(plan, weights)
+    _check_shifts(plan, weights)
     layers = weights.layers["classifier.0"], weights.layers["classifier.1"]
     return {
         "weights": walks,
@@ -32,10 +34,22 @@ def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
     }
 
 
+def _check_shifts(plan: Plan, weights: NetworkWeights) -> None:
+    limits = plan.engine.limits
+    first, last = limits.shifts
+    for layer in plan.model.array_layers:
+        found = weights.layers[layer.name].shift
+        if found.min() < first or found.max() > last:
+            raise ValueError(
+                f"a {limits.called} engine's shifts are {first}..{last}, but {layer.name} has "
+                f"{found.min()}..{found.max()}"
+            )
+
+
 def sections(plan: Plan) -> list[Section]:
     """The loader's sections: the memories that a weights image fills, in its order."""
     return [
         weights_section(plan),
-        Section("constants", WORDS * plan.constant_words, 16),
+        Section("constants", SERIAL_CONSTANT_WORDS * plan.constant_words, 16),
         Section("classifier", SerialClassifierTiming.of(plan.model).words, 16),
     ]

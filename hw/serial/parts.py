@@ -12,7 +12,7 @@ from hw.plan import Plan
 from hw.plan.latency import SerialLatency
 from hw.serial.array import LOW, SerialArray
 from hw.serial.store import SerialStore
-from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, SerialUnit
+from hw.serial.unit import SerialUnit
 from hw.serial.window import SerialWindow
 
 
@@ -166,25 +166,10 @@ class Back(wiring.Component):
     load : write port of the constant memory
 
     and those of hw.path.back_ports.
-
-    Raises
-    ------
-    ValueError
-        If the weights have a shift that the unit cannot do.
     """
 
     def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence[int] = ()):
         self.plan, self.latency = plan, plan.latency
-        last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
-        for name, layer in weights.layers.items():
-            shifts = layer.shift.tolist()
-            if not name.startswith("classifier") and not (
-                FIRST_SHIFT <= min(shifts) and max(shifts) <= last
-            ):
-                raise ValueError(
-                    f"a compact engine's shifts are {FIRST_SHIFT}..{last}, but {name} has "
-                    f"{min(shifts)}..{max(shifts)}"
-                )
         high_bits = max(2, plan.model.acc_bits - LOW)
         self.unit = SerialUnit(
             acc_bits=plan.model.acc_bits, high_bits=high_bits, knots=weights.knots.tolist()

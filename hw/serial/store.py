@@ -5,18 +5,18 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch, delay, one_of, word_layout
-from hw.functions import SERIAL_FUNCTIONS, functions
 from hw.interfaces import Pooled, write_port
 from hw.plan import Function, Plan, Target
+from hw.plan.functions import SERIAL_FUNCTIONS, functions
 from hw.plan.latency import SERIAL
+from hw.plan.memory import SERIAL_CONSTANT_WORDS
+from hw.plan.serial_rules import VALUE
 from hw.pool import StatePool
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
-BYTES = 2  # cycles of a value
-BLEND = 4  # ... of one that needs two operands
-WORDS = 4
-"""Words of 16 bits from one sum's constants to the next; the last one is not used."""
+BYTES, BLEND = VALUE, 2 * VALUE
+"""Cycles of a value; of one that takes two operands."""
 
 
 def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
@@ -49,7 +49,7 @@ class SerialConstants(wiring.Component):
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
         widths = plan.field_widths("back")
-        depth = WORDS * plan.constant_words
+        depth = SERIAL_CONSTANT_WORDS * plan.constant_words
         self.memory = WeightSram(
             depth=depth, bits=16, init=constants, cells=plan.engine.cells, registered=False
         )
@@ -76,7 +76,7 @@ class SerialConstants(wiring.Component):
             m.d.sync += reading.eq(reading + 1)
         lane, chunk = Signal(range(lanes)), Signal.like(self.chunks)
         block = Signal(range(-(-self.plan.constant_words // lanes)))
-        with m.If(reading == WORDS - 1):
+        with m.If(reading == SERIAL_CONSTANT_WORDS - 1):
             m.d.sync += lane.eq(lane + 1)
             with m.If(lane == lanes - 1):
                 m.d.sync += [lane.eq(0), chunk.eq(chunk + 1)]
