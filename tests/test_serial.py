@@ -13,6 +13,7 @@ from amaranth.hdl import Fragment, Module
 
 import golden.activation as activation
 from golden.config import ModelConfig, preset
+from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from hw.parts import weights_image
 from hw.plan import Function, compile_program
@@ -22,7 +23,7 @@ from hw.serial.array import SerialArray
 from hw.serial.store import SerialPool
 from hw.serial.unit import FIRST_SHIFT, SerialUnit, table
 from hw.top import Rasca
-from sim import fuzz
+from sim import camera, fuzz, session
 from tests.bench_blocks import on_amaranth, on_verilator
 from tests.serial import plan_of
 
@@ -196,6 +197,47 @@ def test_frames(name):
 @pytest.mark.parametrize("name, cycles", [("vww_105x120", 32059), ("vww_210x240", 89646)])
 def test_cycles(name, cycles):
     assert compile_program(preset(name), shape("8,1,2")).cycles_per_row_group == cycles
+
+
+# ---- a classifier that takes longer than all the rest ----
+
+
+def bound(**changes) -> ModelConfig:
+    lean = {"head_channels": (2, 2, 2, 2), "channel_attention": False, "attention_hidden": 1}
+    return small(
+        **(lean | {"image_width": 33, "state_channels": 4, "classifier_hidden": 60} | changes)
+    )
+
+
+@pytest.mark.parametrize("text, changes", [
+    ("4,1,2", {}),
+    ("10,1,2", {}),
+    ("10,1,2", {"state_channels": 12, "image_width": 170}),  # words that nobody fills
+    ("8,1,3", {"heads": 3, "head_channels": (2, 2, 2, 3), "state_channels": 9}),
+])  # fmt: skip
+def test_the_answer_comes_before_the_state_is_touched(text, changes):
+    """A word's first byte is written long before its last one."""
+    plan = compile_program(bound(classifier_hidden=fuzz.MOST_HIDDEN, **changes), shape(text))
+    assert plan.operations[0].wait > 1000  # it waits for the classifier
+    # a skip or stop drops what is under way two cycles later
+    assert plan.answer + 2 < plan.cycles_per_row_group + plan.state_touched
+
+
+def test_a_skipped_row_group_leaves_the_state():
+    """The answer to a row group may drop the next one, whose state is almost there then."""
+    model, engine = bound(), shape("10,1,2")
+    case = fuzz.Case(seed=3, model=model, shape=engine, cameras="paced", extreme=False)
+    weights, pixels = fuzz.weights_of(case), fuzz.pictures(model, case.seed, 1)
+    ready = session.prepare(model, engine, weights, optimise="build")
+    assert ready.plan.operations[0].wait > 1000
+    always = 2**31 - 1
+    golden = IntegerModel(model, weights).run(pixels, trace=True, skip_threshold=always)
+    assert golden.computed.tolist() == [[True, False, True]]
+    timing = camera.paced(ready.plan.camera_period, model)
+    shot = camera.Shot(camera.Picture.of(session.camera_image(pixels[0])), timing)
+    played = session.play(ready, camera.play([shot]), session.golden_frames(golden), skip=always)
+    assert played.difference is None, str(played.difference)
+    assert [row.row_group for row in played.frames[0].rows] == [0, 2]
 
 
 # ---- errors ----

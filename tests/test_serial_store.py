@@ -138,8 +138,8 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
     """Scenario: row groups at the plan's cycles; the array has the banks in cycles at random, but
     never in two that follow each other.
 
-    wrong: "constant", "operand", "byte", "address", "sum", "max" or "late" (a word is there a cycle
-    before the plan says) is expected otherwise.
+    wrong: "constant", "operand", "byte", "address", "sum", "max", "late" (a word is there a cycle
+    before the plan says) or "early" (the state is touched a cycle after it) is expected otherwise.
     """
     plan, source = plan_of(kind), random.Random(seed)
     e, pixels = plan.engine, plan.engine.pixels
@@ -149,7 +149,7 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
     for turn in range(groups):
         group = Group(plan, source, turn == 0)
         mutate(group, wrong)
-        memory, pooled, written = {}, [], {}
+        memory, pooled, written, touched = {}, [], {}, {}
         values, late = iter(group.values), []  # late: (cycle, value) of the bytes that come
         ready, head = [], 0
         span = max(group.transfers) + 4 * pixels * e.lanes + SERIAL.unit_gated + 10
@@ -182,6 +182,7 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
                         key = out["write_op"], (bank, out["write_address"])
                         memory.setdefault(key, {})[i] = found
                         written[key] = cycle
+                        touched.setdefault(out["write_op"], cycle)
             if out["pooled__en"]:
                 pooled.append(tuple(out[f"pooled__{name}"] for name in ("channel", "sum", "max")))
             done = out["pooled__en"] and out["pooled__channel"] == plan.model.state_channels - 1
@@ -196,6 +197,8 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
             _, channel, column, _ = plan.locate(op, *place)
             last = plan.write_times(plan.operations[op])[channel, column // pixels]
             assert cycle <= last - (wrong == "late"), f"group {turn}: {op}, {place} at {cycle}"
+        first = plan.state_touched + (wrong == "early")
+        assert touched[len(plan.operations) - 1] == first, f"group {turn}: the state"
 
 
 def difference(memory, wanted):
@@ -252,7 +255,10 @@ def test_verilator():
     on_verilator(blocks, [(kind, traffic, {"kind": kind, "seed": 4}) for kind in KINDS])
 
 
-@pytest.mark.parametrize("wrong", ["constant", "operand", "byte", "address", "sum", "max", "late"])
+WRONG = ["constant", "operand", "byte", "address", "sum", "max", "late", "early"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_differences_are_seen(wrong):
     with pytest.raises(AssertionError, match="group"):
         on_amaranth(Beside(plan_of("two")), traffic("two", 5, 1, wrong))

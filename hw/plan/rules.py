@@ -177,6 +177,10 @@ class Rules:
                     offsets[op.first :, word] = last + drained + slot
         return offsets
 
+    def first_write(self, op: Operation, idle: int, pause: int) -> int:
+        """Offset of the first cycle in which the map that an operation writes is touched."""
+        return int(self.write_offsets(op, idle, pause)[op.first :].min())
+
     def answer_late(self, op: Operation, channels: int) -> int:
         """Last step of the operation that writes the state -> its last channel has been pooled, and
         the classifier may begin."""

@@ -51,6 +51,11 @@ class SerialRules(Rules):
                 offsets[:, word] = last + self.t.transfer + late
         return offsets
 
+    def first_write(self, op: Operation, idle: int, pause: int) -> int:
+        # the offsets of words are those of their last bytes
+        before = self.value(op) * (self.positions(op) - 1)
+        return super().first_write(op, idle, pause) - before
+
     def answer_late(self, op: Operation, channels: int) -> int:
         # the last byte's sum leaves in the cycle after it is written
         return int(self.write_offsets(op, 0, 0).max()) - (op.walks * op.k - 1) + 1
