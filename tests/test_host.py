@@ -197,9 +197,16 @@ def watched(link, model, pixels, monkeypatch):
         for line in lines:
             send(line)
 
+    def until_decided(patience, events=link.events):
+        for event in events(patience):
+            yield event
+            if isinstance(event, Decision):
+                raise KeyboardInterrupt
+
     monkeypatch.setattr(link, "send", send_picture)
+    monkeypatch.setattr(link, "events", until_decided)
     console = Console(record=True, width=100)
-    host.watch(link, console, model, 5.0)
+    host.watch(link, console, model, PATIENCE)
     text = [line.split(maxsplit=1) for line in console.export_text().splitlines()]
     found = {line[0]: line[1].strip() for line in text if len(line) == 2}
     return {name: found[name] for name in ("decision", "rows", "network")}

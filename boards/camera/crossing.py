@@ -42,12 +42,17 @@ class CameraCrossing(wiring.Component):
 
     Ports
     -----
-    i : in, Pixels(3), camera domain
-    faults : in, FAULTS, camera domain
-    o : out, Pixels(in_channels), sync; never a pixel and `frame_end` in the same cycle
-    lost : out, unsigned(1): no clock comes (from `timeout` after power-up on)
-    counts : out, six times unsigned(16), saturating, named as in COUNTERS; lost_clock: the clock
-        (or the pixels of a frame) stopped; overflow: frames cut or dropped by a full FIFO
+    i : In(Pixels(3)), camera domain
+        The framer's pixels.
+    faults : In(FAULTS), camera domain
+        What is wrong with a frame, as pulses.
+    o : Out(Pixels(in_channels)), sync
+        Never a pixel and `frame_end` in the same cycle.
+    lost : Out(1)
+        No clock comes (from `timeout` after power-up on).
+    counts : Out(six times 16 bits, named as in COUNTERS)
+        They saturate; lost_clock: the clock (or the pixels of a frame) stopped; overflow: frames
+        cut or dropped by a full FIFO; the others: `faults`.
 
     `latency` (lower, upper): cycles from a pixel in an empty FIFO to `o`, as phases fall, after
     the camera clock's edge that wrote it.

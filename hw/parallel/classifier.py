@@ -449,9 +449,9 @@ class Classifier(wiring.Component):
         `start` is ignored while busy; `abort` wins over it, changes no output, and stored p stay;
         `busy` ends a cycle before ``answer.valid``; `thresholds` are read in the two cycles before
         it, and `answer` changes only with its `valid`.
-    weights : a memory's write port, `weight_words` of 8 bits
+    weights : Out(write_port(weight_words, 8))
         Write a weight byte while idle.
-    constants : a memory's write port, `constant_count` of `constant_bits`
+    constants : Out(write_port(constant_count, constant_bits))
         Write a constants word while idle.
 
     Not handled: logits beyond 32 bits wrap (the quantiser keeps b2 small enough). Weights and state

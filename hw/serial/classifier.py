@@ -66,7 +66,7 @@ class SerialClassifier(wiring.Component):
     pooled, start, abort, busy, thresholds, answer : those of hw.interfaces.Classify
         `abort` resets the block; `busy` ends two cycles before ``answer.valid``; `thresholds` are
         read in the cycle with ``answer.valid``, and all of `answer` counts in that cycle only.
-    load : a memory's write port, `count` words of 16 bits
+    load : Out(write_port(count, 16))
         Writes weights and constants (`words`) while idle.
     """
 

@@ -26,10 +26,16 @@ class MapAccess(wiring.Signature):
 
     Members
     -------
-    write_en, write_address, write_mask, write_low, write_high : Out
-    ask, ask_bank, ask_address : Out
-    granted, words : In
-        All as in SerialWindow.
+    write_en : Out(L), write_address : Out(range(bank_words)), write_mask : Out(P)
+        Bytes of that word of these banks are written.
+    write_low, write_high : Out(8)
+        A byte for the lower and one for the upper half of the word.
+    ask : Out(1), ask_bank : Out(range(L)), ask_address : Out(range(bank_words))
+        A read wanted in this cycle.
+    granted : In(1)
+        It has the bank.
+    words : In(8 * P), an array of L
+        The banks' words, a cycle after the address.
     """
 
     def __init__(self, plan: Plan):
@@ -163,7 +169,7 @@ class Back(wiring.Component):
 
     Ports
     -----
-    load : write port of the constant memory
+    load : Out(write_port of the constant memory's words, 16 bits)
 
     and those of hw.path.back_ports.
     """
