@@ -197,8 +197,8 @@ def watched(link, model, pixels, monkeypatch):
         for line in lines:
             send(line)
 
-    def until_decided(patience, events=link.events):
-        for event in events(patience):
+    def until_decided(*words, events=link.events, **more):
+        for event in events(*words, **more):
             yield event
             if isinstance(event, Decision):
                 raise KeyboardInterrupt

@@ -272,7 +272,7 @@ def maps(plan: Plan) -> list[dict[str, Any]]:
 
 
 def lines(study: Study) -> list[dict[str, Any]]:
-    """The five rows of a row group in the line buffer, in cycles from the first one's first pixel,
+    """The rows of a row group in the line buffer, in cycles from the first one's first pixel,
     at the shortest period of an even camera: arriving, there, let go of.
     """
     plan, camera = study.plan, EvenCamera(study.plan, study.cost.camera_period)

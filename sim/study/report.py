@@ -30,6 +30,7 @@ from golden.weights import Weights
 from hw.plan import compile_program
 from hw.plan.cost import STALLS, cost
 from hw.plan.engine_config import EngineConfig
+from hw.plan.owners import number_word
 from hw.plan.parts import PARTS, parts_of
 from sim.study import report_plots
 from sim.study.content import Study, content, peers, saved_by_stopping, used_sources
@@ -198,6 +199,12 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}\N{NO-BREAK SPACE}%"
 
 
+def _either(classes: Sequence[str]) -> str:
+    """The last class first, as "person" comes before "no person"."""
+    *names, last = [f'"{name.replace("_", " ")}"' for name in reversed(classes)]
+    return f"{', '.join(names)} or {last}"
+
+
 def _of(words: Mapping[str, Any], name: str) -> Any:
     """Words of a memory, or of all of the row program's; a key's value; None if there is none."""
     if name == PROGRAM.strip():
@@ -252,6 +259,9 @@ def page(found: Mapping[str, Any], study: Study, lines: Mapping[str, str], comma
         model=study.model,
         engine=study.plan.engine,
         parts=parts_of(study.plan.engine),
+        rows=number_word(study.model.rows_per_group),
+        either=_either(study.model.classes),
+        stops=study.model.stop_class.replace("_", " "),
         ends=ends,
         own=peers()["ours"].get(found["preset"]),
         asic_line=lines["asic"],
