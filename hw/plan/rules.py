@@ -31,8 +31,6 @@ class Rules:
     geometry : Geometry
     """
 
-    rest = 0
-    """Fewest idle cycles between walks."""
     one_byte = False
     """Bytes are written one at a time, not words."""
     programs_always_read: tuple[str, ...] = ()

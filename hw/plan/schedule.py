@@ -88,7 +88,7 @@ class Schedule:
             If there is no schedule in which all operands come in time.
         """
         for draft in self.drafts:
-            draft.idle = max(self.rules.rest, self.rules.spacing(draft.op) - draft.op.k)
+            draft.idle = max(0, self.rules.spacing(draft.op) - draft.op.k)
         for _ in range(2000):
             total = self.place()
             if all(self.good(i) for i, draft in enumerate(self.drafts) if draft.op.operands):

@@ -13,7 +13,6 @@ VALUE = 2
 class SerialRules(Rules):
     """The same for a value at a time, lane after lane (hw.serial.store)."""
 
-    rest = 1  # sums are cleared between walks
     one_byte = True
     programs_always_read = ("back",)
 
@@ -35,6 +34,10 @@ class SerialRules(Rules):
 
     def apart(self, previous: Operation, op: Operation) -> int:
         return self.spacing(previous) + self.t.switch
+
+    def turn(self, previous: Operation, op: Operation) -> int:
+        # the byte left of a row comes when the word of a one-tap step would
+        return max(0, self.first_address(previous) - self.first_address(op))
 
     def write_offsets(self, op: Operation, idle: int, pause: int) -> np.ndarray:
         e, words, period = self.e, self.g.words(op.out_columns), idle + pause + op.k
