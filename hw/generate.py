@@ -34,6 +34,7 @@ WAIVERS = (
     ("CASEINCOMPLETE", "", "Yosys gives a signal's default before the case, not in it"),
     ("PROCASSINIT", "", "registers have values at power-up, which FPGAs load"),
     ("UNUSEDSIGNAL", "", "each field of a word has a name, also where only others are used"),
+    ("VARHIDDEN", "", "a memory may have the name of the part that it is in"),
     ("DECLFILENAME", "", "the file is named after network and shape, the module is rasca"),
 )
 """What Verilator's lint finds in correct Verilog: rule, message (any if empty), reason."""
