@@ -486,12 +486,13 @@ def main(
             tau = (weights.early and weights.early.tau) or USUAL_TAU
         if skip_text is None and weights.early is not None:
             skip = weights.early.skip
-        output.mkdir(parents=True, exist_ok=True)
+        files.check_folder(output)
         with Console(stderr=True).status("drawing"):
             whole = scan_image(image.name, pixels, weights, config)
             early = scan_image(
                 "with early termination", pixels, weights, config, tau=tau, skip=skip
             )
+            output.mkdir(parents=True, exist_ok=True)
             shorter = len(early.computed) < len(whole.computed)
             scans = [whole, early] if shorter else [whole]
             draw(output / "scan.png", scans, weights, stop=tau, skip=skip)

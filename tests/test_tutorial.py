@@ -126,9 +126,7 @@ def test_shapes_are_the_same_every_time(tmp_path):
     classes = preset(str(ROOT / "examples/shapes.toml")).classes
     samples = load_any(tmp_path / "a", classes=classes)
     assert [sample.label for sample in samples] == [0] * 3 + [1] * 3 + [2] * 3
-    pixels = [
-        np.asarray(Image.open(sample.path).convert("RGB")) for sample in samples
-    ]
+    pixels = [np.asarray(Image.open(sample.path).convert("RGB")) for sample in samples]
     for sample, one in zip(samples, pixels, strict=True):
         other = tmp_path / "b" / sample.path.relative_to(tmp_path / "a")
         assert other.read_bytes() == sample.path.read_bytes()
