@@ -9,11 +9,12 @@ from hw.arithmetic.multiplier import Multipliers
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
 
-# LUT4s of builds with this repository's engine, as nextpnr packs them (docs/boards.md): a
-# constant part, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs.
+# LUT4s of builds with this repository's engine, as nextpnr packs them, by least squares through
+# those in docs/results and two more of docs/boards.md: a constant part with host link, UART and
+# clocks, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs.
 _LUT = {
-    "ecp5": {"rest": 1070, "pixel": 161, "unit": 800, "dsp": 42, "luts": 135},
-    "ice40": {"rest": 5200, "pixel": 0, "unit": 1500, "dsp": 75, "luts": 0},
+    "ecp5": {"rest": 3700, "pixel": 102, "unit": 574, "dsp": 70, "luts": 151},
+    "ice40": {"rest": 6800, "pixel": 0, "unit": 1500, "dsp": 75, "luts": 0},
 }
 LUT_LIMIT = 0.9  # of a device; above it, routing fails or takes hours
 _BLOCK_RAM = {
@@ -23,7 +24,7 @@ _BLOCK_RAM = {
 _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 _CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
-SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
+CAMERA_LUT = 600  # front end and set-up, beside an engine that is not compact
 COMPACT_LUT = 4700  # logic cells of a compact engine at 8,1,2 with its small system
 
 
@@ -63,8 +64,15 @@ def camera_blocks(board: Board, plan: Plan) -> int:
     return _CAMERA_BRAM[board.device.family] + binned  # a row of pairs
 
 
+def whole(board: Board, plan: Plan) -> Need:
+    """What a compiled engine takes of a board's device, with the board's camera."""
+    found = need(plan, board.device)
+    lut = 0 if board.camera is None or plan.engine.compact else CAMERA_LUT
+    return replace(found, lut=found.lut + lut, bram=found.bram + camera_blocks(board, plan))
+
+
 def need(plan: Plan, device: Device) -> Need:
-    """What a compiled engine takes of a device."""
+    """What a compiled engine takes of a device, with the system around it but for a camera."""
     engine, lut = plan.engine, _LUT[device.family]
     dsps = Multipliers.dsps_wanted(engine.multipliers, device.family)
     if engine.dsps is not None:
@@ -88,8 +96,7 @@ def need(plan: Plan, device: Device) -> Need:
         COMPACT_LUT
         if engine.compact
         else (
-            SYSTEM_LUT
-            + lut["rest"]
+            lut["rest"]
             + lut["pixel"] * engine.pixels * engine.lanes
             + lut["unit"] * engine.units
             + lut["dsp"] * (engine.multipliers - in_luts)
@@ -155,6 +162,6 @@ def nearest(board: Board, model: ModelConfig) -> str:
                 engine = configure(board, other, shape)
             except ValueError:
                 continue
-            if not need(compile_program(other, engine), board.device).short(board.device):
+            if not whole(board, compile_program(other, engine)).short(board.device):
                 return f"{name} with SHAPE={engine} fits"
     return "no preset fits this device"

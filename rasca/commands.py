@@ -150,7 +150,7 @@ COMMANDS = {
         "bitstream of a board under build/bitstream",
         (
             *(_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS),
-            Variable("CLOCK_MHZ", "--clock-mhz", "of the engine"),
+            Variable("CLOCK_MHZ", "--clock-mhz", "of the engine, else the highest that is carried"),
             Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
             *(_PLACE_SEED, _PLACE_SEEDS),
         ),
