@@ -19,6 +19,42 @@ from golden.errors import bad_input
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca, flat_ports
 
+WAIVERS = (
+    (
+        "WIDTHEXPAND",
+        "Operator * expects * bits on the ?HS*",
+        "Amaranth sizes each result and leaves the shorter operand to Verilog, which extends it",
+    ),
+    ("WIDTHTRUNC", "Logical operator LOGNOT expects 1 bit*", "Yosys writes x == 0 as !x"),
+    (
+        "WIDTHTRUNC",
+        "Operator ASSIGNW expects * RHS's SHIFTR generates*",
+        "the word chosen of an array is the low end of the shifted array",
+    ),
+    ("CASEINCOMPLETE", "", "Yosys gives a signal's default before the case, not in it"),
+    ("PROCASSINIT", "", "registers have values at power-up, which FPGAs load"),
+    ("UNUSEDSIGNAL", "", "each field of a word has a name, also where only others are used"),
+    ("DECLFILENAME", "", "the file is named after network and shape, the module is rasca"),
+)
+"""What Verilator's lint finds in correct Verilog: rule, message (any if empty), reason."""
+
+_ZERO_WIDE = re.compile(r"(?:^ *\(\*.*\*\)\n)*^ *wire \[-1:0\] (\S+?) ?;\n", flags=re.M)
+
+
+def waivers(file: str) -> str:
+    """Verilator's control file for the lint of a file of this name, and of no other."""
+    lines = ["`verilator_config"]
+    for rule, message, reason in WAIVERS:
+        match = f' -match "{message}"' if message else ""
+        lines += [f"// {reason}", f'lint_off -rule {rule} -file "*{file}"{match}']
+    return "\n".join(lines) + "\n"
+
+
+def no_zero_wide(text: str) -> str:
+    """Verilog without declarations of signals of no bits: [-1:0] would be two, and nothing uses
+    them."""
+    return _ZERO_WIDE.sub("", text)
+
 
 def plain_names(text: str) -> str:
     r"""Verilog or RTLIL whose names hold no brackets: `\sums[0]` is `\sums.0`.
@@ -49,7 +85,8 @@ def to_verilog(design: Rasca, name: str = "rasca", warning: str | None = None) -
         it holds no date and no path, and `warning` where there is one. No name holds brackets, see
         `plain_names`.
     """
-    text = plain_names(verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False))
+    text = verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False)
+    text = no_zero_wide(plain_names(text))
     plan = design.plan
     header = [
         "Rasca: INT8 row engine for RaScaNet",
@@ -110,6 +147,7 @@ def main(
         "shape": str(engine),
         "verilog": f"{name}.v",
         "verilog_lines": text.count("\n"),
+        "lint_waivers": f"{name}.vlt",
         "weights_image": f"{name}.weights.bin",
         "weights_image_bytes": len(image),
         "weights_image_crc32": f"{design.engine.digest:08x}",
@@ -121,6 +159,7 @@ def main(
     }
     contents = {
         f"{name}.v": text,
+        f"{name}.vlt": waivers(f"{name}.v"),
         f"{name}.weights.bin": image,
         f"{name}.json": json.dumps(summary, indent=1) + "\n",
     }

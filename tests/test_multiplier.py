@@ -71,7 +71,7 @@ def test_compact_array_on_all_operands():
     """The cell as the UP5K's boards have it: two products and two sums."""
     kinds = ("generic", "ice40")
     on_verilator(
-        {k: SerialArray(pixels=1, lanes=2, acc_bits=20, cells=k) for k in kinds},
+        {k: SerialArray(pixels=1, lanes=2, max_taps=9, cells=k) for k in kinds},
         [(k, sums, {}) for k in kinds],
         **CELLS,
     )
@@ -80,7 +80,7 @@ def test_compact_array_on_all_operands():
 @pytest.mark.parametrize("late", [-1, 1])
 def test_differences_in_sums_are_seen(late):
     with pytest.raises(AssertionError):
-        on_amaranth(SerialArray(pixels=1, lanes=2, acc_bits=20), sums(late=late, step=31))
+        on_amaranth(SerialArray(pixels=1, lanes=2, max_taps=9), sums(late=late, step=31))
 
 
 @pytest.mark.parametrize("late", [-1, 1])

@@ -138,8 +138,8 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
     """Scenario: row groups at the plan's cycles; the array has the banks in cycles at random, but
     never in two that follow each other.
 
-    wrong: "constant", "operand", "byte", "address", "sum", "max" or "late" (a word is there a cycle
-    before the plan says) is expected otherwise.
+    wrong: "constant", "operand", "byte", "address", "sum", "max", "late" (a word is there a cycle
+    before the plan says) or "early" (the state is touched a cycle after it) is expected otherwise.
     """
     plan, source = plan_of(kind), random.Random(seed)
     e, pixels = plan.engine, plan.engine.pixels
@@ -149,16 +149,16 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
     for turn in range(groups):
         group = Group(plan, source, turn == 0)
         mutate(group, wrong)
-        memory, pooled, written = {}, [], {}
+        memory, pooled, written, touched = {}, [], {}, {}
         values, late = iter(group.values), []  # late: (cycle, value) of the bytes that come
-        ready, head = [], 0
+        ready, head, bias = [], 0, 0
         span = max(group.transfers) + 4 * pixels * e.lanes + SERIAL.unit_gated + 10
         for cycle in range(span):
             busy = not busy and source.random() < 0.6
             byte = late.pop(0)[1]["byte"] if late and late[0][0] == cycle else None
             out = yield {
                 "transfer": cycle in group.transfers,
-                "ending": cycle + 1 in group.transfers,
+                "ending": cycle + 2 in group.transfers,
                 "first_group": turn == 0,
                 "written": byte is not None,
                 "byte": source.getrandbits(8) if byte is None else byte,
@@ -171,6 +171,10 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
                 late.append((cycle + (SERIAL.unit_gated if gated else SERIAL.unit_plain), now))
                 ready.append((cycle, now))
                 assert head == now["sum"], f"{where}: sum {head}, not {now['sum']}"
+                # in pairs: hw.serial.starts reads it a cycle before the first, and with it
+                early = now["op"].head_mode and bias != now["constant"][0] & 0xFFFF
+                assert not early, f"{where}: bias, low, a cycle before"
+            bias = out["bias"] & 0xFFFF
             for began, now in ready:
                 check(out, cycle - began, now, f"{where}, {now['op'].name}")
             ready = [(began, now) for began, now in ready if cycle - began < SERIAL.unit_gated]
@@ -182,6 +186,7 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
                         key = out["write_op"], (bank, out["write_address"])
                         memory.setdefault(key, {})[i] = found
                         written[key] = cycle
+                        touched.setdefault(out["write_op"], cycle)
             if out["pooled__en"]:
                 pooled.append(tuple(out[f"pooled__{name}"] for name in ("channel", "sum", "max")))
             done = out["pooled__en"] and out["pooled__channel"] == plan.model.state_channels - 1
@@ -196,6 +201,8 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
             _, channel, column, _ = plan.locate(op, *place)
             last = plan.write_times(plan.operations[op])[channel, column // pixels]
             assert cycle <= last - (wrong == "late"), f"group {turn}: {op}, {place} at {cycle}"
+        first = plan.state_touched + (wrong == "early")
+        assert touched[len(plan.operations) - 1] == first, f"group {turn}: the state"
 
 
 def difference(memory, wanted):
@@ -231,7 +238,7 @@ def check(out, age, now, where):
     if age == 0:
         assert out["bias"] & 0xFFFF == bias & 0xFFFF, f"{where}: bias, low"
         assert out["function"] == now["op"].function and out["pool"] == now["op"].head_mode, where
-    if age == 1:
+    if age == 1 or (age == 0 and now["op"].head_mode):
         assert out["bias"] >> 16 == bias >> 16, f"{where}: bias, high"
     if age == 3:
         found = out["multiplier"], out["scale"]
@@ -252,7 +259,10 @@ def test_verilator():
     on_verilator(blocks, [(kind, traffic, {"kind": kind, "seed": 4}) for kind in KINDS])
 
 
-@pytest.mark.parametrize("wrong", ["constant", "operand", "byte", "address", "sum", "max", "late"])
+WRONG = ["constant", "operand", "byte", "address", "sum", "max", "late", "early"]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
 def test_differences_are_seen(wrong):
     with pytest.raises(AssertionError, match="group"):
         on_amaranth(Beside(plan_of("two")), traffic("two", 5, 1, wrong))
@@ -266,9 +276,13 @@ def loaded(kind: str):
         yield {"load__en": 1, "load__addr": address, "load__data": word}
     for block in (0, 2):
         for lane in range(plan.engine.lanes):
-            yield {"settled": 1, "base": block, "chunks": 3} if lane == 0 else {}
+            yield (
+                {"settled": 1, "base": 3 * block * plan.engine.lanes, "chunks": 3}
+                if lane == 0
+                else {}
+            )
             yield {"go": 1}
-            for _ in range(4):
+            for _ in range(5):
                 out = yield {"chunks": 3}
             bias, multiplier, shift = constants_of(plan)[block * plan.engine.lanes + lane]
             found = out["bias"], out["multiplier"], out["scale"]

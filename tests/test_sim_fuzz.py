@@ -13,18 +13,7 @@ from tests.command import invoke, refused
 CASES = [fuzz.case(seed) for seed in range(20)]
 
 
-OPEN = {
-    7: "serial engine, 3 lanes, 25 columns: block 1 of the first row differs (make fuzz SEED=7)"
-}
-"""Found by the wider networks and not mended yet."""
-
-
-def _marked(case):
-    marks = [pytest.mark.xfail(reason=OPEN[case.seed])] if case.seed in OPEN else []
-    return pytest.param(case, id=f"seed{case.seed}", marks=marks)
-
-
-@pytest.mark.parametrize("case", [_marked(case) for case in CASES])
+@pytest.mark.parametrize("case", CASES, ids=[f"seed{case.seed}" for case in CASES])
 def test_case(case, tmp_path):
     assert fuzz.check(case, tmp_path) is None, str(case)
 

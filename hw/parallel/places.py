@@ -116,7 +116,8 @@ class Places(wiring.Component):
                 fresh.eq(0),
             ]
             for i in range(engine.pixels):
-                m.d.sync += walk.tail[i].eq(word.tail > i)
+                if i < 2 ** len(word.tail) - 1:  # none is larger than the largest
+                    m.d.sync += walk.tail[i].eq(word.tail > i)
             for head in range(plan.geometry.heads):
                 self._head(m, head, word, fresh, last_chunk, first_word)
             with m.If(~last_chunk):

@@ -141,7 +141,9 @@ class Windows(wiring.Component):
             with m.If(one_ready):
                 m.d.sync += window.eq(Mux(zero, 0, single))
             with m.Elif(row_ready):
-                beyond = row.last_chunk & (row.tail <= lane % head_lanes) & ~row.source[1]
+                place = lane % head_lanes
+                short = row.tail <= place if place < 2 ** len(row.tail) - 1 else 1
+                beyond = row.last_chunk & short & ~row.source[1]
                 own = Mux(row.source[1], shared, arrived[lane])
                 m.d.sync += window.eq(Mux(beyond, Cat([_pad(row)] * pixels), own))
             windows.append(window)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from hw.plan.memory import SERIAL_CONSTANT_WORDS
 from hw.plan.operations import Function, Operation, Target
 from hw.plan.words import Layout, Word
 
@@ -212,7 +213,7 @@ class BackWord(Word):
     turned : bool
         One-tap words lie in the window turned by a byte, but in head mode.
     constant : int
-        First block of constants (one for each lane).
+        First word of its constants.
     last_lane : int
         Lane of the last channel.
     bases : tuple of int
@@ -247,7 +248,7 @@ class BackWord(Word):
             turned=op.taps == 1 and not op.head_mode,
             function=op.function,
             target=op.target,
-            constant=op.constant_base // e.lanes,
+            constant=op.constant_base * SERIAL_CONSTANT_WORDS,
             fetch=bool(op.operands),
             state=op.reads_state_operand,
             a=a,

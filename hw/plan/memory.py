@@ -12,8 +12,8 @@ CATEGORIES = (
 FAULT_QUEUE = 4
 """Frames that may go wrong while the one before them is being finished."""
 STATUS_BITS = 3
-SERIAL_CONSTANT_WORDS = 4
-"""Serial parts: words of 16 bits from one sum's constants to the next; the last is not used."""
+SERIAL_CONSTANT_WORDS = 3
+"""Serial parts: words of 16 bits from one sum's constants to the next."""
 
 BY_WALK, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_CAMERA, BY_CLASSIFIER = (
     *("walk", "constants", "softmax", "store", "camera", "classifier"),

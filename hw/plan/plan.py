@@ -167,6 +167,12 @@ class Plan:
         return state + 1 + self.classifier_cycles
 
     @cached_property
+    def state_touched(self) -> int:
+        """Cycle of the steady row group in which the first byte of its state is written."""
+        last = self.operations[-1]
+        return last.start + self.rules.first_write(last, last.idle, last.pause)
+
+    @cached_property
     def camera_period(self) -> int:
         """Fewest cycles of a row group at which a camera with even pixels never overruns.
 

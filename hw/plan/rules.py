@@ -21,8 +21,6 @@ class Rules:
     geometry : Geometry
     """
 
-    rest = 0
-    """Fewest idle cycles between walks."""
     one_byte = False
     """Bytes are written one at a time, not words."""
     programs_always_read: tuple[str, ...] = ()
@@ -156,6 +154,10 @@ class Rules:
                         slot = late + (pair * g.heads + g.heads - 1) * e.channels
                     offsets[op.first :, word] = last + drained + slot
         return offsets
+
+    def first_write(self, op: Operation, idle: int, pause: int) -> int:
+        """Offset of the first cycle in which the map that an operation writes is touched."""
+        return int(self.write_offsets(op, idle, pause)[op.first :].min())
 
     def answer_late(self, op: Operation, channels: int) -> int:
         """Last step of the operation that writes the state -> its last channel has been pooled, and

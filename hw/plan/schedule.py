@@ -88,7 +88,7 @@ class Schedule:
             If there is no schedule in which all operands come in time.
         """
         for draft in self.drafts:
-            draft.idle = max(self.rules.rest, self.rules.spacing(draft.op) - draft.op.k)
+            draft.idle = max(0, self.rules.spacing(draft.op) - draft.op.k)
         for _ in range(2000):
             total = self.place()
             if all(self.good(i) for i, draft in enumerate(self.drafts) if draft.op.operands):
@@ -110,9 +110,10 @@ class Schedule:
             total = self.pass_through()
             # the classifier's answer must come before the next group touches the state, and before
             # its last step, with which it is the group that answers are of
-            state = self.ready[STATE]
-            answer = int(state.max()) + self.e.units + 8 + self.classifier_cycles
-            short = answer - (total + min(int(state.min()), self.drafts[-1].last_step))
+            answer = int(self.ready[STATE].max()) + self.e.units + 8 + self.classifier_cycles
+            last = self.drafts[-1]  # the one that writes the state
+            touched = last.start + self.kept(self.rules.first_write, last)
+            short = answer - (total + min(touched, last.last_step))
             if short <= 0:
                 return total
             self.head_wait += short

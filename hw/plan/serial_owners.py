@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from hw.plan.beside import SerialClassifierTiming
-from hw.plan.memory import BY_CONSTANTS, SERIAL_CONSTANT_WORDS
+from hw.plan.memory import BY_CONSTANTS, BY_STORE, SERIAL_CONSTANT_WORDS
 from hw.plan.owners import (
     Banks,
     FaultQueue,
@@ -23,6 +23,17 @@ LOW = 16
 """Bits of a sum that a DSP cell of hw.serial.array accumulates."""
 
 
+def high_bits(max_taps: int) -> int:
+    """Bits of a count of the multiples of 2**16 that a walk's sum may pass."""
+    passes = (max_taps * 128 * 127 + (1 << LOW) - 1) >> LOW
+    return max(2, passes.bit_length() + 1)
+
+
+def start_words(sums: int) -> int:
+    """Words of the memory of hw.serial.starts: from the last power of two on they stay 0."""
+    return (1 << (sums - 1).bit_length()) + sums
+
+
 class SerialBanks(Banks):
     """Maps and state, hw.serial.window: they read in every cycle, and are written by bytes."""
 
@@ -40,9 +51,14 @@ class SerialBanks(Banks):
 
 
 class SerialBack(Owner):
-    """hw.serial.store and hw.serial.unit: constants, activations, one multiplier of each kind."""
+    """hw.serial.store, .starts and .unit: constants, accumulators, activations, one multiplier of
+    each kind."""
 
-    at: ClassVar = {"constants": "constant_memory", "activation": "unit table"}
+    at: ClassVar = {
+        "constants": "constant_memory",
+        "activation": "unit table",
+        "starts": "starts",
+    }
 
     def memories(self, plan):
         yield self.memory(
@@ -65,8 +81,22 @@ class SerialBack(Owner):
             always_read=True,
         )
 
+        yield self.memory(
+            "starts",
+            category="buffers",
+            words=start_words(plan.engine.multipliers),
+            bits=LOW,
+            lives="accumulators as a walk found them; zeros for the first one after a reset",
+            always_read=True,
+            reader=BY_STORE,
+            writer=BY_STORE,
+        )
+
     def reads(self, plan, op):
         yield "constants", op.walks * plan.engine.lanes * SERIAL_CONSTANT_WORDS
+
+    def writes(self, plan, op):
+        yield "starts", op.walks * plan.engine.multipliers
 
     def multipliers(self, plan):
         yield multiplier("requantise", 1, plan.model.acc_bits + 1, 4)
@@ -113,5 +143,5 @@ SERIAL_OWNERS = (
 def registers(plan: "Plan") -> int:
     """Flip-flops, estimated: fitted to six elaborated engines, 4,1,2 to 16,1,2."""
     engine = plan.engine
-    high = max(2, plan.model.acc_bits - LOW)
+    high = high_bits(plan.model.max_taps)
     return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))

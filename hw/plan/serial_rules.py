@@ -9,7 +9,6 @@ from hw.plan.rules import NEVER, Rules
 class SerialRules(Rules):
     """The same for a value at a time, lane after lane (hw.serial.store)."""
 
-    rest = 1  # sums are cleared between walks
     one_byte = True
     programs_always_read = ("back",)
 
@@ -27,6 +26,10 @@ class SerialRules(Rules):
     def apart(self, previous: Operation, op: Operation) -> int:
         return self.spacing(previous) + self.t.switch
 
+    def turn(self, previous: Operation, op: Operation) -> int:
+        # the byte left of a row comes when the word of a one-tap step would
+        return max(0, self.first_address(previous) - self.first_address(op))
+
     def write_offsets(self, op: Operation, idle: int, pause: int) -> np.ndarray:
         e, words, period = self.e, self.g.words(op.out_columns), idle + pause + op.k
         offsets = np.full((op.out_channels, max(1, words)), NEVER)
@@ -41,6 +44,11 @@ class SerialRules(Rules):
             if word < words:
                 offsets[:, word] = last + self.t.transfer + late
         return offsets
+
+    def first_write(self, op: Operation, idle: int, pause: int) -> int:
+        # the offsets of words are those of their last bytes
+        before = self.value(op) * (self.positions(op) - 1)
+        return super().first_write(op, idle, pause) - before
 
     def answer_late(self, op: Operation, channels: int) -> int:
         # the last byte's sum leaves in the cycle after it is written

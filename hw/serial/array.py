@@ -6,20 +6,33 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.multiplier import sb_mac16
 from hw.common import delay
-
-LOW = 16  # bits of a sum that a DSP cell accumulates
+from hw.plan.serial_owners import LOW, high_bits
 
 
 class SerialArray(wiring.Component):
     """P x L multipliers and accumulators, and one chain of drain registers behind all of them.
 
-    A sum's low 16 bits are accumulated modulo 2**16, in the DSP cell where there is one (two 8 x 8
-    products and two accumulators a SB_MAC16). A product is less than 2**14 in size (weights are
-    -127..127), so that a sum moves by less than a quarter of those 16 bits' range: from the upper
-    half into the lowest quarter it passed a multiple of 2**16 upwards, from the lower half into the
-    highest quarter downwards. A small counter keeps the bits above.
+    A walk follows the one before it at once, and a DSP cell's accumulator cannot begin anew with a
+    product: what it has goes on from walk to walk, modulo 2**16. What counts is by how much it
+    moved, so hw.serial.starts takes off where it stood when the walk began.
+
+    A product is less than 2**14 in size (weights are -127..127), so that a sum moves by less than a
+    quarter of those 16 bits' range: from the upper half into the lowest quarter it passed a
+    multiple of 2**16 upwards, from the lower half into the highest quarter downwards. A small
+    counter, which begins anew with each walk, keeps how often::
+
+        sum of a walk = high * 2**16 + low - (low of the walk before; 0 after `clear`)
 
     Bit-exact model: the sums inside golden.array.convolve.
+
+    Parameters
+    ----------
+    pixels, lanes : int
+        P, L.
+    max_taps : int
+        The most products of a walk.
+    cells : str
+        See hw.arithmetic.multiplier.
 
     Ports
     -----
@@ -30,20 +43,21 @@ class SerialArray(wiring.Component):
     add : In(1)
         The operands' products count: two cycles after them.
     clear : In(1)
-        Sums begin anew; a cycle in which nothing is added.
+        Accumulators become 0; nothing is added in this cycle and the next.
     transfer : In(1)
-        Sums move to the drain registers (`clear` may come with it).
+        The last products of a walk are in the accumulators, which move to the drain registers. The
+        next walk's first ones may be added in this cycle.
     shift : In(1)
         The drain registers move by one; lane 0's pixel 0 leaves first.
     low : Out(16)
-        Lower bits of the sum that is at the head.
+        Of the accumulator that is at the head.
     high : Out(signed(`high_bits`))
-        Its bits above, a cycle later.
+        How often it passed a multiple of 2**16 in the walk, a cycle later.
     """
 
-    def __init__(self, *, pixels: int, lanes: int, acc_bits: int, cells: str = "generic"):
+    def __init__(self, *, pixels: int, lanes: int, max_taps: int, cells: str = "generic"):
         self.pixels, self.lanes, self.cells = pixels, lanes, cells
-        self.high_bits = max(2, acc_bits - LOW)
+        self.high_bits = high_bits(max_taps)
         super().__init__(
             {
                 "operands": In(data.ArrayLayout(8 * pixels, lanes)),
@@ -60,12 +74,13 @@ class SerialArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count = self.pixels * self.lanes
-        cleared = Signal(init=1)  # also the sums that are there at power-up
-        m.d.sync += cleared.eq(self.clear)
         transferred, shifted = (
             delay(m, value, 1, name)
             for value, name in ((self.transfer, "transferred"), (self.shift, "shifted"))
         )
+        # two cycles after `clear`, when a pass that it made by chance is counted; or after power-up
+        cleared, anew = Signal(init=1), Signal(init=1)
+        m.d.sync += [cleared.eq(self.clear), anew.eq(self.transfer | cleared)]
         lows = []
         for i in range(0, count, 2):
             if self.cells == "ice40":
@@ -77,14 +92,16 @@ class SerialArray(wiring.Component):
             low = lows[i]
             lower = Signal(name=f"lower{i}", reset_less=True)  # it was in the lower half
             high = Signal(signed(self.high_bits), name=f"high{i}", reset_less=True)
-            passed = Signal(name=f"passed{i}")
-            m.d.comb += passed.eq(Mux(lower, low[14:] == 3, low[14:] == 0))
+            passed, down = Signal(name=f"passed{i}"), Signal(name=f"down{i}")
+            m.d.comb += [
+                passed.eq(Mux(lower, low[14:] == 3, low[14:] == 0)),
+                down.eq(lower & (low[14:] == 3)),
+            ]
             m.d.sync += lower.eq(~low[-1])
-            with m.If(cleared):
-                m.d.sync += high.eq(0)
-            with m.Elif(passed):
-                step = Cat(1, lower.replicate(self.high_bits - 1)).as_signed()
-                m.d.sync += high.eq(high + step)
+            # a walk's first product is counted in the cycle in which the count begins anew
+            step = Cat(passed, down.replicate(self.high_bits - 1)).as_signed()
+            with m.If(anew | passed):
+                m.d.sync += high.eq(Mux(anew, step, high + step))
             low_drain = Signal(LOW, name=f"low_drain{i}", reset_less=True)
             high_drain = Signal(self.high_bits, name=f"high_drain{i}", reset_less=True)
             with m.If(self.transfer | self.shift):

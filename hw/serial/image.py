@@ -5,8 +5,9 @@ from hw.image import walk_words, weights_section
 from hw.loader import Section
 from hw.plan import Plan
 from hw.plan.beside import SerialClassifierTiming
+from hw.plan.memory import SERIAL_CONSTANT_WORDS
 from hw.serial import classifier
-from hw.serial.store import WORDS, constant_words
+from hw.serial.store import constant_words
 
 
 def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
@@ -36,6 +37,6 @@ def sections(plan: Plan) -> list[Section]:
     """The loader's sections: the memories that a weights image fills, in its order."""
     return [
         weights_section(plan),
-        Section("constants", WORDS * plan.constant_words, 16),
+        Section("constants", SERIAL_CONSTANT_WORDS * plan.constant_words, 16),
         Section("classifier", SerialClassifierTiming.of(plan.model).words, 16),
     ]

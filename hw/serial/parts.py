@@ -10,7 +10,9 @@ from golden.weights import Weights as NetworkWeights
 from hw.path import array_ports, back_ports, camera_read, join, window_ports
 from hw.plan import Plan
 from hw.plan.latency import SerialLatency
-from hw.serial.array import LOW, SerialArray
+from hw.plan.serial_owners import LOW, high_bits
+from hw.serial.array import SerialArray
+from hw.serial.starts import SerialStarts
 from hw.serial.store import SerialStore
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, SerialUnit
 from hw.serial.window import SerialWindow
@@ -56,11 +58,11 @@ class Sums(wiring.Signature):
     Members
     -------
     ending : Out(1)
-        A cycle before `transfer`.
+        Two cycles before `transfer`.
     transfer : Out(1), pulse
         A walk's sums move to the drain registers.
     low : Out(16), high : Out(signed)
-        The sum at the head: its lower bits, and those above a cycle later.
+        Of the sum at the head, see SerialArray: `high` a cycle later.
     shift : In(1)
         The next one.
     """
@@ -116,8 +118,7 @@ class Window(wiring.Component):
 class Array(wiring.Component):
     """SerialArray behind the ports of hw.path.array_ports.
 
-    A weight word holds a byte for each lane, in both modes. Each walk is followed by an idle cycle,
-    in which the sums are cleared.
+    A weight word holds a byte for each lane, in both modes.
     """
 
     def __init__(self, plan: Plan):
@@ -126,7 +127,7 @@ class Array(wiring.Component):
         self.array = SerialArray(
             pixels=engine.pixels,
             lanes=engine.lanes,
-            acc_bits=plan.model.acc_bits,
+            max_taps=plan.model.max_taps,
             cells=engine.cells,
         )
         super().__init__(array_ports(plan, Sums(self.array.high_bits)))
@@ -135,7 +136,7 @@ class Array(wiring.Component):
         m = Module()
         m.submodules.array = array = self.array
         t, steps, sums = self.latency, self.steps, self.sums
-        before, at = steps[t.transfer - 1], steps[t.transfer]
+        sooner, before, at = steps[t.transfer - 2 :]
         m.d.comb += [
             self.weights.address.eq(steps[t.weight_address].weight),
             self.weights.read_en.eq(steps[t.weight_address].valid),
@@ -143,9 +144,9 @@ class Array(wiring.Component):
             array.operands.eq(self.operands),
             array.add.eq(before.valid),
             array.transfer.eq(at.valid & at.last),
-            array.clear.eq(array.transfer | self.reset),
+            array.clear.eq(self.reset),
             array.shift.eq(sums.shift),
-            sums.ending.eq(before.valid & before.last),
+            sums.ending.eq(sooner.valid & sooner.last),
             sums.transfer.eq(array.transfer),
             sums.low.eq(array.low),
             sums.high.eq(array.high),
@@ -155,6 +156,9 @@ class Array(wiring.Component):
 
 class Back(wiring.Component):
     """The one channel unit, and the store around it.
+
+    Sums come as hw.serial.array counts them; hw.serial.starts makes of the bias what makes them
+    those of a walk.
 
     Parameters
     ----------
@@ -185,12 +189,11 @@ class Back(wiring.Component):
                     f"a compact engine's shifts are {FIRST_SHIFT}..{last}, but {name} has "
                     f"{min(shifts)}..{max(shifts)}"
                 )
-        high_bits = max(2, plan.model.acc_bits - LOW)
-        self.unit = SerialUnit(
-            acc_bits=plan.model.acc_bits, high_bits=high_bits, knots=weights.knots.tolist()
-        )
+        acc_bits, counts = plan.model.acc_bits, high_bits(plan.model.max_taps)
+        self.unit = SerialUnit(acc_bits=acc_bits, high_bits=counts, knots=weights.knots.tolist())
+        self.starts = SerialStarts(count=plan.engine.multipliers, acc_bits=acc_bits)
         self.store = SerialStore(plan, constants)
-        ports = back_ports(plan, Sums(high_bits), MapAccess(plan))
+        ports = back_ports(plan, Sums(counts), MapAccess(plan))
         super().__init__(ports | {"load": self.store.signature.members["load"]})
 
     def elaborate(self, platform):
@@ -198,6 +201,7 @@ class Back(wiring.Component):
         assert isinstance(self.latency, SerialLatency)
         m.submodules.unit = unit = self.unit
         m.submodules.store = ResetInserter({"sync": self.reset})(self.store)
+        m.submodules.starts = starts = ResetInserter({"sync": self.reset})(self.starts)
         store, sums = self.store, self.sums
         join(m, wiring.flipped(self.maps), store)
         wiring.connect(m, store.pooled, wiring.flipped(self.pool))
@@ -209,7 +213,13 @@ class Back(wiring.Component):
             store.first_group.eq(self.first_group),
             unit.low.eq(sums.low),
             unit.high.eq(sums.high),
-            unit.bias.eq(store.bias),
+            starts.ending.eq(sums.ending),
+            starts.pool.eq(store.pool),
+            starts.begins.eq(store.at[0]),
+            starts.shift.eq(store.shift),
+            starts.low.eq(sums.low),
+            starts.bias.eq(store.bias),
+            unit.bias.eq(starts.less),
             unit.multiplier.eq(store.multiplier),
             unit.shift.eq(store.scale),
             unit.pool.eq(store.pool),

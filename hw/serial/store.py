@@ -9,38 +9,38 @@ from hw.functions import SERIAL_FUNCTIONS, functions
 from hw.interfaces import Pooled, write_port
 from hw.plan import Function, Plan, Target
 from hw.plan.latency import SERIAL
+from hw.plan.memory import SERIAL_CONSTANT_WORDS
 from hw.pool import StatePool
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
 BYTES = 2  # cycles of a value
 BLEND = 4  # ... of one that needs two operands
-WORDS = 4
-"""Words of 16 bits from one sum's constants to the next; the last one is not used."""
 
 
 def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
     """Words of a sum's constants: the bias' lower and upper half; multiplier, shift."""
     factor = multiplier | (shift - FIRST_SHIFT) % (1 << SHIFT_BITS) << 8
-    return [bias & 0xFFFF, bias >> 16 & 0xFFFF, factor, 0]
+    return [bias & 0xFFFF, bias >> 16 & 0xFFFF, factor]
 
 
 class SerialConstants(wiring.Component):
     """Constants of the sums, lane after lane, from a memory of 16 bits with one port.
 
-    A lane's are read two cycles before its first sum, a word a cycle: each is there when the sum
-    is, and not before the lane's before is through with it.
+    A lane's are read from three cycles before its first sum on, a word a cycle: the bias is there
+    when hw.serial.starts takes something off it, multiplier and shift not before the values of the
+    lane before are through with them.
 
     Ports
     -----
     settled : In(1)
         The operation is a new one.
     base : In(of the back word), with `settled`
-        Its first block of constants, one for each lane.
+        Where its constants begin.
     chunks : In(of the back word)
         Walks that have the same constants, less one.
     go : In(1)
-        Two cycles before a lane's first sum.
+        Three cycles before a lane's first sum; not within four cycles of the one before.
     bias : Out(signed(acc_bits)), multiplier : Out(8), scale : Out(4)
         See SerialUnit (`scale`: its `shift`).
     load : the memory's write port (`constant_words`)
@@ -49,7 +49,7 @@ class SerialConstants(wiring.Component):
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
         widths = plan.field_widths("back")
-        depth = WORDS * plan.constant_words
+        depth = SERIAL_CONSTANT_WORDS * plan.constant_words
         self.memory = WeightSram(
             depth=depth, bits=16, init=constants, cells=plan.engine.cells, registered=False
         )
@@ -75,27 +75,33 @@ class SerialConstants(wiring.Component):
         with m.If(self.go | (reading != 0)):
             m.d.sync += reading.eq(reading + 1)
         lane, chunk = Signal(range(lanes)), Signal.like(self.chunks)
-        block = Signal(range(-(-self.plan.constant_words // lanes)))
-        with m.If(reading == WORDS - 1):
+        address, walk = Signal.like(memory.address), Signal.like(memory.address)
+        with m.If(memory.read_en):
+            m.d.sync += address.eq(address + 1)
+        with m.If(reading == 3):  # nothing is read
             m.d.sync += lane.eq(lane + 1)
             with m.If(lane == lanes - 1):
-                m.d.sync += [lane.eq(0), chunk.eq(chunk + 1)]
+                m.d.sync += [lane.eq(0), chunk.eq(chunk + 1), address.eq(walk)]
                 with m.If(chunk == self.chunks):
-                    m.d.sync += [chunk.eq(0), block.eq(block + 1)]
+                    m.d.sync += [chunk.eq(0), address.eq(address), walk.eq(address)]
         with m.If(self.settled):
-            m.d.sync += block.eq(self.base)
-        low = Signal(16, reset_less=True)
+            m.d.sync += [address.eq(self.base), walk.eq(self.base)]
+        low_not = Signal(16, reset_less=True)  # inverted: see hw.serial.starts
         high = Signal(len(self.bias) - 16, reset_less=True)
         multiplier, scale = Signal(8, reset_less=True), Signal(SHIFT_BITS, reset_less=True)
-        for number, target in enumerate((low, high, Cat(multiplier, scale)), 1):
-            with m.If(reading == number):
-                m.d.sync += target.eq(memory.word)
+        with m.If(reading == 1):
+            m.d.sync += low_not.eq(~memory.word)
+        with m.If(reading == 2):
+            m.d.sync += high.eq(memory.word)
+        # the last word is held for a cycle
+        with m.If(delay(m, reading == 3, 1, "held")):
+            m.d.sync += Cat(multiplier, scale).eq(memory.word)
         m.d.comb += [
-            self.bias.eq(Cat(low, high)),
+            self.bias.eq(Cat(~low_not, high)),
             self.multiplier.eq(multiplier),
             self.scale.eq(scale),
-            memory.read_en.eq(self.go | (reading != 0)),
-            memory.address.eq(Cat(reading, block * lanes + lane)),
+            memory.read_en.eq(self.go | (reading == 1) | (reading == 2)),
+            memory.address.eq(address),
         ]
         return m
 
@@ -115,8 +121,8 @@ class ValueCounter(wiring.Component):
         A lane has half as many values.
     position : Out(range(P)), lane : Out(range(L))
         Of the value that passes next.
-    last : Out(1)
-        It is its lane's last.
+    last, before_last : Out(1)
+        It is its lane's last; the one before that.
     first : Out(1)
         It is its lane's first.
     lane_end, walk_end : Out(1)
@@ -126,7 +132,8 @@ class ValueCounter(wiring.Component):
     def __init__(self, *, pixels: int, lanes: int):
         self.pixels, self.lanes = pixels, lanes
         inputs = dict.fromkeys(("go", "known", "turned", "pool"), In(1))
-        outputs = dict.fromkeys(("last", "first", "lane_end", "walk_end"), Out(1))
+        ends = ("last", "before_last", "first", "lane_end", "walk_end")
+        outputs = dict.fromkeys(ends, Out(1))
         super().__init__(
             inputs | {"position": Out(range(pixels)), "lane": Out(range(lanes))} | outputs
         )
@@ -140,6 +147,7 @@ class ValueCounter(wiring.Component):
             home.eq(Mux(self.turned, pixels - 1, 0)),
             self.first.eq(position == home),
             self.last.eq(position == Mux(self.turned, pixels - 2, length - 1)),
+            self.before_last.eq(position == Mux(self.turned, pixels - 3, length - 2)),
             self.lane_end.eq(self.go & self.last),
             self.walk_end.eq(self.lane_end & (lane == self.lanes - 1)),
         ]
@@ -454,7 +462,7 @@ class SerialStore(wiring.Component):
     Ports
     -----
     ending : In(1)
-        A cycle before `transfer`.
+        Two cycles before `transfer`.
     transfer : In(1)
         A walk's sums move to the drain registers.
     shift : Out(1)
@@ -590,7 +598,8 @@ class SerialStore(wiring.Component):
         for i in range(t.unit_gated):
             goes_on = at[-1] & ~plain if i == t.unit_plain else at[-1]
             at.append(delay(m, goes_on, 1, f"at{i}"))
-        lane_ends = running & drain.last & (beat == Mux(blend, BLEND - BYTES, 0))
+        # the next lane's first sum comes in three cycles
+        lane_ends = running & (beat == 1) & Mux(blend, drain.last, drain.before_last)
         m.d.comb += [
             self.shift.eq(running & (self.pool | last_beat)),
             self.at.eq(Cat(*at)),

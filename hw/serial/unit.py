@@ -78,9 +78,10 @@ class SerialUnit(wiring.Component):
     Ports
     -----
     low : In(16), high : In(signed(high_bits))
-        The sum (high a cycle later), as SerialArray gives it.
-    bias : In(signed(acc_bits))
-        Its lower 16 bits with the sum's `low`, those above with `high`.
+        Of the sum, as SerialArray gives it (high a cycle later).
+    bias : In(signed(acc_bits + 1))
+        What is to be added, see hw.serial.starts. Its lower 16 bits with `low`, those above with
+        `high`.
     multiplier : In(8), shift : In(4)
         With bit 3 of `at`; the shift less FIRST_SHIFT.
     pool : In(1)
@@ -102,7 +103,7 @@ class SerialUnit(wiring.Component):
             {
                 "low": In(16),
                 "high": In(signed(high_bits)),
-                "bias": In(signed(acc_bits)),
+                "bias": In(signed(acc_bits + 1)),
                 "multiplier": In(8),
                 "shift": In(SHIFT_BITS),
                 "pool": In(1),
