@@ -8,6 +8,7 @@ from golden.config import PRESETS, ModelConfig, preset
 from hw.arithmetic.multiplier import Multipliers
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
+from hw.weight_sram import PIECE
 
 # LUT4s of builds with this repository's engine, as nextpnr packs them, by least squares through
 # those in docs/results and two more of docs/boards.md: a constant part with host link, UART and
@@ -52,7 +53,17 @@ def blocks(words: int, bits: int, family: str) -> int:
     """Block RAMs of a memory."""
     if words <= _LUT_RAM_WORDS[family]:
         return 0
-    return min(ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family])
+    found = [ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family]]
+    if family == "ecp5":  # several words beside each other, of four bytes of 9 bits a block
+        found.append(ceil(ceil(words / 512) * ceil(bits / 9) / 4))
+    return min(found)
+
+
+def _weight_blocks(words: int, bits: int, family: str) -> int:
+    """Block RAMs of the weight memory, whose pieces are memories of their own."""
+    piece = PIECE[family] or words
+    whole, rest = divmod(words, piece)
+    return whole * blocks(piece, bits, family) + (blocks(rest, bits, family) if rest else 0)
 
 
 def camera_blocks(board: Board, plan: Plan) -> int:
@@ -91,7 +102,8 @@ def need(plan: Plan, device: Device) -> Need:
             deep, wide = ceil(memory.words / _SPRAM_WORDS), ceil(memory.bits / _SPRAM_BITS)
             spram += deep * wide * memory.count
         else:
-            bram += memory.count * blocks(memory.words, memory.bits, device.family)
+            count = _weight_blocks if memory.name == "weights" else blocks
+            bram += memory.count * count(memory.words, memory.bits, device.family)
     total = (
         COMPACT_LUT
         if engine.compact
