@@ -25,8 +25,8 @@ _BLOCK_RAM = {
 _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 _CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
-CAMERA_LUT = 600  # front end and set-up, beside an engine that is not compact
-COMPACT_LUT = 4700  # logic cells of a compact engine at 8,1,2 with its small system
+CAMERA_LUT = 600  # front end and set-up, beside an engine that is not in _WHOLE_LUT
+_WHOLE_LUT = {"serial": 4700}  # of a whole engine with its small system, at 8,1,2, by its parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def camera_blocks(board: Board, plan: Plan) -> int:
 def whole(board: Board, plan: Plan) -> Need:
     """What a compiled engine takes of a board's device, with the board's camera."""
     found = need(plan, board.device)
-    lut = 0 if board.camera is None or plan.engine.compact else CAMERA_LUT
+    lut = 0 if board.camera is None or plan.engine.parts in _WHOLE_LUT else CAMERA_LUT
     return replace(found, lut=found.lut + lut, bram=found.bram + camera_blocks(board, plan))
 
 
@@ -104,29 +104,23 @@ def need(plan: Plan, device: Device) -> Need:
         else:
             count = _weight_blocks if memory.name == "weights" else blocks
             bram += memory.count * count(memory.words, memory.bits, device.family)
-    total = (
-        COMPACT_LUT
-        if engine.compact
-        else (
+    total = _WHOLE_LUT.get(engine.parts)
+    if total is None:
+        total = (
             lut["rest"]
             + lut["pixel"] * engine.pixels * engine.lanes
             + lut["unit"] * engine.units
             + lut["dsp"] * (engine.multipliers - in_luts)
             + lut["luts"] * in_luts
         )
-    )
     return Need(lut=total, dsp=dsps, bram=bram, spram=spram)
-
-
-# channels, lanes: what boards are built with
-_ARRAYS = ((6, 2), (3, 4), (3, 2), (2, 2), (1, 2), (1, 1))
 
 
 def shapes(board: Board, model: ModelConfig) -> list[str]:
     """Shapes to try for a network on a board, the largest first."""
-    if board.compact:
+    if not board.arrays:
         return [board.shape]
-    return [f"{max(3, model.n)},{channels},{lanes}" for channels, lanes in _ARRAYS]
+    return [f"{max(3, model.n)},{channels},{lanes}" for channels, lanes in board.arrays]
 
 
 def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConfig:
@@ -154,7 +148,7 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
                 return found
         raise reason
     shape = shape or listed
-    engine = EngineConfig.parse(shape, board.weights, cells=device.family, compact=board.compact)
+    engine = EngineConfig.parse(shape, board.weights, cells=device.family, parts=board.parts)
     if device.family == "ecp5" and engine.multipliers > device.dsp:
         engine = EngineConfig.parse(shape, board.weights, cells="ecp5", dsps=device.dsp)
     Geometry(model, engine)

@@ -248,6 +248,8 @@ def bench(
     console = Console(highlight=False, soft_wrap=True)
     kept = runner.BUILD / "bench" / "bench.json"
     if not table_only:
+        with bad_input():
+            files.check_folder(kept.parent)  # before the work, not after it
         lines, equal = [], True
         for preset_name, text in BENCHES:
             model, shape = preset(preset_name), EngineConfig.parse(text)
