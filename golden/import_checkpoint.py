@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from golden import files
 from golden.command_line import (
     CALIBRATION_COUNT,
     bad_input,
@@ -26,7 +27,7 @@ from golden.config import preset
 from golden.evaluate import float_answers, integer_answers
 from golden.float_model import load_checkpoint
 from golden.model import IntegerModel
-from golden.quantise import quantise
+from golden.quantise import USUAL_PERCENTILE, quantise
 
 _TRIED = 64  # pictures that are put through both models at the end
 
@@ -51,19 +52,21 @@ def main(
             raise ValueError(f"count must be at least 1, not {count}")
         if output is None:
             output = Path("build") / f"{config.name}.safetensors"
-            output.parent.mkdir(exist_ok=True)
-        writable(output)
+            files.check_folder(output.parent)
+        else:
+            writable(output)
         model = load_checkpoint(checkpoint, config)
         status = Console(stderr=True).status("reading pictures")
         with status, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             images = calibration_pictures(calibrate, config, count, skip_bad=skip_bad)
             status.update(f"calibrating on {len(images)} pictures")
-            weights = quantise(model, images)
+            weights = quantise(model, images, percentile=USUAL_PERCENTILE)
             status.update("comparing with the float model")
             tried = images[:: max(1, len(images) // _TRIED)][:_TRIED]
             wanted = float_answers(model, tried)
             found = integer_answers(IntegerModel(config, weights), tried)
+        output.parent.mkdir(exist_ok=True)
         weights.save(output)
         for warning in caught:
             if issubclass(warning.category, UserWarning):

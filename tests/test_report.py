@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -41,26 +42,28 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "reports.md").read_text()
 
 
-def study(name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, compact=False):
-    plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded", compact=compact))
+def study(
+    name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, parts="parallel"
+):
+    plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded", parts=parts))
     return Study(plan=plan, cost=cost(plan), tech=technology(tech), clock_mhz=clock, rate=rate)
 
 
 ENGINES = (
-    ("vww_105x120", "8,1,2", False),
-    ("vww_210x240", "15,3,2", False),
-    ("vww_210x240_full", "15,3,4", False),
-    ("vww_210x240_h3", "16,1,1", False),
-    ("vww_105x120", "8,1,2", True),
-    ("vww_210x240_h3", "8,1,3", True),
+    ("vww_105x120", "8,1,2", "parallel"),
+    ("vww_210x240", "15,3,2", "parallel"),
+    ("vww_210x240_full", "15,3,4", "parallel"),
+    ("vww_210x240_h3", "16,1,1", "parallel"),
+    ("vww_105x120", "8,1,2", "serial"),
+    ("vww_210x240_h3", "8,1,3", "serial"),
 )
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: "-".join(map(str, engine)))
 def made(request):
     """A study and its content."""
-    name, shape, compact = request.param
-    one = study(name, shape, tech="22nm", compact=compact)
+    name, shape, parts = request.param
+    one = study(name, shape, tech="22nm", parts=parts)
     return one, content.content(one)
 
 
@@ -101,7 +104,7 @@ def test_bandwidth_and_energy_of_layers_add_up_to_the_frames(made):
             assert memory[way] == groups * moved
     uj = found["energy_uj"]
     sram = sum(part for name, part in uj.items() if name.startswith("sram"))
-    if one.plan.engine.compact:
+    if one.plan.engine.parts == "serial":
         idle = one.clock_mhz * 1e6 / one.frames_per_s - one.cost.cycles_frame
         each = sum(
             memory.count * one.tech.memory(memory).read_pj
@@ -292,7 +295,7 @@ def test_other_shapes(made):
     assert own["slowest_clock_mhz"] == found["slowest_clock"]["clock_mhz"]
     assert own["power_mw"] == found["slowest_clock"]["mw"]
     assert own["on_chip_bytes"] == found["on_chip_bytes"]
-    assert len(shapes) > (2 if one.plan.engine.compact else 8) and any(
+    assert len(shapes) > (2 if one.plan.engine.parts == "serial" else 8) and any(
         row["best"] for row in shapes.values()
     )
     for row in shapes.values():
@@ -791,6 +794,34 @@ def test_weights_of_ones_own(tmp_path):
     assert (first["stop"], first["skip"]) == savings.RELEASE
 
 
+def test_the_page_of_another_network():
+    """Rows, blocks and classes are the network's own."""
+    model = replace(
+        preset("vww_105x120"),
+        name="pets",
+        image_height=35,
+        head_kernels=((3, 3), (3, 3), (1, 3), (3, 3), (1, 3)),
+        head_channels=(2, 2, 2, 2, 2),
+        classes=("nothing", "cat", "dog"),
+        stop_class="dog",
+    )
+    pages = []
+    for one in (model, preset("vww_105x120")):
+        plan = compile_program(one, EngineConfig.parse("8,1,2", "loaded"))
+        made = Study(plan=plan, cost=cost(plan), tech=technology("ihp130"), clock_mhz=100.0)
+        found = content.content(made) | dict.fromkeys(
+            ("early_termination", "asic", "area_um2", "fmax_mhz")
+        )
+        lines = dict.fromkeys(("asic", "fmax", "early"), "not asked for")
+        pages.append(html.unescape(report.page(found, made, lines, "make report")))
+    other, usual = pages
+    assert 'decides "dog", "cat" or "nothing" while' in other
+    assert "row groups of seven rows" in other and "five rows" not in other
+    assert "c1 to c5: blocks" in other and "person" not in other.partition("Peers")[0]
+    assert 'decides "person" or "no person" while' in usual and "groups of five rows" in usual
+    assert "c1 to c4: blocks" in usual
+
+
 def test_the_compact_engine(tmp_path):
     """As the UP5K boards have it: its own memories, nothing that reads in every cycle is saved."""
     words = ["--compact", "--fps", "5", "--folder", tmp_path, "--asic", tmp_path / "none"]
@@ -798,7 +829,7 @@ def test_the_compact_engine(tmp_path):
     assert result.exit_code == 0, result.output
     text = (tmp_path / "vww_105x120" / "report.json").read_text()
     found = json.loads(text)
-    one = study(rate=5.0, compact=True)
+    one = study(rate=5.0, parts="serial")
     assert found["compact"] and found["shape"] == "8,1,2"
     assert found["cycles_frame"] == one.cost.cycles_frame != study().cost.cycles_frame
     ports = {memory["name"]: memory["ports"] for memory in found["memories"]}
