@@ -317,8 +317,10 @@ class FlashLoader(wiring.Component):
                 m.next = "COMMAND"
 
     def _expected(self, m, count, checking):
-        """The header's byte; while the checksum is read, the digest's."""
-        expected = Signal(8)
+        """The header's byte; while the checksum is read, the digest's: a cycle later, where a byte
+        takes sixteen and more."""
+        expected, register = Signal(8), Signal(8, reset_less=True)
+        m.d.sync += register.eq(expected)
         with m.Switch(count[:4]):
             for place, byte in enumerate(header(bytes(self.length), self.config)):
                 with m.Case(HEADER_BYTES - 2 - place & 15):
@@ -328,7 +330,7 @@ class FlashLoader(wiring.Component):
                 for i in range(CRC_BYTES):
                     with m.Case(CRC_BYTES - 2 - i & 3):
                         m.d.comb += expected.eq(self.weights_digest[8 * i : 8 * i + 8])
-        return expected
+        return register
 
     def _problem(self, m, count, byte):
         """What a wrong byte of the header means."""
