@@ -87,7 +87,9 @@ def main(
         if board.weights != "loaded":
             others = ", ".join(b.name for b in boards().values() if b.weights == "loaded")
             raise ValueError(
-                f"{board.name} has its weights in the bitstream; from flash load {others}"
+                f"expected a board that loads its weights from flash ({others}), not "
+                f"{board.name}, which "
+                "has its weights in the bitstream"
             )
         model = preset(preset_name or board.preset)
         engine = fit.configure(board, model, shape)

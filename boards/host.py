@@ -458,7 +458,10 @@ def main(
     try:
         with bad_input():
             if bytes_ and not watch_:
-                raise ValueError("--bytes goes with --watch: a small board takes no pictures")
+                raise ValueError(
+                    "--bytes goes with --watch: expected both, not --bytes alone; a small "
+                    "board takes no pictures"
+                )
             transport = open_port(port, baud)
             if bytes_:
                 small = preset(preset_name or SMALL_PRESET)

@@ -66,7 +66,9 @@ def open_port(port: str, baud: int) -> Port:
             port, baudrate=baud, timeout=0.02, write_timeout=WRITE_S, **more
         )
     except (serial.SerialException, OSError, ValueError) as error:
-        raise ValueError(f"cannot open port {port}: {_cause(error)}") from None
+        raise ValueError(
+            f"{port}: expected a serial port that can be opened, but: {_cause(error)}"
+        ) from None
     return Port(found, port)
 
 
@@ -74,7 +76,7 @@ def _cause(error: Exception) -> str:
     text = " ".join(str(error).split())
     number = getattr(error, "errno", None)
     if number == errno.ENOENT:
-        return "no such port (is the board plugged in, and is it this one?)"
+        return "there is no such port (is the board plugged in, and is it this one?)"
     if number in (errno.EACCES, errno.EPERM):
         return "no permission (on Debian and Ubuntu: sudo usermod -aG dialout $USER, log in again)"
     if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:

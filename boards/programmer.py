@@ -38,7 +38,10 @@ def command(board_name: str, preset_name: str | None, folder: Path) -> list[str]
     found = [place / f"{TOP}{end}" for end in (".bit", ".bin") if (place / f"{TOP}{end}").is_file()]
     if not found:
         given = f"BOARD={board.name} PRESET={model.name}"
-        raise ValueError(f"{place}: no bitstream; make bitstream {given} makes one")
+        raise ValueError(
+            f"{place}: expected a bitstream, but there is no bitstream; make bitstream "
+            f"{given} makes one"
+        )
     words = shlex.split(board.program.format(file=shlex.quote(str(found[0]))))
     if not words:
         raise ValueError(f"boards.{board.name} must say with what {board.title} is programmed")

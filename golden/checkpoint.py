@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from golden.errors import one_line
+from golden.errors import missing, one_line
 from golden.weights import holds_integers
 
 _PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "module")
@@ -38,7 +38,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise ValueError(missing(path))
     if path.suffix == ".safetensors" or holds_integers(path):
         return _without_prefix(_read_safetensors(path))
     try:
@@ -83,7 +83,8 @@ def _without_prefix(found: dict[str, Tensor]) -> dict[str, Tensor]:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     if holds_integers(path):
         raise ValueError(
-            f"{path}: integer weights, not a float checkpoint; they need no import: WEIGHTS={path}"
+            f"{path}: integer weights: expected a float checkpoint, not those; they need no "
+            f"import: WEIGHTS={path}"
         )
     try:
         return load_file(path)

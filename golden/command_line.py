@@ -36,9 +36,10 @@ def writable(*paths: Path | None) -> None:
         if path is None:
             continue
         if path.is_dir():
-            raise ValueError(f"{path}: is a folder, not a file to write")
+            raise ValueError(f"{path}: expected a file to write, not a folder")
         if not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: no folder {path.absolute().parent} to write it to")
+            folder = path.absolute().parent
+            raise ValueError(f"{path}: expected an existing folder to write it to, not {folder}")
 
 
 def refresh(page: Path, mark: str, text: str | None) -> None:
@@ -179,23 +180,33 @@ def load_network(
     if kind not in ("float", "int"):
         raise ValueError(f"model must be float or int, not {kind!r}")
     if weights is not None and checkpoint is not None:
-        raise ValueError("give either --weights or --checkpoint, not both")
+        raise ValueError("expected --weights or --checkpoint, not both")
     if weights is not None:
         if kind == "float":
-            raise ValueError("--model float needs --checkpoint: --weights holds integers only")
+            raise ValueError(
+                "--model float needs --checkpoint: expected floats, not --weights, which "
+                "holds integers"
+            )
         if calibrate is not None:
-            raise ValueError("--calibrate goes with --checkpoint: --weights are calibrated already")
+            raise ValueError(
+                "--calibrate goes with --checkpoint: expected one, not --weights, which are "
+                "calibrated already"
+            )
         return load_weights(weights, config)
     if checkpoint is None:
         shipped = None if kind == "float" or calibrate is not None else trained_weights(config)
         if shipped is not None:
             return shipped
         if kind == "float":
-            raise ValueError("--model float needs --checkpoint: the shipped weights are integers")
+            raise ValueError(
+                "--model float needs --checkpoint: expected one, not nothing; the shipped "
+                "weights are integers"
+            )
         if calibrate is not None:
-            raise ValueError("--calibrate goes with --checkpoint")
+            raise ValueError("--calibrate goes with --checkpoint: expected one, not nothing")
         raise ValueError(
-            f"no trained weights come with {config.name}: expected --weights or --checkpoint"
+            f"no trained weights come with {config.name}: expected --weights or --checkpoint, "
+            "not nothing"
         )
     model = load_checkpoint(checkpoint, config)
     if kind == "float":

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from golden.errors import missing, said
+
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxdict, _SHORT.maxtuple, _SHORT.maxlist = 3, 8, 20, 20
@@ -67,7 +69,7 @@ def read_fields(path: Path) -> dict[str, Any]:
     if kind not in SUFFIXES:
         raise ValueError(f"{path}: must end in {', '.join(SUFFIXES)}, not {shown(path.suffix)}")
     if not path.is_file():
-        raise ValueError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}")
+        raise ValueError(missing(path))
     try:
         text = path.read_bytes().decode("utf-8-sig")
         if kind == ".toml":
@@ -77,7 +79,7 @@ def read_fields(path: Path) -> dict[str, Any]:
         else:
             found = yaml.load(text, _Loader)
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+        raise ValueError(said(error)) from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: not a {kind[1:].upper()} file ({reason})") from None

@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from golden.config import TWO_CLASSES, ModelConfig
+from golden.errors import missing
 from golden.images import RULE, Checked, check_image, list_images, load_image, turned
 from golden.labels import class_of, read_labels
 
@@ -147,9 +148,9 @@ def load_coco(
     check_rule(rule)
     annotations, folder = Path(annotations), Path(folder)
     if not annotations.is_file():
-        raise ValueError(f"{annotations}: no such file")
+        raise ValueError(missing(annotations))
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise ValueError(missing(folder, "folder"))
     try:
         content = json.loads(annotations.read_text(encoding="utf-8-sig"))
         images = content["images"]
@@ -324,7 +325,7 @@ def load_voc(
     folder = Path(folder)
     listed = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listed.is_file():
-        raise ValueError(f"{listed}: no such file")
+        raise ValueError(missing(listed))
     origin = folder.name.lower() if origin is None else origin
     found: list[tuple[Sample, tuple[float, float] | None]] = []
     faults: dict[str, list[str]] = {}
@@ -555,7 +556,7 @@ def data_kind(data: Path) -> str:
     if data.suffix == ".csv":
         return "table"
     if not data.is_dir():
-        raise ValueError(f"{data}: no such folder")
+        raise ValueError(missing(data, "folder"))
     if (data / "Annotations").is_dir():
         return "voc"
     if any((data / year).is_dir() for year in _YEARS):
@@ -769,7 +770,9 @@ def sampling_weights(
     labels = torch.tensor([sample.label for sample in samples])
     for label in range(classes):
         if not float(weights[labels == label].sum()) > 0:
-            raise ValueError(f"no picture of label {label} to train on")
+            raise ValueError(
+                f"no picture of label {label} to train on: expected at least one, not none"
+            )
     return weights / weights.sum()
 
 

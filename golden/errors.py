@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 DIFFERENT = 1
 """Exit status: something is not as the golden model, or the target, has it."""
@@ -62,6 +63,12 @@ def note(text: str) -> None:
 def one_line(error: BaseException) -> str:
     """Its text without line breaks."""
     return " ".join(str(error).split())
+
+
+def missing(path: Path, what: str = "file") -> str:
+    """What to say of a path that is not the file, or folder, that was expected."""
+    came = "a folder" if path.is_dir() else "a file" if path.exists() else "a name that nothing has"
+    return f"{path}: no such {what} (expected an existing {what}, not {came})"
 
 
 _EXPECTED = {

@@ -37,7 +37,10 @@ def between(page: Path | str, old: str, mark: str, new: str) -> str:
     """
     begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
     if old.count(begin) != 1 or old.count(end) != 1 or old.index(end) < old.index(begin):
-        raise ValueError(f"{page}: must hold the lines {begin} and {end} once")
+        raise ValueError(
+            f"{page}: must hold the lines {begin} and {end} once, not {old.count(begin)} and "
+            f"{old.count(end)} times"
+        )
     before, rest = old.split(begin)
     return f"{before}{begin}\n{new}\n{end}{rest.partition(end)[2]}"
 

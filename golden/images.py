@@ -29,6 +29,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from golden.config import ModelConfig
+from golden.errors import missing
 
 # All inside scikit-image's wheel: nothing is downloaded.
 DEFAULT_PHOTOGRAPHS = ("astronaut.png", "coffee.png")
@@ -98,7 +99,7 @@ class Checked(NamedTuple):
 def _open(path: Path) -> tuple[Image.Image, Checked]:
     """A picture upright in 8 bits, RGB or L, and what its file says."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise ValueError(missing(path))
     try:
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             width, height = image.size
@@ -210,7 +211,7 @@ def list_images(folder: str | Path, *, deep: bool = False) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise ValueError(missing(folder, "folder"))
     found = folder.rglob("*") if deep else folder.iterdir()
     paths = sorted(
         path
@@ -219,7 +220,10 @@ def list_images(folder: str | Path, *, deep: bool = False) -> list[Path]:
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not paths:
-        raise ValueError(f"{folder}: no picture in it (looked for {', '.join(SUFFIXES)})")
+        raise ValueError(
+            f"{folder}: no picture in it (looked for {', '.join(SUFFIXES)}; expected at least one, "
+            f"not {'other files only' if any(folder.iterdir()) else 'an empty folder'})"
+        )
     return paths
 
 

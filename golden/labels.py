@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golden.config import TWO_CLASSES
+from golden.errors import missing
 from golden.images import check_image
 
 _NAMED = 3  # bad rows named of each kind; the rest is counted
@@ -86,16 +87,19 @@ def read_labels(
     """
     table, folder = Path(table), Path(folder)
     if not table.is_file():
-        raise ValueError(f"{table}: no such file")
+        raise ValueError(missing(table))
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise ValueError(missing(folder, "folder"))
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             columns = reader.fieldnames or []
             for column in ("file", "label"):
                 if column not in columns:
-                    raise ValueError(f"{table}: no column {column!r} (found {', '.join(columns)})")
+                    raise ValueError(
+                        f"{table}: no column {column!r} (expected file and label, not "
+                        f"{', '.join(columns)})"
+                    )
             rows, rules = [], set()
             for row in reader:
                 name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
@@ -104,7 +108,7 @@ def read_labels(
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table}: not a readable CSV file ({error})") from error
     if not rows:
-        raise ValueError(f"{table}: no row in it")
+        raise ValueError(f"{table}: no row in it (expected at least one, not none)")
 
     last = len(classes) - 1
     kind = f"labels other than {'0 and 1' if last == 1 else f'0..{last}'}"

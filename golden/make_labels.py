@@ -68,7 +68,10 @@ def main(
             if not origin or sample.origin in origin
         ]
         if not kept:
-            raise ValueError(f"{data}: no picture in that part")
+            what = f"of {', '.join(origin)}" if origin else "at all"
+            raise ValueError(
+                f"{data}: no picture in that part: expected some in part {part} {what}, not none"
+            )
         place = Path(data)
         folder = Path(images) if images else place if place.is_dir() else place.parent
         with (

@@ -38,6 +38,7 @@ from golden.data import (
     rule_of,
 )
 from golden.data import sampling_weights as make_weights
+from golden.errors import missing
 from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
@@ -465,7 +466,7 @@ def read_cells(path: Path | None, classes: int = 2) -> dict[str, list[float]] | 
         found = json.loads(path.read_text())
         return {str(o): [float(mass[i]) for i in range(classes)] for o, mass in found.items()}
     except OSError:
-        raise ValueError(f"{path}: no such file") from None
+        raise ValueError(missing(path)) from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         count = "two" if classes == 2 else str(classes)
         raise ValueError(f"{path}: not a table of origin to {count} masses ({error})") from error

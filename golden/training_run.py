@@ -18,6 +18,7 @@ from torch import Tensor
 
 from golden.config import ModelConfig
 from golden.data import LARGER, Sample, held_out, read_pictures
+from golden.errors import missing
 from golden.float_model import FloatModel
 
 CACHE = Path("build/train/cache")
@@ -101,14 +102,17 @@ def read_resumable(
         validation part.
     """
     if not path.is_file():
-        raise ValueError(f"{path}: no such file")
+        raise ValueError(missing(path))
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is none of its own
         raise ValueError(f"{path}: not a PyTorch checkpoint ({type(error).__name__})") from error
     wanted = {"state_dict", "optimizer", "epoch", "digest", "options", "random", *more}
     if not isinstance(found, dict) or not wanted <= set(found):
-        raise ValueError(f"{path}: no checkpoint to resume from (last.pt of a training run)")
+        raise ValueError(
+            f"{path}: no checkpoint to resume from (expected last.pt of a training run, not "
+            "another file)"
+        )
     if found["digest"] != config.digest:
         raise ValueError(f"{path}: made for another network than {config.name}")
     for key, value in options.items():

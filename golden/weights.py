@@ -16,6 +16,7 @@ from torch import Tensor
 
 from golden import files
 from golden.config import ModelConfig
+from golden.errors import missing
 
 _FIELDS = {
     "weight": torch.int8,
@@ -229,10 +230,11 @@ class Weights:
         """
         path = Path(path)
         if not path.is_file():
-            raise ValueError(f"{path}: no such file")
+            raise ValueError(missing(path))
         if holds_floats(path):
             raise ValueError(
-                f"{path}: a float checkpoint, not integer weights; give it as CHECKPOINT=, or make "
+                f"{path}: a float checkpoint: expected integer weights, not that; give it as "
+                "CHECKPOINT=, or make "
                 f"integers of it: make import CHECKPOINT={path} CALIBRATE=folder"
             )
         try:
@@ -255,7 +257,7 @@ class Weights:
             )
         knots, exp_table = found.pop("knots", None), found.pop("exp_table", None)
         if knots is None:
-            raise ValueError(f"{path}: knots are missing")
+            raise ValueError(f"{path}: knots are missing (expected 17, not none)")
         parts: dict[str, dict[str, Tensor]] = {}
         for name, tensor in found.items():
             layer, _, part = name.rpartition(".")

@@ -27,6 +27,8 @@ def check_words(command: Any, words: list[str]) -> None:
         if word == "--":
             break
         name, equals, value = word.partition("=")
+        if equals and name in every - takes:
+            raise CommandError(f"expected {name} without a value, not with {value!r}")
         if before in takes:
             if not word or word in every:
                 came = f"the option {word}" if word else "nothing"

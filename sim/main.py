@@ -127,8 +127,8 @@ def _simulate(
     trace: bool,
 ) -> tuple[session.Session, dict[str, Any]]:
     """Builds, plays, compares, and writes the files of a run."""
-    with console.status("elaborating and compiling the engine"):
-        engine = session.prepare(model, shape, weights, trace=trace)
+    with runner.compiling(console, "elaborating and compiling the engine") as tell:
+        engine = session.prepare(model, shape, weights, trace=trace, tell=tell)
     how = "found" if engine.build.cached else "built"
     console.print(f"simulation {how} in {engine.seconds:.1f} s")
     with console.status("golden model"):

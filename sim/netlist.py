@@ -121,8 +121,10 @@ def prepare(
     *,
     sources: tuple[Path, ...] = (),
     optimise: str = "run",
+    tell: runner.Tell | None = None,
 ) -> session.Engine:
-    """Compiles the netlist of an engine; `sources`: beside the cells' models."""
+    """Compiles the netlist of an engine; `sources`: beside the cells' models; `tell`: how
+    far it is."""
     text, files = models(rasca.plan.engine.cells)
     return session.prepare(
         rasca.plan.model,
@@ -133,6 +135,7 @@ def prepare(
         sources=(*files, *sources),
         flags=FLAGS,
         optimise=optimise,
+        tell=tell,
     )
 
 
@@ -218,8 +221,8 @@ def simulate_engine(
     netlist = netlist_of(rasca, family, folder, console)
     verilog = to_verilog(netlist, folder, console)
     synthesised = time.monotonic() - begun
-    with console.status("compiling the netlist"):
-        compiled = prepare(rasca, weights, verilog)
+    with runner.compiling(console, "compiling the netlist") as tell:
+        compiled = prepare(rasca, weights, verilog, tell=tell)
     console.print(f"simulation: {compiled.seconds:.0f} s")
     table = LiveTable(console, rasca.plan.model, weights, 0)
 
@@ -265,9 +268,10 @@ def simulate_board(
     netlist = netlist_of(design, "ice40", folder, console)
     verilog = to_verilog(netlist, folder, console)
     synthesised = time.monotonic() - begun
-    with console.status("compiling the netlist"):
+    with runner.compiling(console, "compiling the netlist") as tell:
         text, _ = models("ice40")
-        built = whole_board.prepare(system, netlist["modules"][build.TOP], verilog + text, STRICT)
+        cells = netlist["modules"][build.TOP]
+        built = whole_board.prepare(system, cells, verilog + text, STRICT, tell=tell)
     console.print(f"simulation: {built.seconds:.0f} s")
     exposure, name = image
     with console.status("power-up and a frame"):

@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +41,15 @@ OPTIMISE = {
 """C++ flags of hot code, rarely run code and run-time library. More than -O1 does not pay: at 90
 multipliers -O3 takes 70 s of CPU to compile instead of 24 and runs no faster."""
 
+WATCH_S = 0.5
+"""Between two looks at how far a compile is."""
+
 ONE_FILE = ("--output-split", "0")
 """Verilator options that halve the work of an unoptimised compile (and are a loss at -O1)."""
+
+
+Tell = Callable[[float, int, int], None]
+"""Is told twice a second of a compile: seconds, files that are done, of how many (0: unknown)."""
 
 
 class SimulationError(Exception):
@@ -79,6 +86,7 @@ def build(
     public: bool = True,
     trace: bool = False,
     folder: Path | None = None,
+    tell: Tell | None = None,
 ) -> Build:
     """Compiles a design for simulation, or finds it compiled.
 
@@ -94,6 +102,7 @@ def build(
         the top module.
     trace: waves can be written (slower).
     folder: where builds are kept, ``build/verilator`` when not given.
+    tell: how far a compile is.
     """
     started = time.monotonic()
     if optimise not in OPTIMISE:
@@ -124,7 +133,8 @@ def build(
     with _locked(kept / "lock"):
         cached = stamp.exists()
         if not cached:
-            _compile(kept, text, paths, recipe)
+            with _watched(kept / "work", tell):
+                _compile(kept, text, paths, recipe)
             stamp.touch()
     os.utime(stamp)
     seconds = time.monotonic() - started
@@ -335,6 +345,44 @@ def _compile(kept: Path, text: str | None, sources: list[Path], recipe: dict[str
     # The program is all that a run needs; objects and C++ text are 20 MB and more.
     (work / recipe["top"]).rename(kept / recipe["top"])
     shutil.rmtree(work)
+
+
+@contextlib.contextmanager
+def compiling(console: Any, title: str) -> Iterator[Tell]:
+    """A line that lives on a terminal while a simulation is compiled; nothing elsewhere."""
+    with console.status(title) as status:
+
+        def tell(seconds: float, done: int, total: int) -> None:
+            files = f", {done} of {total} files" if total else ""
+            status.update(f"{title}: {seconds:.0f} s{files}")
+
+        yield tell
+
+
+@contextlib.contextmanager
+def _watched(work: Path, tell: Tell | None) -> Iterator[None]:
+    """Tells from a thread how many of the C++ files in a folder have their objects."""
+    if tell is None:
+        yield
+        return
+    begun, ended = time.monotonic(), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_S):
+            names = [path.name for path in work.glob("V*")]
+            objects = sum(name.endswith(".o") for name in names)
+            files = sum(name.endswith(".cpp") for name in names)
+            if any(name.endswith("__ALL.cpp") for name in names):  # one file includes the others
+                objects = files = 0
+            tell(time.monotonic() - begun, objects, files)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextlib.contextmanager

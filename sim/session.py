@@ -59,6 +59,7 @@ def prepare(
     optimise: str = "run",
     trace: bool = False,
     folder: Path | None = None,
+    tell: runner.Tell | None = None,
 ) -> Engine:
     """Elaborates and compiles the engine (what exists is used).
 
@@ -66,6 +67,7 @@ def prepare(
     netlist: Verilog of the engine after synthesis, whose `plan` is given; it has no names but its
         ports', so that maps are not compared. sources, flags: the cells' models, and what the
         simulator wants for them.
+    tell: how far the compile is (`runner.build`).
     """
     from hw.generate import to_verilog
 
@@ -102,6 +104,7 @@ def prepare(
         public=False,
         trace=trace,
         folder=folder,
+        tell=tell,
     )
     seconds = time.monotonic() - started
     return Engine(

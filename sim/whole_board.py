@@ -111,10 +111,12 @@ def prepare(
     verilog: str,
     flags: Sequence[str],
     optimise: str = "run",
+    tell: runner.Tell | None = None,
 ) -> runner.Build:
     """Compiles the netlist of a whole board between its surroundings.
 
-    netlist: its module, as JSON; verilog: the same with the cells' models; flags: for these.
+    netlist: its module, as JSON; verilog: the same with the cells' models; flags: for these;
+    tell: how far it is (`runner.build`).
     """
     model, camera = system.rasca.plan.model, system.camera
     edges, rest = divmod(system.pll.second_hz, camera.sensor.clock_hz)
@@ -132,6 +134,7 @@ def prepare(
         flags=[*flags, *FLAGS],
         optimise=optimise,
         public=False,
+        tell=tell,
     )
 
 

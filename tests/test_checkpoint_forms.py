@@ -76,7 +76,7 @@ def test_metadata_that_is_code_names_the_way_out(more, state, tmp_path):
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
 def test_integers_given_as_a_checkpoint(name, tmp_path):
     random_weights(CONFIG, 0).save(tmp_path / name)
-    with pytest.raises(ValueError, match="integer weights, not a float .*: WEIGHTS=") as error:
+    with pytest.raises(ValueError, match="integer weights: expected a float .*: WEIGHTS=") as error:
         load_checkpoint(tmp_path / name, CONFIG)
     assert "\n" not in str(error.value)
 
@@ -86,7 +86,9 @@ def test_floats_given_as_weights(state, tmp_path):
     torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     save_file({key: value.clone() for key, value in state.items()}, tmp_path / "a.safetensors")
     for name in ("a.pt", "old.pt", "a.safetensors"):
-        with pytest.raises(ValueError, match="a float checkpoint, not .* make import CHECKPOINT="):
+        with pytest.raises(
+            ValueError, match="a float checkpoint: expected .* not .* make import CHECKPOINT="
+        ):
             Weights.load(tmp_path / name, CONFIG)
     (tmp_path / "a.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a whole safetensors file"):

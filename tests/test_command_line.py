@@ -3,6 +3,7 @@ status 2, nothing written."""
 
 import errno
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -434,7 +435,40 @@ def test_refused_in_one_line(case, here):
     assert len(lines) == 1 and lines[0].startswith("rasca: "), found.stderr
     for word in words:
         assert word in lines[0], lines[0]
+    assert BOTH.search(lines[0]), f"says not both what was expected and what came: {lines[0]}"
+    assert names_what_came(given, lines[0]), f"does not name what was given: {lines[0]}"
     assert files_in(here) == before
+
+
+BOTH = re.compile(
+    r"\bexpected .+, (not|but)\b.+|\bexpected .+, but: .+|\b(must|is) .+, not .+"
+    r"|\bmade for .+, not for .+|: not an? .+( \(|: ).+"
+)
+"""What was expected and what came; "not an A (B)" is short for "expected an A, not B"."""
+
+
+def names_what_came(given, line):
+    """Whether a value that was given stands in the line, or that there was none."""
+    words = [filled(word.partition("=")[2] or word) for word in given.split()]
+    values = [word for word in words[:-1] if not re.match("-+[a-z]", word)] + words[-1:]
+    values += [part for value in values for part in re.split("[,x]", value) if part.isalnum()]
+    return "nothing" in line or "option" in line or any(value in line for value in values)
+
+
+@pytest.mark.parametrize(
+    "line, whole",
+    [
+        ("--tau must lie inside 0..1, not 2.0", True),
+        ("x.png: no such file (expected an existing file, not a folder)", True),
+        ("x.pt: not a PyTorch checkpoint (error)", True),
+        ("x.pt: no such file", False),
+        ("x.pt: not a PyTorch checkpoint", False),
+        ("--tau must lie inside 0..1", False),
+        ("library t has no inverter", False),
+    ],
+)
+def test_the_rule_of_a_whole_answer(line, whole):
+    assert bool(BOTH.search(line)) is whole
 
 
 PROGRESS = ("bitstream", "netlist")

@@ -172,7 +172,7 @@ def test_best_loses_nothing():
         (("--tau", "0.9,1.5"), "tau must lie inside 0..1, not 1.5"),
         (("--skip", "0"), "skip must lie inside 0..1, not 0.0"),
         (("--labels", "none.csv"), "none.csv: no such file"),
-        (("--checkpoint", "a.pt"), "give either --weights or --checkpoint"),
+        (("--checkpoint", "a.pt"), "expected --weights or --checkpoint, not both"),
     ],
 )
 def test_bad_input_is_one_line(arguments, text, data):

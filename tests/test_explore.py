@@ -127,9 +127,9 @@ def test_points_are_in_order_and_each_once():
     "name, text, said",
     [
         ("a.txt", "", "must end with .yaml, .toml or .json"),
-        ("a.json", "{", "cannot be read: Expecting"),
-        ("a.toml", "a = [", "cannot be read: "),
-        ("a.yaml", "a: [", "cannot be read: "),
+        ("a.json", "{", "cannot be read: not a JSON file (Expecting"),
+        ("a.toml", "a = [", "cannot be read: not a TOML file ("),
+        ("a.yaml", "a: [", "cannot be read: not a YAML file ("),
         ("a.json", "[]", "has no points"),
         ("a.json", "3", "block 1: must be keys with lists"),
         ("a.json", '[{"shapes": ["8,1,1"]}, {"shape": []}]', "block 2: 'shape' must be one of"),
@@ -152,17 +152,22 @@ def test_a_space_that_cannot_be_read(name, text, said, tmp_path):
     assert said in result.stderr and result.stderr.count("\n") == 1
 
 
+NO_FILE = (
+    "expected an existing file or folder, not a name that nothing has (No such file or directory)"
+)
+
+
 def test_no_such_space(tmp_path):
     result = run("--space", tmp_path / "none.yaml", "--folder", tmp_path)
     assert result.exit_code == 2
-    assert result.stderr.endswith("none.yaml: No such file or directory\n")
+    assert result.stderr.endswith(f"none.yaml: {NO_FILE}\n")
 
 
 def test_no_such_library(tmp_path):
     result = run("--space", written(tmp_path), "--folder", tmp_path / "out", "--synthesise", 1,
                  "--liberty", tmp_path / "none.lib")  # fmt: skip
     assert result.exit_code == 2
-    assert result.stderr.endswith("none.lib: No such file or directory\n")
+    assert result.stderr.endswith(f"none.lib: {NO_FILE}\n")
     assert not (tmp_path / "out").exists()
 
 

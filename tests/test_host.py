@@ -411,7 +411,9 @@ def test_watch_bytes(monkeypatch):
 def test_no_board(tmp_path):
     """No port; nobody there; somebody else there."""
     found = run("--port", tmp_path / "nosuch")
-    assert found.exit_code == 2 and "rasca: cannot open port" in found.output
+    assert (
+        found.exit_code == 2 and "expected a serial port that can be opened, but: " in found.output
+    )
     master, slave = pty.openpty()
     tty.setraw(slave)
     found = run("--port", os.ttyname(slave), "--patience", 0.1)

@@ -244,7 +244,7 @@ def test_calibration_pictures(folder, tmp_path):
         ({"--preset": "vww"}, "preset must be one of"),
         ({"--preset": "vww_105x120_full"}, "key raster_att.spatial_attention_0.key_conv.weight"),
         ({"--calibrate": "none"}, "none: no such folder"),
-        ({"-o": "nowhere/w.safetensors"}, "no folder"),
+        ({"-o": "nowhere/w.safetensors"}, "expected an existing folder to write it to, not "),
         ({"--count": "0"}, "count must be at least 1"),
     ],
 )

@@ -1,7 +1,10 @@
 """Liberty files as libraries write them: small files with the constructs of each."""
 
+import copy
 import gzip
 import json
+import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,26 @@ def test_the_smallest_inverter_that_may_be_used(tmp_path):
         inverter('"!(A)"', name="SMALL", area=2),
     ]
     assert read(tmp_path, "".join(cells) + FLOP).inverter == "SMALL"
+
+
+@pytest.mark.parametrize(
+    "function, enough",
+    [("A B", True), ("!(A B)", True), ("A + B", True), ("(A|B)'", True), ("A ^ B", False)],
+)
+def test_a_library_without_gates_is_refused_before_anything_is_mapped(function, enough, tmp_path):
+    two = f"""cell (G) {{ area : 1;
+      pin (A) {{ direction : input; }} pin (B) {{ direction : input; }}
+      pin (Y) {{ direction : output; function : "{function}"; }} }}"""
+    found = read(tmp_path, inverter('"!A"') + two + FLOP)
+    if enough:
+        return found.check_gates()
+    with pytest.raises(
+        ValueError, match="no NAND, AND, NOR or OR of two inputs .expected at least"
+    ):
+        found.check_gates()
+    banned = two.replace("area", "dont_use : true; area").replace(function, "A B")
+    with pytest.raises(ValueError, match="no NAND"):
+        read(tmp_path, inverter('"!A"') + banned + FLOP).check_gates()
 
 
 # ---- power ----
@@ -140,7 +163,9 @@ library(demo) { // the rest
   cell (inv_1) { area : 5.4; cell_footprint : "inv"; pin (A) { direction : "input"; }
     pin (Y) { direction : "output"; function : "!(A)"; } }
   cell (dff) { area : 50; ff (IQ,IQN) { clocked_on : "CLK"; next_state : "D"; clear : "RESET_B'"; }
-    pin (CLK) { clock : true; direction : "input"; } } }""",
+    pin (CLK) { clock : true; direction : "input"; } pin (D) { direction : "input"; }
+    pin (RESET_B) { direction : "input"; }
+    pin (Q) { direction : "output"; function : "IQ"; } } }""",
     "sky130": """library ("sky130_fd_sc_hd__tt") { technology("cmos"); bus_naming_style : "%s[%d]";
   time_unit : "1ns"; voltage_map("VGND", 0.0000000000); leakage_power_unit : "1nW";
   capacitive_load_unit(1.0000000000, "pf");
@@ -148,18 +173,24 @@ library(demo) { // the rest
   cell ("inv_1") { leakage_power () { value : 0.1; when : "A"; } area : 3.7536000000;
     pg_pin ("VGND") { pg_type : "primary_ground"; } pin ("A") { direction : "input"; }
     pin ("Y") { direction : "output"; function : "(!A)"; } }
-  cell ("dfxtp_1") { area : 20; ff ("IQ","IQ_N") { clocked_on : "CLK"; next_state : "D"; } } }""",
+  cell ("dfxtp_1") { area : 20; ff ("IQ","IQ_N") { clocked_on : "CLK"; next_state : "D"; }
+    pin ("CLK") { clock : "true"; direction : "input"; } pin ("D") { direction : "input"; }
+    pin ("Q") { direction : "output"; function : "IQ"; } } }""",
     "gf180": """library ("gf180mcu") { time_unit : "1ns"; nom_voltage : 5 ;
   capacitive_load_unit (1,pf);
   cell ("inv_1") { area : 8.78 ; leakage_power() { when : "!I" ; value : "0.00011"; }
     pin ( "I" ) { direction : input ; } pin ( "ZN" ) { direction : output ; function : "(!I)" ; } }
   cell ("dffq_1") { area : 65 ;
-    ff ( "IQ1" , "IQN1" ) { next_state : "D" ; clocked_on : "CLK" ; } } }""",
+    ff ( "IQ1" , "IQN1" ) { next_state : "D" ; clocked_on : "CLK" ; }
+    pin ( "CLK" ) { clock : true ; direction : input ; } pin ( "D" ) { direction : input ; }
+    pin ( "Q" ) { direction : output ; function : "IQ1" ; } } }""",
     "asap7": """library (asap7sc7p5t_INVBUF) { time_unit : "1ps"; capacitive_load_unit (1,ff);
   leakage_power_unit : "1pW"; define ("original_pin", "pin", "string");
   cell (INVx1_ASAP7_75t_R) { area : 0.04374; pg_pin (VDD) { pg_type : primary_power; }
     pin (A) { direction : input; } pin (Y) { direction : "output"; function : "(!A)"; } }
-  cell (DFFHQN) { area : 0.29; ff (IQ,IQN) { clocked_on : "CLK"; next_state : "!D"; } } }""",
+  cell (DFFHQN) { area : 0.29; ff (IQ,IQN) { clocked_on : "CLK"; next_state : "!D"; }
+    pin (CLK) { direction : input; } pin (D) { direction : input; }
+    pin (QN) { direction : output; function : "IQ"; } } }""",
     "nangate": """/* Nangate */
 library (NangateOpenCellLibrary) {
   time_unit\t: "1ns" ;
@@ -170,7 +201,10 @@ library (NangateOpenCellLibrary) {
       0.2"); }
   cell (INV_X1) { area : 0.532; cell_leakage_power : 14.353185;
     pin (A) { direction : input; } pin (ZN) { direction : output; function : "!A"; } }
-  cell (DFF_X1) { area : 4.5; ff ("IQ" , "IQN") { next_state : "D"; clocked_on : "CK"; } }
+  cell (DFF_X1) { area : 4.5; ff ("IQ" , "IQN") { next_state : "D"; clocked_on : "CK"; }
+    pin (D) { direction : input; } pin (CK) { direction : input; clock : true; }
+    pin (Q) { direction : output; function : "IQ"; } pin (QN) { direction : output;
+      function	: "IQN"; } }
 }
 """,
     "osu": """library (osu018_stdcells) {
@@ -179,7 +213,9 @@ library (NangateOpenCellLibrary) {
   cell (INVX1) { cell_footprint : inv; area : 16; cell_leakage_power : 0.0221741;
     pin(A) { direction : input; } pin(Y) { direction : output; function : "(!A)"; } }
   cell (DFFPOSX1) { area : 96;
-    ff ("DS0000","P0002") { next_state : "D"; clocked_on : "CLK"; } } }""",
+    ff ("DS0000","P0002") { next_state : "D"; clocked_on : "CLK"; }
+    pin(D) { direction : input; } pin(CLK) { direction : input; clock : true; }
+    pin(Q) { direction : output; function : "DS0000"; } } }""",
 }
 
 
@@ -192,6 +228,150 @@ def test_every_librarys_style_is_read(style, packed, tmp_path):
     found = liberty.read(path)
     assert len(found.cells) == 2 and found.cells[found.inverter].area < 20
     assert found.texts == (STYLES[style],)
+
+
+# ---- Yosys' own reading is the oracle ----
+
+
+def yosys_reads(path: Path) -> dict:
+    """Cells as Yosys builds them: area, ports, gates and flip-flops."""
+    folder = ROOT / "build" / "test_liberty" / path.name  # some builds of Yosys see no other folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "t.lib").write_text(path.read_text())
+    (folder / "read.ys").write_text(
+        "read_liberty -ignore_miss_func -ignore_miss_data_latch t.lib\nwrite_json t.json\n"
+    )
+    words = [*tools.tool("yosys"), "read.ys"]
+    tools.run(words, folder, "read.log", Console(quiet=True), "reading")
+    return json.loads((folder / "t.json").read_text())["modules"]
+
+
+GATES = {
+    "$_NOT_": lambda a: 1 - a,
+    "$_AND_": lambda a, b: a & b,
+    "$_OR_": lambda a, b: a | b,
+    "$_XOR_": lambda a, b: a ^ b,
+}
+
+
+def truth(module: dict, output: str, inputs: tuple[str, ...]) -> str:
+    """Table of an output for the inputs 0, 1, 2, ..., the first one the lowest bit."""
+    drivers = {cell["connections"]["Y"][0]: cell for cell in module["cells"].values()}
+
+    def value(bit, known):
+        if bit in known:
+            return known[bit]
+        cell = drivers[bit]
+        wires = [cell["connections"][port][0] for port in "AB" if port in cell["connections"]]
+        return GATES[cell["type"]](*(value(wire, known) for wire in wires))
+
+    found = ""
+    for i in range(1 << len(inputs)):
+        known = {"0": 0, "1": 1}
+        for k, name in enumerate(inputs):
+            known[module["ports"][name]["bits"][0]] = i >> k & 1
+        found += str(value(module["ports"][output]["bits"][0], known))
+    return found
+
+
+def compared(path: Path) -> int:
+    """Holds the reader against Yosys; how many truth tables were compared."""
+    found, wanted, tables = liberty.read(path), yosys_reads(path), 0
+    for name, module in wanted.items():
+        cell = found.cells[name]
+        assert cell.area == pytest.approx(float(module["attributes"]["area"]))
+        ports = {port: one["direction"] for port, one in module["ports"].items()}
+        known = {pin: one.direction for pin, one in cell.pins.items() if one.direction in SIDES}
+        assert known == ports
+        kinds = {one["type"] for one in module["cells"].values()}
+        assert cell.flip_flop == any(kind.startswith(("$_DFF", "$_SDFF")) for kind in kinds)
+        inputs = tuple(port for port, side in ports.items() if side == "input")
+        for port, side in ports.items():
+            if side == "output" and kinds <= set(GATES):
+                function = cell.pins[port].function
+                assert liberty.table(function, inputs) == truth(module, port, inputs), function
+                tables += 1
+    inverters = [
+        name
+        for name, module in wanted.items()
+        if len(module["ports"]) == 2
+        and any(
+            truth(module, out, (ins,)) == "10"
+            for ins in module["ports"]
+            for out in module["ports"]
+            if [module["ports"][p]["direction"] for p in (ins, out)] == ["input", "output"]
+            and {one["type"] for one in module["cells"].values()} <= set(GATES)
+        )
+    ]
+    assert found.inverter in inverters
+    return tables
+
+
+SIDES = ("input", "output", "inout")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_is_read_as_yosys_reads_it(style, tmp_path):
+    path = tmp_path / f"{style}.lib"
+    path.write_text(STYLES[style])
+    assert compared(path) == 1
+
+
+def test_a_real_library_is_read_as_yosys_reads_it():
+    path = ROOT.parent / "shared" / "data" / "liberty" / "sg13g2_stdcell_typ_1p20V_25C.lib"
+    if not path.is_file():
+        pytest.skip("the library of IHP is not there")
+    assert compared(path) > 50
+
+
+def random_function(rng: random.Random, depth: int = 3) -> str:
+    """A function of A, B and C with every operator in every place."""
+    if depth == 0 or rng.random() < 0.2:
+        word = rng.choice("ABC")
+        return rng.choice((word, f"!{word}", f"{word}'"))
+    parts = [random_function(rng, depth - 1) for _ in range(rng.choice((1, 2, 2, 3)))]
+    text = parts[0]
+    for part in parts[1:]:
+        text += rng.choice((" ", "*", " & ", "+", " | ", "^", " ^ ")) + part
+    form = rng.choice(("{}", "({})", "!({})", "({})'"))
+    return form.format(text)
+
+
+def test_functions_are_read_as_yosys_reads_them(tmp_path):
+    rng = random.Random(12)
+    pins = "".join(f"pin ({name}) {{ direction : input; }} " for name in "ABC")
+    cells = "".join(
+        f"""cell (F{i}) {{ area : 1; {pins}
+        pin (Y) {{ direction : output; function : "{random_function(rng)}"; }} }}"""
+        for i in range(200)
+    )
+    path = tmp_path / "functions.lib"
+    path.write_text(f"library (t) {{ {HEAD} {cells} {inverter(chr(34) + '!A' + chr(34))} {FLOP} }}")
+    assert compared(path) == 201
+
+
+def test_the_comparison_finds_an_error(tmp_path, monkeypatch):
+    """One bit of one table, one pin and one area are enough."""
+    path = tmp_path / "t.lib"
+    path.write_text(STYLES["ihp"])
+    compared(path)
+    table = liberty.table
+    monkeypatch.setattr(liberty, "table", lambda *words: table(*words)[::-1])
+    with pytest.raises((AssertionError, ValueError)):
+        compared(path)
+    monkeypatch.setattr(liberty, "table", table)
+    changes = (
+        lambda modules: modules["inv_1"]["attributes"].update(area="5.5"),
+        lambda modules: modules["inv_1"]["ports"]["A"].update(direction="output"),
+        lambda modules: modules["dff"].update(cells={}),
+    )
+    whole = yosys_reads(path)
+    for change in changes:
+        broken = copy.deepcopy(whole)
+        change(broken)
+        monkeypatch.setattr(sys.modules[__name__], "yosys_reads", lambda _, broken=broken: broken)
+        with pytest.raises(AssertionError):
+            compared(path)
 
 
 def test_a_library_of_several_files(tmp_path):

@@ -70,7 +70,7 @@ def test_coco_and_voc(coco, voc, tmp_path):  # noqa: F811
         (("--held-out-of", "b"), "must be ORIGIN=part"),
         (("--origin", "c"), "no picture in that part"),
         (("--images", "none"), "none: no such folder"),
-        (("--links", "images"), "images: is a folder"),
+        (("--links", "images"), "images: expected a file to write, not a folder"),
     ],
 )
 def test_bad_input_is_one_line(words, text, data, monkeypatch):

@@ -1,6 +1,8 @@
 """The table of a model card, by hand and by command."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from golden.images import calibration_images
 from golden.model_card import roc_area, rows, table
 from golden.quantise import quantise
 from tests.command import invoke
+
+ROOT = Path(__file__).resolve().parents[1]
 
 CONFIG = PRESETS["vww_105x120"]
 
@@ -78,7 +82,7 @@ def test_command(data):
     "words, text",
     [
         (("--page", "none.md"), "none.md: must hold the lines <!-- accuracy:begin -->"),
-        (("--json", "none/out.json"), "no folder"),
+        (("--json", "none/out.json"), "expected an existing folder to write it to, not "),
         (("--weights", "none"), "none: no such file"),
         (("--checkpoint", "none.pt"), "none.pt: no such file"),
         (("--labels", "none.csv"), "none.csv: no such file"),
@@ -90,3 +94,14 @@ def test_bad_input_is_one_line(words, text, data, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
     assert text in result.stderr
+
+
+def test_readme_says_how_good_the_weights_are_and_what_was_not_tried():
+    """Its first screen, with the cards' own figures."""
+    first = " ".join((ROOT / "README.md").read_text().splitlines()[:25])
+    assert "no board has been tried by us" in first and "welcome as issues" in first
+    for size in ("105x120", "210x240"):
+        card = (ROOT / "docs" / f"model_card_vww_{size}.md").read_text()
+        row = re.search(r"^\| all \| (\d+) / (\d+) \| [\d.]+ \| ([\d.]+) \|", card, flags=re.M)
+        assert f"{row[3]} % ({size})" in first, (size, row[0])
+        assert f"{int(row[1]) + int(row[2]):,} photographs" in first

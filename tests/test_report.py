@@ -41,7 +41,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "reports.md").read_text()
 
 
-
 def study(name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, compact=False):
     plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded", compact=compact))
     return Study(plan=plan, cost=cost(plan), tech=technology(tech), clock_mhz=clock, rate=rate)
@@ -860,7 +859,7 @@ def test_the_same_bytes(tmp_path):
         (["--clock-mhz", "inf"], "--clock-mhz must be a number above 0, not 'inf'"),
         (["--fps", "-1"], "fps must be a number above 0, not '-1'"),
         (["--fps", "500"], "500 frames/s on 8,1,2 need a clock of at least 32"),
-        (["--liberty", "none.lib"], "none.lib: No such file"),
+        (["--liberty", "none.lib"], "none.lib: expected an existing file"),
         (["--liberty", "{here}/text.lib"], "text.lib"),
         (["--images", "nowhere"], "nowhere: no such folder"),
         (["--images", "{here}/empty"], "empty: no picture in it (looked for .bmp"),

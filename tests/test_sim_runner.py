@@ -1,11 +1,15 @@
 """The runner: builds are kept, benches get their arguments, failures say what happened."""
 
+import io
+import time
+
 import cocotb
 import pytest
 from amaranth.hdl import Module
 from amaranth.lib.wiring import Component, In, Out
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
+from rich.console import Console
 
 from sim import runner
 
@@ -85,3 +89,40 @@ def test_errors_of_a_build(tmp_path):
     spaces = tmp_path / "a folder"
     with pytest.raises(runner.SimulationError, match="spaces in its name"):
         runner.build("module top; endmodule", folder=spaces)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_line_lives_while_it_compiles(terminal, monkeypatch, tmp_path):
+    """Seconds and files on a terminal, nothing elsewhere; nothing where all is compiled."""
+
+    def compiles(kept, *_):
+        work = kept / "work"
+        work.mkdir()
+        for name in ("Vtop_1.cpp", "Vtop_2.cpp", "Vtop_1.o", "Vtop.h", "verilated.o"):
+            (work / name).touch()
+        time.sleep(0.3)
+
+    monkeypatch.setattr(runner, "_compile", compiles)
+    monkeypatch.setattr(runner, "WATCH_S", 0.02)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=90)
+    for again in (False, True):
+        with runner.compiling(console, "compiling") as tell:
+            calls = []
+            build = runner.build(
+                "module top; endmodule",
+                folder=tmp_path,
+                tell=lambda *at, tell=tell, calls=calls: (calls.append(at), tell(*at)),
+            )
+        assert build.cached is again and bool(calls) is not again
+    found = console.file.getvalue()
+    assert ("compiling: 0 s, 1 of 2 files" in found) is terminal
+    assert terminal or not found
+
+
+def test_one_file_that_includes_all_has_no_count(tmp_path):
+    (tmp_path / "Vtop__ALL.cpp").touch()
+    calls = []
+    with runner._watched(tmp_path, lambda *at: calls.append(at)):
+        time.sleep(2.5 * runner.WATCH_S)
+    assert calls and {at[1:] for at in calls} == {(0, 0)}
+    assert [at[0] for at in calls] == sorted(at[0] for at in calls)

@@ -108,7 +108,7 @@ def test_start_from_a_float_safetensors(pictures, monkeypatch):
     after = load_checkpoint(pictures / "out/final.pt", config)
     assert torch.allclose(after.cell.conv_h.weight, begun.cell.conv_h.weight, atol=1e-6)
     default_weights(config).save(pictures / "whole.safetensors")
-    with pytest.raises(ValueError, match="whole.safetensors: integer weights, not a float"):
+    with pytest.raises(ValueError, match="whole.safetensors: integer weights: expected a float"):
         load_checkpoint("whole.safetensors", config)
     (pictures / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="bad.safetensors: not a safetensors file"):

@@ -225,7 +225,7 @@ def test_command(tmp_path, weights):
         (("--tau", "2"), "tau must lie inside 0..1, not 2.0"),
         (("--calibrate", "."), "--calibrate goes with --checkpoint"),
         (("--weights", "none"), "none: no such file"),
-        (("--weights", "a", "--checkpoint", "b"), "give either --weights or --checkpoint"),
+        (("--weights", "a", "--checkpoint", "b"), "expected --weights or --checkpoint, not both"),
     ],
 )
 def test_bad_input_is_one_line(arguments, text, tmp_path, monkeypatch):

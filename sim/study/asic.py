@@ -138,7 +138,8 @@ def synthesise(
     """
     yosys = tools.tool("yosys")
     cells = None if library is None else liberty.read(*library)
-    inverter = None if cells is None else cells.inverter
+    if cells is not None:
+        cells.check_gates()
     folder.mkdir(parents=True, exist_ok=True)
     with console.status("RTL"):
         text = rtlil.convert(design, name=TOP, ports=flat_ports(design), emit_src=False)
@@ -156,6 +157,7 @@ def synthesise(
     else:
         for name, content in zip(copies(cells), cells.texts, strict=True):
             (folder / name).write_text(content)  # a path that every Yosys can read
+        inverter = cells.inverter
         load = 4 * max(pin.capacitance for pin in cells.cells[inverter].pins.values())
         (folder / "cells.constr").write_text(
             f"set_driving_cell {inverter}\nset_load {1000 * load:g} [all_outputs]\n"

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from golden import files
 from golden.config import PRESETS, preset
-from golden.errors import BAD_INPUT, DIFFERENT, INTERRUPTED, CommandError, bad_input
+from golden.errors import BAD_INPUT, DIFFERENT, INTERRUPTED, CommandError, bad_input, one_line, said
 from sim.study import energy, liberty
 from sim.study.point import (
     OBJECTIVES,
@@ -99,17 +99,22 @@ def read_space(path: Path) -> list[dict[str, Any]]:
             except yaml.YAMLError as error:
                 raise ValueError(str(error)) from None
         else:
-            raise ValueError("its name must end with .yaml, .toml or .json")
+            raise ValueError(
+                f"its name must end with .yaml, .toml or .json, not with {path.suffix or 'nothing'}"
+            )
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise ValueError(said(error)) from None
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        reason = one_line(error)
+        if "must end" not in reason:
+            reason = f"not a {path.suffix[1:].upper()} file ({reason})"
+        raise ValueError(f"{path} cannot be read: {reason}") from None
     blocks = content.get("space", content) if isinstance(content, dict) else content
     blocks = blocks if isinstance(blocks, list) else [blocks]
     for number, block in enumerate(blocks, 1):
         _check(block, f"{path}, block {number}")
     if not blocks:
-        raise ValueError(f"{path} has no points")
+        raise ValueError(f"{path} has no points (expected at least one block, not none)")
     return blocks
 
 
@@ -489,7 +494,7 @@ def main(
         with bad_input():
             wanted = points(read_space(space) if space else DEFAULT_SPACE)
             if library is not None:
-                liberty.read(*liberty.files(library)).inverter  # noqa: B018 - nothing maps without one
+                liberty.read(*liberty.files(library)).check_gates()
             with files.claimed(place):
                 if fresh:
                     (place / PROGRESS).unlink(missing_ok=True)

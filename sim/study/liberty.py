@@ -17,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from golden.errors import said
+
 _SYNTAX = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([{}();:,])|([^\s{}();:,"]+))', re.S)
 _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.S)
 _MOST_NAMES = 12  # pins in a condition whose truth table is worked out
@@ -128,8 +130,24 @@ class Library:
         """The smallest inverter: it drives the inputs while gates are chosen."""
         found = [cell for cell in self.cells.values() if cell.usable and _inverts(cell)]
         if not found:
-            raise ValueError(f"library {self.name} has no inverter")
+            raise self._lacks("inverter")
         return min(found, key=lambda cell: cell.area).name
+
+    def check_gates(self) -> None:
+        """ValueError for a library to which nothing can be mapped.
+
+        It has no inverter, or no NAND, AND, NOR or OR of two inputs, without which ABC, after
+        minutes, takes it for none.
+        """
+        _ = self.inverter
+        if not any(cell.usable and _is_gate(cell) for cell in self.cells.values()):
+            raise self._lacks("NAND, AND, NOR or OR of two inputs")
+
+    def _lacks(self, what: str) -> ValueError:
+        return ValueError(
+            f"library {self.name} has no {what} (expected at least one, not none among its "
+            f"{len(self.cells)} cells)"
+        )
 
 
 def value(function: str, of: dict[str, int]) -> int:
@@ -208,14 +226,24 @@ def table(function: str, inputs: tuple[str, ...]) -> str:
 
 def _inverts(cell: Cell) -> bool:
     """Whether its truth table is an inverter's, however its function is written."""
+    return _table_of(cell, 1) == "10"
+
+
+def _is_gate(cell: Cell) -> bool:
+    """Whether it is an AND, NAND, OR or NOR of two inputs."""
+    return _table_of(cell, 2) in ("0001", "1110", "0111", "1000")
+
+
+def _table_of(cell: Cell, count: int) -> str | None:
+    """Truth table of a gate of so many inputs and one output; None of any other cell."""
     inputs = [name for name, pin in cell.pins.items() if pin.direction == "input"]
     outputs = [pin for pin in cell.pins.values() if pin.direction in ("output", "inout")]
-    if cell.state is not None or len(inputs) != 1 or len(outputs) != 1:
-        return False
+    if cell.state is not None or len(inputs) != count or len(outputs) != 1:
+        return None
     try:
-        return table(outputs[0].function, tuple(inputs)) == "10"
+        return table(outputs[0].function, tuple(inputs))
     except ValueError:
-        return False
+        return None
 
 
 def _share(condition: str) -> float:
@@ -291,7 +319,7 @@ def _tokens(text: str):
     while at < end:
         match = _SYNTAX.match(text, at)
         if match is None:
-            raise ValueError(f"cannot be read from {text[at : at + 20]!r}")
+            raise ValueError(f"expected a statement, not {text[at : at + 20]!r}")
         newline = "\n" in text[at : match.start(match.lastindex)]
         at = match.end()
         yield match.group(match.lastindex), newline
@@ -311,7 +339,7 @@ def parse(text: str) -> Group:
         at += 1
         while peek() != ")":
             if not peek():
-                raise ValueError("a bracket is not closed")
+                raise ValueError("expected a closing bracket, not the end")
             if peek() != ",":
                 found.append(peek().strip('"'))
             at += 1
@@ -345,13 +373,14 @@ def parse(text: str) -> Group:
                 else:
                     group.lists.setdefault(name, []).extend(names)
             else:
-                raise ValueError(f"{name!r} is followed by {peek()!r}")
+                raise ValueError(f"expected : or ( after {name!r}, not {peek() or 'the end'!r}")
 
     whole = Group("", [])
     statements(whole)
     libraries = whole.all("library")
     if len(libraries) != 1 or peek():
-        raise ValueError("there is not one library in it")
+        came = f"{len(libraries)}" if len(libraries) != 1 else f"{peek()!r} behind it"
+        raise ValueError(f"expected one library in it, not {came}")
     return libraries[0]
 
 
@@ -359,7 +388,7 @@ def _unit(text: str) -> float:
     """ "1ns" or "10pW" to seconds, watts."""
     match = re.fullmatch(r"\s*([\d.eE+-]+)\s*([munpf]?)[a-z]+\s*", text.lower())
     if match is None:
-        raise ValueError(f"{text!r} is no unit")
+        raise ValueError(f"expected a unit such as 1ns, not {text!r}")
     return float(match[1]) * _PREFIX[match[2]]
 
 
@@ -421,8 +450,10 @@ def read(*paths: Path) -> Library:
             content = path.read_bytes()
             if content[:2] == b"\x1f\x8b":
                 content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise ValueError(f"{path}: expected a whole gzip file, but: {error}") from None
+        except OSError as error:
+            raise ValueError(said(error)) from None
         text = content.decode(errors="replace")
         try:
             parts.append(_library(parse(text)))
@@ -440,7 +471,9 @@ def read(*paths: Path) -> Library:
     if not any(cell.flip_flop for cell in cells.values()):
         what = "it has" if len(paths) == 1 else f"the {len(paths)} files have"
         named = ", ".join(map(str, paths))
-        raise ValueError(f"{named} is no Liberty file that can be read: {what} no flip-flop")
+        raise ValueError(
+            f"{named} is no Liberty file that can be read: {what} no flip-flop, expected one"
+        )
     return Library(
         name=" + ".join(part.name for part in parts),
         voltage=parts[0].voltage,

@@ -375,7 +375,7 @@ def main(
             library = liberty.files(library_text)
             if engine.compact:
                 raise ValueError(f"LIBERTY={library_text}: {FOR_FPGAS}")
-            liberty.read(*library).inverter  # noqa: B018 - without one nothing can be mapped
+            liberty.read(*library).check_gates()
         pictures = Pictures.of(image_folder, skip_bad)
         weights = Weights.load(weights_file, model) if weights_file else None
         plan = compile_program(model, engine)
