@@ -42,6 +42,8 @@ SMALL_PRESET = "vww_105x120"
 """Small boards do not say what they are."""
 QUIET, DRAIN = 0.05, 0.5
 """Seconds without a packet that are quiet; and after which it is waited no longer for that."""
+CUT = packets.HEAD_BYTES + packets.MAX_PAYLOAD + packets.CRC_BYTES
+"""Bytes of no packet that are not told of: the rest of one that was sent when the port opened."""
 LOAD_TRIES = 2  # what was left over of an earlier load spoils the first
 
 
@@ -373,6 +375,11 @@ def watch(
         table.add_row("frames", f"{seen}, {hits} of them {name}, {rate:.1f} a second")
         moved = counters.since(Counters())
         table.add_row("faults", ", ".join(f"{n} {v}" for n, v in moved.items()) or "none")
+        noise = board.decoder.skipped
+        if noise > CUT:
+            table.add_row(
+                "noise", f"{noise:,} bytes that are in no packet (is the baud rate right?)"
+            )
         table.add_row("network", model.name if model is not None else "no preset")
         return table
 
@@ -391,6 +398,7 @@ def watch(
                     live.update(view())
                     if seconds is not None and time.monotonic() - started >= seconds:
                         break
+                live.update(view())  # of noise nothing comes out of the loop
     except KeyboardInterrupt:
         pass
 

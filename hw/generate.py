@@ -3,8 +3,11 @@
 rasca verilog --preset vww_210x240 --shape 15,3,2
 """
 
+import contextlib
+import gc
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +37,7 @@ WAIVERS = (
     ("CASEINCOMPLETE", "", "Yosys gives a signal's default before the case, not in it"),
     ("PROCASSINIT", "", "registers have values at power-up, which FPGAs load"),
     ("UNUSEDSIGNAL", "", "each field of a word has a name, also where only others are used"),
+    ("VARHIDDEN", "", "a memory may have the name of the part that it is in"),
     ("DECLFILENAME", "", "the file is named after network and shape, the module is rasca"),
 )
 """What Verilator's lint finds in correct Verilog: rule, message (any if empty), reason."""
@@ -73,6 +77,19 @@ def plain_names(text: str) -> str:
         if new in names:
             raise ValueError(f"names must stay apart, but {name} would be {new}, which is there")
     return re.sub(r"\\\S+", lambda name: plain.get(name[0], name[0]), text)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage is looked for meanwhile: an elaboration's objects live to its end, and looking
+    through them again and again takes a third of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def to_verilog(design: Rasca, name: str = "rasca", warning: str | None = None) -> str:

@@ -110,6 +110,11 @@ COMMANDS = {
         "random small networks and arrays, each bit-exact with cycles as predicted",
         (Variable("N", "--count", "20"), _SEED),
     ),
+    "storm": Command(
+        "sim.storm.main:main",
+        "random camera faults at the pins of a camera's whole path; what comes is compared",
+        (Variable("N", "--count", "400"), _SEED),
+    ),
     "asic": Command(
         "sim.study.asic:main",
         "an engine in standard cells under build/asic: area, SRAM macros, frequency, power",

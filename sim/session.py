@@ -75,7 +75,7 @@ def prepare(
     if netlist is not None:
         made, text = plan, netlist
     elif design is None:
-        made, text = _elaborated(model, shape, weights)
+        made, text = _elaborated(model, shape, weights, keep=folder is None)
     else:
         made, text = design.plan, to_verilog(design)
     plan = made if plan is None else plan
@@ -119,22 +119,30 @@ def prepare(
     )
 
 
-def _elaborated(model: ModelConfig, shape: Any, weights: Weights) -> tuple[Any, str]:
+def code_digest(*packages: str) -> str:
+    """Of all Python and SystemVerilog files of some of the project's packages."""
+    sha = hashlib.sha256()
+    for package in packages:
+        for file in sorted((runner.ROOT / package).rglob("*")):
+            if file.suffix in (".py", ".sv"):
+                sha.update(file.read_bytes())
+    return sha.hexdigest()
+
+
+def _elaborated(model: ModelConfig, shape: Any, weights: Weights, *, keep: bool) -> tuple[Any, str]:
     """Plan and Verilog of an engine, kept by all that they follow from: they take seconds."""
     from hw.generate import to_verilog
     from hw.top import Rasca
 
-    places = [runner.ROOT / name for name in ("golden", "hw")]
-    code = [file for place in places for file in sorted(place.rglob("*.py"))]
     identity = f"{model} {shape!r} {weights.digest} {version('amaranth')}"
-    sha = hashlib.sha256(identity.encode())
-    for file in code:
-        sha.update(file.read_bytes())
+    sha = hashlib.sha256((identity + code_digest("golden", "hw")).encode())
     kept = runner.BUILD / "elaborated" / f"{sha.hexdigest()[:20]}.pickle"
     if kept.exists():
         return pickle.loads(kept.read_bytes())
     design = Rasca(model, shape, weights)
     made = (design.plan, to_verilog(design))
+    if not keep:
+        return made
     kept.parent.mkdir(parents=True, exist_ok=True)
     part = kept.with_suffix(f".{os.getpid()}")
     part.write_bytes(pickle.dumps(made))

@@ -152,6 +152,14 @@ TABLE = {
         --seed x | a whole number for --seed | 'x'
         """,
     ),
+    "storm": (
+        """
+        --count x | a whole number for --count | 'x'
+        --count 0 | --count must be at least 1 | 0
+        --seed x | a whole number for --seed | 'x'
+        --seed -1 | --seed must be at least 0 | -1
+        """,
+    ),
     "asic": (
         NETWORK,
         SHAPE,

@@ -159,7 +159,7 @@ def test_errors_in_one_line(tmp_path, name):
 
 
 def test_a_folder_is_no_network(tmp_path):
-    with pytest.raises(ValueError, match="net.toml: is a folder"):
+    with pytest.raises(ValueError, match="net.toml: no such file .expected .* not a folder"):
         (tmp_path / "net.toml").mkdir()
         preset(tmp_path / "net.toml")
 

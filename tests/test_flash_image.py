@@ -66,7 +66,7 @@ def test_places(tmp_path, offset, text):
         (("--shape", "8,1"), "pixels,channels,lanes"),
         (
             ("--board", "ulx3s"),
-            "ulx3s has its weights in the bitstream; from flash load icebreaker, upduino",
+            "expected a board that loads its weights from flash (icebreaker, upduino), not ulx3s",
         ),
         (
             ("--weights", "golden/default_weights/vww_210x240.safetensors"),

@@ -384,6 +384,15 @@ def test_watch(tiny):
     text = console.export_text()
     assert "frame lost: OVERRUN" in text and "2, 1 of them person" in text
     assert "dropped 6" in text and "░█" in text and "tiny" in text
+    assert "noise" not in text
+
+    # a line in which something else is sent beside the packets
+    noisy, console = Script(answer), Console(record=True, width=100)
+    noisy.out += bytes(host.CUT + 1)
+    host.watch(host.Connection(noisy, 1), console, board.MODEL, 0.5)
+    assert "noise     262 bytes that are in no packet (is the baud rate right?)" in (
+        console.export_text()
+    )
 
 
 def test_watch_bytes(monkeypatch):
@@ -405,7 +414,7 @@ def test_watch_bytes(monkeypatch):
     assert found.exit_code == 0 and found.output.splitlines() == list(told.values())
     found = run("--port", "p", "--bytes")
     assert found.exit_code == 2
-    assert found.output == "rasca: --bytes goes with --watch: a small board takes no pictures\n"
+    assert found.output.startswith("rasca: --bytes goes with --watch: expected both, not --bytes")
 
 
 def test_no_board(tmp_path):

@@ -1,5 +1,6 @@
 """Twenty random networks on random arrays: every value equal, every cycle as predicted."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -89,12 +90,57 @@ def test_the_same_seed_is_the_same_case():
     assert fuzz.case(7) == fuzz.case(7) != fuzz.case(8)
 
 
-def test_a_failing_case_is_told(monkeypatch):
-    monkeypatch.setattr(fuzz, "check", lambda case, folder: "wrong" if case.seed == 5 else None)
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    """Where the results are written, and the seeds that were run; seed 5 is wrong."""
+    ran = []
+
+    def check(case, folder):
+        ran.append(case.seed)
+        return "wrong" if case.seed == 5 else None
+
+    monkeypatch.setattr(fuzz, "check", check)
+    monkeypatch.setattr(fuzz, "RESULTS", tmp_path / "fuzz" / "cases.jsonl")
+    return fuzz.RESULTS, ran
+
+
+def test_a_failing_case_is_told(results):
     result = invoke("fuzz", "--count", 3, "--seed", 4)
     assert result.exit_code == 1
     assert "2 of 3 equal" in result.output and "make fuzz N=1 SEED=5" in result.output
     assert refused("fuzz", "--count", 0) == "rasca: --count must be at least 1, not 0"
+
+
+def test_many_cases_in_parts(results):
+    """What was equal with this code is not run again; runs of other seeds add up."""
+    file, ran = results
+    invoke("fuzz", "--count", 3, "--seed", 4)
+    assert ran == [4, 5, 6]
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(line["seed"], line["equal"]) for line in lines] == [(4, True), (5, False), (6, True)]
+    assert lines[1]["difference"] == "wrong" and len({line["code"] for line in lines}) == 1
+    # stopped while it wrote; a seed of an older code
+    with file.open("a") as more:
+        more.write(json.dumps(lines[0] | {"seed": 8, "code": "older"}) + '\n{"seed": 9, "eq')
+    ran.clear()
+    again = invoke("fuzz", "--count", 6, "--seed", 4)
+    assert ran == [5, 7, 8, 9] and again.exit_code == 1 and "5 of 6 equal" in again.output
+    ran.clear()
+    assert "1 of 1 equal" in invoke("fuzz", "--count", 1, "--seed", 20).output
+    told = invoke("fuzz", "--count", 1, "--seed", 21).output
+    assert "cases.jsonl: 7 of 8 seeds so far, 7 of 8 with the code as it is" in told
+    assert ran == [20, 21]
+
+
+def test_results_of_another_code_are_not_known(results, monkeypatch):
+    _, ran = results
+    invoke("fuzz", "--count", 1, "--seed", 4)
+    digest = fuzz.session.code_digest
+    monkeypatch.setattr(fuzz.session, "code_digest", lambda *names: digest(*names) + "changed")
+    told = invoke("fuzz", "--count", 1, "--seed", 6).output
+    assert "2 of 2 seeds so far, 1 of 1 with the code as it is" in told
+    invoke("fuzz", "--count", 1, "--seed", 4)
+    assert ran == [4, 6, 4]
 
 
 def test_a_wrong_value_is_found(monkeypatch, tmp_path):
