@@ -144,8 +144,10 @@ class Board:
         "heartbeat", "person" (the network's stop class was the last decision), "fault": resource
         name, and its number or its part ("r", "g", "b"). "fault" is lit without weights, where the
         camera's set-up failed, and while the camera is too fast for the engine.
-    compact : bool
-        The compact engine, see hw.plan.engine_config.
+    parts : str
+        Record of parts, see hw.plan.engine_config.
+    arrays : tuple of (channels, lanes)
+        To try for networks that have no shape here, the largest first; (): the board's own shape.
     events_only : bool
         The small system (boards.event_system): nothing comes from the host.
     program : str
@@ -171,6 +173,7 @@ class Board:
     camera_clock_hz: float | None = None
     outputs: dict[str, int] = field(default_factory=dict)
     lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
-    compact: bool = False
+    parts: str = "parallel"
+    arrays: tuple[tuple[int, int], ...] = ((6, 2), (3, 4), (3, 2), (2, 2), (1, 2), (1, 1))
     events_only: bool = False
     program: str = ""

@@ -24,7 +24,7 @@ _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RA
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 _CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
 SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
-COMPACT_LUT = 4700  # logic cells of a compact engine at 8,1,2 with its small system
+_WHOLE_LUT = {"serial": 4700}  # of a whole engine with its small system, at 8,1,2, by its parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +84,9 @@ def need(plan: Plan, device: Device) -> Need:
             spram += deep * wide * memory.count
         else:
             bram += memory.count * blocks(memory.words, memory.bits, device.family)
-    total = (
-        COMPACT_LUT
-        if engine.compact
-        else (
+    total = _WHOLE_LUT.get(engine.parts)
+    if total is None:
+        total = (
             SYSTEM_LUT
             + lut["rest"]
             + lut["pixel"] * engine.pixels * engine.lanes
@@ -95,19 +94,14 @@ def need(plan: Plan, device: Device) -> Need:
             + lut["dsp"] * (engine.multipliers - in_luts)
             + lut["luts"] * in_luts
         )
-    )
     return Need(lut=total, dsp=dsps, bram=bram, spram=spram)
-
-
-# channels, lanes: what boards are built with
-_ARRAYS = ((6, 2), (3, 4), (3, 2), (2, 2), (1, 2), (1, 1))
 
 
 def shapes(board: Board, model: ModelConfig) -> list[str]:
     """Shapes to try for a network on a board, the largest first."""
-    if board.compact:
+    if not board.arrays:
         return [board.shape]
-    return [f"{max(3, model.n)},{channels},{lanes}" for channels, lanes in _ARRAYS]
+    return [f"{max(3, model.n)},{channels},{lanes}" for channels, lanes in board.arrays]
 
 
 def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConfig:
@@ -135,7 +129,7 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
                 return found
         raise reason
     shape = shape or listed
-    engine = EngineConfig.parse(shape, board.weights, cells=device.family, compact=board.compact)
+    engine = EngineConfig.parse(shape, board.weights, cells=device.family, parts=board.parts)
     if device.family == "ecp5" and engine.multipliers > device.dsp:
         engine = EngineConfig.parse(shape, board.weights, cells="ecp5", dsps=device.dsp)
     Geometry(model, engine)

@@ -5,7 +5,6 @@ from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
 
 from boards.board import Board
-from boards.camera.crossing import pixel_spacing
 from boards.camera.front import CameraFront
 from boards.camera.sccb import SccbMaster
 from boards.clocks import pll_of
@@ -184,7 +183,7 @@ class System(wiring.Component):
 
     def _camera(self, m, platform, clock):
         host, camera = self.host, self.camera
-        model, engine = self.rasca.plan.model, self.rasca.plan.engine
+        model = self.rasca.plan.model
         clock_hz = self.pll.output_hz
         front = m.submodules.camera = CameraFront(
             sensor=camera.sensor,
@@ -193,11 +192,7 @@ class System(wiring.Component):
             binning=self.binning,
             channels=model.in_channels,
             timeout=int(clock_hz * CLOCK_TIMEOUT_MS / 1000),
-            spacing=max(2, model.in_channels)
-            if engine.compact
-            else pixel_spacing(
-                width=model.image_width, pixels=engine.pixels, channels=model.in_channels
-            ),
+            spacing=self.rasca.plan.rules.pixel_spacing,
         )
         master = m.submodules.set_up = SccbMaster(
             table=camera.table,

@@ -29,7 +29,8 @@ BOARDS = [
         oscillator="SB_HFOSC",
         oscillator_error=0.1,
         weights="loaded",
-        compact=True,
+        parts="serial",
+        arrays=(),
         events_only=True,
         # good to 10 %: the host has to try
         baud=115_200,

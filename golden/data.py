@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from golden import errors
 from golden.config import TWO_CLASSES, ModelConfig
 from golden.errors import missing
 from golden.images import RULE, Checked, check_image, list_images, load_image, turned
@@ -438,6 +439,8 @@ def load_table(
     folder = Path(folder)
     table = folder / "labels.csv" if table is None else Path(table)
     found = read_labels(table, folder, classes=classes, skip_bad=skip_bad, progress=progress)
+    if found.bad:
+        errors.note(f"{table}: left out: {found.bad}")
     with table.open(newline="", encoding="utf-8-sig") as file:
         more = {(row["file"] or "").strip(): row for row in csv.DictReader(file)}
     boxes = read_boxes(table.parent) if len(classes) == 2 else {}  # of persons
@@ -593,7 +596,7 @@ def _checked(
     progress: Progress | None,
 ) -> list[Sample]:
     """The samples whose pictures can be decoded, their boxes as the loader turns the pictures;
-    ValueError for the rest without `skip_bad`.
+    ValueError for the rest without `skip_bad`, else a line about them.
 
     found: samples, and the size that their annotations give the picture.
     """
@@ -618,6 +621,8 @@ def _checked(
         raise ValueError(f"{source}: {bad}; --skip-bad leaves them out")
     if not samples:
         raise ValueError(f"{source}: no usable picture" + (f": {bad}" if bad else ""))
+    if bad:
+        errors.note(f"{source}: left out: {bad}")
     return samples
 
 

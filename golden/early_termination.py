@@ -363,7 +363,7 @@ def main(
             skip_bad=skip_bad,
         )
         labelled = load_labels(labels, images, skip_bad, config.classes)
-        output.mkdir(parents=True, exist_ok=True)
+        files.check_folder(output)
         if page is not None:
             refresh(page, MARK, None)  # before the work, not after it
         points = sweep(network, config, labelled.paths, labelled.labels, taus, skips)

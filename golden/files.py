@@ -8,6 +8,7 @@ command that must work in a fixed folder claims it, and another one there is ref
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -65,6 +66,29 @@ def writing(path: Path) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Whether a folder could be made, or is there, and files in it: before the work, not after it.
+
+    Nothing is left behind, so that a command that is refused later leaves nothing either.
+
+    Raises
+    ------
+    OSError
+        As making it and writing to it would.
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        if not place.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        error.filename = str(folder)
+        raise
 
 
 def write_all(folder: Path, contents: Mapping[str, str | bytes]) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from golden import files
 from golden.command_line import (
     CALIBRATION_COUNT,
     bad_input,
@@ -51,8 +52,9 @@ def main(
             raise ValueError(f"count must be at least 1, not {count}")
         if output is None:
             output = Path("build") / f"{config.name}.safetensors"
-            output.parent.mkdir(exist_ok=True)
-        writable(output)
+            files.check_folder(output.parent)
+        else:
+            writable(output)
         model = load_checkpoint(checkpoint, config)
         status = Console(stderr=True).status("reading pictures")
         with status, warnings.catch_warnings(record=True) as caught:
@@ -64,6 +66,7 @@ def main(
             tried = images[:: max(1, len(images) // _TRIED)][:_TRIED]
             wanted = float_answers(model, tried)
             found = integer_answers(IntegerModel(config, weights), tried)
+        output.parent.mkdir(exist_ok=True)
         weights.save(output)
         for warning in caught:
             if issubclass(warning.category, UserWarning):

@@ -467,12 +467,13 @@ def main(
                     checkpoint=checkpoint,
                     calibrate=calibrate,
                 )
-        output.mkdir(parents=True, exist_ok=True)
+        files.check_folder(output)
         with Console(stderr=True).status("drawing"):
             whole = scan_image(image.name, pixels, weights, config)
             early = scan_image(
                 "with early termination", pixels, weights, config, tau=tau, skip=skip
             )
+            output.mkdir(parents=True, exist_ok=True)
             shorter = len(early.computed) < len(whole.computed)
             scans = [whole, early] if shorter else [whole]
             draw(output / "scan.png", scans, weights, stop=tau, skip=skip)

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.common import delay
 from hw.interfaces import LOGIT, Answer, Decision, LineControl, RowEvent, Status, WalkControl
+from hw.plan.beside import check_classes
 from hw.plan.memory import FAULT_QUEUE, STATUS_BITS
 
 
@@ -204,8 +205,7 @@ class FrameControl(wiring.Component):
     def __init__(
         self, *, row_groups: int, rows: int, needs: Sequence[int], classes: int, stop_class: int
     ):
-        if not 0 <= stop_class < classes:
-            raise ValueError(f"stop_class must be 0..{classes - 1}, not {stop_class}")
+        check_classes(classes, stop_class)
         self.row_groups, self.classes, self.stop_class = row_groups, classes, stop_class
         self.camera = CameraRows(row_groups=row_groups, rows=rows, needs=needs)
         self.decisions = DecisionQueue(classes=classes)

@@ -294,6 +294,42 @@ class Answer(_Interface):
         )
 
 
+class Classify(_Interface):
+    """A classifier's ports beside those that its weights come by, as it has them itself.
+
+    Parameters
+    ----------
+    channels, columns, classes : int
+        d and n of the state; K.
+
+    Members
+    -------
+    pooled : In(Pooled(d, n))
+        Not while busy.
+    start : In(1), pulse
+        From the cycle after the last `pooled` on, while idle.
+    abort : In(1)
+        Forgets the run in progress: no answer, ready for a start in the next cycle.
+    busy : Out(1)
+        From the cycle after `start` until shortly before the answer.
+    thresholds : In(Thresholds())
+        Read as the answer is made: they stand still for the two cycles before it and in its own.
+    answer : Out(Answer(K))
+    """
+
+    def __init__(self, *, channels: int, columns: int, classes: int):
+        super().__init__(
+            {
+                "pooled": In(Pooled(channels, columns)),
+                "start": In(1),
+                "abort": In(1),
+                "busy": Out(1),
+                "thresholds": In(Thresholds()),
+                "answer": Out(Answer(classes)),
+            }
+        )
+
+
 class WordRead(_Interface):
     """A read of a word of maps and state that waits for a free cycle; from host read to the maps.
 

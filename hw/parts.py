@@ -46,7 +46,7 @@ class Parts:
     weights : function of Plan, contents
         The weight memory, see WeightRead.
     classifier : function of Plan, Words
-        With ports pooled, start, abort, thresholds, answer as hw.parallel.classifier has them.
+        With the ports of hw.interfaces.Classify.
     attention : function of Plan, Words; or None
         Where there is spatial attention, see hw.parallel.attention.
     sections, words, flat_words : functions of Plan

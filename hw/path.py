@@ -33,7 +33,8 @@ def window_ports(
 
     Ports
     -----
-    steps : see `steps_of`
+    steps : In(step_layout(plan)), an array of transfer + 1
+        See `steps_of`.
     reset : In(1)
         What is under way is dropped.
     first_group : In(1)
@@ -62,7 +63,10 @@ def array_ports(plan: Plan, sums: wiring.Signature) -> dict[str, wiring.Member]:
 
     Ports
     -----
-    steps, reset : as in `window_ports`
+    steps : In(step_layout(plan)), an array of transfer + 1
+        See `steps_of`.
+    reset : In(1)
+        What is under way is dropped.
     operands : In(8 * P), an array of L
         From the window.
     weights : Out(WeightRead)
@@ -87,9 +91,14 @@ def back_ports(
 
     Ports
     -----
-    reset, first_group : as in `window_ports`
+    reset : In(1)
+        What is under way is dropped.
+    first_group : In(1)
+        Steps belong to a frame's first row group: the state reads as zero.
     sums : In(of this engine)
+        A walk's sums, from the array.
     maps : Out(of this engine)
+        Words written, and reads of operands; to the window.
     pool : Out(Pooled)
         The new state's channels, for the classifier.
     state_done : Out(1), pulse

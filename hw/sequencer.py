@@ -97,23 +97,28 @@ class Taps(wiring.Component):
     -----
     run : In(1)
         There is a step in this cycle; the counters go on after it.
-    word, facts : In(walk word), In(its `_facts`)
+    word : In(walk word), facts : In(_facts_layout)
         Of the operation under way.
-    chunk : In
+    chunk : In(of the walk word's `chunks`)
         Chunk of the walk.
     last_walk : In(1)
         The walk is the operation's last one.
     begin : In(1)
-        The next step, if there is one, is the first one of a walk, of the operation of `begin_word`
-        and `begin_facts`, at `begin_address`; `begin_op_end`: it is the operation's only one left.
+        The next step, if there is one, is the first one of a walk, of which the following speak.
+    begin_word : In(walk word), begin_facts : In(_facts_layout), with `begin`
+        Of its operation.
+    begin_address : In(of the step's `address`), with `begin`
+        Of its first word.
+    begin_op_end : In(1), with `begin`
+        That step is the operation's only one left.
     first, last : Out(1)
         The step is the first, the last one of its walk.
     op_end : Out(1)
         ... the last one of its operation.
     second : Out(1)
         It reads the second segment.
-    phase, address, bank, inner, inner_row, part : Out
-        See `step_layout`.
+    phase, address, bank, inner, inner_row, part : Out(of the same field of the step)
+        Fields of `step_layout`.
     part_end : Out(1)
         The next step takes another word of weights.
     between : Out(1)
@@ -246,13 +251,16 @@ class Walks(wiring.Component):
     advance : In(1), pulse
         The next walk of the operation begins with the next step.
     begin : In(1)
-        If it is one, it is another operation's, of `begin_facts`.
-    chunk, group : Out
+        If another operation does: the next walk is its first one.
+    begin_facts : In(_facts_layout), with `begin`
+        Of that operation.
+    chunk, group : Out(of the walk word's `chunks` and `groups`)
+        Of the walk under way.
     first, last : Out(1)
         No word to the left of the chunk, to the right.
     chunk_end, group_end : Out(1)
         Of the operation's chunks, groups it is the last one.
-    next_address : Out
+    next_address : Out(of the step's `address`)
         First word of the next walk.
     next_is_last : Out(1)
         The next walk is the operation's last one.
@@ -317,7 +325,9 @@ class Pause(wiring.Component):
     Ports
     -----
     load : In(1), pulse
-        A pause of `cycles` begins with the next cycle.
+        A pause begins with the next cycle.
+    cycles : In(bits of the longest), with `load`
+        Of the pause.
     counting : In(1)
         There is no step in this cycle.
     hold : In(1)
@@ -365,8 +375,10 @@ class WalkSequencer(wiring.Component):
 
     Ports
     -----
-    step : out step_layout(plan)
-    op : out, index of the operation that the step belongs to
+    step : Out(step_layout(plan))
+        What is multiplied in this cycle, if it is `valid`.
+    op : Out(range(operations))
+        The operation that the step belongs to.
     control : In(WalkControl(needs, k))
     """
 

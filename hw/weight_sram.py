@@ -38,7 +38,7 @@ class WeightSram(wiring.Component):
 
     Ports
     -----
-    write : a memory's write port, `depth` words of `bits`
+    write : Out(write_port(depth, bits))
     read_en : In(1), 1 where nobody drives it
         All pieces are read.
     address : In(range(depth)), with `read_en`

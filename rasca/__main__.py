@@ -199,7 +199,10 @@ def spelled(text: str, name: str, from_make: bool) -> str:
         if option in {one for parameter in load(name).params for one in parameter.opts}:
             text = option + text[head.end(1) :]
     if from_make:
-        return re.sub(r"--[a-z][a-z-]*", lambda found: options.get(found[0], found[0]), text)
+        known = COMMANDS[name].variables
+        flags = {one.option: f"{one.name}=1" for one in known if one.kind == "flag"}
+        names = options | flags
+        return re.sub(r"--[a-z][a-z-]*", lambda found: names.get(found[0], found[0]), text)
     if "make " in text:  # a line for make that a message recommends
         return text
 

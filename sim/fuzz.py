@@ -1,5 +1,5 @@
 """Random small networks on random arrays: each bit-exact, and its cycles, stalls, reads and writes
-exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one is on the compact engine.
+exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one has the serial parts.
 
     rasca fuzz --count 20 --seed 0
 
@@ -31,7 +31,7 @@ from golden.weights import Weights
 from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
-from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
+from hw.plan.limits import LIMITS
 from sim import camera, counters, runner, session
 
 FRAMES = 2
@@ -62,7 +62,7 @@ class Case:
         if model.head_kernels != PAPER_KERNELS:
             parts.append(" ".join(f"{rows}x{columns}" for rows, columns in model.head_kernels))
         parts += [f"{model.class_count} classes"] if model.class_count > 2 else []
-        shape = f"{'compact' if self.shape.compact else 'shape'} {self.shape}"
+        shape = f"{self.shape.limits.called or 'shape'} {self.shape}"
         parts += [shape, self.cameras] + (["extreme"] if self.extreme else [])
         parts += ["a frame cut"] if self.cut else []
         return " | ".join(parts)
@@ -71,13 +71,14 @@ class Case:
 def case(seed: int) -> Case:
     """A valid case: sizes that nothing divides, every variant, small enough to build in seconds."""
     rng = random.Random(seed)
-    compact = seed % 4 == 3
-    spatial = "none" if compact else rng.choice(SPATIAL_VARIANTS)
-    heads = rng.randint(2 if compact else 1, 4)
+    parts = "serial" if seed % 4 == 3 else "parallel"
+    limits = LIMITS[parts]
+    spatial = rng.choice(SPATIAL_VARIANTS) if limits.spatial else "none"
+    heads = rng.randint(limits.least_lanes if limits.whole_heads else 1, 4)
     width = rng.choice((rng.randint(16, 75), rng.randint(64, 120)))
     n = width // 16
-    if compact:  # operands come from a bank of their own in each lane: channels by whole lanes
-        pixels, channels = 2 * rng.randint(2, 5), 1
+    if limits.whole_heads:
+        pixels, channels = 2 * rng.randint(2, 5), limits.most_channels
         lanes = rng.choice([count for count in range(2, heads + 1) if heads % count == 0])
         each = lanes
     else:
@@ -104,7 +105,7 @@ def case(seed: int) -> Case:
     )
     far = random.Random(f"far {seed}")  # the cases of before stay as they were
     if far.random() < FAR:
-        model = _far(model, far, compact)
+        model = _far(model, far, least=limits.least_lanes)
     elif far.random() < 0.5:
         model = replace(model, **_blocks(far, model))
     return Case(
@@ -114,7 +115,7 @@ def case(seed: int) -> Case:
             pixels=pixels,
             channels=channels,
             lanes=lanes,
-            parts="serial" if compact else "parallel",
+            parts=parts,
         ),
         cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
         extreme=rng.random() < 0.2,
@@ -146,8 +147,8 @@ def _blocks(rng: random.Random, model: ModelConfig) -> dict:
     }
 
 
-def _far(model: ModelConfig, far: random.Random, compact: bool) -> ModelConfig:
-    """The same network with one size at an end of what is allowed."""
+def _far(model: ModelConfig, far: random.Random, least: int) -> ModelConfig:
+    """The same network with one size at an end of what is allowed, for `least` lanes."""
     kinds = ["hidden", "hidden", "narrow", "low"] + ["wide"] * (model.spatial_attention == "none")
     kind = far.choice(kinds)
     if kind == "hidden":  # the classifier takes longer than all the rest
@@ -158,13 +159,12 @@ def _far(model: ModelConfig, far: random.Random, compact: bool) -> ModelConfig:
     if kind == "low":
         return replace(model, image_height=5, in_channels=1)
     # a camera's whole line; few channels, so that it is done in a minute
-    lean = 2 if compact else 1
     return replace(
         model,
         image_height=5,
         image_width=1920,
         head_channels=(1, 1, 1, model.head_channels[-1]),
-        classifier_hidden=lean,
+        classifier_hidden=least,
     )
 
 
@@ -224,13 +224,11 @@ def break_off(schedule: camera.Schedule, plan: Plan, seed: int) -> int | None:
 
 
 def weights_of(wanted: Case) -> Weights:
-    """Random weights; a compact engine's with the shifts that it can do."""
+    """Random weights, with the shifts that the engine can do."""
     weights = random_weights(wanted.model, wanted.seed, extreme=wanted.extreme)
-    if wanted.shape.compact:
-        last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
-        for name, layer in weights.layers.items():
-            if not name.startswith("classifier"):
-                layer.shift.clamp_(FIRST_SHIFT, last)
+    for name, layer in weights.layers.items():
+        if not name.startswith("classifier"):
+            layer.shift.clamp_(*wanted.shape.limits.shifts)
     return weights
 
 
@@ -241,8 +239,9 @@ def timing_of(wanted: Case, cycles: int) -> camera.Timing:
     even = camera.paced(cycles, wanted.model)
     if wanted.cameras == "paced":
         return even
-    # a late line's first pixel comes with the next cycle, but for the compact engine's sake
-    closest = max(2, wanted.model.in_channels) if wanted.shape.compact else 0
+    # a late line's first pixel comes with the next cycle, but where pixels must be apart
+    apart = wanted.shape.limits.pixel_cycles
+    closest = max(apart, wanted.model.in_channels) if apart > 1 else 0
     return camera.Timing(
         pixel=even.pixel + Fraction(1),
         line_blank=Fraction(closest),

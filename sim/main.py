@@ -146,7 +146,7 @@ def _simulate(
     # The first rows of one frame more, so that the last frame's period can be seen.
     sent.append(sent[0].restarted(model.rows_per_group))
     shots = [camera.Shot(picture, timing) for picture in sent]
-    last = OUTPUT / model.name / (f"{shape}_compact" if shape.compact else str(shape))
+    last = OUTPUT / model.name / (f"{shape}_compact" if shape.parts == "serial" else str(shape))
     with files.run_folder(last, shown=("summary.json", "scan.png")) as folder:
         table = LiveTable(console, model, weights, free)
         result = session.play(
@@ -250,6 +250,8 @@ def bench(
     console = Console(highlight=False, soft_wrap=True)
     kept = runner.BUILD / "bench" / "bench.json"
     if not table_only:
+        with bad_input():
+            files.check_folder(kept.parent)  # before the work, not after it
         lines, equal = [], True
         for preset_name, text, parts in BENCHES:
             model, shape = preset(preset_name), EngineConfig.parse(text, parts=parts)
@@ -283,5 +285,5 @@ def _measure(
             trace=False,
         )
     _tell(console, result, figures)
-    more = {"compact": shape.compact, "lost": report.losses(result.engine)}
+    more = {"compact": shape.parts == "serial", "lost": report.losses(result.engine)}
     return {**figures, **more}, _equal(result, figures)

@@ -81,7 +81,7 @@ def prepare(
     plan = made if plan is None else plan
     defines = {
         "SPATIAL": model.spatial,
-        "COMPACT": shape.compact,
+        "BYTE_WRITES": plan.rules.one_byte,
         "GREY": model.in_channels == 1,
         **{f"CLASS{i}": True for i in range(2, model.class_count)},
         "PORTS_ONLY": netlist is not None,
@@ -199,9 +199,8 @@ class Session:
         shots: index of the shot that each frame came from; all of them, good ones, if not given.
         """
         plan, free, found = self.engine.plan, 0, []
-        delay = row_delay(plan)
         for index in range(len(self.schedule.lines)) if shots is None else shots:
-            rows = [cycle + delay for cycle in self.schedule.lines[index]]
+            rows = [cycle + plan.row_delay for cycle in self.schedule.lines[index]]
             whole = len(rows) // plan.model.rows_per_group
             groups = range(min(plan.model.row_groups, whole))
             free = max(free, self.schedule.starts[index] + plan.frame_take)
@@ -209,11 +208,6 @@ class Session:
             free = end + plan.frame_turn
             found.append(starts)
         return found
-
-
-def row_delay(plan: Any) -> int:
-    """Cycles from a row's last pixel on the wires to the first step that may read the row."""
-    return plan.row_delay
 
 
 def play(

@@ -39,12 +39,6 @@ def cycles_per_row_group(session: Session, frame: int) -> list[int]:
     return [later - sooner for sooner, later in zip(starts, starts[1:], strict=False)]
 
 
-def predicted_frame(session: Session, frame: int) -> int:
-    """Predicted cycles from a frame's first walk to the next frame's."""
-    starts = session.predicted()
-    return starts[frame + 1][0] - starts[frame][0]
-
-
 def wasted_macs(session: Session, frame: int) -> int:
     """Array MACs of row groups that were begun and aborted."""
     plan = session.engine.plan

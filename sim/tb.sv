@@ -4,7 +4,8 @@
 // of `play`, in the schedule, in the events and in the log alike.
 
 // SPATIAL is defined where there is a spatial attention; PORTS_ONLY where the engine is a netlist,
-// which has no names but those of its ports: then nothing is logged; COMPACT for the serial parts;
+// which has no names but those of its ports: then nothing is logged; BYTE_WRITES where maps are
+// written byte by byte;
 // GREY where a pixel is one luma.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word
@@ -203,7 +204,7 @@ module tb #(
 
     // ---- log: +log=FILE ----
     //   w CYCLE OPERATION BANKS ADDRESS DATA   words written to the maps and the state (hex);
-    //                                          compact: then a mask of their bytes
+    //                                          BYTE_WRITES: then a mask of their bytes
     //   f CYCLE                                first walk step of a frame (decimal)
     //   g CYCLE                                first walk step of a row group
     //   k CYCLE HEAD ROW DATA                  row of attention scores, written (hex)
@@ -222,7 +223,7 @@ module tb #(
     end
     always @(posedge clk) begin
         if (play && dut.engine.back.store.write_en != 0)
-`ifdef COMPACT
+`ifdef BYTE_WRITES
             $fwrite(log_file, "w %0h %0h %0h %0h %h %0h\n", cycle, dut.engine.back.store.write_op,
                     dut.engine.back.store.write_en, dut.engine.back.store.write_address,
                     {LANES{{PIXELS / 2{dut.engine.back.store.write_high}},

@@ -1,5 +1,6 @@
 """A small board for the tests of the flash and of the host tool: one build for both."""
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -24,6 +25,9 @@ MODEL = ModelConfig(
 )
 ENGINE = EngineConfig.parse("3,1,1", "loaded")
 WEIGHTS = random_weights(MODEL, 1)
+SEED = 13  # with which the logits change places while a picture comes
+THREE = replace(MODEL, name="three", classes=("nothing", "cat", "dog"), stop_class="dog")
+THREE_WEIGHTS = random_weights(THREE, SEED)
 OFFSET = 0x1234
 DIVISOR = 4
 TRIES = 2
@@ -41,9 +45,10 @@ def image(weights=WEIGHTS) -> bytes:
 
 
 def build(initialised: bool = False) -> runner.Build:
-    """Weights from flash, as on the UP5K; or in initialised memories, as on the ECP5."""
+    """Weights from flash, as on the UP5K; or in initialised memories, as on the ECP5, and there of
+    the network with three classes."""
     if initialised:
-        made = Rasca(MODEL, EngineConfig.parse(str(ENGINE)), WEIGHTS)
+        made = Rasca(THREE, EngineConfig.parse(str(ENGINE)), THREE_WEIGHTS)
         return _build(runner.verilog(HostSystem(rasca=made, divisor=DIVISOR), "board"))
     made = rasca()
     flash = FlashLoader(

@@ -4,6 +4,7 @@ Product files are those of golden, hw, boards, sim and rasca. docs/architecture.
 """
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -29,6 +30,49 @@ def elaborates():
     return sorted(found, reverse=True)
 
 
+def classes():
+    """("file:Class", its node) of hw and boards."""
+    for path in files():
+        if path.relative_to(ROOT).parts[0] in ("hw", "boards"):
+            for node in ast.parse(path.read_text()).body:
+                if isinstance(node, ast.ClassDef):
+                    yield f"{path.relative_to(ROOT)}:{node.name}", node
+
+
+def ports(node):
+    """Names of the ports, or of a signature's members, that a class gives itself."""
+    made = [part for part in node.body if getattr(part, "name", "") == "__init__"]
+    for part in (inner for method in made for inner in ast.walk(method)):
+        if isinstance(part, ast.Dict):
+            for key, value in zip(part.keys, part.values, strict=True):
+                if isinstance(key, ast.Constant) and _PORT.search(ast.unparse(value)):
+                    yield key.value
+        elif isinstance(part, ast.Call) and ast.unparse(part.func) == "dict.fromkeys":
+            if len(part.args) == 2 and _PORT.search(ast.unparse(part.args[1])):
+                names = ast.walk(part.args[0])
+                yield from (name.value for name in names if isinstance(name, ast.Constant))
+
+
+def told(node):
+    """Names of which a class's docstring tells the direction and the shape."""
+    text = ast.get_docstring(node) or ""
+    return {name for names in _LINE.findall(text) for name in names.split(", ")}
+
+
+_PORT = re.compile(r"\b(In|Out)\(")
+_LINE = re.compile(r"((?:\w+, )*\w+) : (?:In|Out)\(")
+
+
+def untold():
+    """`file:Class port` of every port without a line of its own."""
+    return [
+        f"{place} {name}"
+        for place, node in classes()
+        for name in ports(node)
+        if name not in told(node)
+    ]
+
+
 def measure():
     long = elaborates()
     lengths = {p: len(p.read_text().splitlines()) for p in files()}
@@ -39,6 +83,7 @@ def measure():
         "files over 400 lines": sum(n > 400 for n in lengths.values()),
         "longest elaborate": f"{long[0][1]}, {long[0][0]} lines",
         "elaborate methods over 100 lines": f"{sum(n > 100 for n, _ in long)} of {len(long)}",
+        "ports": f"{sum(len([*ports(node)]) for _, node in classes())}, {len(untold())} untold",
         "files that name compact": sum("compact" in p.read_text().lower() for p in lengths),
     }
 

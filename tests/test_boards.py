@@ -163,7 +163,7 @@ def test_small_boards(name):
     board = build.find_board(name)
     model = preset(board.preset)
     engine = fit.configure(board, model, None)
-    assert engine.compact and engine.weight_memory == "loaded" and str(engine) == "8,1,2"
+    assert engine.parts == "serial" and engine.weight_memory == "loaded" and str(engine) == "8,1,2"
     platform = board.platform()
     platform.add_resources(board.resources)
     system = System(board=board, rasca=Rasca(model, engine, default_weights(model)))

@@ -8,7 +8,6 @@ import pytest
 import torch
 from skimage import data
 
-from boards.camera.crossing import pixel_spacing
 from boards.camera.front import CameraFront
 from boards.camera.sensor import Sensor
 from golden import camera
@@ -70,9 +69,7 @@ def test_decisions(engine, sensor):
     model, plan = engine.model, engine.plan
     # a PCLK so long that the lines come at the engine's pace, and a twentieth slower
     period = 1.05 * plan.camera_period / 5 / sensor.line_clocks
-    spacing = pixel_spacing(
-        width=model.image_width, pixels=engine.shape.pixels, channels=model.in_channels
-    )
+    spacing = plan.rules.pixel_spacing
     assert spacing == 3  # 41 pixels in words of 5: the last word has one
     front = CameraFront(
         sensor=sensor,

@@ -70,7 +70,7 @@ def test_preset(name):
 @pytest.mark.parametrize("name", COMPACT)
 def test_compact_preset(name):
     model = PRESETS[name]
-    shape = EngineConfig.parse(f"8,1,{model.heads}", compact=True)
+    shape = EngineConfig.parse(f"8,1,{model.heads}", parts="serial")
     engine = session.prepare(model, shape, random_weights(model, 1), optimise="build")
     check(engine)
     assert registers(engine.plan) == pytest.approx(register_bits(engine.verilog), rel=0.1)
@@ -108,10 +108,10 @@ def test_layers_are_the_operations():
 # ---- latency ----
 
 
-@pytest.mark.parametrize("compact", [False, True])
-def test_latency(compact, tmp_path):
+@pytest.mark.parametrize("parts", ["parallel", "serial"])
+def test_latency(parts, tmp_path):
     """From the last pixel to the state's last word and to the decision, to the cycle."""
-    shape = EngineConfig.parse("4,1,2", compact=compact)
+    shape = EngineConfig.parse("4,1,2", parts=parts)
     engine = session.prepare(SMALL, shape, random_weights(SMALL, 1), optimise="build")
     plan = engine.plan
     slow = 5 * (plan.cycles_per_row_group + 1000)
@@ -252,10 +252,10 @@ endmodule
     ]
 
 
-@pytest.mark.parametrize("compact", [False, True])
-def test_ports_are_those_in_verilog(compact):
+@pytest.mark.parametrize("parts", ["parallel", "serial"])
+def test_ports_are_those_in_verilog(parts):
     """A memory is read only if and only if the Verilog never writes it."""
-    plan = compile_program(SMALL, EngineConfig.parse("4,1,2", "loaded", compact=compact))
+    plan = compile_program(SMALL, EngineConfig.parse("4,1,2", "loaded", parts=parts))
     text = generate.to_verilog(Rasca(SMALL, plan.engine, random_weights(SMALL, 1)))
     written = {}
     for ram in counters.rams(text):
@@ -266,7 +266,7 @@ def test_ports_are_those_in_verilog(compact):
     read_only = {name for name, kind in ports.items() if kind == "1R"}
     assert {name for name in ports if not written[name]} == read_only
     assert read_only
-    if compact:
+    if parts == "serial":
         assert ports["activation"] == "1R" and ports["classifier"] == "1RW"
 
 

@@ -8,8 +8,9 @@ from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from boards.camera import crossing
-from boards.camera.crossing import COUNTERS, CameraCrossing, pixel_spacing
+from boards.camera.crossing import COUNTERS, CameraCrossing
 from hw.interfaces import Pixels
+from hw.plan.rules import word_spacing
 from sim.camera_models import members
 
 
@@ -288,7 +289,7 @@ def test_differences_are_seen():
     + [(17, 4, 1, 1), (120, 8, 3, 1), (20, 2, 3, 2), (5, 1, 3, 3)],
 )
 def test_pixel_spacing(width, pixels, channels, spacing):
-    assert pixel_spacing(width=width, pixels=pixels, channels=channels) == spacing
+    assert word_spacing(width=width, pixels=pixels, channels=channels) == spacing
 
 
 @pytest.mark.parametrize(

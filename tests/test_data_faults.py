@@ -22,6 +22,7 @@ from golden.data import (
     rule_of,
 )
 from golden.labels import read_labels
+from tests.command import invoke, refused
 from tests.test_data import VOC, picture, voc  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -316,3 +317,22 @@ def test_tables(tmp_path):
         )
         with pytest.raises(ValueError, match=f"must be 0..1, not '{fraction}'"):
             load_table(tmp_path)
+
+
+def test_what_is_left_out_is_told(tmp_path, capsys):
+    """In a line on standard error: of every kind of data set, by every command."""
+    for name in ("person/a.png", "person/broken.png", "no_person/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / "person" / "broken.png").write_bytes(b"no picture")
+    out = tmp_path / "labels.csv"
+    line = refused("labels", tmp_path, "-o", out, from_make=True)
+    assert line.endswith("no readable picture (broken.png); SKIP_BAD=1 leaves them out")
+    found = invoke("labels", tmp_path, "-o", out, "--skip-bad")
+    assert found.exit_code == 0 and "2 of 2 pictures" in found.stdout
+    assert found.stderr == (
+        f"rasca: {tmp_path}: left out: 1 files that are no readable picture (broken.png)\n"
+    )
+    out.write_text(out.read_text() + "person/broken.png,1,x,,box\n")
+    assert len(load_table(tmp_path, skip_bad=True)) == 2
+    assert "labels.csv: left out: 1 of 3 rows are bad" in capsys.readouterr().err

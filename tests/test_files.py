@@ -1,5 +1,6 @@
 """Runs at the same time never spoil each other's files."""
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from golden import files
 from golden.config import preset
+from golden.errors import CommandError, bad_input
 from golden.quantise import default_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +36,32 @@ def test_a_file_is_replaced_whole(tmp_path):
     link.symlink_to(path)
     files.write(link, "through")
     assert link.is_symlink() and path.read_text() == "through"
+
+
+@pytest.mark.parametrize("name", ["made", "to/be/made", "."])
+def test_a_folder_is_checked_and_not_made(name, tmp_path):
+    files.check_folder(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name, wrong",
+    [("file", "on the way"), ("file/in", "on the way"), ("a" * 300, "a shorter name")],
+)
+def test_a_folder_that_cannot_be(name, wrong, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match=rf"{name}: expected .*{wrong}"), bad_input():
+        files.check_folder(tmp_path / name)
+
+
+def test_a_folder_that_is_read_only(monkeypatch, tmp_path):
+    def refused(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "somewhere")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refused)
+    with pytest.raises(CommandError, match=f"{tmp_path}/no: expected .* not a read-only disk"):
+        with bad_input():
+            files.check_folder(tmp_path / "no")
 
 
 def _mask():

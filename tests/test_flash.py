@@ -11,12 +11,14 @@ from boards.flash import (
     MAX_SPI_HZ,
     OFFSET,
     FlashLoader,
+    SpiBytes,
     flash_image,
     spi_divisor,
 )
 from boards.packets import Problem
 from sim import runner
 from tests import board
+from tests.bench_blocks import on_amaranth
 
 
 def cases(image):
@@ -63,6 +65,46 @@ def test_contents():
             ],
         },
     )
+
+
+def exchanged(divisor, pairs, wrong=""):
+    """Scenario: bytes to and fro, SPI mode 0: data stand while the clock rises and falls.
+
+    wrong: "out", "in" (a bit) or "cycle" is expected otherwise.
+    """
+    for number, (sent, answer) in enumerate(pairs):
+        out = yield {"start": 1, "next_byte": sent}
+        assert not out["clock"]
+        seen, bits, before, cycle = 0, 0, 0, 0
+        for cycle in range(1, 8 * divisor + 2):
+            out = yield {"miso": answer >> max(0, 7 - bits) & 1, "next_byte": 0x55}
+            if out["clock"] and not before:
+                seen = seen << 1 | out["mosi"]
+            bits += before and not out["clock"]
+            before = out["clock"]
+            end = cycle == 8 * divisor + 1 - (wrong == "cycle")
+            assert out["last_bit"] == end, f"byte {number}, cycle {cycle}"
+        right = sent ^ (wrong == "out"), answer ^ (wrong == "in")
+        assert (seen, out["byte"]) == right, f"byte {number}: {seen}, {out['byte']}, not {right}"
+        for _ in range(number):  # until the next one it stays
+            out = yield {"miso": 1}
+            assert out["byte"] == answer and not out["clock"]
+
+
+PAIRS = [(0xAB, 0x00), (0x03, 0xFF), (0x5A, 0xA5), (0x80, 0x01)]
+
+
+@pytest.mark.parametrize("divisor", [2, 4, 6])
+def test_bytes(divisor):
+    on_amaranth(SpiBytes(divisor=divisor), exchanged(divisor, PAIRS))
+
+
+@pytest.mark.parametrize("wrong", ["out", "in", "cycle"])
+def test_byte_differences_are_seen(wrong):
+    with pytest.raises(AssertionError, match="byte 0"):
+        on_amaranth(SpiBytes(divisor=4), exchanged(4, PAIRS, wrong))
+    with pytest.raises(AssertionError, match="byte 0"):
+        on_amaranth(SpiBytes(divisor=6), exchanged(4, PAIRS))
 
 
 def test_image():

@@ -1,4 +1,4 @@
-"""hw/functions.py against golden: what each function makes of values, units and operand bytes."""
+"""hw/plan/functions.py against golden: bytes of each function, of values, units and operands."""
 
 import itertools
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from golden import activation, attention, conv_gru, requant
-from hw.functions import FUNCTIONS, SERIAL_FUNCTIONS, SPATIAL_FUNCTIONS, Saturation, functions
 from hw.plan import Function
+from hw.plan.functions import FUNCTIONS, SERIAL_FUNCTIONS, SPATIAL_FUNCTIONS, Saturation, functions
 from hw.plan.latency import SERIAL
 from tests import serial, test_operands_unit_control
 

@@ -18,7 +18,9 @@ from boards import host, packets
 from boards.packets import BoardStatus, Counters, Decision, Hello, Kind, Problem, Row, State
 from golden.config import PRESETS, preset
 from golden.expected import Judge, golden_frames
+from golden.images import camera_image
 from golden.model import IntegerModel
+from golden.random_weights import random_weights
 from golden.weights import Weights
 from sim import runner
 from tests import board
@@ -27,9 +29,9 @@ from tests.command import invoke
 PATIENCE = 120.0  # of a simulation on a busy machine
 
 
-def flipped(weights):
+def flipped(weights, model=board.MODEL):
     """One bit of one weight, the first of its layer with which `pictures(1)` end differently."""
-    good = IntegerModel(board.MODEL, weights).run(pictures(1)).state
+    good = IntegerModel(model, weights).run(pictures(1)).state
     for place in range(weights.layers["gru.update"].weight.numel()):
         layer = weights.layers["gru.update"]
         weight = layer.weight.clone()
@@ -37,7 +39,7 @@ def flipped(weights):
         bad = replace(
             weights, layers=weights.layers | {"gru.update": replace(layer, weight=weight)}
         )
-        if not torch.equal(IntegerModel(board.MODEL, bad).run(pictures(1)).state, good):
+        if not torch.equal(IntegerModel(model, bad).run(pictures(1)).state, good):
             return bad
     raise AssertionError("no weight matters")
 
@@ -54,7 +56,8 @@ def run(*arguments):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setitem(PRESETS, board.MODEL.name, board.MODEL)
+    for model in (board.MODEL, board.THREE):
+        monkeypatch.setitem(PRESETS, model.name, model)
 
 
 # ---- a simulated board ----
@@ -136,19 +139,77 @@ def test_board(port, files, tiny, monkeypatch):
     assert found.exit_code == 0 and "nothing yet" in found.output and "tiny" in found.output
 
 
-def test_initialised_board(files, tiny, tmp_path):
+def test_initialised_board_of_three_classes(files, tiny, monkeypatch, tmp_path):
     """Weights in initialised memories, as on ECP5: equal; others, loaded at run time, take their
-    place."""
-    good, bad, picture = files
+    place. All of three classes' logits; the stop class's margin ends a frame; what is shown."""
+    model, picture = board.THREE, files[-1]
+    good, bad = (str(tmp_path / name) for name in ("good3.safetensors", "bad3.safetensors"))
+    board.THREE_WEIGHTS.save(good)
+    flipped(board.THREE_WEIGHTS, model).save(bad)
     with simulated(board.build(initialised=True), tmp_path) as port:
+        link = host.Connection(host.open_port(port, 1_000_000), PATIENCE)
+        hello, pixels = link.greet(), pictures(1)
+        by_stop_class(link, hello, model, pixels)
+        assert watched(link, model, pixels, monkeypatch) == {
+            "decision": "cat  (3 row groups)",
+            "rows": "██░",
+            "network": "three",
+        }
+        link.transport.close()
         common = ("--port", port, "--patience", PATIENCE, "--image", picture, "--weights")
-        groups = board.MODEL.row_groups
+        groups = model.row_groups
+        values = groups * (model.state_channels * model.n + 3)
         for words in ((good,), (bad, "--load")):
             found = run(*common, *words)
             assert found.exit_code == 0, found.output
-            assert f"{groups} of {groups} row groups equal" in found.output
+            assert f"{groups} of {groups} row groups equal, {values} values" in found.output
         found = run(*common, good)
         assert found.exit_code == 2 and "the board holds other weights" in found.output
+
+
+def by_stop_class(link, hello, model, pixels):
+    """The whole frame is a cat; a stop at the dog's first margin ends it. Other names of the same
+    logits, or another stop class, are not what the board does."""
+    whole = IntegerModel(model, board.THREE_WEIGHTS).run(pixels)
+    assert whole.logits[0].argmax(dim=-1).tolist() == [2, 2, 1]
+    first = int(whole.margin[0, 0])
+    for stop, label, used in ((None, 1, 3), (first, 2, 1)):
+        judge, moved = host.check_frames(link, hello, model, board.THREE_WEIGHTS, pixels, stop=stop)
+        assert judge.first is None and not moved
+        decision = judge.frames[0].decision
+        assert (decision["label"], decision["rows_used"]) == (label, used)
+    other = replace(model, stop_class="cat")
+    weights = random_weights(other, board.SEED)
+    judge, _ = host.check_frames(link, hello, other, weights, pixels, stop=-first)
+    assert judge.first is not None
+
+
+def watched(link, model, pixels, monkeypatch):
+    """What the terminal says of a picture that is sent while it is watched."""
+    rows, send = model.rows_per_group * model.row_groups, link.send
+    lines = packets.frame([line.tobytes() for line in camera_image(pixels[0])[:rows]])
+    watching = packets.settings(packets.Setting.ROWS)
+
+    def send_picture(packet):
+        if packet != watching:
+            return send(packet)
+        send(packets.settings(packets.Setting.ROWS | packets.Setting.HOST))
+        for line in lines:
+            send(line)
+
+    def until_decided(*words, events=link.events, **more):
+        for event in events(*words, **more):
+            yield event
+            if isinstance(event, Decision):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(link, "send", send_picture)
+    monkeypatch.setattr(link, "events", until_decided)
+    console = Console(record=True, width=100)
+    host.watch(link, console, model, PATIENCE)
+    text = [line.split(maxsplit=1) for line in console.export_text().splitlines()]
+    found = {line[0]: line[1].strip() for line in text if len(line) == 2}
+    return {name: found[name] for name in ("decision", "rows", "network")}
 
 
 @pytest.mark.parametrize("kind", ["stop", "skip"])

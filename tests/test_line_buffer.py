@@ -52,7 +52,8 @@ BYTES = {  # those of the serial parts
 
 def plan_of(kind):
     model, shape = (KINDS | BYTES)[kind]
-    return compile_program(model, EngineConfig.parse(shape, compact=kind in BYTES))
+    parts = "serial" if kind in BYTES else "parallel"
+    return compile_program(model, EngineConfig.parse(shape, parts=parts))
 
 
 def buffer_of(kind):

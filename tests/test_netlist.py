@@ -27,7 +27,7 @@ CONSOLE = Console(quiet=True)
 CASES = {
     "ice40": (
         {"heads": 2, "head_channels": (2, 2, 2, 2), "attention_hidden": 2, "classifier_hidden": 2},
-        EngineConfig.parse("4,1,2", "loaded", cells="ice40", compact=True),
+        EngineConfig.parse("4,1,2", "loaded", cells="ice40", parts="serial"),
     ),
     "ecp5": (
         {"heads": 1, "head_channels": (2, 3, 4, 4), "spatial_attention": "none"},

@@ -12,7 +12,7 @@ from golden.random_weights import random_weights
 from hw import parts
 from hw.generate import to_verilog
 from hw.parallel.parts import Array
-from hw.plan import compile_program, latency
+from hw.plan import compile_program, config_digest, latency, limits
 from hw.plan import parts as plan_parts
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
@@ -37,6 +37,7 @@ def late(monkeypatch):
     """A shape of the third record, made of PARALLEL."""
     record = replace(parts.PARALLEL, latency=LATE, array=partial(Array, registers=1))
     monkeypatch.setitem(latency.LATENCIES, "late", LATE)
+    monkeypatch.setitem(limits.LIMITS, "late", limits.PARALLEL)
     monkeypatch.setitem(plan_parts.PARTS, "late", plan_parts.PARTS["parallel"])
     monkeypatch.setitem(parts.PARTS, "late", record)
     return EngineConfig(pixels=4, channels=2, lanes=2, parts="late")
@@ -48,6 +49,7 @@ def test_a_third_record(late, tmp_path):
     design = Rasca(MODEL, late, weights)
     plain = compile_program(MODEL, replace(late, parts="parallel"))
     assert design.plan.cycles_per_row_group > plain.cycles_per_row_group
+    assert design.config_digest != config_digest(MODEL, plain.engine)
     engine = session.prepare(MODEL, late, weights, design=design, optimise="build", folder=tmp_path)
     pixels = fuzz.pictures(MODEL, 5, 2)
     expected = session.golden_frames(IntegerModel(MODEL, weights).run(pixels, trace=True))
@@ -72,6 +74,7 @@ def test_parts_must_have_the_plans_latencies(monkeypatch, late):
 
 def test_every_record_is_known_to_the_compiler():
     assert set(parts.PARTS) == set(plan_parts.PARTS) == set(latency.LATENCIES)
+    assert set(parts.PARTS) == set(limits.LIMITS)
     for name, record in parts.PARTS.items():
         assert record.latency == latency.LATENCIES[name]
         shape = EngineConfig(pixels=4, channels=1, lanes=2, parts=name)

@@ -62,7 +62,7 @@ def test_every_preset_in_under_a_second():
         "from hw.plan import *\n"
         "slow = 0\n"
         "for model in PRESETS.values():\n"
-        "    for shape in (default_shape(model), EngineConfig.parse('8,1,2', compact=True)):\n"
+        "    for shape in (default_shape(model), EngineConfig.parse('8,1,2', parts='serial')):\n"
         "        began = time.process_time()\n"
         "        try:\n"
         "            compile_program(model, shape)\n"
@@ -88,7 +88,7 @@ def test_latencies():
             latency.row = 8
         later = replace(latency, window=latency.window + 1)
         assert later.transfer == latency.transfer + 1
-    assert EngineConfig.parse("8,1,2", compact=True).latency is SERIAL
+    assert EngineConfig.parse("8,1,2", parts="serial").latency is SERIAL
     assert EngineConfig.parse("8,1,2").latency is PARALLEL
     with pytest.raises(ValueError, match="parts must be parallel or serial, not 'both'"):
         EngineConfig.parse("8,1,2", parts="both")

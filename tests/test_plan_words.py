@@ -33,7 +33,7 @@ def _cases():
             network(kind, 0), heads=2, spatial_attention="none", state_channels=4,
             head_channels=(*network(kind, 0).head_channels[:-1], 6),
         )  # fmt: skip
-        plan = compile_program(serial, EngineConfig.parse("6,1,2", compact=True))
+        plan = compile_program(serial, EngineConfig.parse("6,1,2", parts="serial"))
         yield pytest.param(plan, id=f"{kind}-serial")
     for name in ("vww_105x120", "vww_105x120_full", "vww_210x240_h3", "vww_105x120_grey"):
         plan = compile_program(PRESETS[name], default_shape(PRESETS[name]))

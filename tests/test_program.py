@@ -204,13 +204,13 @@ def test_words_are_there_in_time(compiled):
 def test_bounds(compiled):
     """Every address that a program word can make lies in its memory; fields fit their widths."""
     depth = compiled.bank_words
-    back = compiled.fields["back" if compiled.engine.compact else "store"]
+    back = compiled.fields["back" if compiled.engine.parts == "serial" else "store"]
     for op, fields in zip(compiled.operations, back, strict=True):
         if op.target != Target.SCORES:
             assert all(value < depth for name, value in fields.items() if name.startswith("base"))
             assert all(bank < compiled.engine.lanes and address < depth for (bank, address)
                        in compiled._places(op))
-        if not compiled.engine.compact:
+        if compiled.engine.parts != "serial":
             assert fields["count"] <= op.out_groups * compiled.engine.units
     for word, rows in compiled.fields.items():
         widths = compiled.field_widths(word)

@@ -41,26 +41,28 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "reports.md").read_text()
 
 
-def study(name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, compact=False):
-    plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded", compact=compact))
+def study(
+    name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, parts="parallel"
+):
+    plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded", parts=parts))
     return Study(plan=plan, cost=cost(plan), tech=technology(tech), clock_mhz=clock, rate=rate)
 
 
 ENGINES = (
-    ("vww_105x120", "8,1,2", False),
-    ("vww_210x240", "15,3,2", False),
-    ("vww_210x240_full", "15,3,4", False),
-    ("vww_210x240_h3", "16,1,1", False),
-    ("vww_105x120", "8,1,2", True),
-    ("vww_210x240_h3", "8,1,3", True),
+    ("vww_105x120", "8,1,2", "parallel"),
+    ("vww_210x240", "15,3,2", "parallel"),
+    ("vww_210x240_full", "15,3,4", "parallel"),
+    ("vww_210x240_h3", "16,1,1", "parallel"),
+    ("vww_105x120", "8,1,2", "serial"),
+    ("vww_210x240_h3", "8,1,3", "serial"),
 )
 
 
 @pytest.fixture(scope="module", params=ENGINES, ids=lambda engine: "-".join(map(str, engine)))
 def made(request):
     """A study and its content."""
-    name, shape, compact = request.param
-    one = study(name, shape, tech="22nm", compact=compact)
+    name, shape, parts = request.param
+    one = study(name, shape, tech="22nm", parts=parts)
     return one, content.content(one)
 
 
@@ -101,7 +103,7 @@ def test_bandwidth_and_energy_of_layers_add_up_to_the_frames(made):
             assert memory[way] == groups * moved
     uj = found["energy_uj"]
     sram = sum(part for name, part in uj.items() if name.startswith("sram"))
-    if one.plan.engine.compact:
+    if one.plan.engine.parts == "serial":
         idle = one.clock_mhz * 1e6 / one.frames_per_s - one.cost.cycles_frame
         each = sum(
             memory.count * one.tech.memory(memory).read_pj
@@ -292,7 +294,7 @@ def test_other_shapes(made):
     assert own["slowest_clock_mhz"] == found["slowest_clock"]["clock_mhz"]
     assert own["power_mw"] == found["slowest_clock"]["mw"]
     assert own["on_chip_bytes"] == found["on_chip_bytes"]
-    assert len(shapes) > (2 if one.plan.engine.compact else 8) and any(
+    assert len(shapes) > (2 if one.plan.engine.parts == "serial" else 8) and any(
         row["best"] for row in shapes.values()
     )
     for row in shapes.values():
@@ -798,7 +800,7 @@ def test_the_compact_engine(tmp_path):
     assert result.exit_code == 0, result.output
     text = (tmp_path / "vww_105x120" / "report.json").read_text()
     found = json.loads(text)
-    one = study(rate=5.0, compact=True)
+    one = study(rate=5.0, parts="serial")
     assert found["compact"] and found["shape"] == "8,1,2"
     assert found["cycles_frame"] == one.cost.cycles_frame != study().cost.cycles_frame
     ports = {memory["name"]: memory["ports"] for memory in found["memories"]}

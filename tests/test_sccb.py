@@ -6,8 +6,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from boards.camera.sccb import SccbMaster, Write
+from boards.camera.sccb import QuarterTimer, SccbBus, SccbMaster, Write
 from sim import runner
+from tests.bench_blocks import on_amaranth
 
 TABLE = [
     Write(register=0x12, value=0x80, name="a", reason="reset", wait_ms=2),
@@ -238,6 +239,125 @@ def test_start_again():
     simulator.add_clock(1e-6)
     simulator.add_testbench(testbench)
     simulator.run()
+
+
+# ---- the parts alone ----
+
+
+def quartered(cycles, patience, holds, wrong=False):
+    """Scenario: quarters, of each of which SCL is held for some cycles from its second one on.
+
+    A quarter takes `cycles`, and where SCL is not free by then as many from there on; at last it is
+    tired.
+
+    wrong: each is expected a cycle shorter.
+    """
+    yield {"restart": 1, "run": 1, "released": 1}
+    for number, held in enumerate(holds):
+        tired = held > patience
+        # its end would be told in the cycle after
+        took = cycles if held < cycles - 1 else held + 2 + cycles
+        for cycle in range(1, 3 * (cycles + patience)):
+            out = yield {"run": 1, "released": cycle > held}
+            # the step is told in the cycle after its quarter: the next one's first
+            if out["step"]:
+                assert out["tired"] == tired, f"quarter {number}: tired is {out['tired']}"
+                break
+        if tired:
+            assert patience <= cycle <= patience + cycles, f"quarter {number}: {cycle} cycles"
+        else:
+            assert cycle == took - wrong + (number == 0), f"quarter {number}: {cycle}, not {took}"
+
+
+@pytest.mark.parametrize("cycles, patience", [(2, 9), (5, 40), (16, 33)])
+def test_quarter_timer(cycles, patience):
+    holds = [0, 1, 0, cycles - 1, cycles + 3, 0, 2 * cycles, 10**6]
+    on_amaranth(QuarterTimer(cycles=cycles, patience=patience), quartered(cycles, patience, holds))
+
+
+def test_quarter_timer_differences_are_seen():
+    with pytest.raises(AssertionError, match="quarter 0"):
+        on_amaranth(QuarterTimer(cycles=5, patience=40), quartered(5, 40, [0], True))
+    with pytest.raises(AssertionError, match="quarter"):
+        on_amaranth(QuarterTimer(cycles=4, patience=40), quartered(5, 40, [0, 1]))
+    with pytest.raises(AssertionError, match="quarter 0"):
+        on_amaranth(QuarterTimer(cycles=5, patience=80), quartered(5, 40, [10**6]))
+
+
+QUARTER = 5
+
+
+def one_write(sent, slave, failed, log, busy_sda=0, held=0):
+    """Scenario: a write; what the slave saw, whether it failed, and how long it took.
+
+    busy_sda: clocks for which a slave holds SDA low from before the beginning; held: cycles for
+    which SCL is held at its first rise.
+    """
+    word = int.from_bytes(bytes(sent), "big")
+    late = held
+
+    def lines():
+        sda = slave.sda_o & (slave.clocks >= busy_sda)
+        return {"sda_i": slave.sda & sda if slave.started else sda, "scl_i": slave.scl}
+
+    slave.started = False
+    out = yield lines()
+    for _ in range(4):
+        out = yield lines()
+    for cycle in range(1, 4 * QUARTER * (9 * len(sent) + 20) + held):
+        scl, sda = 1 - out["scl_oe"], 1 - out["sda_oe"]
+        if scl and not slave.scl and late:
+            late, scl = late - 1, 0
+        low = slave.sda_o & (slave.clocks >= busy_sda)
+        slave.look(scl, sda & low)
+        slave.started = True
+        out = yield lines() | {"start": cycle == 1, "bytes": word}
+        if out["done"]:
+            break
+    assert out["done"] and out["failed"] == failed, f"failed is {out['failed']}, not {failed}"
+    assert slave.log == log, f"{slave.log}, not {log}"
+    if not failed and not held:
+        quarters = 3 + 4 * 9 * len(sent) + 4
+        assert abs(cycle - quarters * QUARTER) <= 3, f"{cycle} cycles, not {quarters} quarters"
+
+
+def bus(acknowledge=True, size=3):
+    return SccbBus(size=size, quarter=QUARTER, patience=60, acknowledge=acknowledge)
+
+
+SENT = (0x42, 0x5A, 0xFF)
+
+
+@pytest.mark.parametrize("sent", [SENT, (0x48, 0x12, 0x00, 0xA5)])
+def test_bus_alone(sent):
+    on_amaranth(bus(size=len(sent)), one_write(sent, Slave(), 0, [[*sent], "stop"]))
+
+
+def test_bus_alone_without_acknowledge():
+    """It ends with the byte that is refused; without `acknowledge` nobody looks."""
+    on_amaranth(bus(), one_write(SENT, Slave(refuse=[(0, 1)]), 1, [[*SENT[:2]], "stop"]))
+    on_amaranth(bus(False), one_write(SENT, Slave(refuse=[(0, 1)]), 0, [[*SENT], "stop"]))
+
+
+def test_bus_alone_that_is_held():
+    """SCL held for a while, and for longer than the patience; SDA held until it is clocked free."""
+    on_amaranth(bus(), one_write(SENT, Slave(), 0, [[*SENT], "stop"], held=30))
+    on_amaranth(bus(), one_write(SENT, Slave(), 1, [[]], held=500))  # given up in the first bit
+    slave = Slave()
+    slave.sda = 0
+    on_amaranth(bus(), one_write(SENT, slave, 1, ["free", "free"], busy_sda=4))
+    assert slave.clocks == 9 + 1  # ... and the STOP's
+
+
+def test_bus_alone_differences_are_seen():
+    other = (0x42, 0x5B, 0xFF)
+    with pytest.raises(AssertionError, match="not"):
+        on_amaranth(bus(), one_write(SENT, Slave(), 0, [[*other], "stop"]))
+    with pytest.raises(AssertionError, match="failed is 0"):
+        on_amaranth(bus(False), one_write(SENT, Slave(refuse=[(0, 1)]), 1, []))
+    slow = SccbBus(size=3, quarter=QUARTER + 1, patience=60, acknowledge=True)
+    with pytest.raises(AssertionError, match="quarters"):
+        on_amaranth(slow, one_write(SENT, Slave(), 0, [[*SENT], "stop"]))
 
 
 RIGHT = {"table": TABLE, "device": 0x21, "clock_hz": 12_000_000}

@@ -1,25 +1,31 @@
 # amaranth: UnusedElaboratable=no
 """The compact engine: its unit, its array on the cells' model, whole frames, cycles, errors."""
 
+import gc
 import random
+import warnings
 from pathlib import Path
 
 import pyosys
 import pytest
 import torch
+from amaranth.hdl import Fragment, Module
 
 import golden.activation as activation
 from golden.config import ModelConfig, preset
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
+from hw.parts import weights_image
 from hw.plan import Function, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
 from hw.plan.latency import SERIAL
 from hw.serial.array import SerialArray
-from hw.serial.unit import FIRST_SHIFT, SerialUnit
+from hw.serial.store import SerialPool
+from hw.serial.unit import FIRST_SHIFT, SerialUnit, table
 from hw.top import Rasca
 from sim import camera, fuzz, session
 from tests.bench_blocks import on_amaranth, on_verilator
+from tests.serial import plan_of
 
 SHARE = Path(pyosys.__file__).parent / "share"
 T = SERIAL
@@ -40,7 +46,7 @@ def small(**changes) -> ModelConfig:
 
 
 def shape(text: str, **more) -> EngineConfig:
-    return EngineConfig.parse(text, compact=True, **more)
+    return EngineConfig.parse(text, parts="serial", **more)
 
 
 # ---- channel unit ----
@@ -292,3 +298,20 @@ def test_shift():
     weights.layers["gru.reset"].shift[0] = 8
     with pytest.raises(ValueError, match="shifts are 9..24, but gru.reset has 8"):
         Rasca(small(), shape("8,1,2"), weights)
+    with pytest.raises(ValueError, match="shifts are 9..24, but gru.reset has 8"):
+        weights_image(compile_program(small(), shape("8,1,2")), weights)
+
+
+def test_table_makes_no_hardware():
+    """Which Amaranth would speak of, once anything has been elaborated."""
+    Fragment.get(Module(), None)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match="17 numbers in 0..256 that rise by 0..63 each"):
+            table([64 * i for i in range(17)])
+        assert len(table(activation.KNOTS.tolist())) == 1024
+        gc.collect()
+        assert "unit.py" not in {Path(one.filename).name for one in told}
+        assert SerialPool(plan_of("two"))  # that it would speak: of what this makes
+        gc.collect()
+        assert "store.py" in {Path(one.filename).name for one in told}

@@ -12,8 +12,8 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
-from hw.functions import FUNCTIONS, SERIAL_FUNCTIONS
 from hw.plan import Function, Target
+from hw.plan.functions import FUNCTIONS, SERIAL_FUNCTIONS
 from hw.plan.latency import SERIAL
 from hw.serial.store import SerialConstants, SerialStore, ValueCounter, constant_words
 from hw.serial.unit import FIRST_SHIFT

@@ -27,7 +27,7 @@ MODEL = ModelConfig(
     attention_hidden=2,
     classifier_hidden=2,
 )
-ENGINE = EngineConfig.parse("4,1,2", "loaded", cells="ice40", compact=True)
+ENGINE = EngineConfig.parse("4,1,2", "loaded", cells="ice40", parts="serial")
 CONSOLE = Console(quiet=True)
 
 

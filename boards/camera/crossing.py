@@ -14,16 +14,6 @@ COUNT_BITS = 16  # of a counter, which stays at its largest value
 BEAT = 8  # PCLKs between two changes of the sign of life: seen by any clock above a quarter of PCLK
 
 
-def pixel_spacing(*, width: int, pixels: int, channels: int) -> int:
-    """Clocks from pixel to pixel that no frame of a network on an array can overrun by itself.
-
-    The line buffer writes a word of each colour for every `pixels` (and at a row's end), so a word
-    of fewer pixels than there are colours needs more clocks than it has pixels.
-    """
-    fewest = min(pixels, width % pixels or pixels)
-    return -(-channels // fewest)
-
-
 class CameraCrossing(wiring.Component):
     """Pixels from the camera domain into `sync`, where nothing ever waits for the camera.
 
@@ -43,7 +33,7 @@ class CameraCrossing(wiring.Component):
     depth : int
         Words of the FIFO, a power of two, 4 or more.
     spacing : int
-        At least so many cycles from pixel to pixel at `o`; see `pixel_spacing`.
+        At least so many cycles from pixel to pixel at `o`; see hw.plan.rules.Rules.
     channels : {3, 1}
         1: only red crosses, and comes in all colours (less than half of the FIFO).
     in_channels : {3, 1}
@@ -52,12 +42,17 @@ class CameraCrossing(wiring.Component):
 
     Ports
     -----
-    i : in, Pixels(3), camera domain
-    faults : in, FAULTS, camera domain
-    o : out, Pixels(in_channels), sync; never a pixel and `frame_end` in the same cycle
-    lost : out, unsigned(1): no clock comes (from `timeout` after power-up on)
-    counts : out, six times unsigned(16), saturating, named as in COUNTERS; lost_clock: the clock
-        (or the pixels of a frame) stopped; overflow: frames cut or dropped by a full FIFO
+    i : In(Pixels(3)), camera domain
+        The framer's pixels.
+    faults : In(FAULTS), camera domain
+        What is wrong with a frame, as pulses.
+    o : Out(Pixels(in_channels)), sync
+        Never a pixel and `frame_end` in the same cycle.
+    lost : Out(1)
+        No clock comes (from `timeout` after power-up on).
+    counts : Out(six times 16 bits, named as in COUNTERS)
+        They saturate; lost_clock: the clock (or the pixels of a frame) stopped; overflow: frames
+        cut or dropped by a full FIFO; the others: `faults`.
 
     `latency` (lower, upper): cycles from a pixel in an empty FIFO to `o`, as phases fall, after
     the camera clock's edge that wrote it.

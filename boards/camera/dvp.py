@@ -50,9 +50,11 @@ class DvpReceiver(wiring.Component):
 
     Ports
     -----
-    vsync, href : in, unsigned(1); data : in, unsigned(8); all synchronous to PCLK
-    o : out, SensorPixels(). `frame_end` is a pulse when VSYNC begins; with a gated clock,
-        when the first clock of the next frame comes.
+    vsync, href : In(1), data : In(8)
+        The sensor's pins, all synchronous to PCLK.
+    o : Out(SensorPixels())
+        `frame_end` is a pulse when VSYNC begins; with a gated clock, when the first clock of the
+        next frame comes.
 
     `latency`: clocks from a pixel's last byte on the pins to `o`, of a pair's first pixel with
     YUV in colour (the second is a clock later).

@@ -41,10 +41,12 @@ class Framer(wiring.Component):
 
     Ports
     -----
-    i : in, SensorPixels()
-    o : out, Pixels(3); one `frame_end` for each frame with `sof`
-    faults : out, FAULTS, pulses: short_line, long_line, short_frame (no lines at all, too),
-        long_frame
+    i : In(SensorPixels())
+        At the sensor's size.
+    o : Out(Pixels(3))
+        At the network's; one `frame_end` for each frame with `sof`.
+    faults : Out(FAULTS), pulses
+        short_line, long_line, short_frame (no lines at all, too), long_frame.
 
     `latency`: clocks from a pixel at `i` (the last of its square) to `o`.
     """

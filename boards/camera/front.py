@@ -22,8 +22,15 @@ class CameraFront(wiring.Component):
 
     Ports
     -----
-    pclk : in, unsigned(1), the clock pin; vsync, href : in, unsigned(1); data : in, unsigned(8)
-    o : out, Pixels(channels), in sync; lost, counts : out, as in CameraCrossing
+    pclk : In(1)
+        The clock pin.
+    vsync, href : In(1), data : In(8)
+        The sensor's pins.
+    o : Out(Pixels(channels)), sync
+    lost : Out(1), sync
+        No clock comes.
+    counts : Out(six times 16 bits, named as in crossing.COUNTERS), sync
+        They saturate.
     """
 
     def __init__(

@@ -234,10 +234,17 @@ class SccbMaster(wiring.Component):
 
     Ports
     -----
-    start : in, pulse: the table from its beginning (while not `busy`)
-    busy : out; done, error : out, levels until the next start
-    index : out, range(len(table)): the write at hand, or that failed
-    scl_i, sda_i : in, the pins (synchronised here); scl_oe, sda_oe : out, pull low
+    start : In(1), pulse
+        The table from its beginning (while not `busy`).
+    busy : Out(1)
+    done, error : Out(1)
+        How it ended, until the next start.
+    index : Out(range(len(table)))
+        The write at hand, or that failed.
+    scl_i, sda_i : In(1)
+        The pins (synchronised here).
+    scl_oe, sda_oe : Out(1)
+        Pull low.
 
     `bit_cycles`: cycles of a bit without stretching; `latency`: of the whole table without
     failures, from `start` to `done`.

@@ -33,7 +33,7 @@ class Payload(wiring.Signature):
     valid : Out(1), pulse: it is whole and right; not while `waiting`
     what : Out(2), `what` of its kind
     first, last : Out(1), the flags of its kind
-    end : Out, its length in bytes, at least 1
+    end : Out(bits of `buffer`, at least 9), its length in bytes, at least 1
     waiting : In(1), the payload before is still there
     started : In(1), ... and its first bytes have left
     """

@@ -1,11 +1,30 @@
 """Sigmoid and tanh by interpolation between seventeen knots, one value a cycle."""
 
+from collections.abc import Iterable
+from itertools import pairwise
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import delay
 from hw.plan.latency import PARALLEL
+
+
+def segments(knots: Iterable[int]) -> tuple[list[int], list[int]]:
+    """The knots, and the step from each to the next.
+
+    Raises
+    ------
+    ValueError
+        They are not 17 numbers in 0..256 that rise by 0..63 each.
+    """
+    knots = [int(k) for k in knots]
+    steps = [b - a for a, b in pairwise(knots)]
+    inside = knots and knots[0] >= 0 and knots[-1] <= 256
+    if len(knots) != 17 or not inside or not all(0 <= s <= 63 for s in steps):
+        raise ValueError(f"knots must be 17 numbers in 0..256 that rise by 0..63 each, not {knots}")
+    return knots, steps
 
 
 class Activation(wiring.Component):
@@ -34,18 +53,7 @@ class Activation(wiring.Component):
     latency = PARALLEL.activate
 
     def __init__(self, *, knots):
-        knots = [int(k) for k in knots]
-        steps = [b - a for a, b in zip(knots, knots[1:], strict=False)]
-        if (
-            len(knots) != 17
-            or knots[0] < 0
-            or knots[-1] > 256
-            or not all(0 <= s <= 63 for s in steps)
-        ):
-            raise ValueError(
-                f"knots must be 17 numbers in 0..256 that rise by 0..63 each, not {knots}"
-            )
-        self.knots, self.steps = knots, steps
+        self.knots, self.steps = segments(knots)
         super().__init__({"value": In(signed(10)), "unit": Out(9), "tanh": Out(signed(8))})
 
     def elaborate(self, platform):

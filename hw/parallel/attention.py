@@ -21,7 +21,12 @@ class StateCopy(wiring.Component):
 
     Ports
     -----
-    write_en : In(L), address, data : In, like Maps's; address 0 is channel 0's
+    write_en : In(L)
+        Banks that are written.
+    address : In(range(depth)), with `write_en`
+        In all of them; 0 is channel 0's.
+    data : In(8 * P), an array of L
+        A word for each bank.
     read_en : In(1), bank : In(L), row : In(range(depth))
         Channel `row * L + bank` (bank one-hot), one cycle before the address register.
     word : Out(8 * P)
@@ -80,15 +85,24 @@ class Attention(wiring.Component):
 
     Ports
     -----
-    steps, reset, first_group : as in hw.path.window_ports
-    feed : In(AttentionFeed)
-    write_en, write_address, write_data : In
-        Words written to the maps, as in Maps; of the state where `feed.state_en`.
+    steps : In(step_layout(plan)), an array of transfer + 1
+        A step, and as it was so many cycles ago.
+    reset : In(1)
+        What is under way is dropped.
+    first_group : In(1)
+        Steps belong to a frame's first row group: the state reads as zero.
+    feed : In(AttentionFeed(plan))
+    write_en : In(L)
+        Banks of the maps that are written; with the state where `feed.state_en`.
+    write_address : In(range(bank_words)), with `write_en`
+    write_data : In(8 * P), an array of L
+        A word for each bank.
     word : Out(8 * P)
         A row of A, for the window.
     weights : Out(8), an array of C * L
         For the array.
-    table : write port of the softmax unit's table
+    table : Out(write_port(256, 8))
+        Of the softmax unit's table.
     """
 
     def __init__(self, plan: Plan, exp_table: Sequence[int]):

@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 from hw.arithmetic.activation import Activation
 from hw.arithmetic.requant import Requantiser
 from hw.common import delay, one_of
-from hw.functions import Saturation, Y, functions
 from hw.parallel.gate import Gate
 from hw.plan import Function
+from hw.plan.functions import Saturation, Y, functions
 from hw.plan.latency import PARALLEL
 
 

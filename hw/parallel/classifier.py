@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.multiplier import TreeMultiplier, times
 from hw.common import NO_COLLISION, delay
-from hw.interfaces import LOGIT, Answer, Pooled, Thresholds, write_port
-from hw.plan.beside import CLASSES, POOL_STAGES, SHIFT_BITS, ClassifierTiming
+from hw.interfaces import LOGIT, Classify, Pooled, write_port
+from hw.plan.beside import POOL_STAGES, SHIFT_BITS, ClassifierTiming, check_classes
 
 X_BITS = 13  # x, scale 1/256: -4096..4095
 A_BITS = 18  # operand that carries p, y, or x * 32
@@ -445,22 +445,13 @@ class Classifier(wiring.Component):
 
     Ports
     -----
-    pooled : In(Pooled(channels, columns))
-        Not while busy.
-    start : In(1)
-        Pulse, from the cycle after the last ``pooled`` on. Ignored while busy.
-    abort : In(1)
-        Forgets the run in progress: no answer, outputs unchanged, ready for a start in the
-        next cycle. Wins over ``start``. Stored p stay.
-    busy : Out(1)
-        From the cycle after ``start`` to the cycle before ``answer.valid``.
-    thresholds : In(Thresholds())
-        Read in the two cycles before ``answer.valid``.
-    answer : Out(Answer(classes))
-        Changes only with its `valid`.
-    weights : a memory's write port, `weight_words` of 8 bits
+    pooled, start, abort, busy, thresholds, answer : those of hw.interfaces.Classify
+        `start` is ignored while busy; `abort` wins over it, changes no output, and stored p stay;
+        `busy` ends a cycle before ``answer.valid``; `thresholds` are read in the two cycles before
+        it, and `answer` changes only with its `valid`.
+    weights : Out(write_port(weight_words, 8))
         Write a weight byte while idle.
-    constants : a memory's write port, `constant_count` of `constant_bits`
+    constants : Out(write_port(constant_count, constant_bits))
         Write a constants word while idle.
 
     Not handled: logits beyond 32 bits wrap (the quantiser keeps b2 small enough). Weights and state
@@ -492,10 +483,7 @@ class Classifier(wiring.Component):
             )
         if not 2 <= bias_bits <= 32:
             raise ValueError(f"bias_bits must be 2..32, not {bias_bits}")
-        if classes not in CLASSES:
-            raise ValueError(f"classes must be {CLASSES[0]}..{CLASSES[-1]}, not {classes}")
-        if not 0 <= stop_class < classes:
-            raise ValueError(f"stop_class must be 0..{classes - 1}, not {stop_class}")
+        check_classes(classes, stop_class)
         self.channels, self.hidden, self.columns = channels, hidden, columns
         self.classes, self.stop_class, self.bias_bits = classes, stop_class, bias_bits
         self.timing = ClassifierTiming(channels=channels, hidden=hidden, classes=classes)
@@ -524,12 +512,7 @@ class Classifier(wiring.Component):
         self.results = Results(classes=classes, stop_class=stop_class)
         super().__init__(
             {
-                "pooled": In(Pooled(channels, columns)),
-                "start": In(1),
-                "abort": In(1),
-                "busy": Out(1),
-                "thresholds": In(Thresholds()),
-                "answer": Out(Answer(classes)),
+                **Classify(channels=channels, columns=columns, classes=classes).members,
                 "weights": Out(write_port(self.weight_words, 8)),
                 "constants": Out(write_port(self.constant_count, self.constant_bits)),
             }

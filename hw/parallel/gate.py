@@ -9,15 +9,15 @@ from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows, with_either
 from hw.common import delay
-from hw.functions import FUNCTIONS, Base, Code, X, Y, functions
 from hw.plan import Function
+from hw.plan.functions import FUNCTIONS, Base, Code, X, Y, functions
 from hw.plan.latency import PARALLEL
 
 
 class Gate(wiring.Component):
-    """base + (x * y + 128 >> 8), with x, y and base chosen by the function; see hw.functions.
+    """base + (x * y + 128 >> 8), with x, y and base chosen by the function; see hw.plan.functions.
 
-    Bit-exact model: hw.functions.Meaning.byte; and golden: requant.relu, .signed,
+    Bit-exact model: hw.plan.functions.Meaning.byte; and golden: requant.relu, .signed,
     attention.channel_gate, .mix, activation.gate, .encode_unit, conv_gru.new_state.
 
     Parameters

@@ -30,7 +30,7 @@ class Packer(wiring.Component):
     bytes : In(8), an array of units (unit k * L + l)
         Pixel by pixel.
     words : Out(8 * P), likewise
-        Three cycles after the last byte that goes into them, and k more.
+        Two cycles after the last byte that goes into them, and k more.
     last : Out(1)
         The walk's last byte is here.
     first : Out(1)

@@ -26,9 +26,20 @@ class MapAccess(wiring.Signature):
 
     Members
     -------
-    write_en, write_address, write_data, operand_en, operand_address : Out
-    operand_done, operand_valid, words : In
-        All as in Maps.
+    write_en : Out(L)
+        Banks that are written.
+    write_address : Out(range(bank_words)), with `write_en`
+        In all of them.
+    write_data : Out(8 * P), an array of L
+        A word for each bank.
+    operand_en : Out(1), operand_address : Out(range(bank_words))
+        An operand read is wanted, of one address in all banks (held until `operand_done`).
+    operand_done : In(1)
+        The last bank is granted in this cycle.
+    operand_valid : In(L)
+        `words` of these banks are the answer.
+    words : In(8 * P), an array of L
+        The banks' words.
     """
 
     def __init__(self, plan: Plan):
@@ -69,8 +80,14 @@ class AttentionFeed(wiring.Signature):
 
     Members
     -------
-    score_en, score_head, score_row, score_data, score_done, state_en : Out
-        As in Turns.
+    score_en : Out(1)
+        A row of S is written.
+    score_head : Out(range(heads)), score_row : Out(range(n)), score_data : Out(8 * P)
+        With `score_en`.
+    score_done : Out(1)
+        One cycle after a head's last row.
+    state_en : Out(1)
+        The words that are written to the maps are of the state.
     values : Out(8 * P), an array of C * L
         Register A of each unit, as in Operands: rows of V.
     """
@@ -271,7 +288,8 @@ class Array(wiring.Component):
 
     Ports
     -----
-    others : as in UnitWeights, only with spatial attention
+    others : In(8), an array of C * L
+        Only with spatial attention: bytes of the state or of V, where a step's weights are these.
 
     and those of hw.path.array_ports.
     """
@@ -344,7 +362,8 @@ class Back(wiring.Component):
 
     Ports
     -----
-    load : write port of the constant memory
+    load : Out(write_port(constant_words, constant_layout))
+        Of the constant memory.
     attention : Out(AttentionFeed)
         Only with spatial attention.
 

@@ -83,7 +83,7 @@ class Softmax(wiring.Component):
         Read a row of A.
     r_data : Out(8 * pixels)
         The row, exactly two cycles after its ``r_en``; stays until two cycles after the next.
-    table : the table's write port
+    table : Out(write_port(256, 8))
         Write an entry while idle.
     """
 

@@ -22,8 +22,12 @@ class PoolQueue(wiring.Component):
         `sums` and `maxima` hold a walk's channels.
     row : In(range(channels + 1)), last : In(1), with `collect`
         The walk's first channel; the walk is the state's last.
-    sums, maxima : In, see StatePool
-    pooled, state_done : out, see Store
+    sums : In(sum_shape(n)), maxima : In(signed(8)), arrays of C * L
+        Of each unit's channel.
+    pooled : Out(Pooled(state_channels, n))
+        A channel a cycle, from the cycle after `collect` on.
+    state_done : Out(1)
+        With the state's last channel.
     """
 
     def __init__(self, plan: Plan):
@@ -86,10 +90,18 @@ class Store(wiring.Component):
         A walk's sums move to the drain registers.
     bytes : In(8), an array of units (unit k * L + l)
         The first one `latency.pack` after `transfer`.
-    write_en, write_address, write_data, write_op, state_en : out, see Turns
-        To Maps, `latency.write` after a walk's last byte and as many more as the word's turn.
-    score_en, score_head, score_row, score_data, score_done : out, see Turns
-        To the softmax unit, likewise.
+    write_en : Out(L), write_address : Out(range(bank_words)), write_data : Out(8 * P), L of them
+        To Maps, `latency.write` after a walk's last byte and as many more as the word's turn: the
+        banks that are written, where, and a word for each.
+    write_op : Out(range(operations))
+        The operation, for monitors.
+    state_en : Out(1)
+        The words are of the state.
+    score_en : Out(1), score_head : Out(range(heads)), score_row : Out(range(n))
+        A row of S is written to the softmax unit, as late as to Maps.
+    score_data : Out(8 * P), with `score_en`
+    score_done : Out(1)
+        One cycle after a head's last row.
     pooled : Out(Pooled(state_channels, n))
         A channel of the state, pooled over its columns.
     state_done : Out(1)

@@ -38,7 +38,8 @@ class UnitControl(wiring.Component):
         Valid with the walk's first drained sum until the last.
     active : Out(constant_layout), an array of units (unit k * L + l)
         Likewise.
-    load : the constant memory's write port, words of `constant_layout`
+    load : Out(write_port(constant_words, constant_layout))
+        Of the constant memory.
     """
 
     def __init__(self, plan: Plan, constants=()):

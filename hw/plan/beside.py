@@ -20,6 +20,14 @@ FACTOR_BITS = 11
 WAIT = 3  # start -> the last p is written
 
 
+def check_classes(classes: int, stop_class: int) -> None:
+    """ValueError where there is no such number of classes, or no such stop class among them."""
+    if classes not in CLASSES:
+        raise ValueError(f"classes must be {CLASSES[0]}..{CLASSES[-1]}, not {classes}")
+    if not 0 <= stop_class < classes:
+        raise ValueError(f"stop_class must be 0..{classes - 1}, not {stop_class}")
+
+
 def tree_cycles(bits: int) -> int:
     """Latency of a pipelined tree of adders (TreeMultiplier) for a factor of so many bits."""
     return (bits - 1).bit_length()

@@ -7,6 +7,7 @@ from math import ceil, gcd
 
 from golden.config import ModelConfig
 from hw.plan.latency import LATENCIES, Latency
+from hw.plan.limits import LIMITS, Limits
 
 CELLS = ("generic", "ecp5", "ice40")
 """Multiplier cells that there are, see hw.arithmetic.multiplier."""
@@ -35,9 +36,8 @@ class EngineConfig:
         DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
     parts : str
         Record of parts, see hw.plan.parts. "parallel": a channel unit for each sum of a lane.
-        "serial" (on the command line: compact), for small FPGAs at half the clock: one channel unit
-        for all lanes, no registers that a slow clock can do without. It takes C = 1, P even, and an
-        L that divides the heads, no spatial attention; see Geometry.
+        "serial", for small FPGAs at half the clock: one channel unit for all lanes, no registers
+        that a slow clock can do without; hw.plan.limits has what it can carry.
 
     Raises
     ------
@@ -75,22 +75,13 @@ class EngineConfig:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
         if self.parts not in LATENCIES:
             raise ValueError(f"parts must be {' or '.join(LATENCIES)}, not {self.parts!r}")
-        if self.parts == "serial" and (self.channels != 1 or self.pixels % 2 or self.lanes < 2):
-            raise ValueError(
-                "a compact engine has even pixels, 1 channel and at least 2 lanes, for example "
-                f"8,1,2, not {self}"
-            )
+        limits = self.limits
+        if not limits.carries(pixels=self.pixels, channels=self.channels, lanes=self.lanes):
+            raise ValueError(f"a {limits.called} engine has {limits.rule}, not {self}")
 
     @classmethod
-    def parse(
-        cls, text: str, weight_memory: str = "initialised", compact: bool = False, **more
-    ) -> "EngineConfig":
-        """Read "pixels,channels,lanes", e.g. "15,3,2"; `more` are further fields.
-
-        compact: the user's word for the serial parts.
-        """
-        if compact:
-            more["parts"] = "serial"
+    def parse(cls, text: str, weight_memory: str = "initialised", **more) -> "EngineConfig":
+        """Read "pixels,channels,lanes", e.g. "15,3,2"; `more` are further fields."""
         try:
             pixels, channels, lanes = (int(part) for part in text.split(","))
         except ValueError:
@@ -111,9 +102,9 @@ class EngineConfig:
         return self.pixels * self.channels * self.lanes
 
     @property
-    def compact(self) -> bool:
-        """It has the serial parts."""
-        return self.parts == "serial"
+    def limits(self) -> Limits:
+        """What its parts can carry."""
+        return LIMITS[self.parts]
 
     @property
     def latency(self) -> Latency:
@@ -133,7 +124,10 @@ class EngineConfig:
 
 
 def default_shape(model: ModelConfig) -> EngineConfig:
-    """The shape used where the user names none: one word holds the state's n columns, 2 lanes."""
+    """The shape used where the user names none: one word holds the state's n columns, 2 lanes.
+
+    Of the parallel parts; for others see `PartsModel.usual`.
+    """
     by_width = {15: (15, 3, 2), 12: (13, 3, 2), 10: (10, 5, 2), 7: (8, 1, 2)}
     pixels, channels, lanes = by_width.get(model.n, (max(3, model.n), 1, 1))
     return EngineConfig(pixels=pixels, channels=channels, lanes=lanes)
@@ -142,7 +136,10 @@ def default_shape(model: ModelConfig) -> EngineConfig:
 def config_digest(model: ModelConfig, engine: EngineConfig) -> str:
     """Hex digest of everything that defines the hardware but the weights."""
     fields = asdict(engine)
-    fields["compact"] = fields.pop("parts") == "serial"  # as it has always been told
+    # as it has always been told of the first two records
+    fields["compact"] = engine.parts == "serial"
+    if engine.parts in ("parallel", "serial"):
+        del fields["parts"]
     text = json.dumps([model.digest, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -177,8 +174,7 @@ class Geometry:
                 f"{self.model.heads} heads; that must be 1 or even (two lanes make one "
                 f"pooled word); the nearest usable number is {near}"
             )
-        if self.engine.parts == "serial":
-            self._check_serial()
+        self._check_parts()
         if self.model.spatial and self.engine.pixels < self.model.n:
             raise ValueError(
                 f"spatial attention needs the state's {self.model.n} columns in one "
@@ -186,15 +182,17 @@ class Geometry:
                 f"{self.engine.pixels}"
             )
 
-    def _check_serial(self):
-        model, lanes = self.model, self.engine.lanes
-        if model.spatial:
-            raise ValueError("a compact engine has no spatial attention")
+    def _check_parts(self):
+        model, lanes, limits = self.model, self.engine.lanes, self.engine.limits
+        if model.spatial and not limits.spatial:
+            raise ValueError(f"a {limits.called} engine has no spatial attention")
+        if not limits.whole_heads:
+            return
         if self.head_lanes != 1:
             raise ValueError(
-                f"a compact engine's lanes must divide the {model.heads} heads, {lanes} do not"
+                f"a {limits.called} engine's lanes must divide the {model.heads} heads, "
+                f"{lanes} do not"
             )
-        # operand bytes are read in cycles in which the array reads another bank
         names = {
             "state_channels": model.state_channels,
             f"head_channels[{len(model.head_channels) - 1}]": model.head_channels[-1],
@@ -202,8 +200,8 @@ class Geometry:
         for name, channels in names.items():
             if channels % lanes:
                 raise ValueError(
-                    f"a compact engine of {lanes} lanes needs {name} to be a multiple of {lanes}, "
-                    f"not {channels}"
+                    f"a {limits.called} engine of {lanes} lanes needs {name} to be a multiple of "
+                    f"{lanes}, not {channels}"
                 )
 
     @property

@@ -134,8 +134,8 @@ class LineBuffer(Owner):
             words=plan.line_buffer_words,
             bits=8 * plan.engine.pixels,
             count=plan.geometry.head_lanes,
-            lives=f"{_number(plan.model.rows_per_group)} picture rows, each overwritten once the "
-            "engine has let it go",
+            lives=f"{number_word(plan.model.rows_per_group)} picture rows, each overwritten once "
+            "the engine has let it go",
             always_read=serial,
             reader=BY_WALK,
             late=plan.latency.address_three_tap,
@@ -162,7 +162,8 @@ class LineBuffer(Owner):
         )
 
 
-def _number(rows: int) -> str:
+def number_word(rows: int) -> str:
+    """k in words."""
     return {3: "three", 5: "five", 7: "seven", 9: "nine"}[rows]
 
 

@@ -3,15 +3,16 @@
 hw.parts has the hardware of the same names.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 from golden.config import ModelConfig
 from hw.plan import parallel_owners, serial_owners
 from hw.plan.back_words import BackWord, DrainWord, OperandWord, StoreWord
 from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
-from hw.plan.engine_config import EngineConfig
+from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.owners import Owner
 from hw.plan.rules import Rules
 from hw.plan.schedule import Schedule
@@ -39,6 +40,16 @@ class PartsModel:
         The parts that own memories and multipliers.
     registers : function of Plan
         Flip-flops of the engine, an estimate.
+    registers_within : int
+        Per cent by which the estimate may be wrong.
+    about : str
+        What is special about it, in words.
+    only_fpgas : bool
+        It is not mapped to standard cells (sim.study.asic).
+    usual : function of ModelConfig
+        The shape "pixels,channels,lanes" that is used where the user names none.
+    compared : function of int
+        Shapes (P, C, L) that a report compares, for n columns of the state.
     """
 
     words: Mapping[str, type[Word]]
@@ -47,6 +58,15 @@ class PartsModel:
     classifier: Callable[[ModelConfig], ClassifierTiming | SerialClassifierTiming]
     owners: tuple[Owner, ...]
     registers: Callable[["Plan"], int]
+    registers_within: int
+    about: str = ""
+    only_fpgas: bool = False
+    usual: Callable[[ModelConfig], str]
+    compared: Callable[[int], Iterable[tuple[int, int, int]]]
+
+
+def _even(columns: int) -> int:
+    return columns + columns % 2
 
 
 PARTS = {
@@ -57,6 +77,9 @@ PARTS = {
         classifier=ClassifierTiming.of,
         owners=parallel_owners.PARALLEL_OWNERS,
         registers=parallel_owners.registers,
+        registers_within=3,
+        usual=lambda model: str(default_shape(model)),
+        compared=lambda columns: product((columns,), (1, 2, 3, 5), (1, 2, 4)),
     ),
     "serial": PartsModel(
         words={"walk": WalkWord, "back": BackWord},
@@ -65,6 +88,15 @@ PARTS = {
         classifier=SerialClassifierTiming.of,
         owners=serial_owners.SERIAL_OWNERS,
         registers=serial_owners.registers,
+        registers_within=10,
+        about="for small FPGAs: one channel unit for all lanes, and memories that read in every "
+        "cycle",
+        only_fpgas=True,
+        usual=lambda model: f"8,1,{max(2, model.heads)}",
+        # those that hold the n columns in a word are compiled in no time
+        compared=lambda columns: product(
+            (_even(columns), _even(columns) + 4, 2 * _even(columns)), (1,), (2, 3, 4)
+        ),
     ),
 }
 

@@ -11,6 +11,16 @@ from hw.plan.operations import Function, Operation, Source, Target
 NEVER = 10**9
 
 
+def word_spacing(*, width: int, pixels: int, channels: int) -> int:
+    """Cycles from pixel to pixel where a line buffer writes a word of each colour at a time.
+
+    There is one for every `pixels`, and at a row's end: a word of fewer pixels than there are
+    colours needs more cycles than it has pixels.
+    """
+    fewest = min(pixels, width % pixels or pixels)
+    return -(-channels // fewest)
+
+
 class Rules:
     """What the array and the way back ask of an operation's walks, whatever their times.
 
@@ -33,6 +43,16 @@ class Rules:
     def t(self) -> Latency:
         """Latencies of the parts."""
         return self.e.latency
+
+    # ---- the camera ----
+
+    @property
+    def pixel_spacing(self) -> int:
+        """Cycles from pixel to pixel that no frame of the network can overrun by itself."""
+        model = self.g.model
+        return word_spacing(
+            width=model.image_width, pixels=self.e.pixels, channels=model.in_channels
+        )
 
     # ---- of any two neighbouring transfers ----
 

@@ -2,8 +2,12 @@
 
 import numpy as np
 
-from hw.plan.operations import Function, Operation
+from hw.plan.functions import FUNCTIONS
+from hw.plan.operations import Operation
 from hw.plan.rules import NEVER, Rules
+
+VALUE = 2
+"""Cycles of a value, in one of which an operand byte is read; twice as many for two operands."""
 
 
 class SerialRules(Rules):
@@ -12,9 +16,14 @@ class SerialRules(Rules):
     one_byte = True
     programs_always_read = ("back",)
 
+    @property
+    def pixel_spacing(self) -> int:
+        """Each colour of a pixel is written in a cycle of its own."""
+        return max(self.e.limits.pixel_cycles, self.g.model.in_channels)
+
     def value(self, op: Operation) -> int:
         """Cycles of a value."""
-        return 4 if op.function == Function.BLEND else 2
+        return VALUE * max(1, FUNCTIONS[op.function].operands)
 
     def positions(self, op: Operation) -> int:
         """Values of a lane that leave after a walk: it pools first."""
@@ -35,7 +44,7 @@ class SerialRules(Rules):
         offsets = np.full((op.out_channels, max(1, words)), NEVER)
         c = np.arange(op.out_channels)
         group, lane = (c, e.lanes - 1) if op.head_mode else np.divmod(c, e.lanes)
-        gated = op.function in (Function.CHANNEL, Function.RESET, Function.BLEND)
+        gated = FUNCTIONS[op.function].gated
         late = 1 + self.t.write + (self.t.unit_gated if gated else self.t.unit_plain)
         late = late + self.value(op) * ((lane + 1) * self.positions(op) - 1)
         for j in range(op.chunks):

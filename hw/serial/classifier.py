@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import Out
 
 from golden.weights import LayerWeights
 from hw.arithmetic.multiplier import times
 from hw.common import delay
-from hw.interfaces import LOGIT, Answer, Pooled, Thresholds, write_port
-from hw.plan.beside import CLASSES, FACTOR_BITS, TOP, WAIT, SerialClassifierTiming
+from hw.interfaces import LOGIT, Classify, write_port
+from hw.plan.beside import FACTOR_BITS, TOP, WAIT, SerialClassifierTiming, check_classes
+from hw.plan.limits import SERIAL
 from hw.weight_sram import WeightSram
 
 
@@ -30,7 +31,9 @@ def words(first: LayerWeights, second: LayerWeights) -> list[int]:
         rows = layer.weight.reshape(layer.weight.shape[0], -1).tolist()
         for row, bias, shift in zip(rows, layer.bias.tolist(), layer.shift.tolist(), strict=True):
             if rounds and not 1 <= shift <= TOP:
-                raise ValueError(f"a compact classifier's shifts must be 1..{TOP}, not {shift}")
+                raise ValueError(
+                    f"a {SERIAL.called} classifier's shifts must be 1..{TOP}, not {shift}"
+                )
             value = bias + (1 << shift - 1 if rounds else 0)
             found += [value & 0xFFFF, value >> 16 & 0xFFFF, shift, *(w & 0xFFFF for w in row)]
     return found
@@ -60,19 +63,10 @@ class SerialClassifier(wiring.Component):
 
     Ports
     -----
-    pooled : In(Pooled(channels, columns))
-        Not while busy.
-    start : In(1)
-        Pulse, from the cycle after the last ``pooled`` on, while idle.
-    abort : In(1)
-        Forgets the run in progress: resets the block.
-    busy : Out(1)
-        From the cycle after ``start`` to two cycles before ``answer.valid``.
-    thresholds : In(Thresholds())
-        Read in the cycle with ``answer.valid``.
-    answer : Out(Answer(classes))
-        All of it counts in the cycle with its `valid` only.
-    load : a memory's write port, `count` words of 16 bits
+    pooled, start, abort, busy, thresholds, answer : those of hw.interfaces.Classify
+        `abort` resets the block; `busy` ends two cycles before ``answer.valid``; `thresholds` are
+        read in the cycle with ``answer.valid``, and all of `answer` counts in that cycle only.
+    load : Out(write_port(count, 16))
         Writes weights and constants (`words`) while idle.
     """
 
@@ -87,10 +81,7 @@ class SerialClassifier(wiring.Component):
         words: Sequence[int] = (),
         cells: str = "generic",
     ):
-        if classes not in CLASSES:
-            raise ValueError(f"classes must be {CLASSES[0]}..{CLASSES[-1]}, not {classes}")
-        if not 0 <= stop_class < classes:
-            raise ValueError(f"stop_class must be 0..{classes - 1}, not {stop_class}")
+        check_classes(classes, stop_class)
         self.channels, self.hidden, self.columns = channels, hidden, columns
         self.classes, self.stop_class = classes, stop_class
         self.words, self.cells = list(words), cells
@@ -98,12 +89,7 @@ class SerialClassifier(wiring.Component):
         self.count = self.timing.words
         super().__init__(
             {
-                "pooled": In(Pooled(channels, columns)),
-                "start": In(1),
-                "abort": In(1),
-                "busy": Out(1),
-                "thresholds": In(Thresholds()),
-                "answer": Out(Answer(classes)),
+                **Classify(channels=channels, columns=columns, classes=classes).members,
                 "load": Out(write_port(self.count, 16)),
             }
         )

@@ -22,15 +22,28 @@ def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
     Raises
     ------
     ValueError
-        If the weights are for another network.
+        If the weights are for another network, or have a shift that the unit cannot do.
     """
     walks, constants = walk_words(plan, weights)
+    _check_shifts(plan, weights)
     layers = weights.layers["classifier.0"], weights.layers["classifier.1"]
     return {
         "weights": walks,
         "constants": [word for c in constants for word in constant_words(*c)],
         "classifier": classifier.words(*layers),
     }
+
+
+def _check_shifts(plan: Plan, weights: NetworkWeights) -> None:
+    limits = plan.engine.limits
+    first, last = limits.shifts
+    for layer in plan.model.array_layers:
+        found = weights.layers[layer.name].shift
+        if found.min() < first or found.max() > last:
+            raise ValueError(
+                f"a {limits.called} engine's shifts are {first}..{last}, but {layer.name} has "
+                f"{found.min()}..{found.max()}"
+            )
 
 
 def sections(plan: Plan) -> list[Section]:

@@ -14,7 +14,7 @@ from hw.plan.serial_owners import LOW, high_bits
 from hw.serial.array import SerialArray
 from hw.serial.starts import SerialStarts
 from hw.serial.store import SerialStore
-from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS, SerialUnit
+from hw.serial.unit import SerialUnit
 from hw.serial.window import SerialWindow
 
 
@@ -28,10 +28,16 @@ class MapAccess(wiring.Signature):
 
     Members
     -------
-    write_en, write_address, write_mask, write_low, write_high : Out
-    ask, ask_bank, ask_address : Out
-    granted, words : In
-        All as in SerialWindow.
+    write_en : Out(L), write_address : Out(range(bank_words)), write_mask : Out(P)
+        Bytes of that word of these banks are written.
+    write_low, write_high : Out(8)
+        A byte for the lower and one for the upper half of the word.
+    ask : Out(1), ask_bank : Out(range(L)), ask_address : Out(range(bank_words))
+        A read wanted in this cycle.
+    granted : In(1)
+        It has the bank.
+    words : In(8 * P), an array of L
+        The banks' words, a cycle after the address.
     """
 
     def __init__(self, plan: Plan):
@@ -167,28 +173,13 @@ class Back(wiring.Component):
 
     Ports
     -----
-    load : write port of the constant memory
+    load : Out(write_port of the constant memory's words, 16 bits)
 
     and those of hw.path.back_ports.
-
-    Raises
-    ------
-    ValueError
-        If the weights have a shift that the unit cannot do.
     """
 
     def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence[int] = ()):
         self.plan, self.latency = plan, plan.latency
-        last = FIRST_SHIFT + (1 << SHIFT_BITS) - 1
-        for name, layer in weights.layers.items():
-            shifts = layer.shift.tolist()
-            if not name.startswith("classifier") and not (
-                FIRST_SHIFT <= min(shifts) and max(shifts) <= last
-            ):
-                raise ValueError(
-                    f"a compact engine's shifts are {FIRST_SHIFT}..{last}, but {name} has "
-                    f"{min(shifts)}..{max(shifts)}"
-                )
         acc_bits, counts = plan.model.acc_bits, high_bits(plan.model.max_taps)
         self.unit = SerialUnit(acc_bits=acc_bits, high_bits=counts, knots=weights.knots.tolist())
         self.starts = SerialStarts(count=plan.engine.multipliers, acc_bits=acc_bits)

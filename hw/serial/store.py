@@ -5,17 +5,18 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.common import WordFetch, delay, one_of, word_layout
-from hw.functions import SERIAL_FUNCTIONS, functions
 from hw.interfaces import Pooled, write_port
 from hw.plan import Function, Plan, Target
+from hw.plan.functions import SERIAL_FUNCTIONS, functions
 from hw.plan.latency import SERIAL
 from hw.plan.memory import SERIAL_CONSTANT_WORDS
+from hw.plan.serial_rules import VALUE
 from hw.pool import StatePool
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
-BYTES = 2  # cycles of a value
-BLEND = 4  # ... of one that needs two operands
+BYTES, BLEND = VALUE, 2 * VALUE
+"""Cycles of a value; of one that takes two operands."""
 
 
 def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
@@ -43,8 +44,9 @@ class SerialConstants(wiring.Component):
         Three cycles before a lane's first sum; not within four cycles of the one before, and two of
         `settled`.
     bias : Out(signed(acc_bits)), multiplier : Out(8), scale : Out(4)
-        See SerialUnit (`scale`: its `shift`).
-    load : the memory's write port (`constant_words`)
+        As SerialUnit takes them (`scale`: its `shift`).
+    load : Out(write_port(3 * constants, 16))
+        Of the memory, words of `constant_words`.
     """
 
     def __init__(self, plan: Plan, constants=()):
@@ -188,18 +190,24 @@ class SerialOperands(wiring.Component):
 
     Ports
     -----
-    word : In(back word), settled, known, blend, turned, pool : In(1)
-        See SerialStore.
+    word : In(back word)
+        Of the operation.
+    settled : In(1), known : In(1), pulses
+        It is a new one; a cycle later: so are the following.
+    blend, turned, pool : In(1)
+        It takes two operands; one-tap words are turned by a byte; sums go in pairs.
     first_group : In(1)
         H reads as zero.
     at : In(unit_gated + 1)
-        See SerialUnit.
-    ask : Out(1), ask_bank : Out(range(L)), ask_address : Out(range(bank_words)), granted : In(1)
-        See SerialWindow.
+        Bit i is set i cycles after the first `low` of a value.
+    ask : Out(1), ask_bank : Out(range(L)), ask_address : Out(range(bank_words))
+        A read wanted in this cycle.
+    granted : In(1)
+        It has the bank.
     words : In(8 * P), an array of L
         The banks' words, a cycle after `granted`.
     a, b : Out(8)
-        See SerialUnit.
+        The value's operand bytes, with bit `gate_at` of `at`.
     """
 
     def __init__(self, plan: Plan):
@@ -285,11 +293,18 @@ class SerialWriter(wiring.Component):
 
     Ports
     -----
-    word : In(back word), settled, known, blend, turned, pool : In(1)
-        See SerialStore.
+    word : In(back word)
+        Of the operation.
+    settled : In(1), known : In(1), pulses
+        It is a new one; a cycle later: so are the following.
+    blend, turned, pool : In(1)
+        It takes two operands; one-tap words are turned by a byte; sums go in pairs.
     byte : In(8), written : In(1)
-        See SerialUnit.
-    write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
+        A value's byte is there.
+    write_en : Out(L), write_address : Out(range(bank_words)), write_mask : Out(P)
+        Bytes of that word of these banks are written, a cycle after `written`.
+    write_low, write_high : Out(8)
+        A byte for the lower and one for the upper half of the word.
     bank : Out(range(L)), with `written`
     pad : Out(1), with `written`
         The byte is beyond the row.
@@ -414,10 +429,18 @@ class SerialPool(wiring.Component):
         A new operation.
     counts : In(1)
         A byte of the state comes, `byte` in the next cycle.
-    bank, first, pad, last : In, with `counts`
-        See SerialWriter.
+    bank : In(range(L)), with `counts`
+        Lane of the byte's channel.
+    first, last : In(1), with `counts`
+        It is its channel's first; its channel's last.
+    pad : In(1), with `counts`
+        It is beyond the row.
     byte : In(signed(8))
-    pooled, state_done : out, see hw.parallel.store.Store
+        A cycle after `counts`.
+    pooled : Out(Pooled(state_channels, n))
+        A channel of the state, pooled over its columns.
+    state_done : Out(1)
+        With a row group's last pooled channel.
     """
 
     def __init__(self, plan: Plan):
@@ -495,18 +518,37 @@ class SerialStore(wiring.Component):
     transfer : In(1)
         A walk's sums move to the drain registers.
     shift : Out(1)
-        To SerialArray.
-    at, pool, function, bias, multiplier, scale, a, b : out, see SerialUnit (`scale`: its `shift`)
+        The drain registers move by one (SerialArray).
+    at : Out(unit_gated + 1)
+        Bit i is set i cycles after the first `low` of a value (SerialUnit).
+    pool : Out(1), function : Out(Function)
+        Of the operation: sums go in pairs; what becomes of them.
+    bias : Out(signed(acc_bits)), multiplier : Out(8), scale : Out(4)
+        The sum's constants, as SerialUnit takes them (`scale`: its `shift`).
+    a, b : Out(8)
+        The value's operand bytes, with bit `gate_at` of `at`.
     first_group : In(1)
         The walk sequencer is in a frame's first row group (H reads as zero).
-    ask, ask_bank, ask_address : out, granted, words : in, see SerialWindow
+    ask : Out(1), ask_bank : Out(range(L)), ask_address : Out(range(bank_words))
+        A read of the maps, wanted in this cycle.
+    granted : In(1)
+        It has the bank.
+    words : In(8 * P), an array of L
+        The banks' words, a cycle after `granted`.
     byte : In(8), written : In(1)
-        See SerialUnit.
-    write_en, write_address, write_mask, write_low, write_high : out, see SerialWindow
+        A value's byte is there.
+    write_en : Out(L), write_address : Out(range(bank_words)), write_mask : Out(P)
+        Bytes of that word of these banks are written, a cycle after `written`.
+    write_low, write_high : Out(8)
+        A byte for the lower and one for the upper half of the word.
     write_op : Out(range(operations))
         The operation, for monitors.
-    pooled, state_done : out, see hw.parallel.store.Store
-    load : the constant memory's write port (`constant_words`)
+    pooled : Out(Pooled(state_channels, n))
+        A channel of the state, pooled over its columns.
+    state_done : Out(1)
+        With a row group's last pooled channel.
+    load : Out(write_port(3 * constants, 16))
+        Of the constant memory, words of `constant_words`.
     """
 
     def __init__(self, plan: Plan, constants=()):

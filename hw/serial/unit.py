@@ -5,14 +5,16 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.arithmetic.activation import Activation
+from hw.arithmetic.activation import segments
 from hw.common import delay, one_of
-from hw.functions import SERIAL_FUNCTIONS, Base, Code, Saturation, X, Y, functions
 from hw.plan import Function
+from hw.plan.functions import SERIAL_FUNCTIONS, Base, Code, Saturation, X, Y, functions
 from hw.plan.latency import SERIAL
+from hw.plan.limits import SERIAL as SERIAL_LIMITS
 
-FIRST_SHIFT, SHIFT_BITS = 9, 4
-"""Shifts that the unit can do: FIRST_SHIFT .. FIRST_SHIFT + 15."""
+FIRST_SHIFT, LAST_SHIFT = SERIAL_LIMITS.shifts
+"""Shifts that the unit can do."""
+SHIFT_BITS = (LAST_SHIFT - FIRST_SHIFT).bit_length()
 KEPT = 12
 """Bits of a shifted sum: what -512..511 takes, a bit to round, and one for the rounded value."""
 
@@ -22,10 +24,10 @@ def table(knots) -> list[int]:
 
     sigmoid = 128 +- half, tanh = +- size; see golden.activation.
     """
-    activation = Activation(knots=knots)  # its checks
+    knots, steps = segments(knots)
     found = []
     for v in range(512):
-        base, step = activation.knots[v >> 5], activation.steps[v >> 5]
+        base, step = knots[v >> 5], steps[v >> 5]
         found.append(base + ((step * (v & 31) + 16) >> 5))
     return [(h + 1) >> 1 for h in found] + [(h * 127 + 128) >> 8 for h in found]
 
@@ -72,7 +74,7 @@ class SerialUnit(wiring.Component):
     larger of their two bytes: it pools (max pool 1x2, Table 1) before it requantises, and has two
     cycles for each value. Both multiplications take their 8-bit factor in two digits.
 
-    Bit-exact model: golden.requant, golden.activation, then hw.functions.Meaning.byte.
+    Bit-exact model: golden.requant, golden.activation, then hw.plan.functions.Meaning.byte.
 
     Parameters
     ----------

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from boards.camera.crossing import COUNTERS as FRONT_COUNTERS
-from boards.camera.crossing import pixel_spacing
 from boards.camera.front import CameraFront
 from boards.camera.sensor import Sensor
 from golden.config import ModelConfig
@@ -55,12 +54,7 @@ class Way:
     @property
     def spacing(self) -> int:
         """Cycles from pixel to pixel, as boards.system has it."""
-        channels = self.model.in_channels
-        if self.shape.compact:
-            return max(2, channels)
-        return pixel_spacing(
-            width=self.model.image_width, pixels=self.shape.pixels, channels=channels
-        )
+        return self.plan.rules.pixel_spacing
 
     @property
     def latency(self) -> int:

@@ -4,7 +4,6 @@ docs/reports.md says what each key means. Nothing is drawn or written here.
 """
 
 import contextlib
-import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from hw.plan import Plan, compile_program
 from hw.plan.cost import STALLS, Cost, LayerCost
 from hw.plan.cost import cost as cost_of
 from hw.plan.engine_config import config_digest
+from hw.plan.parts import parts_of
 from hw.plan.replay import EvenCamera, latency_at, releases, timeline
 from sim.study import energy as energies
 from sim.study.accounting import MOST_BYTES
@@ -272,7 +272,7 @@ def maps(plan: Plan) -> list[dict[str, Any]]:
 
 
 def lines(study: Study) -> list[dict[str, Any]]:
-    """The five rows of a row group in the line buffer, in cycles from the first one's first pixel,
+    """The rows of a row group in the line buffer, in cycles from the first one's first pixel,
     at the shortest period of an even camera: arriving, there, let go of.
     """
     plan, camera = study.plan, EvenCamera(study.plan, study.cost.camera_period)
@@ -339,24 +339,15 @@ def area(study: Study) -> dict[str, float]:
     }
 
 
-CHANNELS, LANES = (1, 2, 3, 5), (1, 2, 4)
-COMPACT_LANES = (2, 3, 4)
-
-
 def shapes(study: Study) -> list[dict[str, Any]]:
     """Other arrays for the same sensor, each at the slowest clock that keeps up, fewest
     multipliers first. `best`: no other one has both less power and less area.
 
-    Of the same kind: all compact or none.
+    Of the same parts.
     """
     own = study.plan.engine
     every = {str(own): own}
-    n = max(3, study.model.n)
-    grid = itertools.product((n,), CHANNELS, LANES)
-    if own.compact:  # those that hold the n columns in a word are compiled in no time
-        even = n + n % 2
-        grid = itertools.product((even, even + 4, 2 * even), (1,), COMPACT_LANES)
-    for pixels, channels, lanes in grid:
+    for pixels, channels, lanes in parts_of(own).compared(max(3, study.model.n)):
         with contextlib.suppress(ValueError):  # that cannot be
             engine = replace(own, pixels=pixels, channels=channels, lanes=lanes)
             every.setdefault(str(engine), engine)
@@ -413,9 +404,10 @@ def systems(study: Study, back_to_back: Mapping[str, Any]) -> list[dict[str, Any
     cycles = cost.cycles_frame
     same = (n for n in peers()["network"] if n.get("preset") == study.model.name)
     network = next(same, {})
+    called = study.plan.engine.limits.called
+    kind = ", ".join(filter(None, (cost.shape, called)))
     ours = {
-        "name": f"Rasca, {cost.shape}{', compact' * study.plan.engine.compact}, "
-        f"{study.clock_mhz:g} MHz, {study.tech.name}",
+        "name": f"Rasca, {kind}, {study.clock_mhz:g} MHz, {study.tech.name}",
         "task": f"VWW, {study.model.image_height}x{study.model.image_width}",
         "ours": True,
         "macs_m": round(cost.macs_frame / 1e6, 3),
@@ -493,7 +485,7 @@ def accuracies(model: ModelConfig) -> list[dict[str, Any]]:
 
 def assumptions(study: Study) -> list[str]:
     """What the figures rest on, a line each; the technology's numbers have their own table."""
-    tech, cost = study.tech, study.cost
+    tech, cost, engine = study.tech, study.cost, study.plan.engine
     return [
         "cycles, reads and writes: from the row program that the hardware is made of, of a steady "
         "row group; a frame is its row groups and "
@@ -502,9 +494,9 @@ def assumptions(study: Study) -> list[str]:
         "a read or write: a cycle with the enable of one bank; ports that are not enabled take no "
         "energy but leakage"
         + (
-            "; most memories of the compact engine have no read enable: they read in every cycle, "
-            "also while it waits"
-            if study.plan.engine.compact
+            f"; most memories of the {engine.limits.called} engine have no read enable: they read "
+            "in every cycle, also while it waits"
+            if any(memory.always_read for memory in study.plan.memories)
             else ""
         ),
         "bytes: words times bits of every addressable memory; registers are not in it",
@@ -517,7 +509,7 @@ def assumptions(study: Study) -> list[str]:
         "SRAM: macros of the table's sizes with the least area, scaled to the technology; widths "
         "and words rounded up to whole macros",
         f"flip-flops: {cost.register_bits:,}, estimated from the shape (within "
-        f"{10 if study.plan.engine.compact else 3} % of the Verilog)",
+        f"{parts_of(engine).registers_within} % of the Verilog)",
         "left out: wires between blocks, glitches, pads, clock generation, the sensor itself, "
         "its interface, supply losses",
         "bounds: every part times and over its factor, all in the same direction",
@@ -535,7 +527,7 @@ def content(study: Study) -> dict[str, Any]:
         "preset": model.name,
         "shape": cost.shape,
         "multipliers": cost.multipliers,
-        "compact": study.plan.engine.compact,
+        "compact": study.plan.engine.limits.called == "compact",
         "config_digest": config_digest(model, study.plan.engine),
         "technology": study.tech.name,
         "clock_mhz": study.clock_mhz,

@@ -100,26 +100,6 @@ def cut_memories(design: dict[str, Any], smallest_bits: int) -> list[Cut]:
     return cuts
 
 
-def sram_models(cuts: list[Cut]) -> str:
-    """Verilog of the black boxes, for simulation."""
-    text = []
-    for cut in {cut.box: cut for cut in cuts}.values():
-        ports = box_ports(cut.words, cut.bits)
-        rows = [f"    {way} [{bits - 1}:0] {name}" for name, (way, bits) in ports.items()]
-        text.append(
-            f"module {cut.box} (\n" + ",\n".join(rows) + "\n);\n"
-            f"    reg [{cut.bits - 1}:0] word [0:{cut.words - 1}];\n"
-            f"    reg [{cut.bits - 1}:0] out;\n"
-            "    assign read_data = out;\n"
-            "    always @(posedge clk) begin\n"
-            "        if (write_en) word[write_address] <= write_data;\n"
-            "        if (read_en) out <= word[read_address];\n"
-            "    end\n"
-            "endmodule\n"
-        )
-    return "\n".join(text)
-
-
 class Netlist:
     """A mapped design: modules of library cells, of each other and of black boxes.
 
@@ -218,12 +198,3 @@ class Netlist:
             kind = self.names.get(cell["type"], cell["type"])
             lines.append(f"  {kind} c{i} ({', '.join(pins)});")
         return "\n".join([*lines, "endmodule", ""])
-
-    def instance_names(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        """Names in the Verilog of a path of instances."""
-        module, found = self.top, []
-        for step in path:
-            cells = self.modules[module]["cells"]
-            found.append(f"c{list(cells).index(step)}")
-            module = cells[step]["type"]
-        return tuple(found)

@@ -29,7 +29,9 @@ from golden.quantise import trained_weights
 from golden.weights import Weights
 from hw.plan import compile_program
 from hw.plan.cost import STALLS, cost
-from hw.plan.engine_config import EngineConfig, default_shape
+from hw.plan.engine_config import EngineConfig
+from hw.plan.owners import number_word
+from hw.plan.parts import PARTS, parts_of
 from sim.study import report_plots
 from sim.study.content import Study, content, peers, saved_by_stopping, used_sources
 from sim.study.energy import technology
@@ -37,7 +39,6 @@ from sim.study.savings import RELEASE, Pictures, savings
 
 TEMPLATE = "report.html.j2"
 FAILED = 1  # exit status: a tool that was asked for
-FOR_FPGAS = "the compact engine is for FPGAs (make bitstream); make asic does not map it"
 PROGRAM = " program"  # how the names of the row program's memories end
 
 
@@ -66,6 +67,14 @@ def number(name: str, text: str | None) -> float | None:
 # ---- what others made ----
 
 
+def for_fpgas(engine: EngineConfig) -> str:
+    """Why `make asic` does not map an engine; "" where it does."""
+    if not parts_of(engine).only_fpgas:
+        return ""
+    called = engine.limits.called
+    return f"the {called} engine is for FPGAs (make bitstream); make asic does not map it"
+
+
 def synthesised(
     study: Study, library: Sequence[Path] | None, folder: Path, console: Console
 ) -> tuple[dict[str, Any] | None, str]:
@@ -80,8 +89,8 @@ def synthesised(
     """
     from sim.study import asic, liberty
 
-    if study.plan.engine.compact:
-        return None, FOR_FPGAS
+    if why := for_fpgas(study.plan.engine):
+        return None, why
     name, shape, tech = study.model.name, study.cost.shape, study.tech.name
     place = folder / name / shape.replace(",", "_")
     command = f"make asic PRESET={name} SHAPE={shape} TECH={tech}"
@@ -190,6 +199,12 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f}\N{NO-BREAK SPACE}%"
 
 
+def _either(classes: Sequence[str]) -> str:
+    """The last class first, as "person" comes before "no person"."""
+    *names, last = [f'"{name.replace("_", " ")}"' for name in reversed(classes)]
+    return f"{', '.join(names)} or {last}"
+
+
 def _of(words: Mapping[str, Any], name: str) -> Any:
     """Words of a memory, or of all of the row program's; a key's value; None if there is none."""
     if name == PROGRAM.strip():
@@ -243,6 +258,10 @@ def page(found: Mapping[str, Any], study: Study, lines: Mapping[str, str], comma
         columns=[*columns, PROGRAM.strip()],
         model=study.model,
         engine=study.plan.engine,
+        parts=parts_of(study.plan.engine),
+        rows=number_word(study.model.rows_per_group),
+        either=_either(study.model.classes),
+        stops=study.model.stop_class.replace("_", " "),
         ends=ends,
         own=peers()["ours"].get(found["preset"]),
         asic_line=lines["asic"],
@@ -364,8 +383,9 @@ def main(
     console = Console(highlight=False)
     with bad_input():
         model = preset(preset_name)
-        usual = f"8,1,{max(2, model.heads)}" if compact else str(default_shape(model))
-        engine = EngineConfig.parse(shape or usual, "loaded", compact=compact)
+        parts = "serial" if compact else "parallel"
+        text = shape or PARTS[parts].usual(model)
+        engine = EngineConfig.parse(text, "loaded", parts=parts)
         process, clock_mhz = technology(tech), number("clock_mhz", clock)
         frames = number("fps", rate)
         library = None
@@ -373,16 +393,15 @@ def main(
             from sim.study import liberty
 
             library = liberty.files(library_text)
-            if engine.compact:
-                raise ValueError(f"LIBERTY={library_text}: {FOR_FPGAS}")
+            if why := for_fpgas(engine):
+                raise ValueError(f"LIBERTY={library_text}: {why}")
             liberty.read(*library).check_gates()
         pictures = Pictures.of(image_folder, skip_bad)
         weights = Weights.load(weights_file, model) if weights_file else None
         plan = compile_program(model, engine)
         study = Study(plan=plan, cost=cost(plan), tech=process, clock_mhz=clock_mhz, rate=frames)
         place = folder / model.name
-        fresh = [part for part in (place, *place.parents) if not part.exists()]
-        place.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        files.check_folder(place)
         try:
             found, missing = make(
                 model,
@@ -396,10 +415,6 @@ def main(
         except RuntimeError as error:  # a tool failed
             note(" ".join(str(error).split()))
             raise typer.Exit(FAILED) from None
-        except ValueError:
-            for part in fresh:
-                part.rmdir()
-            raise
     given = {
         "PRESET": model.name,
         "SHAPE": str(engine),

@@ -201,7 +201,7 @@ def lifetimes(found: Mapping[str, Any]) -> str:
 
 
 def lines(found: Mapping[str, Any]) -> str:
-    """The five rows of the line buffer: three row groups one after the other."""
+    """The rows of the line buffer: three row groups one after the other."""
     rows = found["lines"]
     figure, axes = _axes(1.9)
     period = rows[0]["arrives"] - rows[-1]["arrives"]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from hw.plan import Function
+from hw.plan.operations import Function
 
 
 class Saturation(Enum):
