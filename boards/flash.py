@@ -220,8 +220,8 @@ class FlashLoader(wiring.Component):
             spi.start.eq(start),
         ]
         # a byte is there with `last_bit`, and is looked at a cycle later
-        m.d.sync += [byte_done.eq(spi.last_bit), wrong.eq(shift != expected), self.done.eq(0)]
-        m.d.sync += [start.eq(0), offered.eq(0)]
+        m.d.sync += [byte_done.eq(spi.last_bit), wrong.eq(shift != expected)]
+        m.d.sync += [self.done.eq(0), start.eq(0), offered.eq(0)]
         command = bytes([READ]) + self.offset.to_bytes(3, "big")
         assert HEADER_BYTES == 16 and len(command) == COMMAND_BYTES
 
@@ -293,11 +293,7 @@ class FlashLoader(wiring.Component):
                     fail(Problem.CRC)
             with m.State("END"):
                 with m.If(self.reload):
-                    m.d.sync += [
-                        self.ready.eq(0),
-                        self.failed.eq(0),
-                        tries.eq(self.tries - 1),
-                    ]
+                    m.d.sync += [self.ready.eq(0), self.failed.eq(0), tries.eq(self.tries - 1)]
                     m.next = "WAKE"
         return m
 

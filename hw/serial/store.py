@@ -300,7 +300,7 @@ class SerialWriter(wiring.Component):
     blend, turned, pool : In(1)
         It takes two operands; one-tap words are turned by a byte; sums go in pairs.
     byte : In(8), written : In(1)
-        A value's byte is there.
+        A value's byte is there: at most in every second cycle, and two after `known`.
     write_en : Out(L), write_address : Out(range(bank_words)), write_mask : Out(P)
         Bytes of that word of these banks are written, a cycle after `written`.
     write_low, write_high : Out(8)
