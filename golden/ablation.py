@@ -1,11 +1,12 @@
-"""The paper's ablations, one command each, on whatever data is given.
+"""The paper's ablations and the learning curve, one command each, on whatever data is given.
 
-    rasca ablation heads|loss|attention --data DATA [--preset P] [--size HxW]
+    rasca ablation heads|loss|attention|boxes|pictures|epochs --data DATA [--preset P] [--size HxW]
         [--epochs N] [--seeds N]
 
-Trains every variant from the same starts and on the same draws, prints a table (accuracy on the
-validation part, parameters, array MACs) and writes it as ``table.md`` and ``table.json``. A small
-``--size`` and several ``--seeds`` make a cheap try that also says how much of it is chance.
+Trains every variant from the same starts and on the same draws (pictures: as many draws), prints a
+table (accuracy on the validation part, parameters, array MACs) and writes it as ``table.md`` and
+``table.json``. A small ``--size`` and several ``--seeds`` make a cheap try that also says how much
+of it is chance.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
+import torch
 import typer
 
 from golden import files
@@ -25,15 +27,33 @@ from golden.config import PRESETS, ModelConfig, preset
 from golden.data import load_any
 from golden.train import Data, TrainConfig, fit, resized
 
-KINDS = ("heads", "loss", "attention")
+KINDS = ("heads", "loss", "attention", "boxes", "pictures", "epochs")
+_SHARES = {"a quarter": 4, "a half": 2, "all": 1}
 
 
-def variants(kind: str, config: ModelConfig) -> dict[str, tuple[ModelConfig, str]]:
-    """Name to (network, labels of the confidence term) of one ablation.
+class Variant(NamedTuple):
+    """What one line of a table trains.
+
+    network : ModelConfig
+    confidence : str, labels of the confidence term.
+    pictures : int, one picture of so many of the training part is used.
+    rounds : int, the epochs are divided by it.
+    """
+
+    network: ModelConfig
+    confidence: str = "proposed"
+    pictures: int = 1
+    rounds: int = 1
+
+
+def variants(kind: str, config: ModelConfig) -> dict[str, Variant]:
+    """Name to what is trained, of one ablation.
 
     heads (Table 1): 1, 2, 3 heads; at 210x240 with the presets' channels, elsewhere with those
     that a head of the config has. loss: proposed, trivial, none. attention (Table 3): none,
-    channel, spatial, both.
+    channel, spatial, both. boxes: labels of the row groups proposed or from boxes. pictures: a
+    quarter, a half, all of the training part, with as many draws. epochs: a quarter, a half, all
+    of them, each with a whole schedule.
 
     Raises
     ------
@@ -45,26 +65,53 @@ def variants(kind: str, config: ModelConfig) -> dict[str, tuple[ModelConfig, str
         for count in (1, 2, 3):
             label = f"{config.name}_h{count}"
             network = PRESETS.get(label, replace(config, name=label, heads=count))
-            found["1 head" if count == 1 else f"{count} heads"] = (network, "proposed")
+            found["1 head" if count == 1 else f"{count} heads"] = Variant(network)
         return found
-    if kind == "loss":
-        return {label: (config, label) for label in ("none", "trivial", "proposed")}
+    if kind in ("loss", "boxes"):
+        labels = ("none", "trivial", "proposed") if kind == "loss" else ("proposed", "boxes")
+        return {label: Variant(config, label) for label in labels}
     if kind == "attention":
         rows = (("none", "none", False), ("channel", "none", True))
         rows += (("spatial", "full", False), ("both", "full", True))
         return {
-            name: (
+            name: Variant(
                 replace(
                     config,
                     name=f"{config.name}_{name}",
                     spatial_attention=spatial,
                     channel_attention=channel,
-                ),
-                "proposed",
+                )
             )
             for name, spatial, channel in rows
         }
+    if kind == "pictures":
+        return {name: Variant(config, pictures=part) for name, part in _SHARES.items()}
+    if kind == "epochs":
+        return {name: Variant(config, rounds=part) for name, part in _SHARES.items()}
     raise ValueError(f"ablation must be one of {', '.join(KINDS)}, not {kind!r}")
+
+
+def part_of(data: Data, one_of: int) -> Data:
+    """One picture of so many of each (origin, label) cell of the training part, and the whole
+    validation part. A quarter lies in the half.
+    """
+    if one_of == 1:
+        return data
+    seen: dict[tuple[str, int], int] = {}
+    kept = []
+    for index, (sample, out) in enumerate(zip(data.samples, data.held_out.tolist(), strict=True)):
+        if not out:
+            cell = (sample.origin, sample.label)
+            seen[cell] = seen.get(cell, -1) + 1
+        if out or seen[cell] % one_of == 0:
+            kept.append(index)
+    places = torch.tensor(kept)
+    return Data(
+        [data.samples[index] for index in kept],
+        data.larger[places],
+        data.exact[places],
+        data.held_out[places],
+    )
 
 
 def run(
@@ -85,17 +132,20 @@ def run(
         ``balanced_range`` has the least and the largest.
     """
     rows = []
-    for name, (network, confidence) in variants(kind, config).items():
-        found = []
+    for name, variant in variants(kind, config).items():
+        network, found, losses = variant.network, [], []
+        # An epoch of fewer pictures has fewer draws, so there are more of them.
+        epochs = max(1, options.epochs * variant.pictures // variant.rounds)
+        used = part_of(data, variant.pictures)
         for seed in range(options.seed, options.seed + seeds):
-            chosen = replace(options, confidence=confidence, seed=seed)
+            chosen = replace(options, confidence=variant.confidence, epochs=epochs, seed=seed)
             place = folder / f"{name.replace(' ', '_')}_{seed}"
-            for result in fit(network, data, chosen, place):
+            for result in fit(network, used, chosen, place):
                 tell(
-                    f"{name}, seed {seed}: epoch {result.epoch} of {options.epochs}, "
-                    f"loss {result.loss:.4f}"
+                    f"{name}, seed {seed}: epoch {result.epoch} of {epochs}, loss {result.loss:.4f}"
                 )
             found.append(result.validation["all"])
+            losses.append(result.classification)
         balanced = [one["balanced"] for one in found]
         rows.append(
             dict(
@@ -106,8 +156,10 @@ def run(
                 parameters=network.parameters,
                 array_macs=network.array_macs_frame,
                 images=found[0]["images"],
-                epochs=options.epochs,
+                epochs=epochs,
                 seeds=seeds,
+                trained_on=int((~used.held_out).sum()),
+                loss=sum(losses) / seeds,
             )
         )
     files.write(folder / "table.json", json.dumps(rows, indent=2) + "\n")
@@ -117,19 +169,25 @@ def run(
 
 def table(kind: str, rows: list[dict]) -> str:
     """The rows as Markdown."""
-    lines = [f"| {kind} | accuracy | labels balanced | least-largest | parameters | array MACs |"]
-    lines.append("|---|---:|---:|---:|---:|---:|")
+    curve = kind in ("pictures", "epochs")
+    last = ("pictures", "epochs", "cross-entropy") if curve else ("parameters", "array MACs")
+    lines = [f"| {kind} | accuracy | labels balanced | least-largest | {' | '.join(last)} |"]
+    lines.append("|---|---:|---:|---:|" + "---:|" * len(last))
     for row in rows:
         low, high = row["balanced_range"]
+        if curve:
+            more = f"{row['trained_on']:,} | {row['epochs']} | {row['loss']:.3f}"
+        else:
+            more = f"{row['parameters']:,} | {row['array_macs']:,}"
         lines.append(
             f"| {row['variant']} | {row['accuracy']:.1%} | {row['balanced']:.1%} | "
-            f"{low:.1%}-{high:.1%} | {row['parameters']:,} | {row['array_macs']:,} |"
+            f"{low:.1%}-{high:.1%} | {more} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def main(
-    kind: Annotated[str, typer.Argument(help="heads, loss or attention")],
+    kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
     data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")],
     images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
     preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
@@ -162,4 +220,6 @@ def main(
             read = Data.read(samples, config, held, progress=tell)
         if not bool(read.held_out.any()):
             raise ValueError("too few pictures: the validation part is empty")
+        if kind == "boxes" and all(sample.persons is None for sample in samples):
+            raise ValueError(f"{data}: expected person boxes for the ablation boxes, not none")
         typer.echo(table(kind, run(kind, config, read, options, folder, seeds)), nl=False)

@@ -106,7 +106,13 @@ class Boxes:
         )
 
 
-def boxes_loss(logits: Tensor, confidence: Tensor, wanted: Targets, alpha: float) -> Loss:
+def boxes_loss(
+    logits: Tensor,
+    confidence: Tensor,
+    wanted: Targets,
+    alpha: float,
+    soft: Tensor | None = None,
+) -> Loss:
     """Cross-entropy of the picture, of every row group that has a label, and the confidence term.
 
     Parameters
@@ -116,8 +122,11 @@ def boxes_loss(logits: Tensor, confidence: Tensor, wanted: Targets, alpha: float
     wanted : Targets
     alpha : float
         Weight of the confidence term.
+    soft : tensor [B, 2] or None
+        As in `golden.loss.rascanet_loss`.
     """
-    classification = functional.cross_entropy(logits[:, -1], wanted.labels)
+    target = wanted.labels if soft is None else soft
+    classification = functional.cross_entropy(logits[:, -1], target)
     rows = functional.cross_entropy(logits.flatten(0, 1), wanted.seen.flatten(), reduction="none")
     weight = wanted.weight.flatten()
     rows = (rows * weight).sum() / weight.sum().clamp(min=1)

@@ -22,7 +22,7 @@ from golden import images as pictures
 from golden.config import ModelConfig
 from golden.errors import bad_input, note
 from golden.float_model import FloatModel, load_checkpoint
-from golden.quantise import default_weights, quantise, trained_weights
+from golden.quantise import USUAL_PERCENTILE, default_weights, quantise, trained_weights
 from golden.weights import Weights
 
 __all__ = ["bad_input", "note"]
@@ -68,6 +68,47 @@ def check_probability(name: str, value: float | None) -> None:
     """ValueError unless None or inside 0..1."""
     if value is not None and not 0 < value < 1:
         raise ValueError(f"{name} must lie inside 0..1, not {value}")
+
+
+STORED = "default"
+"""What stands for the threshold that comes with the weights, where a probability is asked for."""
+
+
+def read_probability(name: str, text: str | None) -> float | str | None:
+    """A probability, `STORED`, or None where nothing is given.
+
+    Raises
+    ------
+    ValueError
+        No number, or not inside 0..1.
+    """
+    if text is None or text == STORED:
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        raise ValueError(f"expected a number for --{name} or {STORED}, not {text!r}") from None
+    check_probability(name, value)
+    return value
+
+
+def stored_or(name: str, value: float | str | None, network: FloatModel | Weights) -> float | None:
+    """`value`, or in place of `STORED` the threshold (tau or skip) that comes with the weights.
+
+    Raises
+    ------
+    ValueError
+        None comes with them.
+    """
+    if value != STORED:
+        return value
+    early = network.early if isinstance(network, Weights) else None
+    if early is None:
+        raise ValueError(
+            f"--{name} {STORED}: expected weights with thresholds, not these, which have none; "
+            "make early-termination STORE=1 chooses and stores some"
+        )
+    return getattr(early, name)
 
 
 def progress_bar(unit: str) -> Progress:
@@ -214,7 +255,8 @@ def load_network(
     if calibrate is None:
         note("no --calibrate: calibrated on scikit-image's photographs")
     with Console(stderr=True).status("calibrating"):
-        return quantise(model, calibration_pictures(calibrate, config, skip_bad=skip_bad))
+        seen = calibration_pictures(calibrate, config, skip_bad=skip_bad)
+        return quantise(model, seen, percentile=USUAL_PERCENTILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,17 +290,19 @@ def load_photographs(
 
 
 def load_weights(path: str | Path | None, model: ModelConfig) -> Weights:
-    """A weights file, or the default weights, which are kept under build/weights/.
+    """A weights file, or the default weights; random ones are kept under build/weights/.
 
     Says so on standard error if nobody trained them.
     """
-    weights = Weights.load(path, model) if path is not None else _default(model)
+    weights = Weights.load(path, model) if path is not None else trained_weights(model)
+    if weights is None:
+        weights = _random(model)
     if weights.warning:
         note(weights.warning)
     return weights
 
 
-def _default(model: ModelConfig) -> Weights:
+def _random(model: ModelConfig) -> Weights:
     golden = sorted(Path(__file__).parent.glob("*.py"))
     code = hashlib.sha256(b"".join(file.read_bytes() for file in golden)).hexdigest()
     kept = files.BUILD / "weights" / f"{model.digest[:12]}-{code[:12]}.safetensors"

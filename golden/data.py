@@ -433,8 +433,8 @@ def load_table(
     """A folder with a CSV: columns ``file`` and ``label`` (a class's number or name).
 
     The columns ``origin`` and ``largest_person_box_fraction`` are used where they stand, others
-    are ignored. `table` is ``labels.csv`` in the folder by default. A ``boxes.csv`` beside it gives
-    persons (`read_boxes`).
+    are ignored. `table` is ``labels.csv`` in the folder by default. A ``boxes.csv`` beside it, or
+    in the folder, gives persons (`read_boxes`).
     """
     folder = Path(folder)
     table = folder / "labels.csv" if table is None else Path(table)
@@ -443,7 +443,9 @@ def load_table(
         errors.note(f"{table}: left out: {found.bad}")
     with table.open(newline="", encoding="utf-8-sig") as file:
         more = {(row["file"] or "").strip(): row for row in csv.DictReader(file)}
-    boxes = read_boxes(table.parent) if len(classes) == 2 else {}  # of persons
+    boxes: dict[str, tuple[Box, ...]] = {}
+    if len(classes) == 2:  # of persons
+        boxes = read_boxes(table.parent) or read_boxes(folder)
     samples = []
     for name, path, label in zip(found.files, found.paths, found.labels, strict=True):
         text = more[name].get("largest_person_box_fraction") or ""
@@ -646,8 +648,13 @@ def _decoded(paths: Sequence[Path]) -> Iterator[Checked | None]:
         except ValueError:
             return None
 
-    with ThreadPoolExecutor(2) as pool:  # decoding lets go of Python's lock
+    with ThreadPoolExecutor(_threads()) as pool:  # decoding lets go of Python's lock
         yield from pool.map(check, paths)
+
+
+def _threads() -> int:
+    """To decode with: one for each core that this process may use, two at least."""
+    return max(2, len(os.sched_getaffinity(0)))
 
 
 # ---- pictures in memory ----
@@ -683,7 +690,7 @@ def read_pictures(
         pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
     else:
         pixels = np.empty(shape, dtype=np.uint8)
-    with ThreadPoolExecutor(2) as pool:  # decoding lets go of Python's lock
+    with ThreadPoolExecutor(_threads()) as pool:  # decoding lets go of Python's lock
         found = pool.map(lambda sample: load_image(sample.path, config).numpy(), samples)
         for number, picture in enumerate(found):
             pixels[number] = picture
@@ -949,7 +956,8 @@ class Augmenter:
             self.larger[there].float(), grid, padding_mode="reflection", align_corners=False
         )
         images = jitter(images, generator, self.strength)
-        images[plain.to(device)] = self.exact[there[plain.to(device)]].float()
+        whole = plain.nonzero().flatten().to(device)
+        images[whole] = self.exact[there[whole]].float()
         crop = torch.where(plain[:, None], torch.tensor([0.0, 0.0, 1.0, 1.0]), views.crop)
         labels = crop_labels([self.samples[i] for i in index.tolist()], crop)
         transform = torch.where(plain[:, None, None], torch.eye(2, 3), views.transform)

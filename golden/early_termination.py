@@ -2,20 +2,21 @@
 
     rasca early-termination --preset P (--weights W.safetensors | --checkpoint FILE
         [--calibrate DIR]) --images DIR --labels CSV -o DIR [--tau 0.9,0.99] [--skip off,0.005]
-        [--page FILE.md]
+        [--page FILE.md] [--store]
 
 Stop: a row group whose margin says at least tau for the stop class decides that class and ends the
 frame.
 Skip: after one at or below the other threshold, the next row group is left out. Writes
-early_termination.{md,json,png}. All of it on the integer model, by the comparisons that the engine
-makes (`golden.classifier.threshold`).
+early_termination.{md,json,png}, and with --store the thresholds that were chosen (`chosen`) into
+the weights file and the weights' model card. All of it on the integer model, by the comparisons
+that the engine makes (`golden.classifier.threshold`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ from golden.command_line import (
     check_probability,
     in_parallel,
     load_network,
+    note,
     refresh,
 )
 from golden.config import ModelConfig, preset
@@ -38,13 +40,15 @@ from golden.evaluate import BATCH, load_labels, scores
 from golden.images import load_image
 from golden.line_buffer import split_row_groups, to_signed
 from golden.model import IntegerModel, Result
-from golden.weights import Weights
+from golden.quantise import shipped_file
+from golden.weights import EarlyTermination, Weights
 
 TAUS = (0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 SKIPS = (None, 0.005, 0.05, 0.2)  # None: the rule is off
 PAPER = "Paper, 210x240 on Visual Wake Words"
 PAPER_SAVED = 0.171  # of the MACs, without loss of accuracy
-MARK = "early_termination"
+MARK, CARD_MARK = "early_termination", "thresholds"
+CARDS = files.ROOT / "docs"
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +181,35 @@ def sweep(
 def best(points: Sequence[Point]) -> Point:
     """Most MACs saved without any loss of accuracy."""
     return max((p for p in points if p.change >= 0), key=lambda p: p.macs_saved)
+
+
+def chosen(points: Sequence[Point]) -> Point:
+    """The pair to take by default: most MACs saved where neither it nor a more careful one loses.
+
+    More careful is a higher stop threshold and a lower skip threshold, or a rule off. Accuracy
+    jumps about by a few photographs, so a pair that loses nothing among others that do is chance.
+    """
+
+    def careful(one: Point, than: Point) -> bool:
+        stop = one.tau is None or (than.tau is not None and one.tau >= than.tau)
+        return stop and (one.skip is None or (than.skip is not None and one.skip <= than.skip))
+
+    def safe(point: Point) -> bool:
+        return all(other.change >= 0 for other in points if careful(other, point))
+
+    return max(filter(safe, points), key=lambda point: point.macs_saved)
+
+
+def stored(point: Point, images: int) -> EarlyTermination:
+    """What weights keep of a point."""
+    return EarlyTermination(
+        tau=point.tau,
+        skip=point.skip,
+        images=images,
+        accuracy=point.accuracy,
+        change=point.change,
+        macs_saved=point.macs_saved,
+    )
 
 
 def _text(value: float | None) -> str:
@@ -348,10 +381,15 @@ def main(
         Path | None, typer.Option(help="Markdown file whose marked part gets the table")
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
+    store: Annotated[
+        bool, typer.Option("--store", help="the chosen thresholds into the weights and their card")
+    ] = False,
 ) -> None:
     """Sweeps both thresholds of early termination."""
     with bad_input():
         config = preset(preset_name)
+        if store and checkpoint is not None:
+            raise ValueError("expected --store with --weights or none, not with --checkpoint")
         taus = [value for value in _probabilities(tau, "tau") if value is not None]
         skips = _probabilities(skip, "skip")
         network = load_network(
@@ -368,7 +406,8 @@ def main(
             refresh(page, MARK, None)  # before the work, not after it
         points = sweep(network, config, labelled.paths, labelled.labels, taus, skips)
         title = f"{config.name}, {len(labelled)} photographs, integer model {network.digest[:12]}"
-        text = f"{title}\n\n{table(points)}\n"
+        pick = stored(chosen(points), len(labelled))
+        text = f"{title}\n\n{table(points)}\n\nBy default: {pick}.\n"
         content = {
             "preset": config.name,
             "images": len(labelled),
@@ -376,6 +415,7 @@ def main(
             "points": [asdict(p) for p in points],
             "best": asdict(best(points)),
             "paper": {"macs_saved": PAPER_SAVED, "change": 0.0},
+            "chosen": asdict(pick),
         }
         made = {".md": text, ".json": json.dumps(content, indent=2) + "\n"}
         files.write_all(output, {f"early_termination{end}": part for end, part in made.items()})
@@ -384,3 +424,28 @@ def main(
             refresh(page, MARK, text.strip())
             draw(page.with_name("early_termination.png"), points, title)
     typer.echo(text, nl=False)
+    if store:
+        with bad_input():
+            for name in store_in(network, pick, config, weights):
+                note(f"{name}: {pick}")
+
+
+def store_in(
+    network: Weights, pick: EarlyTermination, config: ModelConfig, path: Path | None
+) -> list[Path]:
+    """Write thresholds into a weights file (None: the shipped one) and its card; what was written.
+
+    The card is that of the shipped weights; one without the marks ``thresholds``, or of other
+    weights, is left as it is.
+    """
+    shipped = shipped_file(config)
+    path = shipped if path is None else path
+    replace(network, early=pick).save(path)
+    written = [path]
+    card = None if shipped is None else CARDS / f"model_card_{shipped.stem}.md"
+    if card is not None and path.resolve() == shipped.resolve() and card.is_file():
+        text = card.read_text(encoding="utf-8")
+        if network.digest[:12] in text and f"<!-- {CARD_MARK}:begin -->" in text:
+            refresh(card, CARD_MARK, f"Early termination by default: {pick}.")
+            written.append(card)
+    return written

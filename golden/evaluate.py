@@ -27,11 +27,12 @@ from torch import Tensor
 from golden import classifier, files
 from golden.command_line import (
     bad_input,
-    check_probability,
     in_parallel,
     load_network,
     note,
     progress_bar,
+    read_probability,
+    stored_or,
     writable,
 )
 from golden.config import TWO_CLASSES, ModelConfig, preset
@@ -214,9 +215,12 @@ def main(
     calibrate: Annotated[
         Path | None, typer.Option(help="folder of pictures for --checkpoint with --model int")
     ] = None,
-    tau: Annotated[float | None, typer.Option(help="stop at this probability")] = None,
-    skip: Annotated[
-        float | None, typer.Option(help="skip the next row group at or below this probability")
+    tau_text: Annotated[
+        str | None, typer.Option("--tau", help="stop at this probability, or: default")
+    ] = None,
+    skip_text: Annotated[
+        str | None,
+        typer.Option("--skip", help="skip the next row group at or below this one, or: default"),
     ] = None,
     logits: Annotated[Path | None, typer.Option(help="CSV of the logits of each file")] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out rows that cannot be used")] = False,
@@ -224,8 +228,8 @@ def main(
     """Measures a network on labelled photographs."""
     with bad_input():
         config = preset(preset_name)
-        check_probability("tau", tau)
-        check_probability("skip", skip)
+        asked = {"tau": read_probability("tau", tau_text)}
+        asked["skip"] = read_probability("skip", skip_text)
         writable(json_file, logits)
         network = load_network(
             config,
@@ -235,6 +239,7 @@ def main(
             calibrate=calibrate,
             skip_bad=skip_bad,
         )
+        tau, skip = (stored_or(name, value, network) for name, value in asked.items())
         labelled = load_labels(labels, images, skip_bad, config.classes)
         start = time.perf_counter()
         found = answers(network, config, labelled.paths, tau=tau, skip=skip)

@@ -274,7 +274,9 @@ class FloatModel(nn.Module):
             return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], 2).flatten(0, 1)
 
         taps1, taps2 = (conv.weight.permute(0, 2, 1).flatten(1) for conv in (conv1, conv2))
-        state, states = maps.new_zeros(batch * n, d), []
+        # Where autocast makes products short, the state keeps its precision over the row groups.
+        kind = torch.promote_types(maps.dtype, torch.float32)
+        state, states = maps.new_zeros(batch * n, d, dtype=kind), []
         for now, seen in zip(maps.unbind(0), hidden.unbind(0), strict=True):
             attend = torch.relu(torch.addmm(seen, state, squeeze_state.t()))
             now = now * torch.sigmoid(
@@ -290,7 +292,7 @@ class FloatModel(nn.Module):
             candidate = torch.tanh(
                 functional.linear(joined, cell.conv_h.weight.squeeze(-1), cell.conv_h.bias)
             )
-            state = torch.lerp(candidate, state, update)
+            state = torch.lerp(candidate.to(kind), state, update.to(kind))
             states.append(state)
         return torch.stack(states).unflatten(1, (batch, n)).transpose(0, 1)
 

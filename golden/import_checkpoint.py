@@ -27,7 +27,7 @@ from golden.config import preset
 from golden.evaluate import float_answers, integer_answers
 from golden.float_model import load_checkpoint
 from golden.model import IntegerModel
-from golden.quantise import quantise
+from golden.quantise import USUAL_PERCENTILE, quantise
 
 _TRIED = 64  # pictures that are put through both models at the end
 
@@ -61,7 +61,7 @@ def main(
             warnings.simplefilter("always")
             images = calibration_pictures(calibrate, config, count, skip_bad=skip_bad)
             status.update(f"calibrating on {len(images)} pictures")
-            weights = quantise(model, images)
+            weights = quantise(model, images, percentile=USUAL_PERCENTILE)
             status.update("comparing with the float model")
             tried = images[:: max(1, len(images) // _TRIED)][:_TRIED]
             wanted = float_answers(model, tried)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ def read_labels(
 
     good: list[tuple[int, str, str]] = []
     faults: dict[str, list[str]] = {}
-    with ThreadPoolExecutor(2) as pool:  # decoding lets go of Python's lock
+    threads = max(2, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(threads) as pool:  # decoding lets go of Python's lock
         for number, (row, fault) in enumerate(zip(rows, pool.map(check, rows), strict=True), 1):
             if fault is None:
                 good.append(row)

@@ -55,6 +55,41 @@ def pseudo_labels(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
     return torch.softmax(logits.detach(), dim=-1)[..., 1:] * own
 
 
+TEACHER_SHARE = 0.5  # of what a picture is to be, where a teacher has said something
+
+
+def soft_labels(
+    labels: Tensor,
+    classes: int,
+    *,
+    smoothing: float = 0.0,
+    taught: Tensor | None = None,
+    follow: Tensor | None = None,
+) -> Tensor:
+    """What a picture is to be, as probabilities [B, K].
+
+    Parameters
+    ----------
+    labels : int64 tensor [B]
+    classes : int
+        K.
+    smoothing : float
+        0 to below 1, spread evenly over all classes (label smoothing; Szegedy et al., 2016).
+    taught : tensor [B, K] or None
+        Probabilities that a teacher gives the whole picture; they make up `TEACHER_SHARE`
+        (distillation; Hinton et al., 2015).
+    follow : bool tensor [B] or None
+        Where the teacher is followed: not in a view whose label is another than the picture's.
+    """
+    wanted = functional.one_hot(labels, classes).float() * (1 - smoothing) + smoothing / classes
+    if taught is None:
+        return wanted
+    share = torch.full((len(labels), 1), TEACHER_SHARE, device=labels.device)
+    if follow is not None:
+        share = share * follow[:, None]
+    return torch.lerp(wanted, taught.to(wanted.dtype), share)
+
+
 def rascanet_loss(
     logits: Tensor,
     confidence: Tensor,
@@ -62,6 +97,7 @@ def rascanet_loss(
     *,
     kind: str = "proposed",
     alpha: float = ALPHA,
+    soft: Tensor | None = None,
 ) -> Loss:
     """The loss of a batch (Eq. 15).
 
@@ -77,6 +113,8 @@ def rascanet_loss(
         (`golden.boxes` has the loss with boxes).
     alpha : float
         >= 0.
+    soft : tensor [B, K] or None
+        Probabilities (`soft_labels`) that the cross-entropy is with, instead of the labels.
 
     Raises
     ------
@@ -86,7 +124,7 @@ def rascanet_loss(
     check_confidence_labels(kind)
     if not alpha >= 0:
         raise ValueError(f"alpha must be at least 0, not {alpha}")
-    classification = functional.cross_entropy(logits[:, -1], labels)
+    classification = functional.cross_entropy(logits[:, -1], labels if soft is None else soft)
     if kind == "none":
         return Loss(classification, classification, torch.zeros_like(classification))
     wanted = pseudo_labels(logits, labels, kind)

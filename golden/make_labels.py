@@ -1,7 +1,7 @@
 """A labels CSV of a data set, or of its training or validation part.
 
     rasca labels DATA [--images DIR] [--split S] [--origin O] [--part validation
-        --held-out 0.05 --held-out-of coco=0.2] [--links NEW_DIR] -o labels.csv
+        --held-out 0.05 --held-out-of coco=0.2] [--links NEW_DIR] [--preset P] -o labels.csv
 
 DATA is what `golden.train` takes. The CSV (columns ``file,label,origin``, the largest person box's
 part of the picture, where it is known, and ``rule``, which made the labels) is for
@@ -19,6 +19,7 @@ import typer
 
 from golden import files
 from golden.command_line import bad_input, progress_bar, writable
+from golden.config import TWO_CLASSES, preset
 from golden.data import held_out, load_any, read_shares, rule_of
 
 PARTS = ("all", "training", "validation")
@@ -35,6 +36,9 @@ def main(
     held_of: Annotated[
         list[str] | None, typer.Option("--held-out-of", help="ORIGIN=part, any number")
     ] = None,
+    preset_name: Annotated[
+        str | None, typer.Option("--preset", help="network whose classes the labels are of")
+    ] = None,
     links: Annotated[
         Path | None, typer.Option(help="new folder of links to the pictures, for --calibrate")
     ] = None,
@@ -46,6 +50,7 @@ def main(
         if part not in PARTS:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, not {part!r}")
         writable(output, links)
+        classes = TWO_CLASSES if preset_name is None else preset(preset_name).classes
         if not 0 <= held < 1:
             raise ValueError(f"held_out must be 0 to below 1, not {held}")
         shares = read_shares(held_of or [], held)
@@ -56,6 +61,7 @@ def main(
                 images,
                 split=split,
                 rule=rule,
+                classes=classes,
                 skip_bad=skip_bad,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )

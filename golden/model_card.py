@@ -140,6 +140,8 @@ def main(
             f"{config.name}, weights {integers.digest[:12]}, {len(samples)} photographs, percent"
         )
         text = f"{title}\n\n{table(found)}"
+        if integers.early is not None:
+            text += f"\n\nEarly termination by default: {integers.early}."
         if page is not None:
             refresh(page, MARK, text)
         if json_file is not None:

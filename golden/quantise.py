@@ -37,6 +37,8 @@ __all__ = ["default_weights", "dequantise", "quantise", "random_weights"]
 
 _IMAGES_AT_ONCE = 8
 _DAMPING = 0.01  # of the mean variance, in `round_weights`
+USUAL_PERCENTILE = 99.999
+"""Of the commands: the few largest values of a map depend on the draw of the pictures."""
 TRAINED = Path(__file__).with_name("default_weights")
 
 
@@ -621,10 +623,16 @@ def trained_weights(config: ModelConfig) -> Weights | None:
 
     The presets that have some: a file in ``golden/default_weights`` and a model card in docs/.
     """
+    path = shipped_file(config)
+    return None if path is None else Weights.load(path, config)
+
+
+def shipped_file(config: ModelConfig) -> Path | None:
+    """Where the trained weights of `config` are, or None."""
     for name, known in PRESETS.items():
         path = TRAINED / f"{name}.safetensors"
         if known.digest == config.digest and path.is_file():
-            return Weights.load(path, config)
+            return path
     return None
 
 

@@ -1,7 +1,8 @@
 """Quantisation-aware training that ends in exactly the integer model.
 
-The network computes in the hardware's own units: every map holds the stored whole numbers (as
-float64, in which all of it is exact), every layer ends in the array's one rounding rule. Brevitas
+The network computes in the hardware's own units: every map holds the stored whole numbers, every
+layer ends in the array's one rounding rule. Sums are taken in float32 where that is exact
+(`exact_type`), and requantised in float64, in which all of it is. Brevitas
 quantises the weights (per channel, narrow range, 8 bits) and passes gradients straight through
 roundings and, inside the limits only, through saturations. Scales of maps are those of calibration;
 batch norm is frozen. What training sees is therefore bit for bit `golden.model.IntegerModel` on
@@ -17,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,35 @@ with warnings.catch_warnings():
 LEARNING_RATE = 2e-4
 
 
+_MOST = 255  # of any stored number that a weight is multiplied with: maps after a ReLU are 0..255
+_FEW_CHANNELS = 6  # up to here, a map's pool is faster with its channels apart
+
+
+def exact_type(taps: int) -> torch.dtype:
+    """The type in which a sum of `taps` products of a weight and a byte is exact in any order.
+
+    float32 holds all whole numbers up to 2**24; no part of the sum is larger than taps * 127 * 255.
+    """
+    return torch.float32 if taps * 127 * _MOST < 2**24 else torch.float64
+
+
+class _Layer(NamedTuple):
+    """An array layer: whole weight [out, in, rows, cols], bias and requantisation [out]."""
+
+    weight: Tensor
+    bias: Tensor
+    ratio: Tensor
+
+    def matrix(self) -> Tensor:
+        """[columns * in, out], a column's inputs together: for maps with their channels last."""
+        return self.weight.squeeze(2).permute(2, 1, 0).flatten(0, 1)
+
+    def requantised(self, acc: Tensor, low: float, high: float, last: bool = True) -> Tensor:
+        """The sums [..., out], or [N, out, rows, columns], as saturated whole numbers."""
+        bias, ratio = (part if last else part[:, None, None] for part in (self.bias, self.ratio))
+        return _Requantise.apply(acc, bias, ratio, low, high)
+
+
 class _Exact(torch.autograd.Function):
     """The value of `exact` with the gradient of `smooth`: for tables."""
 
@@ -65,27 +95,61 @@ class _Exact(torch.autograd.Function):
         return gradient, None
 
 
+class _Requantise(torch.autograd.Function):
+    """clamp(floor((acc + bias) * ratio + 1/2)): exact in float64, gradient inside the limits only.
+
+    The product has at most 25 + 8 bits, and ``ratio`` is a multiple of a power of two.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, acc: Tensor, bias: Tensor, ratio: Tensor, low: float, high: float
+    ) -> Tensor:
+        value = (acc + bias).mul_(ratio).add_(0.5).floor_()  # bias is float64, so all of it is
+        ctx.save_for_backward((value >= low).logical_and_(value <= high), ratio)
+        ctx.shape = bias.shape
+        return value.clamp_(low, high).to(acc.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        inside, ratio = ctx.saved_tensors
+        gradient = (gradient * inside).mul_(ratio.to(gradient.dtype))
+        return gradient, gradient.sum_to_size(ctx.shape).double(), None, None, None
+
+
+class _Looked(torch.autograd.Function):
+    """A table's entry for -511..511, with the gradient of the curve behind it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, table: Tensor, curve: str) -> Tensor:
+        ctx.save_for_backward(value)
+        ctx.curve = curve
+        return table[(value + 511).to(torch.int32)]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (value,) = ctx.saved_tensors
+        if ctx.curve == "sigmoid":  # 256 sigmoid(v / 64)
+            unit = torch.sigmoid(value / 64)
+            return gradient * (4 * unit * (1 - unit)), None, None
+        return gradient * ((1 - torch.tanh(value / 128).square()) * (127 / 128)), None, None
+
+
+_ARGUMENTS = torch.arange(-511, 512)
+_SIGMOID = activation.sigmoid(_ARGUMENTS)
+_STORED = activation.decode_unit(activation.encode_unit(_SIGMOID)).float()  # as U is read back
+_SIGMOID, _TANH = _SIGMOID.float(), activation.tanh(_ARGUMENTS).float()
+
+
 def _gate(value: Tensor, unit: Tensor) -> Tensor:
-    """`golden.activation.gate`."""
-    return floor_ste(value * unit / 256 + 0.5)
+    """`golden.activation.gate`; exact: products are below 2**17."""
+    return floor_ste((value * unit).mul_(1 / 256).add_(0.5))
 
 
-def _relu(value: Tensor) -> Tensor:
-    return value.clamp(0, 255) - 128
-
-
-def _sigmoid(value: Tensor) -> Tensor:
-    """Unit value 0..256."""
-    value = value.clamp(-511, 511)
-    exact = activation.sigmoid(value.detach().to(torch.int64))
-    return _Exact.apply(torch.sigmoid(value / 64) * 256, exact)
-
-
-def _tanh(value: Tensor) -> Tensor:
-    value = value.clamp(-511, 511)
-    return _Exact.apply(
-        torch.tanh(value / 128) * 127, activation.tanh(value.detach().to(torch.int64))
-    )
+def _wide(maps: Tensor) -> Tensor:
+    """Each column between its neighbours, 0 outside: [B, n, C] to [B, n, 3 C]."""
+    padded = functional.pad(maps, (0, 0, 1, 1))
+    return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=2)
 
 
 class QuantisedModel(nn.Module):
@@ -117,96 +181,125 @@ class QuantisedModel(nn.Module):
         with torch.no_grad():
             return quantise_ranges(self.model, self.ranges)
 
-    def _whole(self, source: LayerSource, layer: LayerWeights) -> tuple[Tensor, Tensor]:
-        """Whole weights and bias of a layer, with gradient."""
+    def _whole(self, source: LayerSource, layer: LayerWeights) -> _Layer:
+        """A layer in whole numbers, with gradient; its maps are stored without a zero point."""
         ratio = layer.multiplier.double() / 2.0 ** layer.shift.double()
-        step = (source.output_scale * ratio)[:, None, None, None]
+        step = source.output_scale * ratio
         folded = source.weight * source.input_scale[None, :, None, None]
         zero, bits = torch.zeros((), dtype=torch.float64), torch.tensor(8.0)
-        weight = self.weight_quantiser.to_int(step, zero, bits, folded)
-        bias = round_ste(source.bias / step.flatten())
-        return weight, bias - (weight.sum(dim=(2, 3)) * source.input_zero).sum(dim=1)
-
-    @staticmethod
-    def _requantise(acc: Tensor, bias: Tensor, layer: LayerWeights) -> Tensor:
-        shape = (-1, *[1] * (acc.dim() - 2))
-        ratio = layer.multiplier.double() / 2.0 ** layer.shift.double()
-        return floor_ste((acc + bias.reshape(shape)) * ratio.reshape(shape) + 0.5)
+        weight = self.weight_quantiser.to_int(step[:, None, None, None], zero, bits, folded)
+        kind = exact_type(weight[0].numel())
+        return _Layer(weight.to(kind), round_ste(source.bias / step), ratio)
 
     def forward(self, images: Tensor) -> FloatResult:
-        """States and logits in real units, confidence, of uint8 or signed pixels [B, C, h, w]."""
+        """States and logits in real units, confidence, of uint8 or signed pixels [B, C, h, w].
+
+        Maps after a ReLU are 0..255 here, not that less 128: then padding is 0, and the zero point
+        need not be folded into the bias. After the heads maps have their channels last, and what
+        does not need the state is computed for all row groups at once.
+        """
         config, sources = self.config, {}
         weights = quantise_ranges(self.model, self.ranges, sources)
-        layers = weights.layers
-        whole = {name: self._whole(source, layers[name]) for name, source in sources.items()}
-
-        def run(name: str, maps: Tensor, zero_point: int) -> Tensor:
-            weight, bias = whole[name]
-            flat = maps.dim() == 3
-            maps = maps.unsqueeze(2) if flat else maps
-            side = weight.shape[3] // 2
-            maps = functional.pad(maps, (side, side), value=zero_point)
-            found = self._requantise(functional.conv2d(maps, weight), bias, layers[name])
-            return found.squeeze(2) if flat else found
-
-        pixels = to_signed(images).double() if images.dtype == torch.uint8 else images.double()
+        layers = {
+            name: self._whole(source, weights.layers[name]) for name, source in sources.items()
+        }
+        pixels = (to_signed(images) if images.dtype == torch.uint8 else images).float()
         batch, groups = pixels.shape[0], config.row_groups
         rows = split_row_groups(pixels, config.rows_per_group).flatten(0, 1)
         parts = []
         for head in range(config.heads):
             maps = rows
             for block in config.head_layers(head):
-                maps = _relu(run(block.name, maps, block.input_zero_point))
+                layer = layers[block.name]
+                side = layer.weight.shape[3] // 2
+                maps = maps.to(layer.weight.dtype)
+                maps = functional.conv2d(maps, layer.weight, padding=(0, side))
+                if maps.shape[1] > _FEW_CHANNELS:
+                    maps = maps.contiguous(memory_format=torch.channels_last)
+                # Requantisation never falls with the sum: the larger of two gives the larger byte.
                 maps = functional.max_pool2d(maps, (1, 2))
-            parts.append(maps.squeeze(2).unflatten(0, (batch, groups)))
-        state = pixels.new_zeros((batch, config.state_channels, config.n))
+                maps = layer.requantised(maps, 0, 255, last=False)
+            parts.append(maps.squeeze(2).unflatten(0, (batch, groups)).permute(1, 0, 3, 2))
+        seen: list[Tensor | None] = [None] * groups
+        if config.channel_attention and not config.spatial:
+            layer = layers["channel_attention.0"]
+            part = layer.matrix()[config.state_channels :]
+            seen = list((torch.cat(parts, dim=3).to(part.dtype) @ part).unbind(0))
+        state = pixels.new_zeros((batch, config.n, config.state_channels))
         states = []
         for t in range(groups):
-            state = self._step(run, weights, [part[:, t] for part in parts], state)
+            state = self._step(layers, weights, [part[t] for part in parts], seen[t], state)
             states.append(state)
         stacked = torch.stack(states, dim=1)
-        pooled = stacked.sum(dim=-1) + config.n * stacked.amax(dim=-1)
+        pooled = (stacked.sum(dim=2) + config.n * stacked.amax(dim=2)).double()
         confidence = self.model.confidence((pooled / (127 * config.n)).flatten(0, 1))
         return FloatResult(
-            stacked / 127,
+            stacked.transpose(2, 3) / 127,
             self._classify(pooled, weights) * weights.scales["logit"],
             confidence.unflatten(0, (batch, groups)),
         )
 
-    def _step(self, run, weights: Weights, parts: list[Tensor], state: Tensor) -> Tensor:
-        config = self.config
+    def _step(
+        self,
+        layers: Mapping[str, _Layer],
+        weights: Weights,
+        parts: list[Tensor],
+        seen: Tensor | None,
+        state: Tensor,
+    ) -> Tensor:
+        """The state [B, n, d] after a row group; `seen`: the features' part of the attention."""
+        config, d = self.config, self.config.state_channels
+
+        def sums(name: str, maps: Tensor) -> Tensor:
+            matrix = layers[name].matrix()
+            return maps.to(matrix.dtype) @ matrix
+
+        def run(name: str, maps: Tensor, low: int, high: int) -> Tensor:
+            return layers[name].requantised(sums(name, maps), low, high).float()
+
         if config.spatial:
             parts = [self._attend(run, weights, i, part, state) for i, part in enumerate(parts)]
-        features, zero = torch.cat(parts, dim=1), config.feature_zero_point
+        features = torch.cat(parts, dim=2)
         if config.channel_attention:
-            joined = torch.cat([state, features], dim=1)
-            hidden = _relu(run("channel_attention.0", joined, 0))
-            features = _gate(features - zero, _sigmoid(run("channel_attention.1", hidden, -128)))
-            features = features + zero
-        maps = _relu(run("projection.0", features, zero))
-        maps = _relu(run("projection.1", maps, -128))
-        joined = torch.cat([state, maps], dim=1)
-        reset = _gate(state, _sigmoid(run("gru.reset", joined, 0)))
-        update = _sigmoid(run("gru.update", joined, 0))
-        stored = activation.encode_unit(update.detach().to(torch.int64))
-        update = _Exact.apply(update, activation.decode_unit(stored))
-        candidate = _tanh(run("gru.candidate", torch.cat([maps, reset], dim=1), 0))
+            name = "channel_attention.0"
+            if seen is None:
+                acc = sums(name, torch.cat([state, features], dim=2))
+            else:
+                matrix = layers[name].matrix()[:d]
+                acc = seen + state.to(matrix.dtype) @ matrix
+            hidden = layers[name].requantised(acc, 0, 255)
+            unit = run("channel_attention.1", hidden, -511, 511)
+            features = _gate(features, _Looked.apply(unit, _SIGMOID, "sigmoid"))
+        maps = run("projection.0", _wide(features), 0, 255)
+        maps = run("projection.1", _wide(maps), 0, 255)
+        joined = torch.cat([state, maps], dim=2)
+        reset = _Looked.apply(run("gru.reset", joined, -511, 511), _SIGMOID, "sigmoid")
+        update = _Looked.apply(run("gru.update", joined, -511, 511), _STORED, "sigmoid")
+        joined = torch.cat([maps, _gate(state, reset)], dim=2)
+        candidate = _Looked.apply(run("gru.candidate", joined, -511, 511), _TANH, "tanh")
         return candidate + _gate(state - candidate, update)
 
-    def _attend(self, run, weights: Weights, head: int, features: Tensor, state: Tensor) -> Tensor:
-        name, layers = f"attention{head}", weights.layers
+    def _attend(
+        self, run: Callable, weights: Weights, head: int, features: Tensor, state: Tensor
+    ) -> Tensor:
+        name, ratios = f"attention{head}", {}
         nothing = torch.zeros(1, dtype=torch.float64)
-        key = run(f"{name}.key", features, -128).clamp(-128, 127)
-        scores = self._requantise(state.transpose(1, 2) @ key, nothing, layers[f"{name}.score"])
-        scores = scores.clamp(-128, 127)
+        for part in ("score", "mix"):
+            layer = weights.layers[f"{name}.{part}"]
+            ratios[part] = layer.multiplier.double() / 2.0 ** layer.shift.double()
+        key = run(f"{name}.key", features, -128, 127)
+        scores = state @ key.transpose(1, 2)
+        scores = _Requantise.apply(scores, nothing, ratios["score"], -128, 127)
         if self.config.spatial_attention == "banded":
             place = torch.arange(scores.shape[-1])
             scores = scores * ((place[:, None] - place[None, :]).abs() <= attention.BAND)
         exact = attention.softmax(scores.detach().to(torch.int64), weights.exp_table)
         smooth = 127 * (scores * weights.scales[f"{name}.score"]).softmax(dim=-1)
-        mixed = run(f"{name}.value", features, -128).clamp(-128, 127) @ _Exact.apply(smooth, exact)
-        mixed = self._requantise(mixed, nothing, layers[f"{name}.mix"])
-        return (mixed + _gate(features + 128, layers[f"{name}.mix"].bias.double())).clamp(-128, 127)
+        value = run(f"{name}.value", features, -128, 127)
+        mixed = _Exact.apply(smooth, exact).transpose(1, 2) @ value
+        mixed = _Requantise.apply(mixed, nothing, ratios["mix"], -math.inf, math.inf)
+        gain = weights.layers[f"{name}.mix"].bias.float()
+        return (mixed + _gate(features, gain)).clamp(-128, 127)
 
     def _classify(self, pooled: Tensor, weights: Weights) -> Tensor:
         """Whole logits [..., 2] of whole p [..., d]."""
@@ -335,6 +428,7 @@ def finish(
             if progress is not None:
                 progress(at + 1, epochs * steps)
         sums /= steps
+        spent = time.monotonic() - begun
         average([sums])
         weights = model.export()
         table = {}
@@ -353,6 +447,7 @@ def finish(
             rate=rate,
             seconds=time.monotonic() - begun,
             validation=table,
+            images_per_second=round(steps * batch / spent, 1),
         )
         if rank == 0:
             with log.open("a") as file:

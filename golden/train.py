@@ -13,13 +13,16 @@ from __future__ import annotations
 import copy
 import json
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import typer
@@ -41,10 +44,12 @@ from golden.data import sampling_weights as make_weights
 from golden.errors import missing
 from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
-from golden.loss import ALPHA, check_confidence_labels, rascanet_loss
-from golden.quantise import quantise
+from golden.loss import ALPHA, Loss, check_confidence_labels, rascanet_loss, soft_labels
+from golden.quantise import USUAL_PERCENTILE, quantise
 from golden.quantised_training import finish
+from golden.teacher import digest_of, load_teacher, teach
 from golden.training_run import (
+    CACHE,
     Data,
     Epoch,
     average,
@@ -52,6 +57,7 @@ from golden.training_run import (
     gathered,
     join_processes,
     leave_processes,
+    on_cpu,
     processes,
     read_resumable,
     save_checkpoint,
@@ -60,6 +66,9 @@ from golden.weights import Weights, holds_integers
 
 _EVALUATED_AT_ONCE = 64
 _MEASURED_ON = 200  # training pictures that show how maps are spread
+_AT_THE_END = 20.0  # seconds, for the integers
+_LOOKED_AT = 50  # on a GPU, steps from one look at the loss to the next
+_TRIED = 24  # steps of an epoch that shows how long the real ones take
 _TIMED = 8  # steps of an epoch whose pictures are timed
 _DRAWN_FROM = 100  # validation pictures of an origin; fewer only jump about
 
@@ -94,6 +103,13 @@ class TrainConfig:
         the steps, of which each keeps this part; 0: the network itself.
     augmentation : float
         0..1, of crops and colours.
+    mixup : float
+        >= 0: pictures of a batch are mixed in pairs, and their losses alike, by a share drawn from
+        Beta(mixup, mixup), one for each batch (Zhang et al., 2018); 0: not at all.
+    label_smoothing : float
+        0 to below 1, part of the label that is spread over all classes.
+    teacher : str
+        Digest of the teacher's file (`golden.teacher`), "" for none: what resuming must keep.
     seed : int
     """
 
@@ -108,6 +124,9 @@ class TrainConfig:
     held_out: float = 0.1
     average: float = 0.999
     augmentation: float = 1.0
+    mixup: float = 0.0
+    label_smoothing: float = 0.0
+    teacher: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -118,12 +137,12 @@ class TrainConfig:
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.warmup <= 0.5:
             raise ValueError(f"warmup must be 0..0.5, not {self.warmup}")
-        for name in ("weight_decay", "alpha"):
+        for name in ("weight_decay", "alpha", "mixup"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if not 0 <= self.augmentation <= 1:
             raise ValueError(f"augmentation must be 0..1, not {self.augmentation}")
-        for name in ("dropout", "held_out", "average"):
+        for name in ("dropout", "held_out", "average", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 0 to below 1, not {getattr(self, name)}")
         check_confidence_labels(self.confidence)
@@ -211,16 +230,109 @@ class Average:
                 mean.copy_(value)
 
 
+class Mixed(NamedTuple):
+    """How a batch is mixed: picture i is ``share`` of itself and the rest of picture ``other[i]``.
+
+    Attributes
+    ----------
+    share : float
+        0..1.
+    other : int64 tensor [B]
+    """
+
+    share: float
+    other: Tensor
+
+    @classmethod
+    def drawn(cls, mixup: float, count: int, generator: torch.Generator) -> Mixed:
+        """A share from Beta(mixup, mixup) and an order, from the generator (of the CPU)."""
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        share = float(np.random.default_rng(seed).beta(mixup, mixup))
+        return cls(share, torch.randperm(count, generator=generator))
+
+    def of(self, maps: Tensor) -> Tensor:
+        """The mixed pictures [B, ...], on their own device."""
+        return torch.lerp(maps[self.other.to(maps.device)], maps, self.share)
+
+    def loss(self, found: Loss, others: Loss) -> Loss:
+        """Of the losses with a batch's own labels, and with those of the other pictures."""
+        pairs = zip(found, others, strict=True)
+        return Loss(*(self.share * own + (1 - self.share) * other for own, other in pairs))
+
+
+class _Asked(NamedTuple):
+    """What a batch is to learn; the parts are tensors on one device, a picture in each line.
+
+    labels : int64 tensor [B]
+    soft : tensor [B, K] or None, of `soft_labels`.
+    boxes : Targets or None
+    """
+
+    labels: Tensor
+    soft: Tensor | None
+    boxes: Targets | None
+
+    def on(self, device: torch.device, order: Tensor | None = None) -> _Asked:
+        """On that device; of the pictures in that order."""
+
+        def moved(part: Tensor | None) -> Tensor | None:
+            if part is None:
+                return None
+            return (part if order is None else part[order]).to(device)
+
+        boxes = None if self.boxes is None else Targets(*map(moved, self.boxes))
+        return _Asked(moved(self.labels), moved(self.soft), boxes)
+
+
+def _loss(logits: Tensor, confidence: Tensor, asked: _Asked, options: TrainConfig) -> Loss:
+    if asked.boxes is not None:
+        return boxes_loss(logits, confidence, asked.boxes, options.alpha, asked.soft)
+    return rascanet_loss(
+        logits,
+        confidence,
+        asked.labels,
+        kind=options.confidence,
+        alpha=options.alpha,
+        soft=asked.soft,
+    )
+
+
 def choose_device(name: str) -> torch.device:
-    """auto: the GPU if there is one, else the CPU; ValueError for one that is not there."""
+    """auto: a GPU if there is one, else the CPU; ValueError for one that is not there.
+
+    With torchrun each process of a machine takes its own GPU, as far as there are some.
+    """
+    own = int(os.environ.get("LOCAL_RANK", "0")) if dist.is_initialized() else 0
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name!r}: {str(error).splitlines()[0]}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, not {name!r}")
+    if device == torch.device("cuda"):
+        return torch.device("cuda", own % torch.cuda.device_count())
     return device
+
+
+def shortened(place: torch.device) -> torch.autocast:
+    """Products in bfloat16 on a GPU that has it, else as they are."""
+    short = place.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(place.type, torch.bfloat16, enabled=short)
+
+
+def _dropout_states(place: torch.device) -> list[Tensor]:
+    """Of the generators that dropout draws from: the CPU's, and the GPU's on one."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(place)] if place.type == "cuda" else states
+
+
+def _set_dropout(states: list[Tensor], place: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if place.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], place)
 
 
 # ---- training ----
@@ -237,6 +349,7 @@ def fit(
     start: FloatModel | None = None,
     stop_after: int | None = None,
     device: str = "cpu",
+    taught: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Epoch]:
     """Train; yields after each epoch and leaves ``last.pt`` and ``log.jsonl`` in `folder`.
@@ -258,6 +371,9 @@ def fit(
     device : str
         auto, cpu, cuda, cuda:1, ... On a GPU products are in bfloat16, and the pictures lie there,
         too, if they fit. Pictures are drawn and augmented with the same random numbers everywhere.
+    taught : tensor [N, K] or None
+        Probabilities that a teacher gives each sample (`golden.teacher.teach`); with
+        ``options.teacher``.
 
     Raises
     ------
@@ -266,6 +382,8 @@ def fit(
         finite.
     """
     rank, count = processes()
+    if bool(options.teacher) != (taught is not None):
+        raise ValueError("teacher must be given together with what it says, not alone")
     if options.batch % count:
         raise ValueError(f"batch must be a multiple of {count} processes, not {options.batch}")
     place = choose_device(device)
@@ -287,10 +405,10 @@ def fit(
         model.load_state_dict(found.get("network", found["state_dict"]))
         optimiser.load_state_dict(found["optimizer"])
         first = found["epoch"] + 1
-        own, dropout = found["random"][rank] if rank < len(found["random"]) else (None, None)
-        if own is not None:
+        if rank < len(found["random"]):
+            own, *dropout = found["random"][rank]
             generator.set_state(own)
-            torch.set_rng_state(dropout)
+            _set_dropout(dropout, place)
     mean = Average(model, options.average) if options.average else None
     if mean is not None and resume is not None:
         mean.model.load_state_dict(found["state_dict"])
@@ -300,6 +418,7 @@ def fit(
     there = data.on(place)
     augmenter = Augmenter(data.samples, there.larger, there.exact, options.augmentation)
     boxes = Boxes(data.samples) if options.confidence == "boxes" else None
+    of_pictures = torch.tensor([sample.label for sample in data.samples])
     validation = data.held_out.nonzero().flatten()
     steps = max(1, int((~data.held_out).sum()) // options.batch)
     folder.mkdir(parents=True, exist_ok=True)
@@ -308,8 +427,8 @@ def fit(
         log.write_text("")
     model.train()
     for epoch in range(first, options.epochs + 1):
-        begun, sums, pipeline = time.monotonic(), torch.zeros(4), 0.0
-        timed = min(steps, _TIMED)
+        begun, pipeline = time.monotonic(), 0.0
+        sums, timed = torch.zeros(4, device=place), min(steps, _TIMED)
         for step in range(steps):
             at = (epoch - 1) * steps + step
             rate = options.rate(at, options.epochs * steps)
@@ -323,21 +442,32 @@ def fit(
                 if place.type == "cuda":
                     torch.cuda.synchronize(place)
                 pipeline += time.monotonic() - before
-            with torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"):
+            mixed = None
+            if options.mixup:
+                mixed = Mixed.drawn(options.mixup, share, generator)
+                images = mixed.of(images)
+            with shortened(place):
                 result = model(_signed(images.to(place)))
             logits, confidence = result.logits.float(), result.confidence.float()
-            if boxes is None:
-                labels = labels.to(place)
-                loss = rascanet_loss(
-                    logits, confidence, labels, kind=options.confidence, alpha=options.alpha
-                )
-            else:
+            wanted = None
+            if boxes is not None:
                 wanted = boxes.targets(index, transform, config.row_groups)
-                wanted = Targets(*(part.to(place) for part in wanted))
                 labels = wanted.labels
-                loss = boxes_loss(logits, confidence, wanted, options.alpha)
-            if not bool(torch.isfinite(loss.total)):
-                raise ValueError(f"the loss is not finite in epoch {epoch}: learning_rate too high")
+            soft = None
+            if options.label_smoothing or taught is not None:
+                soft = soft_labels(
+                    labels,
+                    config.class_count,
+                    smoothing=options.label_smoothing,
+                    taught=None if taught is None else taught[index],
+                    follow=labels == of_pictures[index],
+                )
+
+            asked = _Asked(labels, soft, wanted)
+            loss = _loss(logits, confidence, asked.on(place), options)
+            if mixed is not None:
+                others = _loss(logits, confidence, asked.on(place, mixed.other), options)
+                loss = mixed.loss(loss, others)
             optimiser.zero_grad()
             loss.total.backward()
             average([p.grad for p in model.parameters() if p.grad is not None])
@@ -345,12 +475,17 @@ def fit(
             optimiser.step()
             if mean is not None:
                 mean.add(model)
-            right = (logits[:, -1].argmax(dim=1) == labels).float().mean()
+            heavier = labels if mixed is None or mixed.share >= 0.5 else labels[mixed.other]
+            right = (logits[:, -1].argmax(dim=1) == heavier.to(place)).float().mean()
             values = (loss.total, loss.classification, loss.confidence, right)
-            sums += torch.stack([value.detach().float() for value in values]).cpu()
+            sums += torch.stack([value.detach().float() for value in values])
+            # Whoever looks at it waits for the GPU, which could have begun with the next step.
+            look = place.type == "cpu" or step % _LOOKED_AT == 0 or step == steps - 1
+            if look and not bool(torch.isfinite(sums[0])):
+                raise ValueError(f"the loss is not finite in epoch {epoch}: learning_rate too high")
             if progress is not None:
                 progress(at + 1, options.epochs * steps)
-        sums /= steps
+        sums = sums.cpu() / steps
         seconds = time.monotonic() - begun
         average([sums])
         for network in {id(model): model, id(kept): kept}.values():
@@ -371,16 +506,16 @@ def fit(
             images_per_second=round(steps * options.batch / seconds, 1),
             augmented_per_second=round(timed * options.batch / max(pipeline, 1e-9), 1),
         )
-        states = gathered((generator.get_state(), torch.get_rng_state()))
+        states = gathered((generator.get_state(), *_dropout_states(place)))
         if rank == 0:
             with log.open("a") as file:
                 file.write(json.dumps(asdict(result)) + "\n")
             save_checkpoint(
                 folder / "last.pt",
                 kept,
-                network=model.state_dict(),
+                network=on_cpu(model.state_dict()),
                 steps=0 if mean is None else mean.steps,
-                optimizer=optimiser.state_dict(),
+                optimizer=on_cpu(optimiser.state_dict()),
                 epoch=epoch,
                 digest=config.digest,
                 options=asdict(options),
@@ -392,6 +527,52 @@ def fit(
             return
     if rank == 0:
         save_checkpoint(folder / "final.pt", kept)
+
+
+def epochs_within(
+    seconds: float,
+    config: ModelConfig,
+    data: Data,
+    options: TrainConfig,
+    folder: Path,
+    **more: Any,
+) -> tuple[int, float]:
+    """(epochs that take so long, images a second), by two short epochs that are thrown away.
+
+    Parameters
+    ----------
+    seconds : float
+        From here on, the trial included.
+    folder : path
+        Works in its ``trial``, which is removed.
+    more
+        As in `fit`.
+    """
+    begun = time.monotonic()
+    usable = (~data.held_out).nonzero().flatten()
+    weights = make_weights(data.samples, ~data.held_out, more.get("cells"), config.class_count)
+    labels = torch.tensor([sample.label for sample in data.samples])
+    one_each = [
+        int(((labels == label) & (weights > 0)).nonzero()[0]) for label in range(config.class_count)
+    ]
+    spread = torch.linspace(0, len(usable) - 1, min(len(usable), _TRIED * options.batch)).long()
+    few = torch.cat([usable[spread], torch.tensor(one_each)]).unique()
+    chosen = torch.cat([few, data.held_out.nonzero().flatten()])
+    part = Data(
+        [data.samples[index] for index in chosen.tolist()],
+        data.larger[chosen],
+        data.exact[chosen],
+        data.held_out[chosen],
+    )
+    if more.get("taught") is not None:
+        more = {**more, "taught": more["taught"][chosen]}
+    trial = folder / "trial"
+    *_, row = fit(config, part, replace(options, epochs=2), trial, **more)
+    shutil.rmtree(trial, ignore_errors=True)
+    speed = row.images_per_second
+    beside = row.seconds - len(few) // options.batch * options.batch / speed  # validation
+    whole = len(usable) / speed + max(0.0, beside)
+    return max(1, int((seconds - (time.monotonic() - begun)) / whole)), speed
 
 
 def draw_curves(log: Path, path: Path, title: str) -> None:
@@ -477,6 +658,10 @@ def main(
     data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")] = "",
     images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
     epochs: Annotated[int, typer.Option()] = 60,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="instead of --epochs: as many as end in that time, pictures included"),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="last.pt of a run to go on with")] = None,
     start: Annotated[
         Path | None,  # torchrun takes --start for one of its own
@@ -494,6 +679,15 @@ def main(
     ] = 0.999,
     augmentation: Annotated[float, typer.Option(help="0..1, of crops and colours")] = 1.0,
     dropout: Annotated[float, typer.Option()] = 0.05,
+    mixup: Annotated[
+        float, typer.Option(help="0 for none; pictures mixed in pairs, by Beta(mixup, mixup)")
+    ] = 0.0,
+    label_smoothing: Annotated[
+        float, typer.Option(help="0 to below 1, part of a label spread over all classes")
+    ] = 0.0,
+    teacher: Annotated[
+        Path | None, typer.Option(help="float checkpoint whose answers are learned, too")
+    ] = None,
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH instead of the preset's, to learn faster")
     ] = None,
@@ -512,6 +706,7 @@ def main(
     skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
 ) -> None:
     """Trains a network."""
+    begun = time.monotonic()
     with bad_input(), ExitStack() as own:
         config = resized(preset(preset_name), size)
         choose_device(device)
@@ -530,8 +725,12 @@ def main(
             held_out=held,
             average=mean,
             augmentation=augmentation,
+            mixup=mixup,
+            label_smoothing=label_smoothing,
+            teacher="" if teacher is None else digest_of(teacher),
             seed=seed,
         )
+        taught = None if teacher is None else load_teacher(teacher, config)
         folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells, config.class_count)
         if confidence == "boxes" and config.class_count != 2:
@@ -543,6 +742,15 @@ def main(
             raise ValueError(f"quantised_epochs must be at least 0, not {quantised_epochs}")
         if start is not None and resume is not None:
             raise ValueError("give --begin-with or --resume, not both")
+        if minutes is not None and not minutes > 0:
+            raise ValueError(f"minutes must be positive, not {minutes}")
+        if minutes is not None and resume is not None:
+            raise ValueError(
+                f"expected --epochs of the run that is gone on with, not --minutes with --resume "
+                f"{resume}"
+            )
+        if minutes is not None and "RANK" in os.environ:
+            raise ValueError("expected --minutes in one process, not under torchrun")
         begin, whole = None, None
         if start is not None and holds_integers(start):
             whole = Weights.load(start, config)
@@ -577,6 +785,9 @@ def main(
             if confidence == "boxes" and all(sample.persons is None for sample in samples):
                 raise ValueError(f"{data}: no person boxes, which --confidence boxes needs")
             read = Data.read(samples, config, shares, progress=tell)
+            if taught is not None and not later:
+                bar.update(task, description="teacher's answers")
+                taught = teach(taught, samples, choose_device(device), CACHE, tell)
         if not rank:
             _note_data(folder, data, rule, read)
         if not rank and dist.is_initialized():
@@ -589,7 +800,13 @@ def main(
         if not later:
             title = f"{config.name}, float"
             with progress_bar("steps") as bar:
-                more = {"start": begin, "device": device, "progress": _steps(bar), **common}
+                more = {"device": device, "taught": taught, "cells": masses}
+                if minutes is not None:
+                    left = 60 * minutes - _AT_THE_END - (time.monotonic() - begun)
+                    epochs, speed = epochs_within(left, config, read, options, folder, **more)
+                    options = replace(options, epochs=epochs)
+                    note(f"{speed:.0f} images/s: EPOCHS={epochs} for {minutes:g} minutes")
+                more |= {"start": begin, "progress": _steps(bar), **common}
                 rounds = fit(config, read, options, folder, **more)
                 _follow(rounds, epochs, folder / "log.jsonl", folder / "curves.png", title)
             if rank == 0:
@@ -630,7 +847,8 @@ def _quantise(config: ModelConfig, data: Data, folder: Path) -> None:
     """``weights.safetensors`` of ``final.pt``, calibrated on some of the training part."""
     usable = (~data.held_out).nonzero().flatten()
     chosen = usable[torch.linspace(0, len(usable) - 1, min(_MEASURED_ON, len(usable))).long()]
-    weights = quantise(load_checkpoint(folder / "final.pt", config), data.exact[chosen])
+    model = load_checkpoint(folder / "final.pt", config)
+    weights = quantise(model, data.exact[chosen], percentile=USUAL_PERCENTILE)
     path = folder / "weights.safetensors"
     path.unlink(missing_ok=True)
     weights.save(path)
@@ -657,10 +875,9 @@ def _follow(rounds: Iterator[Epoch], epochs: int, log: Path, curves: Path, title
             right = result.validation.get("all", {}).get("balanced", float("nan"))
             speed = ""
             if result.images_per_second:
-                speed = (
-                    f", {result.images_per_second:.0f} images/s "
-                    f"(picture pipeline alone: {result.augmented_per_second:.0f})"
-                )
+                speed = f", {result.images_per_second:.0f} images/s"
+            if result.augmented_per_second:
+                speed += f" (picture pipeline alone: {result.augmented_per_second:.0f})"
             note(
                 f"epoch {result.epoch} of {epochs}: loss {result.loss:.4f}, accuracy "
                 f"{result.accuracy:.3f}, validation {right:.3f} (labels balanced), "

@@ -22,6 +22,8 @@ from golden.errors import missing
 from golden.float_model import FloatModel
 
 CACHE = Path("build/train/cache")
+_WITHOUT = {"mixup": 0.0, "label_smoothing": 0.0, "teacher": ""}
+"""Options that older checkpoints do not name, which were written without them."""
 
 # ---- processes ----
 
@@ -69,11 +71,19 @@ def average(tensors: list[Tensor]) -> None:
 # ---- checkpoints ----
 
 
+def on_cpu(value: Any) -> Any:
+    """A state of a network or an optimiser with its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: on_cpu(part) for key, part in value.items()}
+    return [on_cpu(part) for part in value] if isinstance(value, list) else value
+
+
 def save_checkpoint(path: Path, model: FloatModel, **more: Any) -> None:
     """Write the released layout (``state_dict``) and `more`, whole or not at all."""
     part = path.with_suffix(".part")
-    state = {key: value.cpu() for key, value in model.state_dict().items()}
-    torch.save({"state_dict": state, **more}, part)
+    torch.save({"state_dict": on_cpu(dict(model.state_dict())), **more}, part)
     part.replace(path)
 
 
@@ -116,8 +126,8 @@ def read_resumable(
     if found["digest"] != config.digest:
         raise ValueError(f"{path}: made for another network than {config.name}")
     for key, value in options.items():
-        if found["options"].get(key) != value:
-            old = found["options"].get(key)
+        old = found["options"].get(key, _WITHOUT.get(key))
+        if old != value:
             raise ValueError(f"{path}: {key} was {old} in that run, not {value}")
     if validation is not None and found.get("validation", validation) != validation:
         raise ValueError(f"{path}: another validation part than in that run; see --held-out-of")

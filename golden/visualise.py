@@ -23,7 +23,13 @@ from rich.console import Console
 
 from golden import files
 from golden.classifier import HIDDEN_LIMIT, HIDDEN_SCALE, SWISH_SCALE, margin, threshold
-from golden.command_line import bad_input, check_probability, load_network, load_weights
+from golden.command_line import (
+    bad_input,
+    load_network,
+    load_weights,
+    read_probability,
+    stored_or,
+)
 from golden.config import ModelConfig, preset
 from golden.conv_gru import STATE_SCALE
 from golden.images import load_image
@@ -33,6 +39,7 @@ from golden.weights import Weights
 _PALE = (0.95, 0.955, 0.965, 0.9)  # over rows that were skipped or not read
 INK, FAINT, WARM, COOL = "#1d2433", "#9aa3b2", "#d1495b", "#2a6f97"
 _DPI = 130
+USUAL_TAU = 0.99  # where none comes with the weights: the release's
 _LAST_MS, _FRAME_MS = 2500, 4200  # of the GIF: its last picture, and all others together
 
 
@@ -322,8 +329,9 @@ def draw(
         _title(curve, _verdict(scan, sure), bold=True, colour=scan.colour)
     key = page.place(margin + wide + gap + 1.2, 0.2, 1.5, 0.09)
     _draw_key(key, words(scans[0].config.stop_class))
+    about = f"{scans[0].config.name}, weights {weights.digest[:12]}"
     with files.writing(path) as part:
-        page.figure.savefig(part)
+        page.figure.savefig(part, metadata={"Title": about})
 
 
 def animate(
@@ -445,16 +453,22 @@ def main(
     calibrate: Annotated[
         Path | None, typer.Option(help="folder of pictures for --checkpoint")
     ] = None,
-    tau: Annotated[float, typer.Option(help="stop at this probability")] = 0.99,
-    skip: Annotated[
-        float | None, typer.Option(help="skip the next row group at or below this probability")
+    tau_text: Annotated[
+        str | None,
+        typer.Option("--tau", help="stop at this probability; the weights' own, else 0.99"),
+    ] = None,
+    skip_text: Annotated[
+        str | None,
+        typer.Option(
+            "--skip", help="skip the next row group at or below this one; the weights' own, if any"
+        ),
     ] = None,
 ) -> None:
     """Draws what the network looks at, row group by row group."""
     with bad_input():
         config = preset(preset_name)
-        check_probability("tau", tau)
-        check_probability("skip", skip)
+        asked = {"tau": read_probability("tau", tau_text)}
+        asked["skip"] = read_probability("skip", skip_text)
         pixels = load_image(image, config)
         with Console(stderr=True).status("weights"):
             if weights_file is None and checkpoint is None and calibrate is None:
@@ -467,6 +481,11 @@ def main(
                     checkpoint=checkpoint,
                     calibrate=calibrate,
                 )
+        tau, skip = (stored_or(name, value, weights) for name, value in asked.items())
+        if tau_text is None:
+            tau = (weights.early and weights.early.tau) or USUAL_TAU
+        if skip_text is None and weights.early is not None:
+            skip = weights.early.skip
         files.check_folder(output)
         with Console(stderr=True).status("drawing"):
             whole = scan_image(image.name, pixels, weights, config)
@@ -480,7 +499,8 @@ def main(
             animate(output / "scan.gif", early, weights, stop=tau, skip=skip)
         figures = summary(whole, early, weights, tau, skip)
         files.write(output / "scan.json", json.dumps(figures) + "\n")
-    rules = f"tau {tau:g}" + ("" if skip is None else f" and skip {skip:g}")
+    rules = "no tau" if tau is None else f"tau {tau:g}"
+    rules += "" if skip is None else f" and skip {skip:g}"
     word = "stops after" if early.stopped else "works on"
     ending = f"{word} {len(early.computed)}" if shorter else "works on all"
     typer.echo(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -109,6 +109,43 @@ def scale_name(stage: str) -> str:
     return stage.split(".row")[0]
 
 
+@dataclass(frozen=True, kw_only=True)
+class EarlyTermination:
+    """Thresholds chosen for some weights, and what they did on the photographs of the choice.
+
+    Attributes
+    ----------
+    tau, skip : float or None
+        Probabilities at which a frame is stopped, and the next row group skipped; None: rule off.
+    images : int
+        Photographs, which training left out.
+    accuracy, change : float
+        With them, 0..1; less that without early termination.
+    macs_saved : float
+        Share of the array's multiply-accumulates.
+    """
+
+    tau: float | None
+    skip: float | None
+    images: int
+    accuracy: float
+    change: float
+    macs_saved: float
+
+    def __post_init__(self) -> None:
+        for name in ("tau", "skip"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise ValueError(f"{name} must lie inside 0..1, not {value}")
+
+    def __str__(self) -> str:
+        stop, skip = ("off" if value is None else f"{value:g}" for value in (self.tau, self.skip))
+        return (
+            f"stop at {stop}, skip at {skip}: {100 * self.macs_saved:.1f} % of the MACs saved, "
+            f"{100 * self.change:+.2f} points on {self.images:,} photographs"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """All constants of one network.
@@ -128,6 +165,8 @@ class Weights:
         Of the ModelConfig these weights are for.
     untrained : bool
         Random: nobody trained them, and what the network answers means nothing.
+    early : EarlyTermination or None
+        The thresholds that come with them; no part of the digest.
     """
 
     layers: Mapping[str, LayerWeights]
@@ -137,6 +176,7 @@ class Weights:
     config_digest: str
     config_name: str = "unnamed"
     untrained: bool = False
+    early: EarlyTermination | None = None
 
     @property
     def warning(self) -> str | None:
@@ -178,6 +218,8 @@ class Weights:
         }
         if self.untrained:
             metadata["untrained"] = True
+        if self.early is not None:
+            metadata["early_termination"] = asdict(self.early)
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
         # safetensors refuses tensors that share memory, and two layers may share constants
         tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
@@ -248,6 +290,8 @@ class Weights:
         try:
             digest, label = str(metadata["config_digest"]), str(metadata["config"])
             scales = {str(key): float(value) for key, value in metadata["scales"].items()}
+            kept = metadata.get("early_termination")
+            early = None if kept is None else EarlyTermination(**kept)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: not a Rasca weights file (bad metadata: {error})") from error
         if digest != config.digest:  # first: all other differences would follow from this one
@@ -272,7 +316,7 @@ class Weights:
             constants = (found_parts[part] for part in _CONSTANTS)
             layers[name] = LayerWeights(found_parts.get("weight"), *constants)
         untrained = bool(metadata.get("untrained", False))
-        weights = cls(layers, knots, exp_table, scales, digest, label, untrained)
+        weights = cls(layers, knots, exp_table, scales, digest, label, untrained, early)
         weights.check(config, str(path))
         return weights
 

@@ -102,7 +102,8 @@ def to_verilog(design: Rasca, name: str = "rasca", warning: str | None = None) -
         it holds no date and no path, and `warning` where there is one. No name holds brackets, see
         `plain_names`.
     """
-    text = verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False)
+    with uncollected():
+        text = verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False)
     text = no_zero_wide(plain_names(text))
     plan = design.plan
     header = [

@@ -61,8 +61,8 @@ _SHAPE = Variable("SHAPE", "--shape", "pixels,channels,lanes")
 _WEIGHTS = Variable("WEIGHTS", "--weights", "file")
 _CHECKPOINT = Variable("CHECKPOINT", "--checkpoint", "file")
 _CALIBRATE = Variable("CALIBRATE", "--calibrate", "folder")
-_TAU = Variable("TAU", "--tau", "0.99")
-_SKIP = Variable("SKIP", "--skip", "0.005")
+_TAU = Variable("TAU", "--tau", "0.99, or default")
+_SKIP = Variable("SKIP", "--skip", "0.005, or default")
 _DATA = Variable("DATA", "--data", "folder, COCO .json or .csv", needed=True)
 _IMAGES = Variable("IMAGES", "--images", "folder")
 _PICTURES = _IMAGES._replace(needed=True)
@@ -92,6 +92,7 @@ COMMANDS = {
             Variable("FRAMES", "--frames", "2"),
             Variable("CAMERA", "--camera", "paced|blanking"),
             *(_TAU, _SKIP, _SKIP_BAD, _flag("TRACE")),
+            Variable("PICTURE", "--picture", "file.png, a copy of scan.png"),
         ),
     ),
     "bench": Command(
@@ -187,6 +188,7 @@ COMMANDS = {
         (
             *(_DATA, _IMAGES, _PRESET),
             Variable("EPOCHS", "--epochs", "60"),
+            Variable("MINUTES", "--minutes", "9, instead of EPOCHS"),
             Variable("RESUME", "--resume", "last.pt"),
             Variable("START", "--begin-with", "final.pt or weights.safetensors"),
             Variable("OUTPUT", "--output", "folder"),
@@ -198,6 +200,9 @@ COMMANDS = {
             Variable("DROPOUT", "--dropout", "0.05"),
             Variable("AVERAGE", "--average", "0.999"),
             Variable("AUGMENTATION", "--augmentation", "1, 0 for none"),
+            Variable("MIXUP", "--mixup", "0, 0.2 say"),
+            Variable("LABEL_SMOOTHING", "--label-smoothing", "0, 0.1 say"),
+            Variable("TEACHER", "--teacher", "final.pt or .safetensors of a larger network"),
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("CELLS", "--cells", "file"),
             Variable("QUANTISED", "--quantised-epochs", "0 epochs of training for the integers"),
@@ -210,7 +215,7 @@ COMMANDS = {
         "build/labels.csv of a data set or a part of it",
         (
             Variable("DATA", "", "folder, COCO .json or .csv", needed=True),
-            _IMAGES,
+            *(_IMAGES, _PRESET),
             Variable("PART", "--part", "all|training|validation"),
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("SPLIT", "--split", "trainval"),
@@ -246,6 +251,8 @@ COMMANDS = {
         (
             *(_CHECKPOINT._replace(needed=True), _CALIBRATE._replace(needed=True)),
             *(_PICTURES, _LABELS, _PRESET, _SKIP_BAD),
+            Variable("DRAWS", "--draws", "3, random draws of COUNT pictures instead"),
+            *(Variable("COUNT", "--count", "256, to calibrate on"), _SEED),
         ),
         ("--json", "build/fidelity.json"),
     ),
@@ -264,7 +271,7 @@ COMMANDS = {
         (
             *(_PICTURES, _LABELS, _PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
             *(_TAU._replace(hint="0.9,0.99"), _SKIP._replace(hint="off,0.005")),
-            *(_PAGE, _SKIP_BAD),
+            *(_PAGE, _SKIP_BAD, _flag("STORE", "1, chosen thresholds into weights and card")),
         ),
         ("-o", "build/early_termination"),
     ),
@@ -279,9 +286,9 @@ COMMANDS = {
     ),
     "ablation": Command(
         "golden.ablation:main",
-        "trains the variants of one of the paper's tables, under build/train/ablation",
+        "trains the variants of one of the paper's tables, or a learning curve",
         (
-            Variable("KIND", "", "heads|loss|attention", needed=True),
+            Variable("KIND", "", "heads|loss|attention|boxes|pictures|epochs", needed=True),
             *(_DATA, _IMAGES, _PRESET),
             Variable("SIZE", "--size", "HxW"),
             Variable("EPOCHS", "--epochs", "10"),

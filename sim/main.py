@@ -7,6 +7,7 @@ simulator itself failed.
 import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,10 +18,12 @@ from golden import files, visualise
 from golden.classifier import threshold
 from golden.command_line import (
     Photographs,
-    check_probability,
     load_photographs,
     load_weights,
+    read_probability,
     refresh,
+    stored_or,
+    writable,
 )
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input, note
@@ -61,12 +64,22 @@ def sim(
     weights_file: Annotated[str | None, typer.Option("--weights")] = None,
     frames: Annotated[int, typer.Option()] = 2,
     camera_name: Annotated[str, typer.Option("--camera", help="paced or blanking")] = "paced",
-    tau: Annotated[float | None, typer.Option(help="stop with person at this probability")] = None,
-    skip: Annotated[
-        float | None, typer.Option(help="skip the next row group at or below this probability")
+    tau_text: Annotated[
+        str | None,
+        typer.Option("--tau", help="stop with person at this probability; default: the weights'"),
+    ] = None,
+    skip_text: Annotated[
+        str | None,
+        typer.Option(
+            "--skip",
+            help="skip the next row group at or below this probability; default: the weights'",
+        ),
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     trace: Annotated[bool, typer.Option(help="write waves (large)")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="copy scan.png there (docs/scan.png is README's)")
+    ] = None,
 ) -> None:
     """Runs photographs through the RTL; compares state, maps, logits and decision."""
     console = Console(highlight=False, soft_wrap=True)
@@ -75,13 +88,15 @@ def sim(
         shape = load_shape(shape_text, model)
         if frames < 1:
             raise ValueError(f"frames must be at least 1, not {frames}")
+        writable(picture)
         if camera_name not in CAMERAS:
             raise ValueError(f"camera must be {' or '.join(CAMERAS)}, not {camera_name!r}")
-        check_probability("tau", tau)
-        check_probability("skip", skip)
+        asked = {"tau": read_probability("tau", tau_text)}
+        asked["skip"] = read_probability("skip", skip_text)
         plan = compile_program(model, shape)  # here, because a shape may not fit
         photographs = load_photographs(image, model, frames, skip_bad)
         weights = load_weights(weights_file, model)
+        tau, skip = (stored_or(name, value, weights) for name, value in asked.items())
         scale = weights.scales["logit"]
         stop_at = None if tau is None else threshold(tau, scale, up=True)
         skip_at = None if skip is None else threshold(skip, scale, up=False)
@@ -100,7 +115,13 @@ def sim(
             skip=(skip, skip_at),
             trace=trace,
         )
-    _tell(console, result, figures)
+    free = int(stop_at is not None or skip_at is not None)
+    if picture is not None:
+        with bad_input():
+            files.write(picture, (OUTPUT / model.name / str(shape) / "scan.png").read_bytes())
+    _tell(console, result, figures, _decisions(result, photographs, model, free))
+    if weights.early is not None:
+        console.print(f"{'thresholds':>12}  {weights.early} (TAU=default SKIP=default)")
     if not _equal(result, figures):
         raise typer.Exit(DIFFERENT)
 
@@ -199,14 +220,33 @@ def _scan(frame: Frame, name: str, image: np.ndarray, config: ModelConfig) -> vi
     )
 
 
-def _tell(console: Console, result: session.Session, figures: dict[str, Any]) -> None:
-    """The end of a run, in words."""
+def _decisions(
+    result: session.Session, photographs: Photographs, model: ModelConfig, free: int
+) -> str:
+    """What was said of the photographs that scan.png shows; `free` frames went before them."""
+    said = []
+    for place in range(len(photographs.names))[-MOST_DRAWN:]:
+        label = (result.frames[free + place].decision or {}).get("label", 0)
+        said.append(
+            f"[bold]{visualise.words(model.classes[label])}[/] ({photographs.names[place]})"
+        )
+    return ", ".join(said)
+
+
+def _tell(
+    console: Console,
+    result: session.Session,
+    figures: dict[str, Any],
+    decisions: str | None = None,
+) -> None:
+    """The end of a run, in words; `decisions`: of more photographs than the last one."""
     sizes = figures["on_chip_bytes"]
     predicted, cycles = figures["cycles_frame_predicted"], figures["cycles_frame"]
     exact = "as predicted" if predicted == cycles else f"predicted {predicted:,}"
     idle = figures["cycles_frame_wall"] - cycles
     lines = [
-        ("decision", f"[bold]{figures['decision'].replace('_', ' ')}[/] ({figures['image']})"),
+        ("decision", decisions or f"[bold]{visualise.words(figures['decision'])}[/] "
+                                  f"({figures['image']})"),
         ("row groups", f"{figures['rows_equal']} of {figures['rows_used']} equal, "
                        f"{figures['values_compared']:,} values"),
         ("cycles", f"{cycles:,} a frame, {exact}" + (f"; {idle:,} idle beside" if idle else "")),

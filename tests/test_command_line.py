@@ -128,6 +128,7 @@ TABLE = {
         --frames --shape | a value after --frames | the option --shape
         --camera fast | paced or blanking | 'fast'
         --tau two | a number for --tau | 'two'
+        --picture NONE/a.png | none/such
         --tau 0 | --tau must lie inside 0..1 | 0
         --tau nan | --tau must lie inside 0..1 | nan
         --tau inf | --tau must lie inside 0..1 | inf
@@ -260,6 +261,12 @@ TABLE = {
         --data PICS --learning-rate 0 | learning | 0
         --data PICS --learning-rate nan | learning | nan
         --data PICS --confidence much | proposed | 'much'
+        --data PICS --mixup -1 | --mixup must be at least 0 | -1
+        --data PICS --label-smoothing 1 | --label-smoothing must be | 1
+        --data PICS --teacher NONE | none/such
+        --data PICS --teacher JUNK | junk.pt
+        --data PICS --minutes 0 | --minutes must be positive | 0
+        --data PICS --minutes 1 --resume NONE | --epochs of the run | --minutes
         --data PICS --held-out 1 | --held-out must be | 1
         --data PICS --held-out nan | --held-out must be | nan
         --data PICS --held-out-of a | ORIGIN=part | 'a'
@@ -283,6 +290,7 @@ TABLE = {
         PICS -o EMPTY | empty | folder
         PICS -o NONE/a.csv | none/such
         PICS -o out.csv --part some | training | 'some'
+        PICS -o out.csv --preset none | preset must be one of | 'none'
         PICS -o out.csv --held-out x | a number for --held-out | 'x'
         PICS -o out.csv --held-out 2 | --held-out must be | 2
         PICS -o out.csv --links EMPTY | empty
@@ -327,6 +335,7 @@ TABLE = {
         --checkpoint NONE --calibrate PICS --images PICS --labels CSV | none/such
         --checkpoint CKPT --calibrate PICS --images PICS --labels CSV | a.pt
         --checkpoint CKPT --calibrate PICS --images PICS --labels CSV --count 0 | --count must be
+        --checkpoint CKPT --calibrate PICS --images PICS --labels CSV --draws -1 | --draws must be
         """,
     ),
     "card": (
@@ -344,6 +353,7 @@ TABLE = {
         -o out --images PICS --labels CSV --tau 0.9,soon | --tau must be | 'soon'
         -o out --images PICS --labels CSV --skip 7 | --skip must lie inside 0..1 | 7
         -o out --images PICS --labels CSV --page NONE | none/such
+        -o out --images PICS --labels CSV --checkpoint CKPT --store | --store with --weights
         -o UNDER --images PICS --labels CSV | text.txt
         """,
     ),

@@ -1,6 +1,7 @@
 """The sweep over both thresholds is what the integer model does with each pair of them."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,15 @@ import torch
 from PIL import Image
 
 from golden import early_termination
+from golden import weights as weights_module
 from golden.classifier import threshold
 from golden.config import PRESETS
-from golden.early_termination import Point, Scan, best, scans, table
+from golden.early_termination import Point, Scan, best, chosen, scans, stored, table
 from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
-from tests.command import invoke
+from golden.weights import EarlyTermination, Weights
+from tests.command import invoke, refused
 
 CONFIG = PRESETS["vww_105x120"]
 BEGIN, END = "<!-- early_termination:begin -->", "<!-- early_termination:end -->"
@@ -91,7 +94,7 @@ def test_command(data, model):
     assert result.exit_code == 0, result.output
     found = json.loads((data / "out/early_termination.json").read_text())
     assert found["images"] == 12 and found["weights_digest"] == model.weights.digest
-    assert list(found) == "preset images weights_digest points best paper".split()
+    assert list(found) == "preset images weights_digest points best paper chosen".split()
     points = found["points"]
     assert found["paper"] == {"macs_saved": 0.171, "change": 0.0}
     assert found["best"] in points and found["best"]["change"] >= 0
@@ -163,6 +166,100 @@ def test_best_loses_nothing():
     lines = table(points).splitlines()
     assert "| 0.9 | off | 80.00 % | +0.00 | - | 50.00 % | 21.00 | 0.0 % |" in lines
     assert "20.0 %" in lines[-1] and "17.1 %" in lines[-1]
+
+
+def point(tau, skip, change, saved):
+    rates = {"true_positive_rate": None, "false_positive_rate": None}
+    numbers = {"accuracy": 0.8 + change, "change": change, "macs_saved": saved}
+    return Point(tau=tau, skip=skip, mean_rows_used=21 * (1 - saved), **numbers, **rates)
+
+
+def test_chosen_thresholds_are_not_chance():
+    """No more careful pair may lose: the luck of one line between others that do is not taken."""
+    points = [
+        point(None, None, 0.0, 0.0),
+        point(0.7, None, 0.01, 0.3),  # lucky: 0.8 loses
+        point(0.8, None, -0.001, 0.2),
+        point(0.9, None, 0.0, 0.1),
+        point(None, 0.2, -0.01, 0.4),
+        point(0.9, 0.2, 0.0, 0.5),  # lucky: the same skip without a stop loses
+        point(None, 0.1, 0.0, 0.05),
+        point(0.9, 0.1, 0.0, 0.15),
+    ]
+    assert chosen(points) is points[-1] and best(points) is points[5]
+    assert chosen(points[:3]) is points[0]  # nothing is safe: both rules off
+    kept = stored(points[-1], 1930)
+    assert (kept.tau, kept.skip, kept.images) == (0.9, 0.1, 1930)
+    assert str(kept) == (
+        "stop at 0.9, skip at 0.1: 15.0 % of the MACs saved, +0.00 points on 1,930 photographs"
+    )
+
+
+def test_store_writes_the_weights_and_their_card(data, model, monkeypatch):
+    """One command; the digest stays, a card of other weights is left alone."""
+    cards, digest = data / "docs", model.weights.digest
+    cards.mkdir()
+    card = cards / "model_card_w.md"
+    marked = "<!-- thresholds:begin -->\n<!-- thresholds:end -->\n"
+    monkeypatch.setattr(early_termination, "CARDS", cards)
+    file = data / "w.safetensors"
+    monkeypatch.setattr(early_termination, "shipped_file", lambda config: file)
+    card.write_text(f"other weights\n{marked}")
+    words = ("--tau", "0.6,0.9", "--skip", "off", "--store")
+    result = run(data, *words)
+    assert result.exit_code == 0, result.output
+    kept = Weights.load(file, CONFIG)
+    found = json.loads((data / "out/early_termination.json").read_text())["chosen"]
+    assert asdict(kept.early) == found and found["images"] == 12 and kept.digest == digest
+    assert f"\n\nBy default: {kept.early}.\n" in result.stdout
+    assert card.read_text() == f"other weights\n{marked}"
+    card.write_text(f"digest {digest[:12]}\n{marked}")
+    run(data, *words)
+    assert f"begin -->\nEarly termination by default: {kept.early}.\n<!--" in card.read_text()
+    assert kept.early == Weights.load(file, CONFIG).early
+    line = refused(
+        *("early-termination", "--images", data, "--labels", data / "labels.csv", "-o", data),
+        *("--checkpoint", "a.pt", "--store"),
+    )
+    assert "expected --store with --weights or none, not with --checkpoint" in line
+
+
+def test_stored_thresholds_are_taken_where_asked(data, model):
+    """By the word default; without it an explicit option, or none; the file's are checked."""
+    early = EarlyTermination(
+        tau=0.6, skip=None, images=12, accuracy=0.5, change=0.0, macs_saved=0.2
+    )
+    replace(model.weights, early=early).save(data / "w.safetensors")
+    words = ["evaluate", "--images", data, "--labels", data / "labels.csv"]
+    words += ["--weights", data / "w.safetensors", "--json", data / "out.json"]
+
+    def rows(*more):
+        result = invoke(*words, *more)
+        assert result.exit_code == 0, result.output
+        return json.loads((data / "out.json").read_text())["mean_rows_used"]
+
+    assert rows() == 21 == rows("--skip", "default")
+    assert rows("--tau", "default") == rows("--tau", 0.6) < rows("--tau", 0.99) <= 21
+    picture = ["visualise", "--image", data / "0.png", "--weights", data / "w.safetensors"]
+    for more, tau in (((), 0.6), (("--tau", 0.8), 0.8)):
+        assert invoke(*picture, "-o", data / "scan", *more).exit_code == 0
+        found = json.loads((data / "scan/scan.json").read_text())["early_termination"]
+        assert found["tau"] == tau and found["skip"] is None
+    replace(model.weights, early=None).save(data / "w.safetensors")
+    assert "--tau default: expected weights with thresholds" in refused(*words, "--tau", "default")
+    assert "a number for --skip or default, not 'no'" in refused(*words, "--skip", "no")
+    assert EarlyTermination(**asdict(early)) == early
+    with pytest.raises(ValueError, match="tau must lie inside 0..1, not 2"):
+        replace(early, tau=2)
+
+
+def test_thresholds_that_a_file_may_not_hold(tmp_path, model, monkeypatch):
+    early = {"tau": 0.6, "images": 3}  # not all of it
+    monkeypatch.setattr(weights_module, "asdict", lambda _: early)
+    some = EarlyTermination(tau=None, skip=None, images=1, accuracy=0, change=0, macs_saved=0)
+    replace(model.weights, early=some).save(tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="not a Rasca weights file .bad metadata"):
+        Weights.load(tmp_path / "w.safetensors", CONFIG)
 
 
 @pytest.mark.parametrize(

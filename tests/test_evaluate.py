@@ -23,7 +23,7 @@ from golden.float_model import calibrated_model
 from golden.images import calibration_images
 from golden.labels import read_labels
 from golden.model import IntegerModel
-from golden.quantise import quantise
+from golden.quantise import USUAL_PERCENTILE, quantise
 from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
@@ -45,7 +45,7 @@ def network():
     """(float model, integer weights, pictures) that are alive on scikit-image's photographs."""
     images = calibration_images(CONFIG)
     model = calibrated_model(CONFIG, images).float()
-    return model, quantise(model, images[:8]), images
+    return model, quantise(model, images[:8], percentile=USUAL_PERCENTILE), images
 
 
 @pytest.fixture

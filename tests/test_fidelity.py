@@ -266,3 +266,43 @@ def test_command(tmp_path, monkeypatch):
     assert [way["weight_scale"] for way in found["ways"]] == ["layer", "channel"]
     result = invoke("fidelity", *words, "--count", 0)
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
+
+
+def test_draws(tmp_path, monkeypatch):
+    """Random draws of the calibration pictures; one beyond the limits ends in status 1."""
+    config = PRESETS["vww_105x120"]
+    for index, pixels in enumerate(calibration_images(config)[:6]):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / f"{index}.png")
+    (tmp_path / "labels.csv").write_text("file,label\n0.png,1\n1.png,0\n2.png,1\n")
+    released.save(tmp_path / "a.pt", config)
+    words = ["--preset", config.name, "--checkpoint", tmp_path / "a.pt", "--images", tmp_path]
+    words += ["--calibrate", tmp_path, "--labels", tmp_path / "labels.csv", "--count", 4]
+    words += ["--draws", 2, "--seed", 5, "--json", tmp_path / "out.json"]
+    for limit, status in ((9.0, 0), (-1.0, 1)):
+        monkeypatch.setitem(fidelity.LIMITS, "shift", limit)
+        monkeypatch.setitem(fidelity.LIMITS, "gain", 1.0)
+        monkeypatch.setitem(fidelity.LIMITS, "same", 0.0)
+        result = invoke("fidelity", *words)
+        assert result.exit_code == status, result.output
+        found = json.loads((tmp_path / "out.json").read_text())["draws"]
+        assert [one["seed"] for one in found] == [5, 6]
+        assert [one["kept"] for one in found] == [not status] * 2
+        assert ("expected in every draw" in result.stderr) == bool(status)
+    assert found[0]["shift"] != found[1]["shift"]  # other pictures
+    sets = [fidelity.drawn(tmp_path, config, 4, seed) for seed in (5, 5, 6)]
+    assert torch.equal(sets[0], sets[1]) and not torch.equal(sets[0], sets[2])
+    for more, text in ((("--count", 7), "expected at least 7"), (("--draws", -1), "--draws must")):
+        result = invoke("fidelity", *words, *more)
+        assert result.exit_code == 2 and text in result.stderr
+
+
+def test_a_draw_by_hand():
+    def said(*margins):
+        logits = np.array([[0.0, value] for value in margins])
+        return Answers(logits, np.full(len(margins), 21), (logits[:, 1] > 0).astype(np.int64))
+
+    wanted = said(1.0, -1.0, 2.0, -2.0)
+    one = fidelity.Draw.of(said(1.02, -0.98, 2.02, -1.98), wanted, [1, 0, 1, 0], 1)
+    assert one.kept and one.shift == pytest.approx(0.02) and one.deviation == pytest.approx(0)
+    assert not replace(one, shift=-0.031).kept and not replace(one, gain=-0.0051).kept
+    assert not replace(one, same=0.989).kept and replace(one, same=0.99, gain=0.78 - 0.775).kept

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from golden.float_model import calibrated_model
 from golden.images import calibration_images
 from golden.model_card import roc_area, rows, table
 from golden.quantise import quantise
+from golden.weights import EarlyTermination, Weights
 from tests.command import invoke
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,6 +78,14 @@ def test_command(data):
     text = page.read_text()
     assert found["weights_digest"][:12] in text and "old" not in text and text.endswith("end\n")
     assert result.stdout.strip() in text and text.count("\n| ") == 4
+
+
+def test_thresholds_are_printed_with_the_table(data):
+    weights = Weights.load(data / "w.safetensors", CONFIG)
+    assert "Early termination" not in run(data).stdout
+    early = EarlyTermination(tau=0.9, skip=None, images=8, accuracy=0.5, change=0, macs_saved=0.1)
+    replace(weights, early=early).save(data / "w.safetensors")
+    assert f"\n\nEarly termination by default: {early}.\n" in run(data).stdout
 
 
 @pytest.mark.parametrize(

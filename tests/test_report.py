@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -791,6 +792,34 @@ def test_weights_of_ones_own(tmp_path):
     assert found["early_termination"]["weights_digest"] == random_weights(model, 1).digest
     first = found["early_termination"]["thresholds"][0]
     assert (first["stop"], first["skip"]) == savings.RELEASE
+
+
+def test_the_page_of_another_network():
+    """Rows, blocks and classes are the network's own."""
+    model = replace(
+        preset("vww_105x120"),
+        name="pets",
+        image_height=35,
+        head_kernels=((3, 3), (3, 3), (1, 3), (3, 3), (1, 3)),
+        head_channels=(2, 2, 2, 2, 2),
+        classes=("nothing", "cat", "dog"),
+        stop_class="dog",
+    )
+    pages = []
+    for one in (model, preset("vww_105x120")):
+        plan = compile_program(one, EngineConfig.parse("8,1,2", "loaded"))
+        made = Study(plan=plan, cost=cost(plan), tech=technology("ihp130"), clock_mhz=100.0)
+        found = content.content(made) | dict.fromkeys(
+            ("early_termination", "asic", "area_um2", "fmax_mhz")
+        )
+        lines = dict.fromkeys(("asic", "fmax", "early"), "not asked for")
+        pages.append(html.unescape(report.page(found, made, lines, "make report")))
+    other, usual = pages
+    assert 'decides "dog", "cat" or "nothing" while' in other
+    assert "row groups of seven rows" in other and "five rows" not in other
+    assert "c1 to c5: blocks" in other and "person" not in other.partition("Peers")[0]
+    assert 'decides "person" or "no person" while' in usual and "groups of five rows" in usual
+    assert "c1 to c4: blocks" in usual
 
 
 def test_the_compact_engine(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ from golden.config import PRESETS
 from golden.images import default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
+from golden.weights import EarlyTermination
 from hw.plan.latency import PARALLEL
 from hw.plan.memory import CATEGORIES
 from sim import main, session
 from sim import tables as report
 from tests import command
 
+ROOT = Path(__file__).resolve().parents[1]
 KEYS = (
     "preset shape image weights_digest weights_trained config_digest rows rows_equal "
     "values_compared first_difference cycles_per_row_group cycles_frame "
@@ -99,7 +102,7 @@ def test_two_photographs(run, tmp_path):
         assert picture.width > 1000
 
 
-def test_early_termination(run):
+def test_early_termination(run, tmp_path):
     # thresholds from what the weights make of the pictures, whichever weights are shipped
     model = PRESETS["vww_105x120"]
     weights = default_weights(model)
@@ -114,10 +117,18 @@ def test_early_termination(run):
     assert 0 <= summary["macs_wasted"] < summary["macs_frame"] / 21
     assert summary["cycles_frame"] == summary["cycles_frame_predicted"]
     assert f"{summary['rows_used']} of 21 row groups" in output
-    status, output, summary = run("--frames", 1, "--skip", skip)
+    # the word default takes what the weights hold, and an option given wins; both are told
+    early = EarlyTermination(tau=tau, skip=skip, images=7, accuracy=0, change=0, macs_saved=0.1)
+    replace(weights, early=early).save(tmp_path / "w.safetensors")
+    words = ("--frames", 1, "--weights", tmp_path / "w.safetensors", "--skip", "default")
+    status, output, summary = run(*words, "--tau", 0.999999, "--picture", tmp_path / "copy.png")
     assert status == 0, output
     assert summary["rows_used"] < summary["rows"]
     check_counters(summary)
+    assert f"thresholds  {early} (TAU=default SKIP=default)" in output
+    assert "(astronaut)" in output
+    copy = (tmp_path / "copy.png").read_bytes()
+    assert copy == (tmp_path / "vww_105x120/scan.png").read_bytes()
 
 
 def test_blanking_camera(run):
@@ -189,3 +200,11 @@ def test_pictures_of_a_folder(run, tmp_path):
     assert status == 0 and summary["image"] == "b.png"
     status, output, summary = run("--image", folder / "a.png", "--frames", 1)
     assert status == 0 and summary["image"] == "a.png"
+
+
+def test_readme_shows_what_the_first_command_draws():
+    """docs/scan.png is of the shipped weights: after new ones, make sim PICTURE=docs/scan.png."""
+    assert "](docs/scan.png)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    weights = default_weights(PRESETS["vww_105x120"])
+    with Image.open(ROOT / "docs/scan.png") as picture:
+        assert picture.text["Title"] == f"vww_105x120, weights {weights.digest[:12]}"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from golden.ablation import KINDS, run, variants
+from golden.ablation import KINDS, part_of, run, variants
 from golden.config import preset
 from golden.train import resized
 from tests.command import invoke
@@ -18,27 +18,66 @@ NAMES = {
     "heads": ["1 head", "2 heads", "3 heads"],
     "loss": ["none", "trivial", "proposed"],
     "attention": ["none", "channel", "spatial", "both"],
+    "boxes": ["proposed", "boxes"],
+    "pictures": ["a quarter", "a half", "all"],
+    "epochs": ["a quarter", "a half", "all"],
 }
+CURVES = ("pictures", "epochs")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_table(kind, tmp_path):
     options, told = replace(OPTIONS, epochs=1), []
     rows = run(kind, CONFIG, made(), options, tmp_path, seeds=2, tell=told.append)
-    assert len(told) == 2 * len(rows)
+    assert len(told) == 2 * sum(row["epochs"] for row in rows)
     assert [row["variant"] for row in rows] == NAMES[kind]
     assert json.loads((tmp_path / "table.json").read_text()) == rows
     lines = (tmp_path / "table.md").read_text().splitlines()
-    assert len(lines) == 2 + len(rows) and all(line.count("|") == 7 for line in lines)
+    bars = 8 if kind in CURVES else 7
+    assert len(lines) == 2 + len(rows) and all(line.count("|") == bars for line in lines)
     for row in rows:  # the mean of both runs, which are not the same one
         place = tmp_path / row["variant"].replace(" ", "_")
-        runs = [json.loads(Path(f"{place}_{seed}/log.jsonl").read_text()) for seed in (0, 1)]
+        logs = [Path(f"{place}_{seed}/log.jsonl").read_text().splitlines() for seed in (0, 1)]
+        runs = [json.loads(log[-1]) for log in logs]
         assert runs[0]["loss"] != runs[1]["loss"]
         found = [one["validation"]["all"]["balanced"] for one in runs]
         assert row["balanced"] == pytest.approx(sum(found) / 2)
         assert row["balanced_range"] == [min(found), max(found)]
     sizes = [row["parameters"] for row in rows]
-    assert sizes == sorted(sizes) and (len(set(sizes)) == 1) == (kind == "loss")
+    same = kind not in ("heads", "attention")
+    assert sizes == sorted(sizes) and (len(set(sizes)) == 1) == same
+    if kind == "pictures":  # as many draws of fewer pictures
+        used = [row["trained_on"] for row in rows]
+        assert used == [12, 24, 48] and [row["epochs"] for row in rows] == [4, 2, 1]
+    else:
+        assert {row["trained_on"] for row in rows} == {48}
+
+
+def test_epochs_of_a_curve():
+    """Each one with a schedule of its own; none has less than an epoch."""
+    found = variants("epochs", CONFIG)
+    assert [8 // one.rounds for one in found.values()] == [2, 4, 8]
+    assert {one.pictures for one in found.values()} == {1}
+
+
+def test_parts_of_the_pictures():
+    """By cell, a quarter within the half; the validation part stays whole."""
+    data = made()
+    whole, half, quarter = (part_of(data, share) for share in (1, 2, 4))
+    assert whole is data
+    names = [{s.path.name for s in part.samples} for part in (quarter, half, whole)]
+    assert names[0] < names[1] < names[2]
+    for part in (quarter, half):
+        assert int(part.held_out.sum()) == int(data.held_out.sum())
+        cells = {
+            (s.origin, s.label)
+            for s, out in zip(part.samples, part.held_out.tolist(), strict=True)
+            if not out
+        }
+        assert len(cells) == 4
+        place = [s.path.name for s in data.samples].index(part.samples[-1].path.name)
+        assert (part.exact[-1] == data.exact[place]).all()
+        assert (part.larger[-1] == data.larger[place]).all()
 
 
 def test_heads_at_the_large_preset_are_the_presets():
@@ -50,7 +89,10 @@ def test_heads_at_the_large_preset_are_the_presets():
 
 
 def test_other_kind():
-    with pytest.raises(ValueError, match="must be one of heads, loss, attention, not 'size'"):
+    with pytest.raises(
+        ValueError,
+        match="must be one of heads, loss, attention, boxes, pictures, epochs, not 'size'",
+    ):
         variants("size", CONFIG)
 
 
@@ -84,12 +126,16 @@ def test_command_on_a_folder_of_pictures(pictures, monkeypatch):
 @pytest.mark.parametrize(
     "words, text",
     [
-        (("size", "--data", "."), "must be one of heads, loss, attention, not 'size'"),
+        (
+            ("size", "--data", "."),
+            "must be one of heads, loss, attention, boxes, pictures, epochs, not 'size'",
+        ),
         (("loss", "--data", "none"), "none: no such folder"),
         (("loss", "--data", ".", "--size", "20"), "size must be HEIGHTxWIDTH, not '20'"),
         (("loss", "--data", ".", "--size", "2x32"), "image_height"),
         (("loss", "--data", ".", "--seeds", "0"), "seeds must be at least 1, not 0"),
         (("loss", "--data", ".", "--held-out", "0"), "the validation part is empty"),
+        (("boxes", "--data", "."), "expected person boxes for the ablation boxes, not none"),
     ],
 )
 def test_bad_input_is_one_line(words, text, pictures, monkeypatch):

@@ -1,18 +1,22 @@
 """Quantisation-aware training computes the integer model, bit for bit, and can be trained."""
 
+import copy
 import json
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
+from golden import quantised_training
+from golden.config import PRESETS
 from golden.float_model import calibrated_model
 from golden.images import calibration_images
 from golden.loss import rascanet_loss
 from golden.model import IntegerModel
 from golden.quantise import calibrate, quantise, quantise_ranges
-from golden.quantised_training import QuantisedModel, finish
-from golden.train import draw_curves, fit
+from golden.quantised_training import QuantisedModel, exact_type, finish
+from golden.train import draw_curves, fit, initial_model
 from golden.weights import Weights
 from tests.test_train import CONFIG, OPTIONS, made
 
@@ -22,6 +26,7 @@ VARIANTS = [
     dict(spatial_attention="banded"),
     dict(channel_attention=False),
     dict(heads=1, in_channels=1, image_width=52),
+    dict(heads=1, state_channels=180),  # too many products for float32
 ]
 
 
@@ -45,7 +50,7 @@ def test_forward_is_the_integer_model_before_and_after_training(variant):
     model = QuantisedModel(model, calibrate(model, images)).train()
     same(model, images)
     before = model.export().digest
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.003)
     labels = torch.arange(8) % 2
     losses = []
     for _ in range(6):
@@ -58,6 +63,36 @@ def test_forward_is_the_integer_model_before_and_after_training(variant):
     assert losses[-1] < losses[0]
     assert model.export().digest != before
     same(model, images)
+
+
+@pytest.mark.parametrize("taps", [1, 63, 297, 518])
+def test_sums_in_float32_are_exact(taps, generator):
+    """In any order, up to the largest products that there are; one tap more takes float64."""
+    weight = torch.randint(0, 2, (taps, 8), generator=generator) * 254 - 127
+    maps = torch.randint(250, 256, (16, taps), generator=generator)
+    weight[:, 0], maps[0] = 127, 255
+    assert exact_type(taps) == torch.float32 and exact_type(519) == torch.float64
+    for order in (torch.arange(taps), torch.randperm(taps, generator=generator)):
+        found = maps[:, order].float() @ weight[order].float()
+        assert torch.equal(found.long(), maps @ weight)
+
+
+def test_presets_are_computed_in_float32():
+    for config in PRESETS.values():
+        layers = config.layers
+        taps = [one.in_channels * one.kernel_rows * one.kernel_cols for one in layers]
+        assert {exact_type(number) for number in taps} == {torch.float32}, config.name
+
+
+def test_a_type_that_is_too_short_is_seen(monkeypatch):
+    """The comparison with the integer model fails where sums are rounded."""
+    images = calibration_images(CONFIG)[:8]
+    model = calibrated_model(CONFIG, images, seed=3)
+    model = QuantisedModel(model, calibrate(model, images)).train()
+    same(model, images)
+    monkeypatch.setattr(quantised_training, "exact_type", lambda taps: torch.bfloat16)
+    with pytest.raises((AssertionError, IndexError)):  # or no entry of a table
+        same(model, images)
 
 
 def test_every_weight_gets_a_gradient():
@@ -90,6 +125,7 @@ def test_finish_writes_weights(tmp_path):
     share = float((decisions == labels).float().mean())
     assert share > 0.7
     assert rounds[-1].validation["all"]["accuracy"] == pytest.approx(share)  # the integer model's
+    assert all(row.images_per_second > 0 for row in rounds)
     lines = (tmp_path / "quantised_log.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     draw_curves(tmp_path / "quantised_log.jsonl", tmp_path / "curves.png", "tiny")
@@ -112,3 +148,30 @@ def test_resuming_gives_the_same_weights(tmp_path):
         list(finish(CONFIG, data, tmp_path, 4, batch=16, resume=last))
     with pytest.raises(ValueError, match="no checkpoint to resume from"):
         list(finish(CONFIG, data, tmp_path, 3, batch=16, resume=tmp_path / "last.pt"))
+
+
+def test_a_step_costs_less_than_two_float_ones(generator):
+    """Processor time of one thread, the least of three steps; `pytest -s` tells the ratio."""
+    config, threads = PRESETS["vww_105x120"], torch.get_num_threads()
+    images = torch.randint(0, 256, (32, 3, 105, 120), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(32) % 2
+    model = initial_model(config, 0.0, 0)
+    ranges = calibrate(model, images[:8])
+    spent = []
+    torch.set_num_threads(1)
+    try:
+        for network in (model.train(), QuantisedModel(copy.deepcopy(model), ranges).train()):
+            times = []
+            for _ in range(4):
+                begun = time.process_time()
+                result = network(images)
+                rascanet_loss(result.logits, result.confidence, labels).total.backward()
+                times.append(time.process_time() - begun)
+            spent.append(min(times[1:]))
+    finally:
+        torch.set_num_threads(threads)
+    print(
+        f"\nms a picture: float {spent[0] / 32e-3:.1f}, quantised {spent[1] / 32e-3:.1f}, "
+        f"{spent[1] / spent[0]:.2f} float steps"
+    )
+    assert spent[1] < 2 * spent[0]
