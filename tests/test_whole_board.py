@@ -143,7 +143,7 @@ def test_command(made, monkeypatch, tmp_path):
     monkeypatch.setattr(netlist.fit, "configure", lambda *_: ENGINE)
     monkeypatch.setattr(build, "files_of", lambda *_: (system, {f"{build.TOP}.il": design}))
     monkeypatch.setattr(whole_board, "photograph", lambda *_: (exposure, "noise"))
-    monkeypatch.setattr(whole_board, "prepare", lambda *_: built)
+    monkeypatch.setattr(whole_board, "prepare", lambda *_, **_more: built)
     place = tmp_path / "icebreaker" / "tiny" / "whole"
     place.mkdir(parents=True)
     words = ["--whole", "--folder", str(tmp_path), "--row-groups", "2"]
