@@ -149,6 +149,8 @@ class Board:
     camera : Camera or None
     camera_clock_hz : float or None
         Of the oscillator that the camera's module has; None: the board gives it its clock.
+    camera_low_byte_first, camera_falling : bool
+        The camera's module is as in Sensor.as_built.
     outputs : dict of str to int
         Resource name to the level it is held at.
     lamps : dict of str to tuple
@@ -182,6 +184,8 @@ class Board:
     baud: int = 1_000_000
     camera: Camera | None = None
     camera_clock_hz: float | None = None
+    camera_low_byte_first: bool = False
+    camera_falling: bool = False
     outputs: dict[str, int] = field(default_factory=dict)
     lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
     parts: str = "parallel"

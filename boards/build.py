@@ -150,6 +150,25 @@ def with_camera_clock(board: Board, mhz: float | None) -> Board:
     return replace(board, camera_clock_hz=1e6 * mhz)
 
 
+def with_camera_module(board: Board, low_byte_first: bool, falling: bool) -> Board:
+    """The board with a camera module whose bytes or pixel clock are the other way round.
+
+    Raises
+    ------
+    ValueError
+        The board has no camera, or one with a byte a pixel.
+    """
+    if not (low_byte_first or falling):
+        return board
+    if board.camera is None:
+        raise ValueError(
+            f"board must be one with a camera for LOW_BYTE_FIRST=1 and FALLING_EDGE=1, "
+            f"not {board.name}"
+        )
+    board.camera.sensor.as_built(low_byte_first=low_byte_first)
+    return replace(board, camera_low_byte_first=low_byte_first, camera_falling=falling)
+
+
 def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     """Says in words what the engine takes of the device; ValueError where it does not fit."""
     device, wanted = board.device, fit.whole(board, plan)
@@ -437,6 +456,12 @@ def main(
     camera_mhz: Annotated[
         float | None, typer.Option(help="of the camera module's own oscillator, if it has one")
     ] = None,
+    low_byte_first: Annotated[
+        bool, typer.Option(help="the camera gives each pixel's lower byte first")
+    ] = False,
+    falling_edge: Annotated[
+        bool, typer.Option(help="the camera's pins are right at PCLK's falling edge")
+    ] = False,
     clock_mhz: Annotated[
         float | None, typer.Option(help="of the engine; else the highest that is carried")
     ] = None,
@@ -451,6 +476,7 @@ def main(
             if not 1 <= seeds <= 100:
                 raise ValueError(f"seeds must be 1..100, not {seeds}")
             board = with_camera_clock(find_board(board_name), camera_mhz)
+            board = with_camera_module(board, low_byte_first, falling_edge)
             board = with_clock(board, clock_mhz)
             model = preset(preset_name or board.preset)
             try:

@@ -1,5 +1,6 @@
 """A board's whole design: clocks, camera, engine, host link, lamps."""
 
+from dataclasses import replace
 from math import ceil
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
@@ -63,7 +64,7 @@ class System(wiring.Component):
             ),
             flash=flash,
         )
-        self.camera = self._paced()
+        self.camera = self._built()
         super().__init__({})
 
     @property
@@ -86,8 +87,18 @@ class System(wiring.Component):
             return found
         return found * self.pll.second_hz / self.camera.clock_hz
 
+    def _built(self):
+        """The board's camera as this network wants it, and as its module is built."""
+        board, camera = self.board, self._paced()
+        if camera is None:
+            return None
+        sensor = camera.sensor.as_built(
+            low_byte_first=board.camera_low_byte_first, falling=board.camera_falling
+        )
+        return replace(camera, sensor=sensor)
+
     def _paced(self):
-        """The board's camera as this network wants it, so slow that the engine keeps up with it."""
+        """The camera so slow that the engine keeps up with it."""
         board, camera = self.board, self.board.camera
         if camera is not None and camera.grey and self.rasca.plan.model.in_channels == 1:
             camera = camera.grey

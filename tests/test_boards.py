@@ -257,6 +257,37 @@ def test_a_clock_of_its_own_is_for_some_boards_only():
     assert build.with_camera_clock(build.find_board("ulx3s"), None).camera_clock_hz is None
 
 
+def test_a_module_that_is_the_other_way_round():
+    """Bytes in the other order, pins right at the other edge; for grey networks, too."""
+    board = build.with_camera_module(build.find_board("ulx3s-12f"), True, True)
+    for model, plain, wanted in (
+        (TINY, "rgb565", "rgb565_le"),
+        (replace(TINY, in_channels=1), "yuyv", "uyvy"),
+    ):
+        engine = fit.configure(board, model, "3,1,1")
+        for one, pixel_format, falling in (
+            (build.find_board("ulx3s-12f"), plain, False),
+            (board, wanted, True),
+        ):
+            rasca = Rasca(model, engine, random_weights(model, 1))
+            sensor = System(board=one, rasca=rasca).camera.sensor
+            assert (sensor.pixel_format, sensor.falling) == (pixel_format, falling)
+    rasca = Rasca(TINY, fit.configure(board, TINY, "3,1,1"), random_weights(TINY, 1))
+    _, files = build.files_of(board, rasca)
+    assert files["rasca.il"].count("parameter \\CLK_POLARITY 0\n") > 50  # the camera's domain
+    for name, low, falling, line in (
+        ("icebreaker", True, False, "two bytes a pixel for LOW_BYTE_FIRST=1, not one .hm01b0"),
+        ("orangecrab", False, True, "one with a camera for .*, not orangecrab"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=line):
+            build.with_camera_module(build.find_board(name), low, falling)
+    falling = build.with_camera_module(build.find_board("icebreaker"), False, True)
+    model = preset("vww_105x120")
+    rasca = Rasca(model, fit.configure(falling, model, None), default_weights(model),
+                  readback=False)  # fmt: skip
+    assert System(board=falling, rasca=rasca).camera.sensor.falling
+
+
 def test_the_cameras_rate_stands_beside_the_engines():
     """docs/results.md: frames/s at the clock are the engine's; the camera gives its own."""
     for found in results.kept(results.ROOT / results.KEPT):
