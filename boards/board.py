@@ -26,6 +26,9 @@ class Device:
         nextpnr's name of the package; speed : grade (ECP5).
     lut, ff, dsp, bram, spram : int
         LUT4, flip-flops, DSP blocks, block RAMs (DP16KD of 18 kbit, SB_RAM40 of 4 kbit), SPRAMs.
+    limit_hz : float
+        The fastest clock that an engine gets: place and route are asked for it, and times that
+        must last at least so long are counted in its cycles.
     density : float or None
         How densely nextpnr may place, of 1; its own choice (0.9) if None.
     """
@@ -40,7 +43,12 @@ class Device:
     dsp: int
     bram: int
     spram: int = 0
+    limit_hz: float
     density: float | None = None
+
+
+_LIMIT_HZ = {"6": 150e6, "7": 175e6, "8": 200e6}
+"""By speed grade; above it no engine has come."""
 
 
 def ecp5(size: str, package: str, speed: str = "6") -> Device:
@@ -61,6 +69,7 @@ def ecp5(size: str, package: str, speed: str = "6") -> Device:
         ff=lut,
         dsp=dsp,
         bram=bram,
+        limit_hz=_LIMIT_HZ[speed],
         # 0.9 puts the array of a large device where its wires have no room
         density=0.6 if size == "85F" else None,
     )
@@ -76,6 +85,7 @@ UP5K = Device(
     dsp=8,
     bram=30,
     spram=4,
+    limit_hz=48e6,
 )
 
 
@@ -124,7 +134,8 @@ class Board:
     preset, shape : str
         Built unless told otherwise; `shapes` has the shapes of further presets.
     clock_hz, oscillator_hz : float
-        Of the engine; of the pin or oscillator that the PLL starts from.
+        Of the engine, as its last build shipped it (a build begins with it and ships what the
+        routed design carries); of the pin or oscillator that the PLL starts from.
     oscillator : str
         Resource name of that pin, or "SB_HFOSC".
     oscillator_error : float
@@ -138,6 +149,8 @@ class Board:
     camera : Camera or None
     camera_clock_hz : float or None
         Of the oscillator that the camera's module has; None: the board gives it its clock.
+    camera_low_byte_first, camera_falling : bool
+        The camera's module is as in Sensor.as_built.
     outputs : dict of str to int
         Resource name to the level it is held at.
     lamps : dict of str to tuple
@@ -171,6 +184,8 @@ class Board:
     baud: int = 1_000_000
     camera: Camera | None = None
     camera_clock_hz: float | None = None
+    camera_low_byte_first: bool = False
+    camera_falling: bool = False
     outputs: dict[str, int] = field(default_factory=dict)
     lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
     parts: str = "parallel"

@@ -8,9 +8,10 @@ docs/boards.md has the keys of summary.json.
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,12 +19,13 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from boards import carries, fit
+from boards import carries, fit, outreg, reclock, timing
 from boards.board import Board, Device
-from boards.camera.sensor import Sensor
 from boards.clocks import pll_of
+from boards.progress import Runs
 from boards.rtlil import allow_collisions
 from boards.tools import run, tool, tool_version
+from boards.uart import MIN_DIVISOR, baud_divisor
 from golden import files
 from golden.command_line import facts, load_weights
 from golden.config import preset
@@ -85,6 +87,8 @@ def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> dict[
     netlist = json.loads((folder / f"{TOP}.json").read_text())
     if family == "ecp5":
         carries.tidy(netlist)
+        found = outreg.fold(netlist)
+        console.print(f"{found['bits']} flip-flops are output registers of block RAMs")
         (folder / f"{TOP}.json").write_text(json.dumps(netlist))
     return netlist
 
@@ -98,6 +102,17 @@ def files_of(board: Board, rasca: Rasca) -> tuple[Any, dict[str, str]]:
     platform.add_resources(board.resources)
     files = platform.prepare(system, name=TOP, debug_verilog=False).files
     return system, {n: c if isinstance(c, str) else c.decode() for n, c in files.items()}
+
+
+def design_of(board: Board, rasca: Rasca, folder: Path, console: Console) -> tuple[Any, str]:
+    """The board's whole design (a `System`), and its RTLIL; its constraints go into `folder`."""
+    with console.status("Verilog and constraints"):
+        system, sources = files_of(board, rasca)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in sources.items():
+        if name.endswith((".lpf", ".pcf")):
+            (folder / name).write_text(content)
+    return system, sources[f"{TOP}.il"]
 
 
 def with_clock(board: Board, mhz: float | None) -> Board:
@@ -135,10 +150,28 @@ def with_camera_clock(board: Board, mhz: float | None) -> Board:
     return replace(board, camera_clock_hz=1e6 * mhz)
 
 
+def with_camera_module(board: Board, low_byte_first: bool, falling: bool) -> Board:
+    """The board with a camera module whose bytes or pixel clock are the other way round.
+
+    Raises
+    ------
+    ValueError
+        The board has no camera, or one with a byte a pixel.
+    """
+    if not (low_byte_first or falling):
+        return board
+    if board.camera is None:
+        raise ValueError(
+            f"board must be one with a camera for LOW_BYTE_FIRST=1 and FALLING_EDGE=1, "
+            f"not {board.name}"
+        )
+    board.camera.sensor.as_built(low_byte_first=low_byte_first)
+    return replace(board, camera_low_byte_first=low_byte_first, camera_falling=falling)
+
+
 def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     """Says in words what the engine takes of the device; ValueError where it does not fit."""
-    device, wanted = board.device, fit.need(plan, board.device)
-    wanted = replace(wanted, bram=wanted.bram + fit.camera_blocks(board, plan))
+    device, wanted = board.device, fit.whole(board, plan)
     console.print(
         f"{plan.model.name} with shape {plan.engine} on {board.title} ({device.name}): about "
         f"{wanted.lut:,} of {device.lut:,} LUTs, {wanted.dsp} of {device.dsp} DSP blocks for "
@@ -164,32 +197,23 @@ def flip_flops(netlist: dict[str, Any]) -> int:
     return sum(cell["type"].startswith("SB_DFF") for cell in cells)
 
 
-def frequencies(report: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """(clock net, reached, wanted) in MHz of nextpnr's report."""
-    return [
-        (name, float(found["achieved"]), float(found["constraint"]))
-        for name, found in report["fmax"].items()
-    ]
-
-
-def engine_fmax(report: dict[str, Any], clock_hz: float) -> float:
-    """MHz that the engine's clock reaches, which is wanted at `clock_hz`.
-
-    Where other clocks are wanted at that, too, the slowest counts.
-    """
-    clocks = frequencies(report)
-    near = min(abs(wanted * 1e6 - clock_hz) for _, _, wanted in clocks) + clock_hz / 1000
-    return min(reached for _, reached, wanted in clocks if abs(wanted * 1e6 - clock_hz) <= near)
-
-
 def carried_hz(board: Board, fmax_mhz: float) -> float:
     """The highest clock of the board's PLL that a design of this fmax carries; 0 if there is none.
 
-    Its oscillator may be faster than it says (`Board.oscillator_error`).
+    Its oscillator may be faster than it says (`Board.oscillator_error`); the clock is none above
+    `Device.limit_hz`, and one that the UART's baud rate can be made of.
     """
-    limit = 1e6 * fmax_mhz / (1 + board.oscillator_error)
+    limit = min(1e6 * fmax_mhz / (1 + board.oscillator_error), board.device.limit_hz)
     try:
-        return pll_of(board, limit).output_hz
+        while True:
+            found = pll_of(board, limit).output_hz
+            try:
+                baud_divisor(found, board.baud)
+                return found
+            except ValueError:
+                if found < MIN_DIVISOR * board.baud:
+                    return 0.0
+                limit = found * (1 - 1e-6)
     except ValueError:
         return 0.0
 
@@ -202,15 +226,21 @@ def summary_of(
     seconds: float,
     versions: dict[str, str],
     trained: bool = True,
-    camera: Sensor | None = None,
+    camera_rate: float | None = None,
+    asked_hz: float | None = None,
 ) -> dict[str, Any]:
-    """The figures of summary.json. trained: whether its weights are. camera: as it is set up."""
+    """The figures of summary.json.
+
+    trained: whether its weights are. camera_rate: frames/s of the camera as it is set up.
+    asked_hz: of the engine's clock, asked of place and route; `clock_hz` if not given.
+    """
     device = board.device
     found = {
         key: int(report["utilization"].get(cell, {"used": 0})["used"])
         for key, cell in _USED[device.family].items()
     }
-    clocks, fmax = frequencies(report), engine_fmax(report, clock_hz)
+    asked_hz = asked_hz or clock_hz
+    fmax = timing.engine_fmax(report, asked_hz)
     cycles = plan.cycles_per_frame
     return {
         "board": board.name,
@@ -229,14 +259,14 @@ def summary_of(
         "fmax_mhz": round(fmax, 2),
         "clock_mhz": round(clock_hz / 1e6, 3),
         "clock_carried_mhz": round(carried_hz(board, fmax) / 1e6, 3),
-        "timing_met": all(
-            reached >= wanted * (1 + board.oscillator_error) for _, reached, wanted in clocks
-        ),
+        "asked_mhz": round(asked_hz / 1e6, 3),
+        "timing_met": timing.met(report, asked_hz, clock_hz, board.oscillator_error),
         "cycles_frame": cycles,
         "frames_per_second": round(fmax * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
         "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
-        "camera_frames_per_second": camera and round(camera.frames_per_second, 1),
+        "camera_frames_per_second": camera_rate and round(camera_rate, 1),
+        "slowest": timing.slowest(report, asked_hz, clock_hz),
         "seconds": round(seconds, 1),
         "tool_versions": versions,
     }
@@ -244,6 +274,8 @@ def summary_of(
 
 _PLACED = {"ecp5": ("lpf", "textcfg", "config"), "ice40": ("pcf", "asc", "asc")}
 """nextpnr's options for constraints and result, and the result's ending."""
+ROUTED = "routed.json"
+"""What nextpnr-ecp5 writes of a routed design: cells and where they are; large, and not kept."""
 AT_ONCE = 2
 """Runs of nextpnr side by side; each takes a core and up to 3 GB."""
 
@@ -253,12 +285,12 @@ def place_and_route(
     device: Device,
     folder: Path,
     seeds: Sequence[int],
-    clock_hz: float,
+    asked_hz: float,
     console: Console,
 ) -> dict[int, float]:
     """nextpnr on the netlist in `folder` with each seed; the best one's files are left there.
 
-    command: nextpnr and its options, but for files and the seed.
+    command: nextpnr and its options, but for files and the seed. asked_hz: of the engine's clock.
 
     Returns
     -------
@@ -267,49 +299,81 @@ def place_and_route(
     """
     constraints, result, end = _PLACED[device.family]
 
-    def go(seed: int, place: Path, said: Console) -> None:
+    title = "place and route"
+
+    def go(seed: int, place: Path, said: Console, read: Callable[[str], None]) -> None:
         there = "." if place == folder else ".."
         words = [*command, "--seed", str(seed), "--json", f"{there}/{TOP}.json"]
         words += [f"--{constraints}", f"{there}/{TOP}.{constraints}"]
         words += [f"--{result}", f"{TOP}.{end}", "--report", "report.json"]
-        run(words, place, "nextpnr.log", said, "place and route")
+        words += ["--detailed-timing-report"]
+        words += ["--write", ROUTED] if device.family == "ecp5" else []
+        run(words, place, "nextpnr.log", said, title, read=read)
 
     def fmax(place: Path) -> float:
-        return engine_fmax(json.loads((place / "report.json").read_text()), clock_hz)
+        return timing.engine_fmax(json.loads((place / "report.json").read_text()), asked_hz)
 
     if len(seeds) == 1:
-        go(seeds[0], folder, console)
+        with console.status(title) as status:
+            go(seeds[0], folder, console, Runs(title, console, status).reader())
         return {seeds[0]: fmax(folder)}
     places = {seed: folder / f"seed{seed}" for seed in seeds}
 
     def one(seed: int) -> float:
         places[seed].mkdir(exist_ok=True)
-        go(seed, places[seed], Console(quiet=True))
+        name = f"seed {seed}"
+        go(seed, places[seed], Console(quiet=True), runs.reader(name))
+        runs.done(name)
         found = fmax(places[seed])
         console.print(f"seed {seed}: {found:.2f} MHz")
         return found
 
-    console.print(f"place and route with {len(seeds)} seeds, {AT_ONCE} at once")
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    console.print(f"{title} with {len(seeds)} seeds, {AT_ONCE} at once")
+    with console.status(title) as status, ThreadPoolExecutor(AT_ONCE) as pool:
+        runs = Runs(title, console, status)
         reached = dict(zip(seeds, pool.map(one, seeds), strict=True))
     best = places[max(seeds, key=lambda seed: reached[seed])]
     for name in (f"{TOP}.{end}", "report.json", "nextpnr.log"):
         shutil.copy(best / name, folder / name)
+    if (best / ROUTED).exists():
+        (best / ROUTED).replace(folder / ROUTED)
+    for place in places.values():
+        (place / ROUTED).unlink(missing_ok=True)
     return reached
+
+
+def configured(
+    device: Device, folder: Path, netlist: dict[str, Any], changed: reclock.Changes
+) -> bool:
+    """Whether a routed design's configuration was changed to these parameters of its cells."""
+    if device.family != "ecp5":
+        return False
+    place = folder / f"{TOP}.config"
+    text = reclock.configuration(place.read_text(), folder / ROUTED, netlist, changed)
+    if text is not None:
+        place.write_text(text)
+    return text is not None
 
 
 def build(
     board: Board,
-    plan_engine: Rasca,
+    design: Callable[[], Rasca],
     folder: Path,
     seeds: Sequence[int],
     console: Console,
     trained: bool = True,
+    fixed: bool = False,
 ) -> dict[str, Any]:
     """Synthesis, place and route, packing; returns the summary (also written).
 
-    seeds: of place and route, at least one; of several the one whose clock is fastest is kept.
-    trained: whether the weights are; the summary says it.
+    The board begins with its own clock. If the routed design carries another one of its PLL, the
+    design is made again for that one. It differs in parameters of cells: for ECP5 they are changed
+    in the configuration, for iCE40 in the netlist, which is placed and routed as it was. A design
+    that differs otherwise is synthesised, placed and routed again.
+
+    design: makes the engine; it is asked for each clock. seeds: of place and route, at least one;
+    of several the one whose clock is fastest is kept. trained: whether the weights are; the summary
+    says it. fixed: the board's clock stays.
 
     Raises
     ------
@@ -321,13 +385,9 @@ def build(
     packer = {"ecp5": "ecppack", "ice40": "icepack"}[device.family]
     names = ["yosys", f"nextpnr-{device.family}", packer]
     commands = {name: tool(name) for name in names}
-    with console.status("Verilog and constraints"):
-        system, sources = files_of(board, plan_engine)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in sources.items():
-        if name.endswith((".lpf", ".pcf")):
-            (folder / name).write_text(content)
-    netlist = synthesise(sources[f"{TOP}.il"], device.family, folder, console)
+    system, text = design_of(board, design(), folder, console)
+    netlist = synthesise(text, device.family, folder, console)
+    asked_hz = system.limit_hz
     place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}"]
     place += ["--package", device.package, "--timing-allow-fail"]
     if device.density is not None:
@@ -337,24 +397,43 @@ def build(
         pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
     else:
         # of all clocks: nets have other names after synthesis, constraints do not reach them
-        place += ["--freq", f"{system.pll.output_hz / 1e6:g}"]
+        place += ["--freq", f"{asked_hz / 1e6:g}"]
         pack = [*commands[packer], f"{TOP}.asc", f"{TOP}.bin"]
-    reached = place_and_route(place, device, folder, seeds, system.pll.output_hz, console)
+    reached = place_and_route(place, device, folder, seeds, asked_hz, console)
+    best = max(seeds, key=lambda seed: reached[seed])
+    carried = carried_hz(board, reached[best])
+    if carried and carried != system.pll.output_hz and not fixed:
+        console.print(
+            f"{reached[best]:.2f} MHz reached: the clock is {carried / 1e6:.2f} MHz, not "
+            f"{system.pll.output_hz / 1e6:.2f}"
+        )
+        board = replace(board, clock_hz=carried)
+        system, other = design_of(board, design(), folder, console)
+        changed = reclock.changes(text, other)
+        done = changed is not None and configured(device, folder, netlist, changed)
+        if changed is None:
+            netlist = synthesise(other, device.family, folder, console)
+        else:
+            reclock.apply(netlist, changed)
+            (folder / f"{TOP}.json").write_text(json.dumps(netlist))
+        if not done:
+            place_and_route(place, device, folder, [best], asked_hz, console)
+    (folder / ROUTED).unlink(missing_ok=True)
     run(pack, folder, "pack.log", console, "bitstream")
     report = json.loads((folder / "report.json").read_text())
     if device.family == "ice40":
         report["utilization"]["SB_DFF"] = {"used": flip_flops(netlist)}
     versions = {name: tool_version(name) for name in names}
-    clock_hz = system.pll.output_hz
     summary = summary_of(
         board,
-        plan_engine.plan,
+        system.rasca.plan,
         report,
-        clock_hz,
+        system.pll.output_hz,
         time.monotonic() - begun,
         versions,
         trained,
-        system.camera and system.camera.sensor,
+        system.camera_frames_per_second,
+        asked_hz,
     )
     summary["seeds"] = {str(seed): round(fmax, 2) for seed, fmax in reached.items()}
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
@@ -377,8 +456,14 @@ def main(
     camera_mhz: Annotated[
         float | None, typer.Option(help="of the camera module's own oscillator, if it has one")
     ] = None,
+    low_byte_first: Annotated[
+        bool, typer.Option(help="the camera gives each pixel's lower byte first")
+    ] = False,
+    falling_edge: Annotated[
+        bool, typer.Option(help="the camera's pins are right at PCLK's falling edge")
+    ] = False,
     clock_mhz: Annotated[
-        float | None, typer.Option(help="of the engine; the board's, if not given")
+        float | None, typer.Option(help="of the engine; else the highest that is carried")
     ] = None,
     seed: Annotated[int, typer.Option(help="of place and route")] = 1,
     seeds: Annotated[int, typer.Option(help="place and route with so many, keep the best")] = 1,
@@ -391,6 +476,7 @@ def main(
             if not 1 <= seeds <= 100:
                 raise ValueError(f"seeds must be 1..100, not {seeds}")
             board = with_camera_clock(find_board(board_name), camera_mhz)
+            board = with_camera_module(board, low_byte_first, falling_edge)
             board = with_clock(board, clock_mhz)
             model = preset(preset_name or board.preset)
             try:
@@ -400,11 +486,19 @@ def main(
                 raise ValueError(f"{error}; {near}") from None
             check_fit(board, compile_program(model, engine), console)
             numbers = load_weights(weights, model)
-            rasca = Rasca(model, engine, numbers, readback=not board.events_only)
+            design = partial(Rasca, model, engine, numbers, readback=not board.events_only)
             place = folder / board.name / model.name
             with files.claimed(place):
                 tried = range(seed, seed + seeds)
-                summary = build(board, rasca, place, tried, console, not numbers.untrained)
+                summary = build(
+                    board,
+                    design,
+                    place,
+                    tried,
+                    console,
+                    trained=not numbers.untrained,
+                    fixed=clock_mhz is not None,
+                )
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)

@@ -149,8 +149,12 @@ class Ice40Pll:
         return self.output_hz / self.second_div
 
     @classmethod
-    def find(cls, *, input_hz: float, output_hz: float, second_hz: float) -> "Ice40Pll":
+    def find(
+        cls, *, input_hz: float, output_hz: float, second_hz: float, most_hz: float = 0.0
+    ) -> "Ice40Pll":
         """The highest output that is not above `output_hz`, the second not above `second_hz`.
+
+        most_hz: the second is not above `second_hz` at outputs up to this, either.
 
         Raises
         ------
@@ -173,7 +177,7 @@ class Ice40Pll:
             raise ValueError(
                 f"no PLL setting makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
             )
-        ratio = -(-int(best[0]) // int(second_hz))
+        ratio = -(-int(max(best[0], most_hz)) // int(second_hz))
         return cls(
             input_hz=input_hz,
             divr=best[1],
@@ -211,5 +215,7 @@ def pll_of(board: Board, output_hz: float) -> Ecp5Pll | Ice40Pll:
         It has none near it.
     """
     second = board.camera.clock_hz if board.camera else board.oscillator_hz
-    kind = Ice40Pll if board.device.family == "ice40" else Ecp5Pll
-    return kind.find(input_hz=board.oscillator_hz, output_hz=output_hz, second_hz=second)
+    wanted = {"input_hz": board.oscillator_hz, "output_hz": output_hz, "second_hz": second}
+    if board.device.family == "ice40":  # registers divide: the same for all clocks
+        return Ice40Pll.find(**wanted, most_hz=board.device.limit_hz)
+    return Ecp5Pll.find(**wanted)

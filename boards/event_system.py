@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from boards.flash import FlashLoader, Spi
+from boards.held import Held
 from boards.host_system import CameraPort
 from boards.link.events import class_byte
 from boards.packets import BoardStatus, Byte
@@ -27,7 +28,7 @@ class EventSystem(wiring.Component):
     ----------
     rasca : hw.top.Rasca
         Made without read-back, which nobody would ask for.
-    divisor : int
+    divisor : int or Held
         Clock cycles of a bit on the UART, see boards.uart.baud_divisor.
     flash : FlashLoader
 
@@ -40,7 +41,7 @@ class EventSystem(wiring.Component):
     spi : Out(Spi())
     """
 
-    def __init__(self, *, rasca: Rasca, divisor: int, flash: FlashLoader):
+    def __init__(self, *, rasca: Rasca, divisor: int | Held, flash: FlashLoader):
         self.rasca, self.divisor, self.flash = rasca, divisor, flash
         model = rasca.plan.model
         super().__init__(

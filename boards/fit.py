@@ -8,12 +8,14 @@ from golden.config import PRESETS, ModelConfig, preset
 from hw.arithmetic.multiplier import Multipliers
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
+from hw.weight_sram import PIECE
 
-# LUT4s of builds with this repository's engine, as nextpnr packs them (docs/boards.md): a
-# constant part, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs.
+# LUT4s of builds with this repository's engine, as nextpnr packs them, by least squares through
+# those in docs/results and two more of docs/boards.md: a constant part with host link, UART and
+# clocks, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs.
 _LUT = {
-    "ecp5": {"rest": 1070, "pixel": 161, "unit": 800, "dsp": 42, "luts": 135},
-    "ice40": {"rest": 5200, "pixel": 0, "unit": 1500, "dsp": 75, "luts": 0},
+    "ecp5": {"rest": 3700, "pixel": 102, "unit": 574, "dsp": 70, "luts": 151},
+    "ice40": {"rest": 6800, "pixel": 0, "unit": 1500, "dsp": 75, "luts": 0},
 }
 LUT_LIMIT = 0.9  # of a device; above it, routing fails or takes hours
 _BLOCK_RAM = {
@@ -23,7 +25,7 @@ _BLOCK_RAM = {
 _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 _CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
-SYSTEM_LUT = 1600  # camera, set-up, host link, UART, clocks
+CAMERA_LUT = 600  # front end and set-up, beside an engine that is not in _WHOLE_LUT
 _WHOLE_LUT = {"serial": 4700}  # of a whole engine with its small system, at 8,1,2, by its parts
 
 
@@ -51,7 +53,17 @@ def blocks(words: int, bits: int, family: str) -> int:
     """Block RAMs of a memory."""
     if words <= _LUT_RAM_WORDS[family]:
         return 0
-    return min(ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family])
+    found = [ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family]]
+    if family == "ecp5":  # several words beside each other, of four bytes of 9 bits a block
+        found.append(ceil(ceil(words / 512) * ceil(bits / 9) / 4))
+    return min(found)
+
+
+def _weight_blocks(words: int, bits: int, family: str) -> int:
+    """Block RAMs of the weight memory, whose pieces are memories of their own."""
+    piece = PIECE[family] or words
+    whole, rest = divmod(words, piece)
+    return whole * blocks(piece, bits, family) + (blocks(rest, bits, family) if rest else 0)
 
 
 def camera_blocks(board: Board, plan: Plan) -> int:
@@ -63,8 +75,15 @@ def camera_blocks(board: Board, plan: Plan) -> int:
     return _CAMERA_BRAM[board.device.family] + binned  # a row of pairs
 
 
+def whole(board: Board, plan: Plan) -> Need:
+    """What a compiled engine takes of a board's device, with the board's camera."""
+    found = need(plan, board.device)
+    lut = 0 if board.camera is None or plan.engine.parts in _WHOLE_LUT else CAMERA_LUT
+    return replace(found, lut=found.lut + lut, bram=found.bram + camera_blocks(board, plan))
+
+
 def need(plan: Plan, device: Device) -> Need:
-    """What a compiled engine takes of a device."""
+    """What a compiled engine takes of a device, with the system around it but for a camera."""
     engine, lut = plan.engine, _LUT[device.family]
     dsps = Multipliers.dsps_wanted(engine.multipliers, device.family)
     if engine.dsps is not None:
@@ -83,12 +102,12 @@ def need(plan: Plan, device: Device) -> Need:
             deep, wide = ceil(memory.words / _SPRAM_WORDS), ceil(memory.bits / _SPRAM_BITS)
             spram += deep * wide * memory.count
         else:
-            bram += memory.count * blocks(memory.words, memory.bits, device.family)
+            count = _weight_blocks if memory.name == "weights" else blocks
+            bram += memory.count * count(memory.words, memory.bits, device.family)
     total = _WHOLE_LUT.get(engine.parts)
     if total is None:
         total = (
-            SYSTEM_LUT
-            + lut["rest"]
+            lut["rest"]
             + lut["pixel"] * engine.pixels * engine.lanes
             + lut["unit"] * engine.units
             + lut["dsp"] * (engine.multipliers - in_luts)
@@ -149,6 +168,6 @@ def nearest(board: Board, model: ModelConfig) -> str:
                 engine = configure(board, other, shape)
             except ValueError:
                 continue
-            if not need(compile_program(other, engine), board.device).short(board.device):
+            if not whole(board, compile_program(other, engine)).short(board.device):
                 return f"{name} with SHAPE={engine} fits"
     return "no preset fits this device"

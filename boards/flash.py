@@ -200,12 +200,14 @@ class FlashLoader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.bytes = spi = SpiBytes(divisor=self.divisor)
-        load, shift, start, next_byte = self.load, spi.byte, spi.start, spi.next_byte
+        load, shift, next_byte = self.load, spi.byte, spi.next_byte
         byte_done, select = Signal(), self.spi.select
         # bytes or cycles that are left, less one: negative with the last one
         count = Signal(range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)), reset_less=True)
         tries, zero = Signal(range(self.tries), init=self.tries - 1), Signal()
         checking, wrong = Signal(), Signal()  # the checksum; the byte is not what is expected
+        # between registers, so that none of this is in the way of the engine's clock
+        start, offered = Signal(), Signal()
         expected, problem = self._expected(m, count, checking), self._problem(m, count, shift)
         m.d.comb += [
             self.spi.clock.eq(spi.clock),
@@ -214,16 +216,18 @@ class FlashLoader(wiring.Component):
             zero.eq(count[-1]),
             self.busy.eq(~self.ready & ~self.failed),
             load.data.eq(shift),
+            load.valid.eq(offered),
+            spi.start.eq(start),
         ]
         # a byte is there with `last_bit`, and is looked at a cycle later
-        m.d.sync += [byte_done.eq(spi.last_bit), wrong.eq(shift != expected), self.done.eq(0)]
+        m.d.sync += [byte_done.eq(spi.last_bit), wrong.eq(shift != expected)]
+        m.d.sync += [self.done.eq(0), start.eq(0), offered.eq(0)]
         command = bytes([READ]) + self.offset.to_bytes(3, "big")
         assert HEADER_BYTES == 16 and len(command) == COMMAND_BYTES
 
         def begin(left):
-            """Asks for the next byte; `left` are still to come."""
-            m.d.sync += count.eq(left)
-            m.d.comb += start.eq(1)
+            """Asks for the next byte, a cycle later; `left` are still to come."""
+            m.d.sync += [count.eq(left), start.eq(1)]
 
         def fail(reason):
             m.d.sync += [self.problem.eq(reason), select.eq(1), tries.eq(tries - 1)]
@@ -234,11 +238,11 @@ class FlashLoader(wiring.Component):
                 m.next = "WAKE"
 
         with m.FSM():
-            self._wake(m, spi, byte_done, count, zero)
+            self._wake(m, start, next_byte, byte_done, count, zero)
             with m.State("COMMAND"):
                 with m.Switch(count[:2]):
                     for sent, byte in enumerate(command):
-                        with m.Case(COMMAND_BYTES - 1 - sent & 3):
+                        with m.Case(COMMAND_BYTES - 2 - sent & 3):  # `left` of `begin`
                             m.d.comb += next_byte.eq(byte)
                 with m.If(byte_done):
                     begin(count - 1)
@@ -258,8 +262,9 @@ class FlashLoader(wiring.Component):
                 with m.If(byte_done):
                     m.next = "PASS"
             with m.State("PASS"):
-                m.d.comb += [load.valid.eq(1), load.last.eq(zero)]
-                with m.If(load.ready):
+                m.d.sync += [offered.eq(1), load.last.eq(zero)]
+                with m.If(offered & load.ready):
+                    m.d.sync += offered.eq(0)
                     begin(count - 1)
                     m.next = "IMAGE"
                     with m.If(zero):
@@ -273,8 +278,8 @@ class FlashLoader(wiring.Component):
                     with m.Else():
                         begin(count - 1)
                         with m.If(zero):
-                            m.d.comb += start.eq(0)
                             m.d.sync += [
+                                start.eq(0),
                                 select.eq(1),
                                 self.ready.eq(1),
                                 self.problem.eq(Problem.NONE),
@@ -282,30 +287,27 @@ class FlashLoader(wiring.Component):
                             ]
                             m.next = "END"
             with m.State("SPOIL"):
-                m.d.comb += [load.valid.eq(1), load.last.eq(1)]
-                with m.If(load.ready):
+                m.d.sync += [offered.eq(1), load.last.eq(1)]
+                with m.If(offered & load.ready):
+                    m.d.sync += offered.eq(0)
                     fail(Problem.CRC)
             with m.State("END"):
                 with m.If(self.reload):
-                    m.d.sync += [
-                        self.ready.eq(0),
-                        self.failed.eq(0),
-                        tries.eq(self.tries - 1),
-                    ]
+                    m.d.sync += [self.ready.eq(0), self.failed.eq(0), tries.eq(self.tries - 1)]
                     m.next = "WAKE"
         return m
 
-    def _wake(self, m, spi, byte_done, count, zero):
+    def _wake(self, m, start, next_byte, byte_done, count, zero):
         """The states before the read; the flash may have been sent to sleep."""
         select = self.spi.select
         with m.State("WAKE"):
             m.d.sync += select.eq(0)
-            m.d.comb += spi.next_byte.eq(RELEASE)
             # a cycle with the flash selected before its clock
             with m.If(~select):
-                m.d.comb += spi.start.eq(1)
+                m.d.sync += start.eq(1)
                 m.next = "RELEASE"
         with m.State("RELEASE"):
+            m.d.comb += next_byte.eq(RELEASE)
             with m.If(byte_done):
                 m.d.sync += [select.eq(1), count.eq(self.wake_cycles - 2)]
                 m.next = "WAIT"
@@ -317,8 +319,10 @@ class FlashLoader(wiring.Component):
                 m.next = "COMMAND"
 
     def _expected(self, m, count, checking):
-        """The header's byte; while the checksum is read, the digest's."""
-        expected = Signal(8)
+        """The header's byte; while the checksum is read, the digest's: a cycle later, where a byte
+        takes sixteen and more."""
+        expected, register = Signal(8), Signal(8, reset_less=True)
+        m.d.sync += register.eq(expected)
         with m.Switch(count[:4]):
             for place, byte in enumerate(header(bytes(self.length), self.config)):
                 with m.Case(HEADER_BYTES - 2 - place & 15):
@@ -328,7 +332,7 @@ class FlashLoader(wiring.Component):
                 for i in range(CRC_BYTES):
                     with m.Case(CRC_BYTES - 2 - i & 3):
                         m.d.comb += expected.eq(self.weights_digest[8 * i : 8 * i + 8])
-        return expected
+        return register
 
     def _problem(self, m, count, byte):
         """What a wrong byte of the header means."""

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from boards import packets
 from boards.flash import FlashLoader, Spi
+from boards.held import Held
 from boards.host_link import HostLink
 from boards.packets import COUNTERS, BoardStatus
 from boards.switches import hold, select
@@ -63,7 +64,7 @@ class HostSystem(wiring.Component):
     Parameters
     ----------
     rasca : hw.top.Rasca
-    divisor : int
+    divisor : int or Held
         Clock cycles of a bit on the UART, see boards.uart.baud_divisor.
     flash : FlashLoader or None
         None: the weights are in the engine, or come from the host.
@@ -77,7 +78,7 @@ class HostSystem(wiring.Component):
     only with `flash`: reload : In(1), pulse; flash_problem : Out(3); spi : Out(Spi())
     """
 
-    def __init__(self, *, rasca: Rasca, divisor: int, flash: FlashLoader | None = None):
+    def __init__(self, *, rasca: Rasca, divisor: int | Held, flash: FlashLoader | None = None):
         self.rasca, self.divisor, self.flash = rasca, divisor, flash
         model = rasca.plan.model
         self.link = HostLink(model=model, engine=rasca.plan.engine)

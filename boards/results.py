@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 KEPT = Path("docs/results")
 PAGE = Path("docs/results.md")
 _HEAD = (
-    "| board | device | network | array | LUT | FF | DSP | block RAM | SPRAM | clock MHz "
-    "| frames/s | camera lines/s | camera frames/s | fmax MHz | frames/s at fmax |",
+    "| board | device | network | array | frames/s | clock MHz | fmax MHz | frames/s at fmax "
+    "| camera frames/s | camera lines/s | LUT | FF | DSP | block RAM | SPRAM |",
     "|---|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 
@@ -53,17 +53,17 @@ def table(summaries: Sequence[dict[str, Any]]) -> str:
             found["device"],
             f"`{found['preset']}`",
             found["shape"],
+            f"**{found['frames_per_second_clock']:,.1f}**",
+            f"{found['clock_mhz']:.1f}",
+            f"{found['fmax_mhz']:.1f}" + ("" if found["timing_met"] else " (not met)"),
+            f"{found['frames_per_second']:,.1f}",
+            _rate(found.get("camera_frames_per_second")),
+            f"{found['camera_line_rate_hz']:,.0f}",
             _share(found["lut"], found["lut_available"]),
             "-" if found["ff"] is None else f"{found['ff']:,}",
             _share(found["dsp"], found["dsp_available"]),
             _share(found["bram"], found["bram_available"]),
             str(found["spram"] or "-"),
-            f"{found['clock_mhz']:.1f}",
-            f"**{found['frames_per_second_clock']:,.1f}**",
-            f"{found['camera_line_rate_hz']:,.0f}",
-            _rate(found.get("camera_frames_per_second")),
-            f"{found['fmax_mhz']:.1f}" + ("" if found["timing_met"] else " (not met)"),
-            f"{found['frames_per_second']:,.1f}",
         )
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join((*_HEAD, *rows))

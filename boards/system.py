@@ -1,5 +1,8 @@
 """A board's whole design: clocks, camera, engine, host link, lamps."""
 
+from dataclasses import replace
+from math import ceil
+
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
 from amaranth.lib import io, wiring
 from amaranth.lib.cdc import ResetSynchronizer
@@ -10,14 +13,15 @@ from boards.camera.sccb import SccbMaster
 from boards.clocks import pll_of
 from boards.event_system import EventSystem
 from boards.flash import WAKE_SECONDS, FlashLoader, spi_divisor
+from boards.held import Held
 from boards.host_system import CAMERA_COUNTERS, HostSystem
 from boards.uart import baud_divisor
 from hw.interfaces import Status
 from hw.top import Rasca
 
 CLOCK_TIMEOUT_MS = 20
-"""A camera whose clock stops for so long has stopped. Its pixels may pause for twice as long, which
-they do between lines and at both ends of a frame (docs/cameras.md)."""
+"""A camera whose clock stops for so long (at least) has stopped. Its pixels may pause for twice as
+long, which they do between lines and at both ends of a frame (docs/cameras.md)."""
 
 
 class System(wiring.Component):
@@ -25,6 +29,11 @@ class System(wiring.Component):
 
     Without a camera on the board, pixels come from the host only. Pins are asked of the platform,
     so that the component has no ports of its own.
+
+    Systems of one board for two clocks differ in the PLL, the UART's divisor (`boards.held`), and
+    in the table of a camera that is paced; in parameters of cells after synthesis, all three.
+    Whatever else is counted are times that must last at least so long: they are counted in cycles
+    of the fastest clock, `limit_hz`, and last longer with a slower one.
 
     Parameters
     ----------
@@ -36,21 +45,26 @@ class System(wiring.Component):
         self.board, self.rasca = board, rasca
         self.ice40 = board.device.family == "ice40"
         self.pll = pll_of(board, board.clock_hz)
+        self.limit_hz = max(board.device.limit_hz, self.pll.output_hz)
         flash = None
         if board.weights == "loaded":
             flash = FlashLoader(
                 length=rasca.engine.loader.load_bytes,
                 config=rasca.config_digest,
-                divisor=spi_divisor(self.pll.output_hz),
-                wake_cycles=int(self.pll.output_hz * WAKE_SECONDS),
+                divisor=spi_divisor(self.limit_hz),
+                wake_cycles=int(self.limit_hz * WAKE_SECONDS),
             )
         self.flash = flash
         self.host = (EventSystem if board.events_only else HostSystem)(
             rasca=rasca,
-            divisor=baud_divisor(clock_hz=self.pll.output_hz, baud=board.baud),
+            divisor=Held(
+                cycles=baud_divisor(clock_hz=self.pll.output_hz, baud=board.baud),
+                most=ceil(self.limit_hz / board.baud),
+                cells=board.device.family,
+            ),
             flash=flash,
         )
-        self.camera = self._paced()
+        self.camera = self._built()
         super().__init__({})
 
     @property
@@ -63,8 +77,28 @@ class System(wiring.Component):
             if b * model.image_height <= sensor.height and b * model.image_width <= sensor.width
         )
 
+    @property
+    def camera_frames_per_second(self) -> float | None:
+        """What the camera gives with the clock that the board has for it; None without one."""
+        if self.camera is None:
+            return None
+        found = self.camera.sensor.frames_per_second
+        if self.camera.paced is not None:  # set up for that very clock
+            return found
+        return found * self.pll.second_hz / self.camera.clock_hz
+
+    def _built(self):
+        """The board's camera as this network wants it, and as its module is built."""
+        board, camera = self.board, self._paced()
+        if camera is None:
+            return None
+        sensor = camera.sensor.as_built(
+            low_byte_first=board.camera_low_byte_first, falling=board.camera_falling
+        )
+        return replace(camera, sensor=sensor)
+
     def _paced(self):
-        """The board's camera as this network wants it, so slow that the engine keeps up with it."""
+        """The camera so slow that the engine keeps up with it."""
         board, camera = self.board, self.board.camera
         if camera is not None and camera.grey and self.rasca.plan.model.in_channels == 1:
             camera = camera.grey
@@ -100,7 +134,7 @@ class System(wiring.Component):
             m.d.comb += host.rx.eq(self._input(m, "rx", uart.rx))
         self._output(m, "tx", uart.tx, host.tx)
         # lamps: a heartbeat, the last decision, no weights or no camera
-        beat = Signal(range(int(self.pll.output_hz)))
+        beat = Signal(range(int(self.limit_hz)))
         model, stops, too_fast = self.rasca.plan.model, Signal(), Signal()
         m.d.sync += beat.eq(beat + 1)
         with m.If(host.decision.valid):
@@ -124,7 +158,8 @@ class System(wiring.Component):
             self._output(m, name, lamp, lamps[name])
         for name, level in board.outputs.items():
             self._output(m, name, platform.request(name, dir="-"), level)
-        platform.add_clock_constraint(clock, self.pll.output_hz)
+        clock.attrs["keep"] = 1  # under this name
+        platform.add_clock_constraint(clock, self.limit_hz)
         return m
 
     @staticmethod
@@ -184,20 +219,19 @@ class System(wiring.Component):
     def _camera(self, m, platform, clock):
         host, camera = self.host, self.camera
         model = self.rasca.plan.model
-        clock_hz = self.pll.output_hz
         front = m.submodules.camera = CameraFront(
             sensor=camera.sensor,
             height=model.image_height,
             width=model.image_width,
             binning=self.binning,
             channels=model.in_channels,
-            timeout=int(clock_hz * CLOCK_TIMEOUT_MS / 1000),
+            timeout=int(self.limit_hz * CLOCK_TIMEOUT_MS / 1000),
             spacing=self.rasca.plan.rules.pixel_spacing,
         )
         master = m.submodules.set_up = SccbMaster(
             table=camera.table,
             device=camera.device,
-            clock_hz=int(clock_hz),
+            clock_hz=int(self.limit_hz),
             register_bytes=camera.register_bytes,
             acknowledge=camera.acknowledge,
         )
@@ -222,4 +256,8 @@ class System(wiring.Component):
         for name, level in camera.fixed.items():
             self._output(m, name, getattr(pins, name), level)
         pclk.attrs["keep"] = 1
-        platform.add_clock_constraint(pclk, camera.sensor.clock_hz)
+        # the same for all clocks of the engine: a paced camera's is no faster than what it is fed
+        paced_hz = self.board.camera_clock_hz or camera.clock_hz
+        platform.add_clock_constraint(
+            pclk, camera.sensor.clock_hz if camera.paced is None else paced_hz
+        )

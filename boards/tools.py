@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -86,10 +87,12 @@ def run(
     console: Console,
     title: str,
     more: Mapping[str, str] | None = None,
+    read: Callable[[str], None] | None = None,
 ) -> None:
-    """Runs a tool in `folder`, shows its headings, keeps all it says in `log`.
+    """Runs a tool in `folder`, shows its last line, keeps all it says in `log`.
 
-    more: variables beside this process's environment.
+    more: variables beside this process's environment. read: takes its lines and shows what is to be
+    seen of them instead.
     """
     begun = time.monotonic()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
@@ -98,7 +101,7 @@ def run(
     told = 0.0
     with (
         (folder / log).open("w", buffering=1) as kept,
-        console.status(title) as status,
+        nullcontext() if read else console.status(title) as status,
         subprocess.Popen(
             command,
             cwd=folder,
@@ -112,7 +115,9 @@ def run(
         for line in process.stdout:
             kept.write(line)
             tail = [*tail[-11:], line.rstrip()]
-            if line.strip():
+            if read:
+                read(line)
+            elif line.strip():
                 passed = time.monotonic() - begun
                 status.update(f"{title}, {passed:.0f} s: {line.strip()[:80]}")
                 if not console.is_terminal and passed > told + TOLD_S:  # a log, say

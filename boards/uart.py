@@ -5,6 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
+from boards.held import Held, number
+
 TOLERANCE = 0.02
 """Of a ten-bit byte read in the middle of its bits, half a bit is 5 %; the other end needs some."""
 MIN_DIVISOR = 4
@@ -30,9 +32,11 @@ def baud_divisor(clock_hz: float, baud: float) -> int:
     return divisor
 
 
-def _check(divisor: int) -> None:
-    if divisor < MIN_DIVISOR:
-        raise ValueError(f"divisor must be at least {MIN_DIVISOR}, not {divisor}")
+def _cycles(divisor: int | Held) -> tuple[int, Held | None]:
+    cycles, held = (divisor.cycles, divisor) if isinstance(divisor, Held) else (divisor, None)
+    if cycles < MIN_DIVISOR:
+        raise ValueError(f"divisor must be at least {MIN_DIVISOR}, not {cycles}")
+    return cycles, held
 
 
 class UartTransmitter(wiring.Component):
@@ -40,8 +44,8 @@ class UartTransmitter(wiring.Component):
 
     Parameters
     ----------
-    divisor : int
-        Clock cycles of a bit, see `baud_divisor`.
+    divisor : int or Held
+        Clock cycles of a bit, see `baud_divisor`; as lookup tables, if `Held`.
 
     Ports
     -----
@@ -53,16 +57,16 @@ class UartTransmitter(wiring.Component):
     Cycles: ``10 * divisor`` a byte, without gaps while ``valid``.
     """
 
-    def __init__(self, *, divisor: int):
-        _check(divisor)
-        self.divisor = divisor
+    def __init__(self, *, divisor: int | Held):
+        self.divisor, self.held = _cycles(divisor)
         super().__init__(
             {"valid": In(1), "data": In(8), "ready": Out(1), "pin": Out(1, init=1)},
         )
 
     def elaborate(self, platform):
         m = Module()
-        timer = Signal(range(self.divisor))
+        reload = number(m, "reload", self.divisor - 1, self.held)
+        timer = Signal(reload.shape())
         # the bits still to be sent behind the one on the pin; 1 with nothing but 0 above it: none
         bits = Signal(BYTE_BITS, init=1)
         tick, last = Signal(), Signal()
@@ -74,12 +78,12 @@ class UartTransmitter(wiring.Component):
         m.d.sync += timer.eq(timer - 1)
         with m.If(tick):
             with m.If(~last):
-                m.d.sync += [Cat(self.pin, bits).eq(bits), timer.eq(self.divisor - 1)]
+                m.d.sync += [Cat(self.pin, bits).eq(bits), timer.eq(reload)]
             with m.Elif(self.valid):
                 m.d.sync += [
                     self.pin.eq(0),
                     bits.eq(Cat(self.data, 1, 1)),
-                    timer.eq(self.divisor - 1),
+                    timer.eq(reload),
                 ]
             with m.Else():
                 m.d.sync += timer.eq(0)
@@ -91,8 +95,8 @@ class UartReceiver(wiring.Component):
 
     Parameters
     ----------
-    divisor : int
-        Clock cycles of a bit, see `baud_divisor`.
+    divisor : int or Held
+        Clock cycles of a bit, see `baud_divisor`; as lookup tables, if `Held`.
 
     Ports
     -----
@@ -104,9 +108,8 @@ class UartReceiver(wiring.Component):
         it (so that a broken line counts once)
     """
 
-    def __init__(self, *, divisor: int):
-        _check(divisor)
-        self.divisor = divisor
+    def __init__(self, *, divisor: int | Held):
+        self.divisor, self.held = _cycles(divisor)
         super().__init__(
             {
                 "pin": In(1),
@@ -121,7 +124,9 @@ class UartReceiver(wiring.Component):
         m = Module()
         line = Signal(init=1)
         m.submodules.synchroniser = FFSynchronizer(self.pin, line, init=1)
-        timer = Signal(range(self.divisor))
+        reload = number(m, "reload", self.divisor - 1, self.held)
+        half = number(m, "half", (self.divisor - 1) // 2 - 1, self.held)
+        timer = Signal(reload.shape())
         # a 1 that the start bit puts at the top and that eight bits push out at the bottom
         marker = Signal(8)
         shift = self.data
@@ -135,12 +140,12 @@ class UartReceiver(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 # the edge was up to a cycle ago; one cycle is the step into START
-                m.d.sync += timer.eq((self.divisor - 1) // 2 - 1)
+                m.d.sync += timer.eq(half)
                 with m.If(~line):
                     m.next = "START"
             with m.State("START"):
                 with m.If(timer == 0):
-                    m.d.sync += timer.eq(self.divisor - 1)
+                    m.d.sync += timer.eq(reload)
                     m.d.comb += starting.eq(~line)
                     m.d.sync += self.glitch.eq(line)
                     with m.If(line):
@@ -149,7 +154,7 @@ class UartReceiver(wiring.Component):
                         m.next = "BITS"
             with m.State("BITS"):
                 with m.If(timer == 0):
-                    m.d.sync += timer.eq(self.divisor - 1)
+                    m.d.sync += timer.eq(reload)
                     with m.If(full):
                         m.d.sync += [self.valid.eq(line), self.framing.eq(~line)]
                         with m.If(line):

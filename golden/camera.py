@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-FORMATS = ("rgb565", "yuyv", "uyvy", "grey8")
-"""Two bytes a pixel, high byte first; Y U Y V or U Y V Y for two pixels; a byte a pixel."""
+UNITS = {"rgb565": 2, "rgb565_le": 2, "yuyv": 4, "uyvy": 4, "grey8": 1}
+"""Bytes that make whole pixels. RGB565: two bytes a pixel, high byte first, or (`_le`) low byte
+first; Y U Y V or U Y V Y for two pixels; a byte a pixel."""
+FORMATS = tuple(UNITS)
+SWAPPED = {"rgb565": "rgb565_le", "yuyv": "uyvy"}
+"""The same with the two bytes of each pixel in the other order."""
+SWAPPED |= {other: one for one, other in SWAPPED.items()}
 
 RED_V, GREEN_U, GREEN_V, BLUE_U = 359, 88, 183, 454
 """1.402, 0.344136, 0.714136, 1.772 (ITU-R BT.601, full range as in JPEG) times 256, rounded."""
@@ -61,15 +66,18 @@ def decode(data: np.ndarray, pixel_format: str, channels: int = 3) -> np.ndarray
         raise ValueError(f"pixel_format must be one of {', '.join(FORMATS)}, not {pixel_format!r}")
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, not {channels!r}")
-    unit = {"grey8": 1, "rgb565": 2}.get(pixel_format, 4)
+    unit = UNITS[pixel_format]
     if data.shape[1] % unit:
         raise ValueError(f"a line must be a multiple of {unit} bytes, not {data.shape[1]}")
     if pixel_format == "grey8":
         return np.stack([data] * 3, -1)
-    if pixel_format == "rgb565":
+    if unit == 2:
         if channels == 1:
-            raise ValueError("pixel_format must be yuyv, uyvy or grey8 for one channel, not rgb565")
-        return rgb565_to_rgb(data[:, 0::2], data[:, 1::2])
+            raise ValueError(
+                f"pixel_format must be yuyv, uyvy or grey8 for one channel, not {pixel_format}"
+            )
+        low = int(pixel_format == "rgb565")
+        return rgb565_to_rgb(data[:, 1 - low :: 2], data[:, low::2])
     first = int(pixel_format == "uyvy")
     y = data[:, first::2]
     if channels == 1:

@@ -190,7 +190,8 @@ class FrameControl(wiring.Component):
     loading : In(1)
         A load is to begin: no frame is accepted any more.
     idle : Out(1)
-        Nothing runs nor can begin: weights may be written.
+        Nothing runs nor can begin, as `loading` was set a cycle before: weights may be written. A
+        register.
     reset : Out(1)
         Empties the pipeline: all but line buffer, memories and classifier. A register, because it
         goes everywhere: what comes out of the pipeline meanwhile is ignored.
@@ -298,8 +299,9 @@ class FrameControl(wiring.Component):
             self.first_group.eq(group == 0),
             self.frame_start.eq(walks.group_first & self.first_group & ~self.reset),
             self.busy.eq(walking | answering | lines.receiving | lines.waiting),
-            self.idle.eq(~self.busy & ~lines.enable),
         ]
+        # once it is so, it stays: no frame is accepted while a load is to begin
+        m.d.sync += self.idle.eq(~self.busy & ~lines.enable & self.loading)
         m.d.sync += lines.enable.eq(self.loaded & ~self.loading)
         self._camera_rows(m, take, group_done, skip & ~skip_last)
         answered = answer.valid & (ended_last | ~dropping)

@@ -103,8 +103,8 @@ class Taps(wiring.Component):
         Chunk of the walk.
     last_walk : In(1)
         The walk is the operation's last one.
-    begin : In(1), pulse
-        The next step is the first one of a walk, of which the following speak.
+    begin : In(1)
+        The next step, if there is one, is the first one of a walk, of which the following speak.
     begin_word : In(walk word), begin_facts : In(_facts_layout), with `begin`
         Of its operation.
     begin_address : In(of the step's `address`), with `begin`
@@ -250,8 +250,8 @@ class Walks(wiring.Component):
         Of the operation under way.
     advance : In(1), pulse
         The next walk of the operation begins with the next step.
-    begin : In(1), pulse
-        Another operation does.
+    begin : In(1)
+        If another operation does: the next walk is its first one.
     begin_facts : In(_facts_layout), with `begin`
         Of that operation.
     chunk, group : Out(of the walk word's `chunks` and `groups`)
@@ -332,8 +332,10 @@ class Pause(wiring.Component):
         There is no step in this cycle.
     hold : In(1)
         The pause lasts as long as this does, too.
+    ends : Out(1)
+        It is the last cycle of the pause, if nothing holds it.
     resume : Out(1)
-        It is the last cycle of the pause.
+        ... and nothing does.
     """
 
     def __init__(self, plan: Plan):
@@ -344,6 +346,7 @@ class Pause(wiring.Component):
                 "cycles": In(bits_for(longest)),
                 "counting": In(1),
                 "hold": In(1),
+                "ends": Out(1),
                 "resume": Out(1),
             }
         )
@@ -351,7 +354,10 @@ class Pause(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         count = Signal(signed(len(self.cycles) + 1))  # less two: negative in the last cycle
-        m.d.comb += self.resume.eq(self.counting & count[-1] & ~self.hold)
+        m.d.comb += [
+            self.ends.eq(self.counting & count[-1]),
+            self.resume.eq(self.ends & ~self.hold),
+        ]
         with m.If(self.counting & ~count[-1]):
             m.d.sync += count.eq(count - 1)
         with m.If(self.load):
@@ -407,11 +413,14 @@ class WalkSequencer(wiring.Component):
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk
         changing = Signal()  # the pause is before an operation's first walk
-        warm = Signal(range(WordFetch.CYCLES + 1))  # cycles since reset, until the word is there
-        with m.If(warm != WordFetch.CYCLES):
-            m.d.sync += warm.eq(warm + 1)
+        # cycles since reset, until the word is there: the last one stays
+        warm = Signal(WordFetch.CYCLES)
+        m.d.sync += warm.eq(Cat(1, warm))
         last_op = Signal()
         begin_op, advance = Signal(), Signal()
+        # Whether an operation begins hangs on much. What nobody looks at before there is a step is
+        # set as soon as it may begin, and again until it does, for a walk after a pause as well.
+        may_begin, may_advance = Signal(), Signal()
         m.d.comb += [
             control.group_done.eq(run & taps.op_end & last_op),
             control.group_first.eq(
@@ -420,29 +429,31 @@ class WalkSequencer(wiring.Component):
             control.release.eq(run & taps.op_end & now_is.releases),
             control.released.eq(now.release),
             begin_op.eq(
-                (run & taps.op_end & (~last_op | control.again))
-                | (~busy & control.more & (warm == WordFetch.CYCLES))
+                (run & taps.op_end & (~last_op | control.again)) | (~busy & control.more & warm[-1])
             ),
-            advance.eq((run & taps.last & ~now_is.idles) | (pause.resume & ~inside & ~changing)),
+            may_begin.eq(Mux(run, taps.op_end, ~busy)),
+            may_advance.eq(Mux(run, taps.last, ~inside & ~changing)),
+            # only an operation's first walk is held
+            advance.eq((run & taps.last & ~now_is.idles) | (pause.ends & ~inside & ~changing)),
             walks.word.eq(now),
             walks.advance.eq(advance),
-            walks.begin.eq(begin_op),
+            walks.begin.eq(may_begin),
             walks.begin_facts.eq(following_is),
             taps.run.eq(run),
             taps.word.eq(now),
             taps.facts.eq(now_is),
             taps.chunk.eq(walks.chunk),
             taps.last_walk.eq(walks.chunk_end & walks.group_end),
-            taps.begin.eq(begin_op | advance),
-            taps.begin_word.eq(Mux(begin_op, following.as_value(), now.as_value())),
-            taps.begin_facts.eq(Mux(begin_op, following_is.as_value(), now_is.as_value())),
-            taps.begin_address.eq(Mux(begin_op, following.base0, walks.next_address)),
+            taps.begin.eq(may_begin | may_advance),
+            taps.begin_word.eq(Mux(may_begin, following.as_value(), now.as_value())),
+            taps.begin_facts.eq(Mux(may_begin, following_is.as_value(), now_is.as_value())),
+            taps.begin_address.eq(Mux(may_begin, following.base0, walks.next_address)),
             taps.begin_op_end.eq(
-                Mux(begin_op, following_is.only_step, now_is.one_step & walks.next_is_last)
+                Mux(may_begin, following_is.only_step, now_is.one_step & walks.next_is_last)
             ),
         ]
         self._say(m, now)
-        self._weight(m, begin_op, following)
+        self._weight(m, may_begin, following)
 
         # one of these begins with a step's cycle, an operation's wait instead of a walk's idle
         with m.If(run & taps.between & now_is.pauses):
@@ -451,11 +462,12 @@ class WalkSequencer(wiring.Component):
         with m.If(run & taps.last & now_is.idles):
             m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.idle)]
             m.d.sync += step.valid.eq(0)
+        with m.If(may_begin):
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(following.wait)]
+            m.d.sync += [now.eq(following), now_is.eq(following_is)]
         with m.If(begin_op):
-            m.d.comb += [fetch.take.eq(1), pause.load.eq(1), pause.cycles.eq(following.wait)]
+            m.d.comb += fetch.take.eq(1)
             m.d.sync += [
-                now.eq(following),
-                now_is.eq(following_is),
                 self.op.eq(fetch.index),
                 last_op.eq(fetch.index == last_index),
                 busy.eq(1),
@@ -490,7 +502,7 @@ class WalkSequencer(wiring.Component):
             step.last_chunk.eq(walks.last),
         ]
 
-    def _weight(self, m, begin_op, following):
+    def _weight(self, m, may_begin, following):
         """Weights are read in order; each chunk of a channel group begins at the group's first."""
         step, taps, walks, run = self.step, self.taps, self.walks, self.step.valid
         group_weight = Signal.like(step.weight)
@@ -500,7 +512,7 @@ class WalkSequencer(wiring.Component):
             m.d.sync += step.weight.eq(Mux(walks.chunk_end, step.weight + 1, group_weight))
             with m.If(walks.chunk_end):
                 m.d.sync += group_weight.eq(step.weight + 1)
-        with m.If(begin_op):
+        with m.If(may_begin):
             m.d.sync += [step.weight.eq(following.weight), group_weight.eq(following.weight)]
 
 

@@ -156,8 +156,10 @@ COMMANDS = {
         "bitstream of a board under build/bitstream",
         (
             *(_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS),
-            Variable("CLOCK_MHZ", "--clock-mhz", "of the engine"),
+            Variable("CLOCK_MHZ", "--clock-mhz", "of the engine, else the highest that is carried"),
             Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
+            _flag("LOW_BYTE_FIRST", "1, the camera gives a pixel's lower byte first"),
+            _flag("FALLING_EDGE", "1, the camera's pins are right at PCLK's falling edge"),
             *(_PLACE_SEED, _PLACE_SEEDS),
         ),
     ),

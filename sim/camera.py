@@ -196,3 +196,18 @@ def play(shots: Sequence[Shot], *, start: int = 16) -> Schedule:
         starts=tuple(starts),
         lines=tuple(lines),
     )
+
+
+def cut(schedule: Schedule, shot: int, cycle: int) -> Schedule:
+    """A schedule in which a shot, not the last one, ends in a cycle, whatever was to come of it."""
+    keep = (schedule.cycle < cycle) | (schedule.cycle >= schedule.starts[shot + 1])
+    at = int((schedule.cycle < cycle).sum())
+    lines = [*schedule.lines]
+    lines[shot] = tuple(line for line in lines[shot] if line < cycle)
+    return replace(
+        schedule,
+        cycle=np.insert(schedule.cycle[keep], at, cycle),
+        rgb=np.insert(schedule.rgb[keep], at, 0),
+        flags=np.insert(schedule.flags[keep], at, FRAME_END),
+        lines=tuple(lines),
+    )

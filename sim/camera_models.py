@@ -27,9 +27,10 @@ CLOCK, VSYNC, HREF = 1, 2, 4
 def encode(image: np.ndarray, pixel_format: str) -> np.ndarray:
     """[lines, pixels, 3] bytes as a sensor's bytes, [lines, bytes]; U, V of even pixels."""
     red, green, blue = np.moveaxis(np.asarray(image).astype(np.int64), 2, 0)
-    if pixel_format == "rgb565":
+    if pixel_format in ("rgb565", "rgb565_le"):
         word = red >> 3 << 11 | green >> 2 << 5 | blue >> 3
-        return np.stack([word >> 8, word & 255], -1).reshape(len(image), -1).astype(np.uint8)
+        two = [word >> 8, word & 255][:: 1 if pixel_format == "rgb565" else -1]
+        return np.stack(two, -1).reshape(len(image), -1).astype(np.uint8)
     y = np.clip(np.rint(0.299 * red + 0.587 * green + 0.114 * blue), 0, 255).astype(np.uint8)
     if pixel_format == "grey8":
         return y
@@ -157,22 +158,25 @@ def write(path: Path, words: np.ndarray) -> None:
     path.write_text("".join(f"{count} {word:x}\n" for count, word in rows))
 
 
-async def drive(ctx, words, period, pclk, vsync, href, data, seen=lambda: None) -> None:
+async def drive(
+    ctx, words, period, pclk, vsync, href, data, seen=lambda: None, falling=False
+) -> None:
     """Plays words on signals in Amaranth's simulator: pins change at PCLK's falling edge.
 
     seen: called after each rising edge.
+    falling: the other way round, for a receiver that reads at the falling edge.
     """
     for word in words.tolist():
-        ctx.set(pclk, 0)
+        ctx.set(pclk, falling)
         ctx.set(vsync, word >> 1 & 1)
         ctx.set(href, word >> 2 & 1)
         ctx.set(data, word >> 8)
         await ctx.delay(period / 2)
-        ctx.set(pclk, word & 1)
+        ctx.set(pclk, (word & 1) ^ falling)
         if word & 1:
             seen()
         await ctx.delay(period / 2)
-    ctx.set(pclk, 0)
+    ctx.set(pclk, falling)
 
 
 Event = tuple[int, Any, dict[str, int]]
@@ -196,7 +200,13 @@ def simulate(front: Any, words: np.ndarray, period: float, after: int = 40) -> A
     state: dict[str, int] = {}
 
     async def pins_bench(ctx):
-        await drive(ctx, words, period, front.pclk, front.vsync, front.href, front.data)
+        await drive(
+            ctx,
+            words,
+            period,
+            *(front.pclk, front.vsync, front.href, front.data),
+            falling=front.sensor.falling,
+        )
         await ctx.tick().repeat(after)
         counts = ctx.get(front.counts)
         state.update({name: counts[name] for name in COUNTERS}, lost=ctx.get(front.lost))

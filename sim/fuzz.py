@@ -24,9 +24,11 @@ import typer
 
 from golden.config import PAPER_KERNELS, SPATIAL_VARIANTS, ModelConfig
 from golden.errors import DIFFERENT, CommandError
+from golden.expected import Expected
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from golden.weights import Weights
+from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
 from hw.plan.limits import LIMITS
@@ -49,6 +51,7 @@ class Case:
     shape: EngineConfig
     cameras: str  # paced, blanking or gaps
     extreme: bool  # weights at their ends
+    cut: bool = False  # then comes a frame that breaks off inside its walks, and one more
 
     def __str__(self) -> str:
         model = self.model
@@ -61,6 +64,7 @@ class Case:
         parts += [f"{model.class_count} classes"] if model.class_count > 2 else []
         shape = f"{self.shape.limits.called or 'shape'} {self.shape}"
         parts += [shape, self.cameras] + (["extreme"] if self.extreme else [])
+        parts += ["a frame cut"] if self.cut else []
         return " | ".join(parts)
 
 
@@ -115,6 +119,7 @@ def case(seed: int) -> Case:
         ),
         cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
         extreme=rng.random() < 0.2,
+        cut=random.Random(f"cut {seed}").random() < 0.5,
     )
 
 
@@ -182,22 +187,40 @@ def check(wanted: Case, folder: Path | None = None) -> str | None:
     """Runs a case; None if all is equal, else what is not."""
     weights = weights_of(wanted)
     engine = session.prepare(wanted.model, wanted.shape, weights, optimise="build", folder=folder)
-    pixels = pictures(wanted.model, wanted.seed, FRAMES)
-    expected = session.golden_frames(IntegerModel(wanted.model, weights).run(pixels, trace=True))
+    count = FRAMES + 2 * wanted.cut
+    pixels = pictures(wanted.model, wanted.seed, count)
+    golden = session.golden_frames(IntegerModel(wanted.model, weights).run(pixels, trace=True))
+    expected: list[Expected | None] = [*golden]
     timing = timing_of(wanted, engine.plan.camera_period)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
-    result = session.play(engine, camera.play(shots), expected)
+    schedule = camera.play(shots)
+    if wanted.cut and (cycle := break_off(schedule, engine.plan, wanted.seed)) is not None:
+        schedule, expected[FRAMES] = camera.cut(schedule, FRAMES, cycle), None
+    result = session.play(engine, schedule, expected)
     if result.difference is not None:
         return str(result.difference)
-    if len(result.frames) != FRAMES or any(frame.decision is None for frame in result.frames):
-        return f"{len(result.frames)} frames begun, {FRAMES} sent: {result.counts}"
-    for frame, predicted in enumerate(result.predicted()):
+    if len(result.frames) != count or any(frame.decision is None for frame in result.frames):
+        return f"{len(result.frames)} frames begun, {count} sent: {result.counts}"
+    if result.counts["truncated"] != expected.count(None) or sum(result.counts.values()) > 1:
+        return f"{expected.count(None)} frames cut: {result.counts}"
+    for frame, predicted in enumerate(result.predicted()[:FRAMES]):
         simulated = result.group_starts(frame)
         if simulated != predicted:
             return f"frame {frame}: row groups begin at {simulated}, predicted {predicted}"
-    if len(result.row_groups) != FRAMES * wanted.model.row_groups:
+    whole = FRAMES * wanted.model.row_groups
+    if len(result.row_groups) < whole or (not wanted.cut and len(result.row_groups) > whole):
         return f"counters of {len(result.row_groups)} row groups"
-    return counters.difference(result.row_groups, cost(engine.plan))
+    return counters.difference(result.row_groups[:whole], cost(engine.plan))
+
+
+def break_off(schedule: camera.Schedule, plan: Plan, seed: int) -> int | None:
+    """A cycle in which the engine works on the first frame after the good ones; None where that may
+    be over before the engine has begun it."""
+    rows = schedule.lines[FRAMES]
+    free = schedule.lines[FRAMES - 1][-1] + plan.cycles_per_row_group
+    begun = max(free, rows[plan.model.rows_per_group - 1]) + 2 * plan.row_delay
+    last = rows[plan.model.row_groups * plan.model.rows_per_group - 1] - 1
+    return random.Random(f"cut {seed}").randint(begun, last) if begun < last else None
 
 
 def weights_of(wanted: Case) -> Weights:

@@ -167,7 +167,7 @@ def _simulate(
     # The first rows of one frame more, so that the last frame's period can be seen.
     sent.append(sent[0].restarted(model.rows_per_group))
     shots = [camera.Shot(picture, timing) for picture in sent]
-    last = OUTPUT / model.name / str(shape)
+    last = OUTPUT / model.name / (f"{shape}_compact" if shape.parts == "serial" else str(shape))
     with files.run_folder(last, shown=("summary.json", "scan.png")) as folder:
         table = LiveTable(console, model, weights, free)
         result = session.play(
@@ -269,14 +269,16 @@ def _tell(
 
 
 BENCHES = (
-    ("vww_210x240", "15,1,1"),
-    ("vww_210x240", "15,3,2"),
-    ("vww_210x240", "15,3,4"),
-    ("vww_175x200", "13,3,2"),
-    ("vww_140x160", "10,5,2"),
-    ("vww_105x120", "8,1,2"),
+    ("vww_210x240", "15,1,1", "parallel"),
+    ("vww_210x240", "15,3,2", "parallel"),
+    ("vww_210x240", "15,3,4", "parallel"),
+    ("vww_175x200", "13,3,2", "parallel"),
+    ("vww_140x160", "10,5,2", "parallel"),
+    ("vww_105x120", "8,1,2", "parallel"),
+    ("vww_210x240", "8,1,2", "serial"),
+    ("vww_105x120", "8,1,2", "serial"),
 )
-"""Preset and shape of each line of the README's table."""
+"""Preset, shape and parts of each line of the README's table."""
 
 
 def bench(
@@ -291,8 +293,8 @@ def bench(
         with bad_input():
             files.check_folder(kept.parent)  # before the work, not after it
         lines, equal = [], True
-        for preset_name, text in BENCHES:
-            model, shape = preset(preset_name), EngineConfig.parse(text)
+        for preset_name, text, parts in BENCHES:
+            model, shape = preset(preset_name), EngineConfig.parse(text, parts=parts)
             figures, same = _measure(console, model, shape)
             lines.append(figures)
             equal &= same
@@ -323,4 +325,5 @@ def _measure(
             trace=False,
         )
     _tell(console, result, figures)
-    return {**figures, "lost": report.losses(result.engine)}, _equal(result, figures)
+    more = {"compact": shape.parts == "serial", "lost": report.losses(result.engine)}
+    return {**figures, **more}, _equal(result, figures)

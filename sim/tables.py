@@ -147,7 +147,8 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
         exact = line["cycles_frame"] == line["cycles_frame_predicted"]
         cells = (
             f"`{line['preset']}`",
-            f"{shape['pixels']},{shape['channels']},{shape['lanes']}",
+            f"{shape['pixels']},{shape['channels']},{shape['lanes']}"
+            + (" compact" if line.get("compact") else ""),
             str(shape["multipliers"]),
             f"{line['cycles_frame']:,}" + ("" if exact else " (not as predicted)"),
             f"**{100 * line['mac_utilisation']:.2f} %**",

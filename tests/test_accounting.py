@@ -104,7 +104,7 @@ def test_json_file(monkeypatch, tmp_path):
     wanted = invoke("accounting", "--json").stdout
     assert (tmp_path / "a.json").read_text() == wanted
     result = invoke("accounting", "-o", str(tmp_path / "none/a.json"))
-    assert result.exit_code == 2 and "no folder" in result.stderr
+    assert result.exit_code == 2 and "expected an existing folder" in result.stderr
 
 
 def test_table(monkeypatch):

@@ -44,9 +44,14 @@ GATED = Sensor(  # HM01B0 could: FVLD high in the frame, PCLKO only in lines, fo
 )
 # as the boards set up the HM01B0
 NIBBLES = replace(GATED, name="nibbles", gated=False)
+# a module with the lower byte first, whose pins are right at the falling edge
+OTHER_WAY = replace(FREE, name="other way", pixel_format="rgb565").as_built(
+    low_byte_first=True, falling=True
+)
 # sensor, picture, binning, cycles of sync in a PCLK
 KINDS = {
     "free": (FREE, 10, 12, 1, 0.8),
+    "other way": (OTHER_WAY, 10, 12, 1, 0.8),
     "gated": (GATED, 5, 8, 2, 1.3),
     "nibbles": (NIBBLES, 5, 8, 2, 1.3),
 }

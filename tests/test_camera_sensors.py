@@ -149,7 +149,7 @@ def test_presets_fit(name):
     [
         (
             lambda: Sensor(**(SENSOR | {"pixel_format": "bayer"})),
-            "pixel_format must be one of rgb565, yuyv, uyvy, grey8, not 'bayer'",
+            "pixel_format must be one of rgb565, rgb565_le, yuyv, uyvy, grey8, not 'bayer'",
         ),
         (lambda: Sensor(**(SENSOR | {"width": 0})), "width must be at least 1, not 0"),
         (

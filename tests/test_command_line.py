@@ -216,6 +216,8 @@ TABLE = {
         --board ulx3s --shape 8 | three whole numbers | 8
         --board ulx3s --weights NONE | none/such
         --board ulx3s --seed x | a whole number for --seed | 'x'
+        --board icebreaker --low-byte-first | two bytes a pixel | hm01b0
+        --board orangecrab --falling-edge | one with a camera | orangecrab
         --board ulx3s --folder UNDER | text.txt
         """,
     ),

@@ -90,7 +90,7 @@ def test_modes(made):
 @pytest.mark.parametrize(
     "parameters, text",
     [
-        ({"REGMODE_B": "OUTREG"}, "REGMODE must be NOREG"),
+        ({"REGMODE_B": "REG"}, "REGMODE must be NOREG or OUTREG"),
         ({"RESETMODE": "ASYNC"}, "ASYNC_RESET_RELEASE the same"),
         ({"RESETMODE": "NONE", "ASYNC_RESET_RELEASE": "NONE"}, "RESETMODE must be SYNC or ASYNC"),
         ({"CSDECODE_A": "0b001"}, "CSDECODE must be 0b000"),

@@ -14,6 +14,9 @@ from sim.camera_models import CLOCK, HREF, VSYNC, drive
 
 KINDS = {
     "rgb565": {"pixel_format": "rgb565"},
+    "rgb565 low byte first": {"pixel_format": "rgb565_le"},
+    "rgb565 falling edge": {"pixel_format": "rgb565", "falling": True},
+    "rgb565 falling edge gated": {"pixel_format": "rgb565", "falling": True, "gated": True},
     "rgb565 gated": {"pixel_format": "rgb565", "gated": True, "vsync_high": False},
     "yuyv": {"pixel_format": "yuyv", "href_high": False},
     "uyvy gated": {"pixel_format": "uyvy", "gated": True},
@@ -39,7 +42,8 @@ class Bench(wiring.Component):
     def __init__(self, receiver):
         super().__init__({})
         self.receiver = receiver
-        self.clock = ClockDomain("camera", reset_less=True)
+        edge = "neg" if receiver.falling else "pos"
+        self.clock = ClockDomain("camera", reset_less=True, clk_edge=edge)
 
     def elaborate(self, platform):
         m = Module()
@@ -68,7 +72,7 @@ def receive(receiver, words):
             clocks += 1
 
         pins = receiver.vsync, receiver.href, receiver.data
-        await drive(ctx, words, 1e-8, bench.clock.clk, *pins, look)
+        await drive(ctx, words, 1e-8, bench.clock.clk, *pins, look, receiver.falling)
 
     simulator.add_testbench(testbench)
     simulator.run()
@@ -86,7 +90,7 @@ def expected(receiver, words):
     vsync_seen, line, first = True, [], False
     bits, fmt = receiver.data_bits, receiver.pixel_format
     colour = receiver.channels == 3
-    unit = {"grey8": 1, "rgb565": 2}.get(fmt, 4)
+    unit = camera.UNITS[fmt]
     for word in words.tolist():
         vsync = bool(word & VSYNC) == receiver.vsync_high
         href = bool(word & HREF) == receiver.href_high
@@ -198,7 +202,7 @@ def test_times(factor):
     [
         (
             {"pixel_format": "rgb555"},
-            "pixel_format must be one of rgb565, yuyv, uyvy, grey8, not 'rgb555'",
+            "pixel_format must be one of rgb565, rgb565_le, yuyv, uyvy, grey8, not 'rgb555'",
         ),
         ({"pixel_format": "grey8", "channels": 4}, "channels must be 1 or 3, not 4"),
         (

@@ -8,7 +8,6 @@ import zlib
 from dataclasses import replace
 from fractions import Fraction
 
-import numpy as np
 import pytest
 import torch
 
@@ -223,20 +222,6 @@ def test_early_termination(engines):
     assert {(True, False, False), (False, True, False), (False, True, True)} <= seen
 
 
-def cut(schedule, cycle):
-    """A schedule whose first frame ends in a cycle, whatever was to come of it."""
-    second = schedule.starts[1]
-    keep = (schedule.cycle < cycle) | (schedule.cycle >= second)
-    at = int((schedule.cycle < cycle).sum())
-    return replace(
-        schedule,
-        cycle=np.insert(schedule.cycle[keep], at, cycle),
-        rgb=np.insert(schedule.rgb[keep], at, 0),
-        flags=np.insert(schedule.flags[keep], at, camera.FRAME_END),
-        lines=(tuple(c for c in schedule.lines[0] if c < cycle), *schedule.lines[1:]),
-    )
-
-
 @pytest.mark.parametrize("kind", ["skip", "stop"])
 def test_fault_as_a_row_group_is_answered(engines, kind):
     """The frame ends badly in each cycle around an answer: one decision, and the next is right."""
@@ -250,7 +235,7 @@ def test_fault_as_a_row_group_is_answered(engines, kind):
     answer = whole.frames[0].rows[0].cycle
     seen = set()
     for cycle in range(answer - 6, answer + 3):
-        result = session.play(engine, cut(schedule, cycle), [None, good[1]], **levels)
+        result = session.play(engine, camera.cut(schedule, 0, cycle), [None, good[1]], **levels)
         assert result.difference is None, cycle - answer
         statuses = [frame.decision["status"] for frame in result.frames]
         assert statuses[1:] == [0] and not result.judge.stray, (cycle - answer, statuses)

@@ -92,7 +92,7 @@ def frames(kind, seed, cycles=6000, wrong=""):
     last_ended = False  # the group that ended last was a frame's last one
     drain = answer_in = None  # cycles until its state is done, until the answer
     dropping = starts = reset = False
-    loaded, load = True, 0
+    loaded, load, quiet = True, 0, False
     flags = [False] * len(needs)
     ahead: deque = deque([None, None])  # rows of the group that are there, one and two cycles ago
     for cycle in range(cycles):
@@ -152,12 +152,13 @@ def frames(kind, seed, cycles=6000, wrong=""):
             "forget": drop and not last_ended,
             "row__valid": row,
             "busy": busy,
-            "idle": not busy and not out["lines__enable"],
+            "idle": quiet,
         }
         for name, value in told_now.items():
             assert out[name] == value, (
                 f"{where}: {name} {out[name]}; {engine=} {group=} {ended=} {drop=} {stops=}"
             )
+        quiet = not busy and not out["lines__enable"] and load > 0
         if row:
             assert out["row__group"] == ended[1], f"{where}: row group"
             assert [out[f"row__logits__{i}"] for i in range(classes)] == logits, where

@@ -74,9 +74,14 @@ def test_decode():
     assert camera.decode(data, "grey8")[0].tolist() == [[x] * 3 for x in (10, 20, 30, 40)]
     red = np.array([[0xF8, 0, 0, 0x1F]], dtype=np.uint8)
     assert camera.decode(red, "rgb565")[0].tolist() == [[255, 0, 0], [0, 0, 255]]
+    swapped = red.reshape(-1, 2)[:, ::-1].reshape(red.shape)
+    assert camera.decode(swapped, "rgb565_le").tolist() == camera.decode(red, "rgb565").tolist()
+    assert camera.decode(red, "rgb565_le").tolist() != camera.decode(red, "rgb565").tolist()
 
 
-@pytest.mark.parametrize("pixel_format, bound", [("rgb565", 7), ("yuyv", 2), ("uyvy", 2)])
+@pytest.mark.parametrize(
+    "pixel_format, bound", [("rgb565", 7), ("rgb565_le", 7), ("yuyv", 2), ("uyvy", 2)]
+)
 def test_a_picture_survives(pixel_format, bound):
     """What a sensor would send of smooth colours comes back: the steps of 5 bits, or of U and V."""
     line = np.arange(256, dtype=np.uint8).repeat(2)
@@ -112,7 +117,7 @@ def test_fit_rounds_half_up(four, mean):
         ),
         (
             lambda: camera.decode(np.zeros((1, 4), np.uint8), "yuy2"),
-            "pixel_format must be one of rgb565, yuyv, uyvy, grey8, not 'yuy2'",
+            "pixel_format must be one of rgb565, rgb565_le, yuyv, uyvy, grey8, not 'yuy2'",
         ),
         (
             lambda: camera.decode(np.zeros((1, 4), np.uint8), "grey8", 2),

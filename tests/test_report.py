@@ -541,6 +541,10 @@ LIBERTY = """library (lib) { nom_voltage : 1.2 ; nom_temperature : 25 ;
   cell (INV) { area : 1 ; cell_leakage_power : 1 ;
     pin (A) { direction : input ; capacitance : 0.001 ; }
     pin (Y) { direction : output ; function : "(!A)" ; } }
+  cell (NAND) { area : 2 ; cell_leakage_power : 1 ;
+    pin (A) { direction : input ; capacitance : 0.001 ; }
+    pin (B) { direction : input ; capacitance : 0.001 ; }
+    pin (Y) { direction : output ; function : "(!(A&B))" ; } }
   cell (DFF) { area : 4 ; ff (IQ, IQN) { next_state : "D" ; clocked_on : "CK" ; } } }"""
 
 

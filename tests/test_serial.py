@@ -26,7 +26,6 @@ from hw.top import Rasca
 from sim import camera, fuzz, session
 from tests.bench_blocks import on_amaranth, on_verilator
 from tests.serial import plan_of
-from tests.test_engine import cut
 
 SHARE = Path(pyosys.__file__).parent / "share"
 T = SERIAL
@@ -210,7 +209,7 @@ def test_aborts():
     begin = schedule.lines[0][2] + engine.plan.row_delay
     source = random.Random(1)
     for cycle in [begin + source.randint(4, engine.plan.cycles_per_row_group) for _ in range(6)]:
-        result = session.play(engine, cut(schedule, cycle), [None, good[1]])
+        result = session.play(engine, camera.cut(schedule, 0, cycle), [None, good[1]])
         assert result.difference is None and len(result.frames) == 2, cycle - begin
         assert result.counts["truncated"] == 1
     stopped = session.golden_frames(golden.run(pixels, trace=True, stop_threshold=-(2**31)))

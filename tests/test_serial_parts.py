@@ -164,7 +164,7 @@ def written(kind: str, seed: int, wrong: str = ""):
         before = None
         for number, (walk, group, chunk, lane, column) in enumerate([*listed, listed[-1]]):
             byte, ends = source.getrandbits(8), number == len(listed)
-            for _ in range(0 if ends else source.randrange(3)):
+            for _ in range(0 if ends else source.randint(1, 3)):  # each has two cycles
                 out = yield facts | {"byte": source.getrandbits(8)}
                 note(out, memory, pixels, e.lanes)
             out = yield facts | {"written": not ends, "byte": byte}

@@ -276,12 +276,10 @@ def loaded(kind: str):
         yield {"load__en": 1, "load__addr": address, "load__data": word}
     for block in (0, 2):
         for lane in range(plan.engine.lanes):
-            yield (
-                {"settled": 1, "base": 3 * block * plan.engine.lanes, "chunks": 3}
-                if lane == 0
-                else {}
-            )
-            yield {"go": 1}
+            base = 3 * block * plan.engine.lanes
+            yield {"settled": lane == 0, "base": base, "chunks": 3}
+            yield {}
+            yield {"go": 1, "chunks": 3}
             for _ in range(5):
                 out = yield {"chunks": 3}
             bias, multiplier, shift = constants_of(plan)[block * plan.engine.lanes + lane]

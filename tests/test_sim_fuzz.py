@@ -27,6 +27,7 @@ def test_cases_cover_every_kind():
     assert {model.in_channels for model in models} == {1, 3}
     assert {case.cameras for case in CASES} == {"paced", "blanking", "gaps"}
     assert {case.extreme for case in CASES} == {True, False}
+    assert {(case.cut, case.shape.compact) for case in CASES} >= {(True, True), (True, False)}
     assert any(case.shape.lanes > case.model.heads for case in CASES)
     assert any(case.model.n > case.shape.pixels for case in CASES)
     assert any(case.model.image_width % (2 * case.shape.pixels) for case in CASES)
@@ -150,7 +151,7 @@ def test_a_wrong_value_is_found(monkeypatch, tmp_path):
         frames = true(result)
         state = frames[1].state.copy()
         state[-1, 0, 0] ^= 1
-        return [frames[0], replace(frames[1], state=state)]
+        return [frames[0], replace(frames[1], state=state), *frames[2:]]
 
     monkeypatch.setattr(fuzz.session, "golden_frames", turned)
     wrong = fuzz.check(fuzz.case(1), tmp_path)

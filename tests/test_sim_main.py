@@ -5,6 +5,10 @@ import pytest
 from golden.command_line import refresh
 from golden.config import PRESETS
 from golden.random_weights import random_weights
+from hw.plan import compile_program
+from hw.plan.engine_config import EngineConfig
+from hw.plan.memory import on_chip_bytes
+from sim import main, runner
 from tests import command
 
 
@@ -55,6 +59,22 @@ def test_wrong_weights(tmp_path):
 
 def test_option_that_is_no_number():
     assert refused("--frames", "two") == "rasca: expected a whole number for --frames, not 'two'"
+
+
+def test_the_table_is_of_the_engines_as_they_are():
+    """The README's measured lines, one of each bench: what the plans say now."""
+    lines = [line for line in (runner.ROOT / "README.md").read_text().splitlines()
+             if line.startswith("| `vww_")]  # fmt: skip
+    assert len(lines) == len(main.BENCHES)
+    for line, (name, text, parts) in zip(lines, main.BENCHES, strict=True):
+        plan = compile_program(PRESETS[name], EngineConfig.parse(text, parts=parts))
+        array = f"{text} compact" if parts == "serial" else text
+        begin = (
+            f"| `{name}` | {array} | {plan.engine.multipliers} | {plan.cycles_per_frame:,} "
+            f"| **{100 * plan.utilisation():.2f} %** |"
+        )
+        assert line.startswith(begin), f"{line}: not {begin}"
+        assert line.endswith(f"| {on_chip_bytes(plan.memories)['total']:,} |"), line
 
 
 def test_table_between_markers(tmp_path):

@@ -8,6 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
+from boards.held import Held
 from boards.uart import BYTE_BITS, UartReceiver, UartTransmitter, baud_divisor
 from sim import runner
 
@@ -171,14 +172,27 @@ def test_data_stays():
     simulate(dut, testbench)
 
 
-def test_third_party():
+LUTS = {
+    "ecp5": "module LUT4 (input A, B, C, D, output Z);\nparameter INIT = 0;\n"
+    "assign Z = INIT[{D, C, B, A}];\nendmodule\n",
+    "ice40": "module SB_LUT4 (input I0, I1, I2, I3, output O);\nparameter LUT_INIT = 0;\n"
+    "assign O = LUT_INIT[{I3, I2, I1, I0}];\nendmodule\n",
+}
+
+
+@pytest.mark.parametrize("cells", [None, *LUTS])
+def test_third_party(cells, tmp_path):
     """cocotbext-uart reads what we send and sends what we read."""
-    divisor = 5
+    divisor, sources = 5, []
+    if cells:  # one that lookup tables hold, which counters of more bits count
+        sources = [tmp_path / "luts.v"]
+        sources[0].write_text(LUTS[cells])
     runner.simulate(
-        Both(divisor),
+        Both(Held(cycles=divisor, most=40, cells=cells) if cells else divisor),
         "tests.bench_uart",
         arguments={"divisor": divisor, "seed": divisor, "count": 150},
         optimise="build",
+        sources=sources,
     )
 
 
@@ -200,3 +214,9 @@ def test_divisor():
     for block in (UartReceiver, UartTransmitter):
         with pytest.raises(ValueError, match="divisor must be at least 4, not 3"):
             block(divisor=3)
+        with pytest.raises(ValueError, match="divisor must be at least 4, not 3"):
+            block(divisor=Held(cycles=3, most=9, cells="ecp5"))
+    with pytest.raises(ValueError, match=r"cycles must be 0\.\.4, not 5"):
+        Held(cycles=5, most=4, cells="ecp5")
+    with pytest.raises(ValueError, match="cells must be one of ecp5, ice40, not 'gowin'"):
+        Held(cycles=5, most=5, cells="gowin")

@@ -100,11 +100,16 @@ def test_differences_are_seen(made):
     assert "lamp person is" in wrong(found=run.found | {"person": 1 - byte // 128})["wrong"]
 
 
+def waits(system, us):
+    """Times that last at least so long are counted in cycles of the fastest clock."""
+    return round(us * system.limit_hz / system.pll.output_hz)
+
+
 def test_other_weights_are_refused(made, monkeypatch):
     """A flash with a turned bit: the board does not get ready, lamp and UART say so."""
     system, *_, built, exposure, _ = made
     image = system.rasca.engine.weights_image()
-    monkeypatch.setattr(whole_board, "LIMIT_US", 12_000)
+    monkeypatch.setattr(whole_board, "LIMIT_US", waits(system, 12_000))
     turned = bytes([image[0] ^ 1]) + image[1:]
     original = whole_board.flash.flash_image
 
@@ -121,7 +126,7 @@ def test_other_weights_are_refused(made, monkeypatch):
 def test_no_camera(made, monkeypatch):
     """Nobody answers on the camera's wires: the board does not get ready, lamp and UART say so."""
     system, *_, built, exposure, _ = made
-    monkeypatch.setattr(whole_board, "LIMIT_US", 20_000)
+    monkeypatch.setattr(whole_board, "LIMIT_US", waits(system, 20_000))
     deaf = replace(system.camera, device=system.camera.device ^ 1)
     monkeypatch.setattr(system, "camera", deaf)
     text = rf"0 registers .*fault lamp on, bytes \[.*\b{Byte.REPORT | BoardStatus.CAMERA_FAILED}\]"
@@ -143,7 +148,7 @@ def test_command(made, monkeypatch, tmp_path):
     monkeypatch.setattr(netlist.fit, "configure", lambda *_: ENGINE)
     monkeypatch.setattr(build, "files_of", lambda *_: (system, {f"{build.TOP}.il": design}))
     monkeypatch.setattr(whole_board, "photograph", lambda *_: (exposure, "noise"))
-    monkeypatch.setattr(whole_board, "prepare", lambda *_: built)
+    monkeypatch.setattr(whole_board, "prepare", lambda *_, **_more: built)
     place = tmp_path / "icebreaker" / "tiny" / "whole"
     place.mkdir(parents=True)
     words = ["--whole", "--folder", str(tmp_path), "--row-groups", "2"]

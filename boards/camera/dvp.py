@@ -32,7 +32,7 @@ class DvpReceiver(wiring.Component):
 
     Parameters
     ----------
-    pixel_format : {'rgb565', 'yuyv', 'uyvy', 'grey8'}
+    pixel_format : {'rgb565', 'rgb565_le', 'yuyv', 'uyvy', 'grey8'}
         The order of the bytes; golden.camera.FORMATS. YUV needs whole pairs of pixels.
     channels : {3, 1}
         1: YUV gives Y in all three colours and has no conversion. Not with RGB565.
@@ -47,6 +47,9 @@ class DvpReceiver(wiring.Component):
     gated : bool
         PCLK stops outside the lines. VSYNC and HREF are then not sampled but reset a flip-flop
         each, which the next clock sets again; the frame before power-up's first VSYNC is lost.
+    falling : bool
+        The pins are read, and all of the domain works, at PCLK's falling edge. The domain that the
+        receiver is put into must have that edge, too.
 
     Ports
     -----
@@ -70,6 +73,7 @@ class DvpReceiver(wiring.Component):
         vsync_high: bool = True,
         href_high: bool = True,
         gated: bool = False,
+        falling: bool = False,
         domain: str = "camera",
     ):
         if pixel_format not in FORMATS:
@@ -78,8 +82,10 @@ class DvpReceiver(wiring.Component):
             )
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {channels!r}")
-        if channels == 1 and pixel_format == "rgb565":
-            raise ValueError("pixel_format must be yuyv, uyvy or grey8 for one channel, not rgb565")
+        if channels == 1 and pixel_format in ("rgb565", "rgb565_le"):
+            raise ValueError(
+                f"pixel_format must be yuyv, uyvy or grey8 for one channel, not {pixel_format}"
+            )
         if data_bits not in (1, 4, 8):
             raise ValueError(f"data_bits must be 8, 4 or 1, not {data_bits!r}")
         if data_bits != 8 and pixel_format != "grey8":
@@ -87,7 +93,7 @@ class DvpReceiver(wiring.Component):
         self.pixel_format, self.channels = pixel_format, channels
         self.data_bits, self.msb_first = data_bits, msb_first
         self.vsync_high, self.href_high = vsync_high, href_high
-        self.gated, self.domain = gated, domain
+        self.gated, self.falling, self.domain = gated, falling, domain
         self.converts = channels == 3 and pixel_format in ("yuyv", "uyvy")
         self.latency = 5 if self.converts else 3
         super().__init__({"vsync": In(1), "href": In(1), "data": In(8), "o": Out(SensorPixels())})
@@ -156,7 +162,8 @@ class DvpReceiver(wiring.Component):
 
     def _fresh(self, m: Module, name: str, reset):
         """1 in stage 1 if `reset` has been high since the clock before."""
-        domain = ClockDomain(f"{self.domain}_{name}", async_reset=True, local=True)
+        edge = "neg" if self.falling else "pos"
+        domain = ClockDomain(f"{self.domain}_{name}", async_reset=True, local=True, clk_edge=edge)
         m.domains += domain
         seen, fresh = Signal(name=f"{name}_seen"), Signal(name=f"{name}_fresh", init=1)
         m.d.comb += [domain.clk.eq(ClockSignal(self.domain)), domain.rst.eq(reset)]
@@ -180,16 +187,17 @@ class DvpReceiver(wiring.Component):
         with m.If(have):
             sync += place.eq(now + 1)
         marks = {"sof": sof | ended, "sol": sol}
-        if self.pixel_format == "rgb565":
-            high = Signal(8)
+        if self.pixel_format in ("rgb565", "rgb565_le"):
+            before = Signal(8)
             with m.If(have & ~now[0]):
-                sync += high.eq(byte)
+                sync += before.eq(byte)
             m.d.comb += give.eq(have & now[0])
-            low_green = Cat(byte[5:], high[:3])
+            high, low = (before, byte) if self.pixel_format == "rgb565" else (byte, before)
+            low_green = Cat(low[5:], high[:3])
             colours = [
                 Cat(high[-3:], high[-5:]),
                 Cat(low_green[-2:], low_green),
-                Cat(byte[2:5], byte[:5]),
+                Cat(low[2:5], low[:5]),
             ]
             self._give(sync, out, give, colours, marks)
             sync += out.frame_end.eq(ended)

@@ -54,6 +54,7 @@ class CameraFront(wiring.Component):
             vsync_high=sensor.vsync_high,
             href_high=sensor.href_high,
             gated=sensor.gated,
+            falling=sensor.falling,
         )
         # of a grey sensor one colour is enough
         colours = 1 if sensor.pixel_format == "grey8" else channels
@@ -86,7 +87,8 @@ class CameraFront(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.domains.camera = ClockDomain(reset_less=True, local=True)
+        edge = "neg" if self.sensor.falling else "pos"
+        m.domains.camera = ClockDomain(reset_less=True, local=True, clk_edge=edge)
         m.submodules.receiver = receiver = self.receiver
         m.submodules.framer = framer = self.framer
         m.submodules.crossing = crossing = self.crossing

@@ -1,8 +1,8 @@
 """What the front end (and the model that drives it) must know of a sensor as it is set up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from golden.camera import FORMATS
+from golden.camera import FORMATS, SWAPPED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +14,7 @@ class Sensor:
     name : str
     height, width : int
         Lines of a frame and pixels of a line, as they come over the pins.
-    pixel_format, data_bits, msb_first, vsync_high, href_high, gated
+    pixel_format, data_bits, msb_first, vsync_high, href_high, gated, falling
         As in boards.camera.dvp.DvpReceiver.
     clock_hz : int
         PCLK.
@@ -38,6 +38,7 @@ class Sensor:
     vsync_high: bool = True
     href_high: bool = True
     gated: bool = False
+    falling: bool = False
 
     def __post_init__(self) -> None:
         if self.pixel_format not in FORMATS:
@@ -55,6 +56,24 @@ class Sensor:
                 f"line_clocks must be above the line's own {self.active_clocks}, "
                 f"not {self.line_clocks}"
             )
+
+    def as_built(self, *, low_byte_first: bool = False, falling: bool = False) -> "Sensor":
+        """The sensor on a module that gives each pixel's two bytes, or PCLK, the other way round.
+
+        Raises
+        ------
+        ValueError
+            `low_byte_first` of a sensor with one byte a pixel.
+        """
+        pixel_format = self.pixel_format
+        if low_byte_first:
+            if pixel_format not in SWAPPED:
+                raise ValueError(
+                    f"the camera must have two bytes a pixel for LOW_BYTE_FIRST=1, not one "
+                    f"({self.name}, {pixel_format})"
+                )
+            pixel_format = SWAPPED[pixel_format]
+        return replace(self, pixel_format=pixel_format, falling=self.falling ^ falling)
 
     @property
     def pixel_clocks(self) -> int:

@@ -144,4 +144,4 @@ def registers(plan: "Plan") -> int:
     """Flip-flops, estimated: fitted to six elaborated engines, 4,1,2 to 16,1,2."""
     engine = plan.engine
     high = high_bits(plan.model.max_taps)
-    return 1640 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
+    return 1740 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))

@@ -41,10 +41,11 @@ class SerialConstants(wiring.Component):
     chunks : In(of the back word)
         Walks that have the same constants, less one.
     go : In(1)
-        Three cycles before a lane's first sum; not within four cycles of the one before.
+        Three cycles before a lane's first sum; not within four cycles of the one before, and two of
+        `settled`.
     bias : Out(signed(acc_bits)), multiplier : Out(8), scale : Out(4)
         As SerialUnit takes them (`scale`: its `shift`).
-    load : Out(write_port(4 * constants, 16))
+    load : Out(write_port(3 * constants, 16))
         Of the memory, words of `constant_words`.
     """
 
@@ -78,16 +79,22 @@ class SerialConstants(wiring.Component):
             m.d.sync += reading.eq(reading + 1)
         lane, chunk = Signal(range(lanes)), Signal.like(self.chunks)
         address, walk = Signal.like(memory.address), Signal.like(memory.address)
-        with m.If(memory.read_en):
+        fresh, walk_end, again = Signal(), Signal(), Signal()
+        m.d.sync += fresh.eq(self.settled)
+        m.d.comb += [
+            walk_end.eq((reading == 3) & (lane == lanes - 1)),  # nothing is read
+            again.eq(chunk != self.chunks),
+        ]
+        with m.If(reading == 3):
+            m.d.sync += lane.eq(Mux(lane == lanes - 1, 0, lane + 1))
+        with m.If(walk_end):
+            m.d.sync += chunk.eq(Mux(again, chunk + 1, 0))
+        with m.If((walk_end & again) | fresh):
+            m.d.sync += address.eq(walk)
+        with m.Elif(memory.read_en):
             m.d.sync += address.eq(address + 1)
-        with m.If(reading == 3):  # nothing is read
-            m.d.sync += lane.eq(lane + 1)
-            with m.If(lane == lanes - 1):
-                m.d.sync += [lane.eq(0), chunk.eq(chunk + 1), address.eq(walk)]
-                with m.If(chunk == self.chunks):
-                    m.d.sync += [chunk.eq(0), address.eq(address), walk.eq(address)]
-        with m.If(self.settled):
-            m.d.sync += [address.eq(self.base), walk.eq(self.base)]
+        with m.If((walk_end & ~again) | self.settled):
+            m.d.sync += walk.eq(Mux(self.settled, self.base, address))
         low_not = Signal(16, reset_less=True)  # inverted: see hw.serial.starts
         high = Signal(len(self.bias) - 16, reset_less=True)
         multiplier, scale = Signal(8, reset_less=True), Signal(SHIFT_BITS, reset_less=True)
@@ -293,7 +300,7 @@ class SerialWriter(wiring.Component):
     blend, turned, pool : In(1)
         It takes two operands; one-tap words are turned by a byte; sums go in pairs.
     byte : In(8), written : In(1)
-        A value's byte is there.
+        A value's byte is there: at most in every second cycle, and two after `known`.
     write_en : Out(L), write_address : Out(range(bank_words)), write_mask : Out(P)
         Bytes of that word of these banks are written, a cycle after `written`.
     write_low, write_high : Out(8)
@@ -333,47 +340,69 @@ class SerialWriter(wiring.Component):
         word, engine = self.word, self.plan.engine
         lanes, pixels, half = engine.lanes, engine.pixels, engine.pixels // 2
         m.submodules.counter = put = ValueCounter(pixels=pixels, lanes=lanes)
-        place, bank, done = put.position, put.lane, put.walk_end
+        place, bank = put.position, put.lane
         chunk, group = Signal.like(word.chunks), Signal.like(word.groups)
         channel_bank = Signal(range(lanes))  # CONCAT: of the present channel
         offset = Signal(range(self.plan.bank_words))
-        last_chunk, last_group, whole, concat, row_end, upper_pad = (
-            Signal(name=n)
-            for n in ("last_chunk", "last_group", "whole", "concat", "row_end", "upper_pad")
+        concat, row_end, in_chunk, in_group = (
+            Signal(name=n) for n in ("concat", "row_end", "in_chunk", "in_group")
         )
-        here = Signal(range(pixels))
         m.d.comb += [
             *[getattr(put, n).eq(getattr(self, n)) for n in ("known", "turned", "pool")],
             put.go.eq(self.written),
-            last_chunk.eq(chunk == word.chunks),
-            last_group.eq(group == word.groups),
-            whole.eq(~self.pool | chunk[0] | last_chunk),
             concat.eq(word.target == Target.CONCAT),
+            in_chunk.eq(chunk == word.chunks),
+            in_group.eq(group == word.groups),
             # the row's last word
-            row_end.eq((chunk[1:] == word.chunks[1:]) & (self.pool | last_chunk)),
-            here.eq(place + Mux(self.pool & chunk[0], half, 0)),
-            self.pad.eq(row_end & (here >= word.tail)),
-            upper_pad.eq(self.pool & last_chunk & ~chunk[0]),
-            self.bank.eq(bank),
-            self.first.eq((chunk == 0) & put.first),
-            self.last.eq(put.lane_end & last_chunk),
-            self.take.eq(done & last_chunk & last_group),
+            row_end.eq((chunk[1:] == word.chunks[1:]) & (self.pool | in_chunk)),
         ]
-        base = word.base0
+        # What is asked with a byte is a register: there is at most one in two cycles.
+        last_chunk, walk_end, op_end, whole, upper_pad = (
+            Signal(name=n, reset_less=True)
+            for n in ("last_chunk", "walk_end", "op_end", "whole", "upper_pad")
+        )
+        pad, first, target = (
+            Signal(shape, name=n, reset_less=True)
+            for n, shape in (("padded", 1), ("first_column", 1), ("target", lanes))
+        )
+        here, base = Signal(range(pixels), reset_less=True), Signal.like(word.base0)
+        walk_ends, column, bank_base = Signal(), Signal.like(here), word.base0
         for b in range(1, lanes):
-            base = Mux(bank == b, word[f"base{b}"], base)
+            bank_base = Mux(bank == b, word[f"base{b}"], bank_base)
+        valid = ~(in_group & (bank > word.last_lane) & (word.target == Target.SHARED))
+        m.d.comb += [
+            walk_ends.eq(put.last & (bank == lanes - 1)),
+            column.eq(place + Mux(self.pool & chunk[0], half, 0)),
+        ]
+        m.d.sync += [
+            last_chunk.eq(in_chunk),
+            walk_end.eq(walk_ends),
+            op_end.eq(walk_ends & in_chunk & in_group),
+            whole.eq(~self.pool | chunk[0] | in_chunk),
+            here.eq(column),
+            pad.eq(row_end & (column >= word.tail)),
+            upper_pad.eq(self.pool & in_chunk & ~chunk[0]),
+            first.eq((chunk == 0) & put.first),
+            base.eq(bank_base),
+            *[target[b].eq(valid & (Mux(concat, channel_bank, bank) == b)) for b in range(lanes)],
+        ]
+        done = Signal()
+        m.d.comb += [
+            self.pad.eq(pad),
+            self.bank.eq(bank),
+            self.first.eq(first),
+            self.last.eq(put.lane_end & last_chunk),
+            self.take.eq(self.written & op_end),
+            done.eq(self.written & walk_end),
+        ]
         padding = Cat(C(0, 7), word.pad)
         m.d.sync += [
             self.write_low.eq(Mux(self.pad, padding, self.byte)),
             self.write_high.eq(Mux(self.pad | upper_pad, padding, self.byte)),
             self.write_address.eq(base + offset),
             self.write_mask.eq((1 << here) | Mux(upper_pad, 1 << (here + half), 0)),
+            self.write_en.eq(Mux(self.written, target, 0)),
         ]
-        valid = ~(last_group & (bank > word.last_lane) & (word.target == Target.SHARED))
-        for b in range(lanes):
-            m.d.sync += self.write_en[b].eq(
-                self.written & valid & (Mux(concat, channel_bank, bank) == b)
-            )
         with m.If(done):
             m.d.sync += chunk.eq(chunk + 1)
             with m.If(whole):
@@ -518,7 +547,7 @@ class SerialStore(wiring.Component):
         A channel of the state, pooled over its columns.
     state_done : Out(1)
         With a row group's last pooled channel.
-    load : Out(write_port(4 * constants, 16))
+    load : Out(write_port(3 * constants, 16))
         Of the constant memory, words of `constant_words`.
     """
 
@@ -640,13 +669,13 @@ class SerialStore(wiring.Component):
         for i in range(t.unit_gated):
             goes_on = at[-1] & ~plain if i == t.unit_plain else at[-1]
             at.append(delay(m, goes_on, 1, f"at{i}"))
-        # the next lane's first sum comes in three cycles
-        lane_ends = running & (beat == 1) & Mux(blend, drain.last, drain.before_last)
+        # the next lane's first sum comes in four cycles
+        lane_ends = at[0] & Mux(blend, drain.last, drain.before_last) & (drain.lane != lanes - 1)
         m.d.comb += [
             self.shift.eq(running & (self.pool | last_beat)),
             self.at.eq(Cat(*at)),
             constants.settled.eq(facts["settled"]),
             constants.base.eq(facts["word"].constant),
             constants.chunks.eq(facts["word"].chunks),
-            constants.go.eq(self.ending | (lane_ends & (drain.lane != lanes - 1))),
+            constants.go.eq(self.ending | delay(m, lane_ends, 1, "lane_ends")),
         ]

@@ -1,6 +1,6 @@
 """The serial engine's one channel unit: bias, pool, requantise, activation, gate; bytes out."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -35,6 +35,12 @@ def table(knots) -> list[int]:
 def _rows(y, x, at):
     """Row `at` of y * x: x where y's bit is set."""
     return Mux(y[at], x, 0) << at
+
+
+def _with_carry(a, b, carry):
+    """a + b + carry, modulo the length of both, in one chain."""
+    assert len(a) == len(b)
+    return (Cat(1, a) + Cat(carry, b))[1 : len(a) + 1]
 
 
 def _digits(m, name, y, x, bits, strobe, special=None):
@@ -137,7 +143,10 @@ class SerialUnit(wiring.Component):
         n = max(self.acc_bits, 16 + self.high_bits) + 1
         below = Signal(17, reset_less=True)
         total = Signal(signed(n), reset_less=True)
-        upper = self.high + self.bias[16:].as_signed() + below[16]
+        high = Signal(signed(n - 16))
+        added = Signal.like(high)
+        m.d.comb += [high.eq(self.high), added.eq(self.bias[16:].as_signed())]
+        upper = _with_carry(high, added, below[16])
         m.d.sync += [
             below.eq(self.low + self.bias[:16]),
             total.eq(Cat(below[:16], upper).as_signed()),
@@ -227,22 +236,28 @@ class SerialUnit(wiring.Component):
         m.d.comb += read.addr.eq(Cat(Mux(v10 < 0, -v10, v10)[:9], tanh_base))
         plain = delay(m, clamped[:8], 1, "plain", reset_less=True)
         sign = delay(m, v10 < 0, 1, "sign", reset_less=True)
-        # Stage 13: operands of the gate
-        unit, tanh = Signal(9), Signal(signed(8))
+        # Stage 13: operands of the gate. Each is one sum behind the slow memory: what it takes off
+        # is added inverted, and the 1 that this lacks is the carry
+        inverted = Signal(signed(9))  # for a negative sum less than 0: -1 - the memory's
+        unit, tanh, less = Signal(9), Signal(signed(8)), Signal(signed(9))
         m.d.comb += [
-            unit.eq(Mux(sign, 128 - read.data, 128 + read.data)),
-            tanh.eq(Mux(sign, -read.data, read.data)),
+            inverted.eq(Cat(read.data ^ sign.replicate(8), sign)),
+            unit.eq(_with_carry(inverted, Const(128, signed(9)), sign)),
+            tanh.eq(inverted + sign),
+            less.eq(Mux(tanh_base, ~inverted, 0)),
         ]
         x, y = Signal(signed(9), reset_less=True), Signal(9, reset_less=True)
         base, simple = Signal(signed(8), reset_less=True), Signal(8, reset_less=True)
-        a = self.a.as_signed()
+        a9 = Cat(self.a, self.a[7]).as_signed()
         feature = Cat(self.a[:7], ~self.a[7])
+        # a unit value less one from 128 on, where it is stored as a byte
+        coded = _with_carry(inverted[:8], Cat((~sign).replicate(7), sign), sign & read.data.any())
         with m.If(at[t.gate_at]):
             m.d.sync += [
-                x.eq(Mux(feature_x, feature, a - Mux(tanh_base, tanh, 0))),
+                x.eq(Mux(feature_x, feature, _with_carry(a9, less, tanh_base & ~sign))),
                 y.eq(Mux(other_y, self.b + self.b[7], unit)),
                 base.eq(Mux(tanh_base, tanh, 0)),
-                simple.eq(Mux(offset, Cat(plain[:7], ~plain[7]), unit - (unit >= 128))),
+                simple.eq(Mux(offset, Cat(plain[:7], ~plain[7]), coded)),
             ]
         # Stages 14 to 17: x * y, rounded, and the base
         product = _digits(m, "gate", y, x, 9, at[t.gate_at + 1], special=y[8])

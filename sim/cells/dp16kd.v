@@ -2,7 +2,10 @@
 // Yosys ships only a shell of it. What it does follows Yosys' description of the block
 // (lattice/brams_16kd.txt) and its map (lattice/brams_map_16kd.v): two ports of 1, 2, 4, 9 or 18
 // bits, or 36 bits written at port A, {DIB, DIA}, and read at port B, {DOB, DOA}, or fewer at DOB.
-// Widths below 9 leave out every ninth bit. No output registers. Anything else stops the build.
+// Widths below 9 leave out every ninth bit. An output register (REGMODE "OUTREG") takes what the
+// port has read with the next edge that OCE allows; of 36 bits with port B's clock and OCEB, in the
+// mode of the port whose pins they leave by. Resetting a port with a register ends the simulation,
+// and anything else that is not here stops the build.
 // Bits that are read with the very edge at which the other port writes them come out inverted: the
 // device promises nothing then, and no netlist may count on what a simulator makes of it.
 module DP16KD (
@@ -98,8 +101,9 @@ module DP16KD (
     parameter [319:0] INITVAL_3F = 0;
 
     // ---- what this model does not do ----
-    if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG")
-        $fatal(1, "DP16KD: REGMODE must be NOREG");
+    if (!(REGMODE_A == "NOREG" || REGMODE_A == "OUTREG")
+        || !(REGMODE_B == "NOREG" || REGMODE_B == "OUTREG"))
+        $fatal(1, "DP16KD: REGMODE must be NOREG or OUTREG");
     if ((RESETMODE != "SYNC" && RESETMODE != "ASYNC") || ASYNC_RESET_RELEASE != RESETMODE)
         $fatal(1, "DP16KD: RESETMODE must be SYNC or ASYNC, ASYNC_RESET_RELEASE the same");
     if (CSDECODE_A != "0b000" || CSDECODE_B != "0b000")
@@ -129,6 +133,7 @@ module DP16KD (
     wire clka = CLKAMUX == "INV" ? ~CLKA : CLKA, clkb = CLKBMUX == "INV" ? ~CLKB : CLKB;
     wire [1:0] rst = {RSTB, RSTA};
     wire [1:0] ce = {CEB && !{CSB2, CSB1, CSB0}, CEA && !{CSA2, CSA1, CSA0}};
+    wire [1:0] oce = {OCEB, OCEA};
     wire [1:0] we = {WEB && DATA_WIDTH_A != 36, WEA};
     wire [1:0][13:0] address = {adb, ada};
     wire [1:0][35:0] di = {18'b0, dib, dib, dia};
@@ -153,7 +158,7 @@ module DP16KD (
     // ---- ports ----
     wire [1:0][8:0] word;
     wire [1:0][35:0] mask, data;  // in the word: bits that are written, and what with
-    reg [1:0][35:0] out = 0;
+    reg [1:0][35:0] out = 0, late = 0;  // as it is read; in the output register
     for (genvar p = 0; p < 2; p++) begin : g_port
         localparam WIDTH = p == 0 ? DATA_WIDTH_A : DATA_WIDTH_B;
         localparam NORMAL = (p == 0 ? WRITEMODE_A : WRITEMODE_B) == "NORMAL";
@@ -190,14 +195,26 @@ module DP16KD (
             if (set || clear) out[p] <= 0;
             else if (ce[p] && !(we[p] && NORMAL))
                 out[p] <= ((THROUGH ? now : old) ^ other) >> first & ONES;
+
+        localparam REGISTER = (p == 0 ? REGMODE_A : REGMODE_B) == "OUTREG";
+        always @(posedge clock) begin
+            if (oce[p]) late[p] <= out[p];
+            if (REGISTER && rst[p]) $fatal(1, "DP16KD: a port with an output register is reset");
+        end
     end
+
+    localparam WIDE = DATA_WIDTH_B == 36;
+    wire [17:0] plain_a = WIDE ? out[1][17:0] : out[0][17:0];
+    wire [17:0] plain_b = WIDE ? out[1][35:18] : out[1][17:0];
+    wire [17:0] late_a = WIDE ? late[1][17:0] : late[0][17:0];
+    wire [17:0] late_b = WIDE ? late[1][35:18] : late[1][17:0];
 
     assign {
         DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4,
         DOA3, DOA2, DOA1, DOA0
-    } = DATA_WIDTH_B == 36 ? out[1][17:0] : out[0][17:0];
+    } = REGMODE_A == "OUTREG" ? late_a : plain_a;
     assign {
         DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5, DOB4,
         DOB3, DOB2, DOB1, DOB0
-    } = DATA_WIDTH_B == 36 ? out[1][35:18] : out[1][17:0];
+    } = REGMODE_B == "OUTREG" ? late_b : plain_b;
 endmodule

@@ -13,6 +13,7 @@ from math import ceil
 import numpy as np
 
 from boards.camera.sensor import Sensor
+from golden.camera import UNITS
 from sim.camera_models import CLOCK, HREF, VSYNC, Exposure, frame_pins
 from sim.storm.design import SYNC_PS, WAYS, Way
 
@@ -82,7 +83,7 @@ class Draw:
             back_clocks=least + source.choice((0, source.randint(0, clocks))),
             front_clocks=source.choice((FRONT, source.randint(FRONT, FRONT + clocks))),
         )
-        self.unit = {"grey8": 1, "rgb565": 2}.get(sensor.pixel_format, 4)
+        self.unit = UNITS[sensor.pixel_format]
         self.line_bytes = sensor.active_clocks * sensor.data_bits // 8
 
     def cycles(self, clocks: float) -> float:

@@ -140,7 +140,7 @@ class Specification:
             shown = shown[: len(shown) // parts * parts].reshape(-1, parts).astype(np.int64)
             order = np.arange(parts) * bits
             data = (shown << (order[::-1] if sensor.msb_first else order)).sum(1).astype(np.uint8)
-            unit = {"grey8": 1, "rgb565": 2}.get(sensor.pixel_format, 4)
+            unit = camera.UNITS[sensor.pixel_format]
             data = data[: len(data) // unit * unit]
             if not len(data):
                 continue

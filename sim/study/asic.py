@@ -269,6 +269,7 @@ def stimulus(design: Rasca, names: list[str], widths: list[int], schedule, group
         cycle(rst=1)
     cycle()
     image = design.engine.weights_image()
+    cycle(load_valid=1, load_data=image[0])  # the engine is ready a cycle after it is asked
     for i, byte in enumerate(image):
         cycle(load_valid=1, load_data=byte, load_last=i + 1 == len(image))
     lines.append(f"events {WARM_UP - 1} {WARM_UP + groups - 1}")

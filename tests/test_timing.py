@@ -1,0 +1,89 @@
+"""boards.timing: what nextpnr's report says, on one that is made up."""
+
+import pytest
+
+from boards import timing
+
+CLOCK, OTHER = "posedge $glbnet$engine.clk", "posedge $glbnet$pclk"
+FLOP = "_TRELLIS_FF_Q_3_DI_LUT4_Z"
+
+
+def net(driver, cell, port, delay, event=CLOCK, end=CLOCK):
+    found = {"cell": cell, "port": port, "event": end, "delay": [delay / 2, delay]}
+    return {"driver": driver, "event": event, "endpoints": [found]}
+
+
+REPORT = {
+    "fmax": {
+        "$glbnet$engine.clk": {"achieved": 104.9, "constraint": 150.0018},
+        "$glbnet$pclk": {"achieved": 90.0, "constraint": 12.00004},
+    },
+    "detailed_net_timings": [
+        net("m.weights.0.0", "m.lane0.output_TRELLIS_FF_Q_7", "M", 9.1),
+        net("m.weights.1.0", f"m.lane1.output{FLOP}", "DI", 9.5),
+        net("m.walk.left_LUT4_Z", "m.lane1.output_TRELLIS_FF_Q", "CE", 8.4),
+        net("m.walk.left[3]_LUT4_Z", "m.way.back.0.1", "ADB12", 8.6),
+        net("m.walk.left_LUT4_Z", "m.way.back.0.1", "ADB3", 8.5),
+        net("m.a_SB_LUT4_O", "m.walk.left_SB_DFFESR_Q_D_SB_LUT4_O_LC", "I2", 5.0),
+        net("m.a$nextpnr", "m.walk.op_end_DFFLC", "I0", 4.0),
+        net("m.a", "m.b__12", "LSR", 3.0),
+        net("pin", "m.late", "DI", 99.0, event="<async>"),
+        net("m.c", "camera.late", "DI", 99.0, event=OTHER, end=OTHER),
+    ],
+    "critical_paths": [
+        {
+            "from": CLOCK,
+            "to": CLOCK,
+            "path": [
+                {"from": {"cell": "m.table.0.0"}, "to": {"cell": "m.x"}},
+                {"from": {"cell": "m.x"}, "to": {"cell": f"m.lane1.output{FLOP}"}},
+            ],
+        }
+    ],
+}
+
+
+def test_slowest_classes():
+    """By signal and kind of pin, without indices; only what begins and ends in the engine's."""
+    found = timing.slowest(REPORT, 150e6, 100e6)
+    assert [(one["to"], one["pin"], one["count"], one["delay_ns"]) for one in found] == [
+        ("m.lane.output", "D", 2, 9.5),
+        ("m.way.back", "ADB", 2, 8.6),
+        ("m.lane.output", "enable", 1, 8.4),
+        ("m.walk.left", "D", 1, 5.0),
+        ("m.walk.op_end", "D", 1, 4.0),
+    ]
+    assert found[0]["slack_ns"] == 0.5
+    # where the path begins, that of the others where its last cell is
+    assert [one["from"] for one in found[:2]] == ["m.table", "m.walk.left"]
+    (last,) = timing.slowest(REPORT, 150e6, 100e6, most=6)[5:]
+    assert (last["to"], last["pin"]) == ("m.b", "reset")
+
+
+def test_clocks():
+    assert timing.engine_fmax(REPORT, 150e6) == 104.9
+    assert timing.met(REPORT, 150e6, 104.9e6, 0) and not timing.met(REPORT, 150e6, 105e6, 0)
+    assert not timing.met(REPORT, 150e6, 100e6, 0.1) and timing.met(REPORT, 150e6, 95e6, 0.1)
+    slow = REPORT | {"fmax": REPORT["fmax"] | {"$glbnet$pclk": {"achieved": 9, "constraint": 12}}}
+    assert not timing.met(slow, 150e6, 50e6, 0)
+    # an iCE40's clocks are all asked for the same: the slowest counts as the engine's
+    both = {
+        "fmax": {"a": {"achieved": 40, "constraint": 48}, "b": {"achieved": 30, "constraint": 48}}
+    }
+    assert timing.engine_fmax(both, 48e6) == 30
+    assert timing.met(both, 48e6, 30e6, 0) and not timing.met(both, 48e6, 31e6, 0)
+
+
+@pytest.mark.parametrize(
+    "cell, name",
+    [
+        ("host.steps_TRELLIS_FF_Q_57", "host.steps"),
+        ("host.lane0.words.3.0", "host.lane.words"),
+        ("a.w_data_TRELLIS_FF_Q_21_DI_CCU2C_S1$CCU2_COMB1", "a.w_data"),
+        ("camera.crossing.$signal$53_TRELLIS_FF_Q", "camera.crossing"),
+        ("a.answer__logits__1_TRELLIS_FF_Q_5", "a.answer__logits"),
+        ("$1", "$1"),
+    ],
+)
+def test_signal(cell, name):
+    assert timing.signal(cell) == name
