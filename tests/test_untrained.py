@@ -112,7 +112,7 @@ def test_bitstream_and_flash_image(weights, tmp_path):
 def test_the_builder_passes_it_on(tiny, monkeypatch, tmp_path):
     asked = []
 
-    def made(board, rasca, place, seed, console, trained):
+    def made(board, rasca, place, seed, console, trained, **_):
         asked.append(trained)
         return {"timing_met": True}
 
