@@ -192,6 +192,17 @@ def test_a_pause_as_long_as_the_timeout_is_not_decided():
             assert spec.outcome(way, own)[0].counts[1]["lost_clock"] == lost
 
 
+def test_what_cannot_be_decided_is_drawn_anew(parallel):
+    way, built = parallel
+    one, other = cases(PARALLEL, ["short line", "clock pauses"])
+    still = np.full(round(way.timeout * 1e4 / one.ps), one.words[40] & ~np.uint16(CLOCK))
+    words = np.concatenate([one.words[:40], still, one.words[one.good :]]).astype(np.uint16)
+    verdicts = judge.check(way, built, [other, replace(one, words=words), other])
+    right(verdicts)
+    assert [v.case.number for v in verdicts] == [other.number, one.number, other.number]
+    assert [v.case.drawn for v in verdicts] == [0, 1, 0]
+
+
 def test_kinds_ways_and_early_termination_come_in_turn():
     own = [faults.case(number) for number in range(176)]
     both = [(one.kind, faults.way_of(one.number).name, main.early(one.number)) for one in own]

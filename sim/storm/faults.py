@@ -36,6 +36,7 @@ class Case:
     good : int, index of the good frame's first word
     lines : uint8 array [lines, bytes], what the good frame shows
     sensor : Sensor, with this case's blanking
+    drawn : int, how many draws of that number were left away before
     """
 
     number: int
@@ -47,6 +48,7 @@ class Case:
     good: int
     lines: np.ndarray
     sensor: Sensor
+    drawn: int = 0
 
     def __str__(self) -> str:
         return (
@@ -58,8 +60,9 @@ class Case:
 class Draw:
     """Random numbers of a case, and the frames that they make."""
 
-    def __init__(self, way: Way, number: int):
-        self.way, self.random = way, random.Random(f"storm {number}")
+    def __init__(self, way: Way, number: int, drawn: int = 0):
+        self.way = way
+        self.random = random.Random(f"storm {number}" + (f" {drawn}" if drawn else ""))
         self.bytes = np.random.default_rng(self.random.getrandbits(64))
         source, wanted = self.random, way.model
         sensor, binning = way.sensor, way.binning
@@ -345,10 +348,10 @@ def way_of(number: int) -> Way:
     return list(WAYS.values())[number % len(WAYS)]
 
 
-def case(number: int) -> Case:
-    """The case of a number."""
+def case(number: int, drawn: int = 0) -> Case:
+    """The case of a number; `drawn`: its next draw, after so many that could not be decided."""
     way = way_of(number)
-    draw = Draw(way, number)
+    draw = Draw(way, number, drawn)
     # every kind in turn, whatever number a storm begins with
     kind = list(KINDS)[number // len(WAYS) % len(KINDS)]
     at, bad = KINDS[kind].make(draw)
@@ -363,4 +366,5 @@ def case(number: int) -> Case:
         good=len(bad),
         lines=np.stack(exposure.lines),
         sensor=draw.sensor,
+        drawn=drawn,
     )
