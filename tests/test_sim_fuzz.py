@@ -19,6 +19,14 @@ def test_case(case, tmp_path):
     assert fuzz.check(case, tmp_path) is None, str(case)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="four heads of 4, 1, 1, 6 channels on eight lanes: the state differs"
+)
+def test_an_open_fault(tmp_path):
+    """make fuzz N=1 SEED=21: to be mended."""
+    assert fuzz.check(fuzz.case(21), tmp_path) is None
+
+
 def test_cases_cover_every_kind():
     models = [case.model for case in CASES]
     assert {model.heads for model in models} == {1, 2, 3, 4}
