@@ -19,6 +19,18 @@ RED_V, GREEN_U, GREEN_V, BLUE_U = 359, 88, 183, 454
 """1.402, 0.344136, 0.714136, 1.772 (ITU-R BT.601, full range as in JPEG) times 256, rounded."""
 
 
+def check_format(pixel_format: str, channels: int = 3) -> None:
+    """Raises ValueError unless such a sensor can feed a network of so many channels."""
+    if pixel_format not in FORMATS:
+        raise ValueError(f"pixel_format must be one of {', '.join(FORMATS)}, not {pixel_format!r}")
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3, not {channels!r}")
+    if channels == 1 and UNITS[pixel_format] == 2:
+        raise ValueError(
+            f"pixel_format must be yuyv, uyvy or grey8 for one channel, not {pixel_format}"
+        )
+
+
 def _check(name: str, array: np.ndarray, dimensions: int) -> np.ndarray:
     array = np.asarray(array)
     if array.ndim != dimensions or array.dtype != np.uint8:
@@ -62,20 +74,13 @@ def decode(data: np.ndarray, pixel_format: str, channels: int = 3) -> np.ndarray
         Unknown format, channels, or a line that is no whole number of pixels (pairs with YUV).
     """
     data = _check("data", data, 2)
-    if pixel_format not in FORMATS:
-        raise ValueError(f"pixel_format must be one of {', '.join(FORMATS)}, not {pixel_format!r}")
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 or 3, not {channels!r}")
+    check_format(pixel_format, channels)
     unit = UNITS[pixel_format]
     if data.shape[1] % unit:
         raise ValueError(f"a line must be a multiple of {unit} bytes, not {data.shape[1]}")
     if pixel_format == "grey8":
         return np.stack([data] * 3, -1)
     if unit == 2:
-        if channels == 1:
-            raise ValueError(
-                f"pixel_format must be yuyv, uyvy or grey8 for one channel, not {pixel_format}"
-            )
         low = int(pixel_format == "rgb565")
         return rgb565_to_rgb(data[:, 1 - low :: 2], data[:, low::2])
     first = int(pixel_format == "uyvy")

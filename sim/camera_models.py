@@ -18,6 +18,7 @@ import numpy as np
 
 from boards.camera.crossing import COUNTERS
 from boards.camera.sensor import Sensor
+from golden.camera import UNITS
 from sim import camera, runner
 
 CLOCK, VSYNC, HREF = 1, 2, 4
@@ -27,7 +28,7 @@ CLOCK, VSYNC, HREF = 1, 2, 4
 def encode(image: np.ndarray, pixel_format: str) -> np.ndarray:
     """[lines, pixels, 3] bytes as a sensor's bytes, [lines, bytes]; U, V of even pixels."""
     red, green, blue = np.moveaxis(np.asarray(image).astype(np.int64), 2, 0)
-    if pixel_format in ("rgb565", "rgb565_le"):
+    if UNITS[pixel_format] == 2:
         word = red >> 3 << 11 | green >> 2 << 5 | blue >> 3
         two = [word >> 8, word & 255][:: 1 if pixel_format == "rgb565" else -1]
         return np.stack(two, -1).reshape(len(image), -1).astype(np.uint8)

@@ -42,8 +42,7 @@ class Bench(wiring.Component):
     def __init__(self, receiver):
         super().__init__({})
         self.receiver = receiver
-        edge = "neg" if receiver.falling else "pos"
-        self.clock = ClockDomain("camera", reset_less=True, clk_edge=edge)
+        self.clock = ClockDomain("camera", reset_less=True, clk_edge=receiver.edge)
 
     def elaborate(self, platform):
         m = Module()
@@ -72,7 +71,7 @@ def receive(receiver, words):
             clocks += 1
 
         pins = receiver.vsync, receiver.href, receiver.data
-        await drive(ctx, words, 1e-8, bench.clock.clk, *pins, look, receiver.falling)
+        await drive(ctx, words, 1e-8, bench.clock.clk, *pins, look, receiver.edge == "neg")
 
     simulator.add_testbench(testbench)
     simulator.run()

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.camera import SensorPixels
-from golden.camera import BLUE_U, FORMATS, GREEN_U, GREEN_V, RED_V
+from golden.camera import BLUE_U, GREEN_U, GREEN_V, RED_V, UNITS, check_format
 
 
 def times(value, factor: int):
@@ -49,7 +49,7 @@ class DvpReceiver(wiring.Component):
         each, which the next clock sets again; the frame before power-up's first VSYNC is lost.
     falling : bool
         The pins are read, and all of the domain works, at PCLK's falling edge. The domain that the
-        receiver is put into must have that edge, too.
+        receiver is put into must have its `edge`.
 
     Ports
     -----
@@ -76,16 +76,7 @@ class DvpReceiver(wiring.Component):
         falling: bool = False,
         domain: str = "camera",
     ):
-        if pixel_format not in FORMATS:
-            raise ValueError(
-                f"pixel_format must be one of {', '.join(FORMATS)}, not {pixel_format!r}"
-            )
-        if channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, not {channels!r}")
-        if channels == 1 and pixel_format in ("rgb565", "rgb565_le"):
-            raise ValueError(
-                f"pixel_format must be yuyv, uyvy or grey8 for one channel, not {pixel_format}"
-            )
+        check_format(pixel_format, channels)
         if data_bits not in (1, 4, 8):
             raise ValueError(f"data_bits must be 8, 4 or 1, not {data_bits!r}")
         if data_bits != 8 and pixel_format != "grey8":
@@ -93,7 +84,8 @@ class DvpReceiver(wiring.Component):
         self.pixel_format, self.channels = pixel_format, channels
         self.data_bits, self.msb_first = data_bits, msb_first
         self.vsync_high, self.href_high = vsync_high, href_high
-        self.gated, self.falling, self.domain = gated, falling, domain
+        self.gated, self.domain = gated, domain
+        self.edge = "neg" if falling else "pos"
         self.converts = channels == 3 and pixel_format in ("yuyv", "uyvy")
         self.latency = 5 if self.converts else 3
         super().__init__({"vsync": In(1), "href": In(1), "data": In(8), "o": Out(SensorPixels())})
@@ -162,8 +154,9 @@ class DvpReceiver(wiring.Component):
 
     def _fresh(self, m: Module, name: str, reset):
         """1 in stage 1 if `reset` has been high since the clock before."""
-        edge = "neg" if self.falling else "pos"
-        domain = ClockDomain(f"{self.domain}_{name}", async_reset=True, local=True, clk_edge=edge)
+        domain = ClockDomain(
+            f"{self.domain}_{name}", async_reset=True, local=True, clk_edge=self.edge
+        )
         m.domains += domain
         seen, fresh = Signal(name=f"{name}_seen"), Signal(name=f"{name}_fresh", init=1)
         m.d.comb += [domain.clk.eq(ClockSignal(self.domain)), domain.rst.eq(reset)]
@@ -187,7 +180,7 @@ class DvpReceiver(wiring.Component):
         with m.If(have):
             sync += place.eq(now + 1)
         marks = {"sof": sof | ended, "sol": sol}
-        if self.pixel_format in ("rgb565", "rgb565_le"):
+        if UNITS[self.pixel_format] == 2:
             before = Signal(8)
             with m.If(have & ~now[0]):
                 sync += before.eq(byte)

@@ -87,8 +87,7 @@ class CameraFront(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        edge = "neg" if self.sensor.falling else "pos"
-        m.domains.camera = ClockDomain(reset_less=True, local=True, clk_edge=edge)
+        m.domains.camera = ClockDomain(reset_less=True, local=True, clk_edge=self.receiver.edge)
         m.submodules.receiver = receiver = self.receiver
         m.submodules.framer = framer = self.framer
         m.submodules.crossing = crossing = self.crossing

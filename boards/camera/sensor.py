@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from golden.camera import FORMATS, SWAPPED
+from golden.camera import SWAPPED, check_format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,10 +41,7 @@ class Sensor:
     falling: bool = False
 
     def __post_init__(self) -> None:
-        if self.pixel_format not in FORMATS:
-            raise ValueError(
-                f"pixel_format must be one of {', '.join(FORMATS)}, not {self.pixel_format!r}"
-            )
+        check_format(self.pixel_format)
         for name in ("height", "width", "clock_hz", "vsync_clocks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
