@@ -326,8 +326,8 @@ class Pause(wiring.Component):
     -----
     load : In(1), pulse
         A pause begins with the next cycle.
-    cycles : In(bits of the longest), with `load`
-        Of the pause.
+    cycles : In(signed, holds the longest), with `load`
+        Of the pause, less two.
     counting : In(1)
         There is no step in this cycle.
     hold : In(1)
@@ -343,7 +343,7 @@ class Pause(wiring.Component):
         super().__init__(
             {
                 "load": In(1),
-                "cycles": In(bits_for(longest)),
+                "cycles": In(signed(bits_for(longest) + 1)),
                 "counting": In(1),
                 "hold": In(1),
                 "ends": Out(1),
@@ -353,7 +353,7 @@ class Pause(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count = Signal(signed(len(self.cycles) + 1))  # less two: negative in the last cycle
+        count = Signal.like(self.cycles)  # negative in the last cycle
         m.d.comb += [
             self.ends.eq(self.counting & count[-1]),
             self.resume.eq(self.ends & ~self.hold),
@@ -361,7 +361,7 @@ class Pause(wiring.Component):
         with m.If(self.counting & ~count[-1]):
             m.d.sync += count.eq(count - 1)
         with m.If(self.load):
-            m.d.sync += count.eq(self.cycles - 2)
+            m.d.sync += count.eq(self.cycles)
         return m
 
 
@@ -408,6 +408,16 @@ class WalkSequencer(wiring.Component):
         now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
         m.d["sync" if registered else "comb"] += [
             following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
+        ]
+
+        # cycles of pauses as they are counted: known with the word, so that none is worked out
+        pauses = data.StructLayout(
+            dict.fromkeys(("wait", "idle", "pause"), self.pause.cycles.shape())
+        )
+        following_pause = Signal(pauses, reset_less=True)
+        now_pause = Signal.like(following_pause, name="now_pause")
+        m.d["sync" if registered else "comb"] += [
+            following_pause[name].eq(fetch.ahead[name] - 2) for name in pauses.members
         ]
 
         busy = Signal()  # a row group is under way
@@ -457,14 +467,18 @@ class WalkSequencer(wiring.Component):
 
         # one of these begins with a step's cycle, an operation's wait instead of a walk's idle
         with m.If(run & taps.between & now_is.pauses):
-            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.pause)]
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now_pause.pause)]
             m.d.sync += [step.valid.eq(0), inside.eq(1)]
         with m.If(run & taps.last & now_is.idles):
-            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.idle)]
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now_pause.idle)]
             m.d.sync += step.valid.eq(0)
         with m.If(may_begin):
-            m.d.comb += [pause.load.eq(1), pause.cycles.eq(following.wait)]
-            m.d.sync += [now.eq(following), now_is.eq(following_is)]
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(following_pause.wait)]
+            m.d.sync += [
+                now.eq(following),
+                now_is.eq(following_is),
+                now_pause.eq(following_pause),
+            ]
         with m.If(begin_op):
             m.d.comb += fetch.take.eq(1)
             m.d.sync += [
