@@ -2,6 +2,7 @@
 
 rasca host --port /dev/ttyUSB0 --image photo.jpg
 rasca host --port /dev/ttyUSB0 --watch [--bytes]
+rasca host --port /dev/ttyUSB0 --picture seen.png [--bytes]
 
 Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot be used, 3 the board
 does not answer as it should.
@@ -12,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
@@ -19,11 +21,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from boards import packets
-from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
+from boards import packets, picture
+from boards.packets import Byte, Counters, Decision, Hello, Preview, Row, Setting, State
 from boards.port import BoardError, open_port
+from golden import files
 from golden.classifier import threshold
-from golden.command_line import load_photographs, load_weights
+from golden.command_line import load_photographs, load_weights, writable
 from golden.config import PRESETS, ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
 from golden.expected import STATUS, Difference, Expected, Frame, Judge, golden_frames
@@ -407,13 +410,57 @@ def watch_bytes(
     transport: Transport, console: Console, model: ModelConfig, seconds: float | None
 ) -> None:
     """A line for each byte of a small board (boards.event_system), until interrupted."""
-    started = time.monotonic()
+    started, decoder = time.monotonic(), packets.Mixed()
     try:
         while seconds is None or time.monotonic() - started < seconds:
-            for byte in transport.read(1):
-                console.print(said_byte(byte, model))
+            for found in decoder.feed(transport.read(1)):
+                if isinstance(found, int):
+                    console.print(said_byte(found, model))
     except KeyboardInterrupt:
         pass
+
+
+def take_picture(board: Connection, hello: Hello, console: Console) -> picture.Picture:
+    """What the board's camera sees.
+
+    Raises
+    ------
+    ValueError
+        The board cannot send it.
+    BoardError
+        It did not come whole.
+    """
+    if not hello.status & packets.BoardStatus.PREVIEW:
+        raise ValueError(
+            "expected a board that sends what its camera sees (make bitstream OUTPUTS=preview), "
+            "not this one"
+        )
+    board.send(packets.settings(Setting.PREVIEW | Setting.COLOUR))
+    try:
+        return picture.still(board.awaited(Preview), console)
+    finally:
+        with contextlib.suppress(BoardError):  # of a connection that was lost
+            board.send(packets.settings(Setting(0)))
+
+
+def save_picture(found: picture.Picture, path: Path, console: Console) -> None:
+    """As a PNG file; says so."""
+    rows, columns, channels = found.pixels.shape
+    files.write(path, found.png())
+    kind = "grey" if channels == 1 else "colour"
+    console.print(f"{columns} x {rows} pixels, {kind}, written to {path}")
+
+
+def small_pieces(transport: Transport, patience: float) -> Iterator[Preview]:
+    """Pieces of what a small board's camera sees, which any byte asks for; ends after `patience`
+    seconds without one."""
+    decoder, end = packets.Mixed(), time.monotonic() + patience
+    transport.write(packets.SMALL_ASK)
+    while time.monotonic() < end:
+        for found in decoder.feed(transport.read(256)):
+            if isinstance(found, packets.Packet):
+                end = time.monotonic() + patience
+                yield Preview.parse(found.payload)
 
 
 def said_byte(byte: int, model: ModelConfig) -> str:
@@ -440,9 +487,13 @@ def said_byte(byte: int, model: ModelConfig) -> str:
 def main(
     port: Annotated[str, typer.Option(help="serial port, or a pyserial URL")],
     image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
+    picture_file: Annotated[
+        Path | None, typer.Option("--picture", help="save what the camera sees as a PNG file")
+    ] = None,
     watch_: Annotated[bool, typer.Option("--watch", help="show decisions live")] = False,
     bytes_: Annotated[
-        bool, typer.Option("--bytes", help="with --watch: of a small board, which sends bytes only")
+        bool,
+        typer.Option("--bytes", help="with --watch or --picture: of a small board, for its bytes"),
     ] = False,
     preset_name: Annotated[
         str | None, typer.Option("--preset", help="network; the board's, if not given")
@@ -465,17 +516,29 @@ def main(
     console = Console(highlight=False, soft_wrap=True)
     try:
         with bad_input():
-            if bytes_ and not watch_:
+            if picture_file is not None:
+                others = {"--watch": watch_, "--image": image is not None, "--load": send_weights}
+                if any(others.values()):
+                    name = next(name for name, there in others.items() if there)
+                    raise ValueError(f"expected --picture or {name}, not both")
+                writable(picture_file)
+            elif bytes_ and not watch_:
                 raise ValueError(
-                    "--bytes goes with --watch: expected both, not --bytes alone; a small "
-                    "board takes no pictures"
+                    "--bytes goes with --watch or --picture: expected one of them, not --bytes "
+                    "alone; a small board takes no pictures"
                 )
             transport = open_port(port, baud)
+            if picture_file is not None and bytes_:
+                pieces = small_pieces(transport, patience)
+                return save_picture(picture.still(pieces, console), picture_file, console)
             if bytes_:
                 small = preset(preset_name or SMALL_PRESET)
                 return watch_bytes(transport, console, small, seconds)
             board = Connection(transport, patience)
             hello = board.greet()
+            if picture_file is not None:
+                seen = take_picture(board, hello, console)
+                return save_picture(seen, picture_file, console)
             if watch_:
                 return watch(board, console, known_model(hello, preset_name), seconds)
             model = board_model(hello, preset_name)
