@@ -1,14 +1,20 @@
 """What a camera sees, put together of the pieces that a board sends; and a file of it."""
 
+import contextlib
 import io
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from boards.packets import Event, Preview
+from boards import packets
+from boards.connection import Connection, Transport
+from boards.packets import Event, Hello, Preview, Setting
 from boards.port import BoardError
+from golden import files
 
 
 @dataclass
@@ -89,3 +95,46 @@ def still(events: Iterable[Event], console: Console) -> Picture:
         f"the picture did not come whole: {picture.missing:,} of "
         f"{picture.pixels[:, :, 0].size:,} pixels are missing"
     )
+
+
+def ask(board: Connection, hello: Hello, console: Console) -> Picture:
+    """What the board's camera sees.
+
+    Raises
+    ------
+    ValueError
+        The board cannot send it.
+    BoardError
+        It did not come whole.
+    """
+    if not hello.status & packets.BoardStatus.PREVIEW:
+        raise ValueError(
+            "expected a board that sends what its camera sees (make bitstream OUTPUTS=preview), "
+            "not this one"
+        )
+    board.send(packets.settings(Setting.PREVIEW | Setting.COLOUR))
+    try:
+        return still(board.awaited(Preview), console)
+    finally:
+        with contextlib.suppress(BoardError):  # of a connection that was lost
+            board.send(packets.settings(Setting(0)))
+
+
+def small_pieces(transport: Transport, patience: float) -> Iterator[Preview]:
+    """Pieces of what a small board's camera sees, which any byte asks for; ends after `patience`
+    seconds without one."""
+    decoder, end = packets.Mixed(), time.monotonic() + patience
+    transport.write(packets.SMALL_ASK)
+    while time.monotonic() < end:
+        for found in decoder.feed(transport.read(256)):
+            if isinstance(found, packets.Packet):
+                end = time.monotonic() + patience
+                yield Preview.parse(found.payload)
+
+
+def save(found: Picture, path: Path, console: Console) -> None:
+    """As a PNG file; says so."""
+    rows, columns, channels = found.pixels.shape
+    files.write(path, found.png())
+    kind = "grey" if channels == 1 else "colour"
+    console.print(f"{columns} x {rows} pixels, {kind}, written to {path}")
