@@ -61,6 +61,7 @@ _FACTS = {
     **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
     **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
     **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
+    **dict.fromkeys(("two_rows", "two_channels0", "two_channels1"), 1),
 }
 
 
@@ -73,6 +74,9 @@ def _facts(word, needs) -> dict:
         "pauses": word.pause != 0,
         "releases": word.release != 0,
         "one_row": word.rows == 0,
+        "two_rows": word.rows == 1,
+        "two_channels0": word.last0 == 1,
+        "two_channels1": word.last1 == 1,
         "one_channel0": word.last0 == 0,
         "one_channel1": word.last1 == 0,
         "one_chunk": word.chunks == 0,
@@ -91,7 +95,7 @@ class Taps(wiring.Component):
     """Counters inside a walk: segment, input channel, kernel row, tap.
 
     The loop from these counters to themselves sets the clock. So each has a bit that says that it
-    is at its end, worked out a cycle before.
+    is at its end, worked out a cycle before, from one that says that it is the step before.
 
     Ports
     -----
@@ -161,6 +165,7 @@ class Taps(wiring.Component):
         next_tap_end, next_row_end, next_channel_end, next_segment_end = (
             Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
         )
+        row_near, left_near = Signal(), Signal()  # one more row, channel to go
         wrap = Signal()
         m.d.comb += [
             wrap.eq(self.bank[-1] | (word.source != Source.SHARED)),
@@ -170,11 +175,9 @@ class Taps(wiring.Component):
                 if head_lanes > 1
                 else 1
             ),
-            next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase == 1)),
-            next_row_end.eq(
-                Mux(tap_end, Mux(row_end, facts.one_row, row + 1 == word.rows), row_end)
-            ),
-            next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
+            next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase[0])),  # of three
+            next_row_end.eq(Mux(tap_end, Mux(row_end, facts.one_row, row_near), row_end)),
+            next_channel_end.eq(Mux(tap_end & row_end, left_near, channel_end)),
             next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
         ]
         with m.If(self.run):
@@ -195,11 +198,13 @@ class Taps(wiring.Component):
                 m.d.sync += [
                     self.phase.eq(0),
                     row.eq(Mux(row_end, 0, row + 1)),
+                    row_near.eq(Mux(row_end, facts.two_rows, row + 2 == word.rows)),
                     self.address.eq(self.address + to_next),
                 ]
                 with m.If(row_end):
                     m.d.sync += [
                         left.eq(left - 1),
+                        left_near.eq(left == 2),
                         self.inner.eq(self.inner + 1),
                         self.inner_row.eq(self.inner_row + wrap),
                         self.bank.eq(self.bank.rotate_left(1)),
@@ -210,6 +215,7 @@ class Taps(wiring.Component):
                 m.d.sync += [
                     self.second.eq(1),
                     left.eq(word.last1),
+                    left_near.eq(facts.two_channels1),
                     channel_end.eq(facts.one_channel1),
                     segment_end.eq(facts.one_step1),
                     self.last.eq(facts.one_step1),
@@ -223,9 +229,11 @@ class Taps(wiring.Component):
                 self.phase.eq(0),
                 tap_end.eq(self.begin_word.one_tap),
                 row.eq(0),
+                row_near.eq(self.begin_facts.two_rows),
                 row_end.eq(self.begin_facts.one_row),
                 self.second.eq(0),
                 left.eq(self.begin_word.last0),
+                left_near.eq(self.begin_facts.two_channels0),
                 channel_end.eq(self.begin_facts.one_channel0),
                 segment_end.eq(self.begin_facts.one_step0),
                 self.last.eq(self.begin_facts.one_step),
