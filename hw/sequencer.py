@@ -109,6 +109,8 @@ class Taps(wiring.Component):
         The walk is the operation's last one.
     begin : In(1)
         The next step, if there is one, is the first one of a walk, of which the following speak.
+    moves : In(1)
+        `run` or `begin`; apart, as there is a shorter way to know.
     begin_word : In(walk word), begin_facts : In(_facts_layout), with `begin`
         Of its operation.
     begin_address : In(of the step's `address`), with `begin`
@@ -145,6 +147,7 @@ class Taps(wiring.Component):
                 "chunk": In(word["chunks"].shape),
                 "last_walk": In(1),
                 "begin": In(1),
+                "moves": In(1),
                 "begin_word": In(word),
                 "begin_facts": In(facts),
                 "begin_address": In(step["address"].shape),
@@ -180,7 +183,7 @@ class Taps(wiring.Component):
             next_channel_end.eq(Mux(tap_end & row_end, left_near, channel_end)),
             next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
         ]
-        with m.If(self.run):
+        with m.If(self.moves):
             ends = next_segment_end & (self.second | ~word.two)
             m.d.sync += [
                 self.first.eq(0),
@@ -223,27 +226,27 @@ class Taps(wiring.Component):
                     self.address.eq(word.base1 + self.chunk),
                     self.bank.eq(C(1, len(self.bank)) << word.bank1),
                 ]
-        with m.If(self.begin):
-            m.d.sync += [
-                self.first.eq(1),
-                self.phase.eq(0),
-                tap_end.eq(self.begin_word.one_tap),
-                row.eq(0),
-                row_near.eq(self.begin_facts.two_rows),
-                row_end.eq(self.begin_facts.one_row),
-                self.second.eq(0),
-                left.eq(self.begin_word.last0),
-                left_near.eq(self.begin_facts.two_channels0),
-                channel_end.eq(self.begin_facts.one_channel0),
-                segment_end.eq(self.begin_facts.one_step0),
-                self.last.eq(self.begin_facts.one_step),
-                self.op_end.eq(self.begin_op_end),
-                self.inner.eq(0),
-                self.inner_row.eq(0),
-                self.address.eq(self.begin_address),
-                self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
-                self.part.eq(0),
-            ]
+            with m.If(self.begin):
+                m.d.sync += [
+                    self.first.eq(1),
+                    self.phase.eq(0),
+                    tap_end.eq(self.begin_word.one_tap),
+                    row.eq(0),
+                    row_near.eq(self.begin_facts.two_rows),
+                    row_end.eq(self.begin_facts.one_row),
+                    self.second.eq(0),
+                    left.eq(self.begin_word.last0),
+                    left_near.eq(self.begin_facts.two_channels0),
+                    channel_end.eq(self.begin_facts.one_channel0),
+                    segment_end.eq(self.begin_facts.one_step0),
+                    self.last.eq(self.begin_facts.one_step),
+                    self.op_end.eq(self.begin_op_end),
+                    self.inner.eq(0),
+                    self.inner_row.eq(0),
+                    self.address.eq(self.begin_address),
+                    self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
+                    self.part.eq(0),
+                ]
         return m
 
 
@@ -463,6 +466,7 @@ class WalkSequencer(wiring.Component):
             taps.chunk.eq(walks.chunk),
             taps.last_walk.eq(walks.chunk_end & walks.group_end),
             taps.begin.eq(may_begin | may_advance),
+            taps.moves.eq(run | ~busy | ~(inside | changing)),
             taps.begin_word.eq(Mux(may_begin, following.as_value(), now.as_value())),
             taps.begin_facts.eq(Mux(may_begin, following_is.as_value(), now_is.as_value())),
             taps.begin_address.eq(Mux(may_begin, following.base0, walks.next_address)),
