@@ -410,26 +410,14 @@ class WalkSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        registered, last_index = self.plan.latency.registered, len(self.plan.operations) - 1
+        last_index = len(self.plan.operations) - 1
         step, run, control = self.step, self.step.valid, self.control
         taps, walks, pause = self.taps, self.walks, self.pause
         m.submodules.taps, m.submodules.walks, m.submodules.pause = taps, walks, pause
-        fetch = WordFetch(m, self.plan, "walk", registered=registered)
-        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
+        fetch, following_is, following_pause = self._fetch(m)
+        following = fetch.word
         now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
-        m.d["sync" if registered else "comb"] += [
-            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
-        ]
-
-        # cycles of pauses as they are counted: known with the word, so that none is worked out
-        pauses = data.StructLayout(
-            dict.fromkeys(("wait", "idle", "pause"), self.pause.cycles.shape())
-        )
-        following_pause = Signal(pauses, reset_less=True)
         now_pause = Signal.like(following_pause, name="now_pause")
-        m.d["sync" if registered else "comb"] += [
-            following_pause[name].eq(fetch.ahead[name] - 2) for name in pauses.members
-        ]
 
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk
@@ -513,6 +501,20 @@ class WalkSequencer(wiring.Component):
         with m.If(run & ~begin_op):
             m.d.sync += changing.eq(0)
         return m
+
+    def _fetch(self, m):
+        """The next operation's word; what is asked of it; its pauses, counted as `Pause` does."""
+        registered = self.plan.latency.registered
+        fetch = WordFetch(m, self.plan, "walk", registered=registered)
+        facts = Signal(_facts_layout(self.needs), name="following_is", reset_less=True)
+        cycles = self.pause.cycles.shape()
+        layout = data.StructLayout(dict.fromkeys(("wait", "idle", "pause"), cycles))
+        pauses = Signal(layout, name="following_pause", reset_less=True)
+        m.d["sync" if registered else "comb"] += [
+            *[facts[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()],
+            *[pauses[name].eq(fetch.ahead[name] - 2) for name in layout.members],
+        ]
+        return fetch, facts, pauses
 
     def _say(self, m, now):
         """The step's fields but `valid` and `weight`."""
