@@ -104,6 +104,7 @@ COMMANDS = {
         (
             *(_PRESET, _SHAPE, _WEIGHTS),
             Variable("MEMORY", "--weight-memory", "initialised|loaded"),
+            Variable("BUS", "--bus", "axi|wishbone"),
         ),
     ),
     "fuzz": Command(
@@ -319,6 +320,9 @@ COMMANDS = {
             *(_flag("LOAD"), _flag("WATCH")),
             _flag("BYTES", "1 with WATCH of an iCEBreaker or UPduino"),
         ),
+    ),
+    "registers": Command(
+        "hw.bus.pages:main", "writes the table of docs/registers.md", target=False
     ),
     "wiring": Command(
         "boards.camera.pages:main",
