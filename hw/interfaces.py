@@ -195,8 +195,9 @@ class Room(_Interface):
 class StateRead(_Interface):
     """Reading the state; from host to engine, one read at a time.
 
-    Words are those of the row group answered last, from its row event until the next group's last
-    operation writes.
+    Words are those of the row group answered last, if they come from its row event until the next
+    group's last operation writes: within `Plan.state_stays` cycles, or later where the camera is
+    waited for.
 
     Parameters
     ----------

@@ -318,7 +318,8 @@ COMMANDS = {
             *(_PRESET, _WEIGHTS, _SKIP_BAD),
             Variable("BAUD", "--baud", "1000000"),
             *(_flag("LOAD"), _flag("WATCH")),
-            _flag("BYTES", "1 with WATCH of an iCEBreaker or UPduino"),
+            Variable("PICTURE", "--picture", "file.png, of what the camera sees"),
+            _flag("BYTES", "1 with WATCH or PICTURE of an iCEBreaker or UPduino"),
         ),
     ),
     "registers": Command(
