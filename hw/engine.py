@@ -42,7 +42,8 @@ class RowEngine(wiring.Component):
     readback : bool
         Whether a host can read the state.
     room : bool
-        Whether it tells a source of pixels that can wait when to.
+        Whether it tells a source of pixels that can wait when to, and a host when the state is
+        written anew.
 
     Attributes
     ----------
@@ -156,6 +157,12 @@ class RowEngine(wiring.Component):
             for name in ("enable", "waiting", "receiving", "current", "busy", "rows", "released"):
                 m.d.comb += getattr(room, name).eq(getattr(lines.control, name))
             wiring.connect(m, room.room, wiring.flipped(self.room))
+            # the last operation writes the state, not before the answer to the group before it
+            last = self.sequencer.op == len(self.plan.operations) - 1
+            with m.If(frames.row.valid):
+                m.d.sync += self.stale.eq(0)
+            with m.Elif(self.sequencer.step.valid & last & ~reset):
+                m.d.sync += self.stale.eq(1)
         self._path(m, reset)
         # weights
         for section in self.sections:

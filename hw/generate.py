@@ -191,6 +191,7 @@ def main(
     }
     if bus is not None:
         summary |= {"bus": bus, "top": top, "registers": pages.HEADER, "svd": f"{name}.svd"}
+        summary["driver"] = [*pages.driver()]
     contents = {
         f"{name}.v": text,
         f"{name}.vlt": waivers(f"{name}.v"),
@@ -200,6 +201,7 @@ def main(
     if bus is not None:
         contents |= {
             pages.HEADER: pages.c_header(design.registers),
+            **pages.driver(),
             f"{name}.svd": pages.svd(
                 design.registers, name=name.upper(), description=f"RaScaNet {model.name}, {engine}"
             ),

@@ -547,7 +547,7 @@ class Engine(_Interface):
     in_channels, classes, pixels : int
         Of the picture; K; P.
     room : bool
-        Whether it has the member of that name.
+        Whether it has the members `room` and `stale`.
 
     Members
     -------
@@ -568,12 +568,14 @@ class Engine(_Interface):
     frame_start : Out(1), pulse
         The first step of a frame.
     room : Out(Room())
+    stale : Out(1)
+        The state may no longer be that of the row group answered last.
     """
 
     def __init__(self, *, in_channels: int, classes: int, pixels: int, room: bool = False):
         super().__init__(
             {
-                **({"room": Out(Room())} if room else {}),
+                **({"room": Out(Room()), "stale": Out(1)} if room else {}),
                 "pixels": In(Pixels(in_channels)),
                 "thresholds": In(Thresholds()),
                 "row": Out(RowEvent(classes)),

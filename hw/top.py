@@ -24,7 +24,7 @@ class Rasca(wiring.Component):
     readback : bool
         Whether a host can read the state.
     room : bool
-        Whether it tells a source of pixels that can wait when to.
+        Whether it has the members `room` and `stale` of hw.interfaces.Engine.
 
     Ports: hw.interfaces.Engine. In Verilog they have flat names (`ports`).
     """

@@ -121,6 +121,7 @@ class Engine:
                 rows += 1
                 count, group = await self.read("ROWS"), await self.read("ROW")
                 record = {"logits": await self.logits("ROW_LOGIT"), "state": await self.state()}
+                assert not await self.field("STATUS", "state_stale")
                 assert await self.read("ROWS") == count == rows
                 self.said.append({"kind": "row", "group": group, **record})
             if seen & IRQ["decision"]:
@@ -183,11 +184,12 @@ async def photographs(dut):
     """Frame after frame as fast as there is room, registers read all the while."""
     engine = await Engine.begun(dut, 1)
     listening = cocotb.start_soon(engine.listen(2 * len(engine.pictures())))
-    asked = 0
+    asked = stale = 0
 
     async def hammer():
-        nonlocal asked
+        nonlocal asked, stale
         while True:
+            stale += await engine.field("STATUS", "state_stale")
             name = engine.random.choice(["ID", "CONFIG_DIGEST", "IMAGE", "WEIGHTS_BYTES"])
             assert await engine.read(name) == engine.given["constants"][name]
             asked += 1
@@ -202,7 +204,8 @@ async def photographs(dut):
     await listening
     asking.cancel()
     frames = await engine.read("FRAMES")
-    engine.done("photographs", counters=await engine.counters(), asked=asked, frames=frames)
+    counters = await engine.counters()
+    engine.done("photographs", counters=counters, asked=asked, stale=stale, frames=frames)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

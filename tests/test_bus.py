@@ -99,6 +99,7 @@ def test_photographs(played, weights):
     assert told(found["said"]) == told(expected(weights, torch.cat([images, images])))
     assert found["counters"] == NONE and found["frames"] == 4
     assert found["stalls"] > 100 and found["asked"] > 100
+    assert 0 < found["stale"] < found["asked"]
 
 
 def test_weights_are_loaded(played, weights):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -104,6 +105,12 @@ def _svd_register(element: Element, one: Register, put) -> None:
             values = SubElement(field, "enumeratedValues")
             for value, number in each.values.items():
                 put(SubElement(values, "enumeratedValue"), name=value, value=number)
+
+
+def driver() -> dict[str, str]:
+    """Text of the driver's files by their names."""
+    here = Path(__file__).parent
+    return {name: (here / name).read_text(encoding="utf-8") for name in ("rasca.h", "rasca.c")}
 
 
 def bits(one: Field) -> str:

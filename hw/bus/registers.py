@@ -370,6 +370,7 @@ def _control() -> list[Register]:
                 ("load_error", "The last load was cut short."),
                 ("load_lost", "LOAD_DATA was written without room: the load is to begin anew."),
                 ("state_valid", "STATE_DATA holds what STATE_SELECT asked for."),
+                ("state_stale", "The state is being written anew: it is no row group's."),
             ),
         ),
         Register(
@@ -467,8 +468,8 @@ def _answers(classes: int) -> list[Register]:
             offset=0x6C,
             access=Access.BOTH,
             about="Writing asks for a word of the state, after STATUS.state_valid it is in"
-            " STATE_DATA. It is that of the row group answered last until the next one's state is"
-            " written: ROWS tells.",
+            " STATE_DATA. It is that of the row group answered last unless, afterwards, ROWS has"
+            " moved or STATUS.state_stale is set.",
             fields=_halves(
                 ("channel", "Channel of the state."),
                 ("word", "Columns word * STATE_WORD and on."),

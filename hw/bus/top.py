@@ -136,6 +136,7 @@ class RascaBus(wiring.Component):
             bank.status.load_error.eq(rasca.load.error),
             bank.status.load_lost.eq(load.lost),
             bank.status.state_valid.eq(self.window.valid),
+            bank.status.state_stale.eq(rasca.stale),
             bank.frames.value.eq(events.frames),
             bank.decision.index.eq(decision.index),
             bank.decision.status.eq(decision.status),
