@@ -150,6 +150,25 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights, *, keep: bool)
     return made
 
 
+def gone_early(judge: Judge, stays: int) -> Difference | None:
+    """The first row group whose state was written over less than `stays` cycles after its event."""
+    maps = judge.maps
+    assert isinstance(maps, MapLog)
+    rows = [(frame.index, row.row_group) for frame in judge.frames for row in frame.rows]
+    for (frame, group), stayed in zip(rows, maps.stays, strict=False):
+        if stayed is not None and stayed < stays:
+            return Difference(
+                frame=frame,
+                row_group=group,
+                stage="state.stays",
+                channel=0,
+                column=0,
+                expected=stays,
+                simulated=stayed,
+            )
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Session:
     """What happened: frames and rows in `judge`, step counts and first steps in `judge.maps`.
@@ -314,6 +333,7 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
+        judge.first = judge.first or gone_early(judge, plan.state_stays)
         counted = counters.read(counts, plan) if engine.counted else []
     return Session(
         engine=engine,
