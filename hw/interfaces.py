@@ -174,6 +174,24 @@ class Counters(_Interface):
         super().__init__(dict.fromkeys(self.names, Out(16)))
 
 
+class Room(_Interface):
+    """Whether pixels find room; from engine to a source that can wait.
+
+    Both speak of what the engine has seen: of the pixels before `hw.engine.RowEngine.room_delay`
+    cycles. Once a row or a frame may begin, it may until it does.
+
+    Members
+    -------
+    row : Out(1)
+        The next row's pixels, but for a frame's first one, find their place or are ignored.
+    frame : Out(1)
+        A frame's first row does, and the frame is accepted.
+    """
+
+    def __init__(self):
+        super().__init__({"row": Out(1), "frame": Out(1)})
+
+
 class StateRead(_Interface):
     """Reading the state; from host to engine, one read at a time.
 
@@ -528,6 +546,8 @@ class Engine(_Interface):
     ----------
     in_channels, classes, pixels : int
         Of the picture; K; P.
+    room : bool
+        Whether it has the members `room` and `stale`.
 
     Members
     -------
@@ -547,11 +567,15 @@ class Engine(_Interface):
         A frame is being received, waits or is worked on.
     frame_start : Out(1), pulse
         The first step of a frame.
+    room : Out(Room())
+    stale : Out(1)
+        The state may no longer be that of the row group answered last.
     """
 
-    def __init__(self, *, in_channels: int, classes: int, pixels: int):
+    def __init__(self, *, in_channels: int, classes: int, pixels: int, room: bool = False):
         super().__init__(
             {
+                **({"room": Out(Room()), "stale": Out(1)} if room else {}),
                 "pixels": In(Pixels(in_channels)),
                 "thresholds": In(Thresholds()),
                 "row": Out(RowEvent(classes)),
