@@ -21,6 +21,7 @@ from golden.config import preset
 from golden.errors import bad_input
 from hw.bus import pages
 from hw.bus.top import RascaBus, check_bus
+from hw.kit import whole
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca, flat_ports
 
@@ -206,7 +207,11 @@ def main(
                 design.registers, name=name.upper(), description=f"RaScaNet {model.name}, {engine}"
             ),
         }
+    kit = whole.kit(design, numbers, name, top)
+    core = f"{name}.core"
+    contents[core] = kit.pop(core)
     files.write_all(folder, contents)
+    files.write_all(folder / whole.folder(name), kit)
     table = facts()
     shown = summary | {"mac_utilisation": f"{100 * plan.utilisation():.2f} %"}
     for key, value in shown.items():

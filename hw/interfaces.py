@@ -89,9 +89,11 @@ class Thresholds(_Interface):
     stop_enable : Out(1)
         A margin of `stop` or more ends the frame with the stop class.
     stop : Out(signed(32))
+        A margin.
     skip_enable : Out(1)
         A margin of `skip` or less leaves the next row group out, unless the frame has ended.
     skip : Out(signed(32))
+        A margin.
     """
 
     def __init__(self):
@@ -111,6 +113,7 @@ class RowEvent(_Interface):
     Members
     -------
     valid : Out(1), pulse
+        A row group is answered.
     group : Out(16)
         Row group of the frame, 0 is the topmost.
     logits : Out(signed(32)).array(K)
@@ -142,6 +145,7 @@ class Decision(_Interface):
     rows_used : Out(16)
         Row groups that were worked on; 0 where `status` is not OK.
     status : Out(Status)
+        How the frame ended: 0 OK, 1 overrun, 2 truncated, 3 line, 4 restart.
     """
 
     def __init__(self, classes: int):
@@ -207,6 +211,7 @@ class StateRead(_Interface):
     Members
     -------
     read : Out(1), pulse
+        A word is asked for.
     channel : Out(16), with `read`
         Channel of the state, 0..state_channels - 1.
     word : Out(16), with `read`
@@ -235,6 +240,7 @@ class LoadPort(_Interface):
     Members
     -------
     valid : Out(1)
+        A byte is there.
     data : Out(8)
         Taken in a cycle with `valid` and `ready`.
     last : Out(1), with `valid`

@@ -248,6 +248,11 @@ COMMANDS = {
         ),
         ("--json", "build/evaluate.json"),
     ),
+    "onnx": Command(
+        "golden.onnx_export:main",
+        "the network as ONNX under build/onnx, compared in ONNX Runtime",
+        (_PRESET, _WEIGHTS, _CHECKPOINT),
+    ),
     "fidelity": Command(
         "golden.fidelity:main",
         "integer beside float answers for all ways to calibrate, and build/fidelity.json",

@@ -18,11 +18,13 @@ class VideoStream(wiring.Signature):
     Members
     -------
     tdata : Out(8 * in_channels)
+        A pixel: red, green, blue, lowest first; or luma. CONTROL.video_order changes that.
     tuser : Out(1)
         A frame's first pixel.
     tlast : Out(1)
         A line's last pixel.
     tvalid : Out(1), tready : In(1)
+        A pixel is taken in a cycle with both.
     """
 
     def __init__(self, in_channels: int):

@@ -42,7 +42,8 @@ class RascaBus(wiring.Component):
     Ports
     -----
     stream : In(VideoStream(in_channels))
-    bus : In(AxiLite(address_bits)), or In(Wishbone(address_bits - 2))
+    bus : In(AxiLite(address_bits))
+        As the standard has it; or Wishbone(address_bits - 2).
     irq : Out(1)
         High while a bit of INTERRUPT is set that is set in INTERRUPT_MASK.
 
