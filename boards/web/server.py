@@ -83,7 +83,8 @@ def welcome(host: str, address: str) -> bool:
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(name)
         return True
-    return name in {"localhost", address.lower(), socket.gethostname().lower()}
+    own = socket.gethostname().lower()
+    return name in {"localhost", address.lower(), own, f"{own.partition('.')[0]}.local"}
 
 
 class Refused(web.HTTPError):
