@@ -104,6 +104,7 @@ COMMANDS = {
         (
             *(_PRESET, _SHAPE, _WEIGHTS),
             Variable("MEMORY", "--weight-memory", "initialised|loaded"),
+            Variable("BUS", "--bus", "axi|wishbone"),
         ),
     ),
     "fuzz": Command(
@@ -247,6 +248,11 @@ COMMANDS = {
         ),
         ("--json", "build/evaluate.json"),
     ),
+    "onnx": Command(
+        "golden.onnx_export:main",
+        "the network as ONNX under build/onnx, compared in ONNX Runtime",
+        (_PRESET, _WEIGHTS, _CHECKPOINT),
+    ),
     "fidelity": Command(
         "golden.fidelity:main",
         "integer beside float answers for all ways to calibrate, and build/fidelity.json",
@@ -324,6 +330,9 @@ COMMANDS = {
             Variable("WEB_ADDRESS", "--web-address", "127.0.0.1"),
             Variable("WEB_PORT", "--web-port", "8765"),
         ),
+    ),
+    "registers": Command(
+        "hw.bus.pages:main", "writes the table of docs/registers.md", target=False
     ),
     "wiring": Command(
         "boards.camera.pages:main",

@@ -97,12 +97,16 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
 
 
 async def read_state(dut: Any) -> str:
-    """All words of the state, word by word, hex digits of each with byte 0 last."""
+    """All words of the state, word by word, hex digits of each with byte 0 last; "-" for one that
+    came when the next row group's were being written."""
     dut.read_go.value = 1
     await ValueChange(dut.reads_done)
     dut.read_go.value = 0
-    digits = len(dut.state_image[0]) // 4
-    return " ".join(f"{int(word.value):0{digits}x}" for word in dut.state_image)
+    digits, late = len(dut.state_image[0]) // 4, int(dut.state_late.value)
+    return " ".join(
+        "-" if late >> place & 1 else f"{int(word.value):0{digits}x}"
+        for place, word in enumerate(dut.state_image)
+    )
 
 
 async def finish(dut: Any, given: dict[str, Any], watcher: Any) -> None:

@@ -28,7 +28,7 @@ from golden.command_line import (
 )
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input, note
-from golden.expected import Frame
+from golden.expected import MISSING, Expected, Frame, Row
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -216,12 +216,17 @@ def _scan(frame: Frame, name: str, image: np.ndarray, config: ModelConfig) -> vi
     return visualise.Scan(
         name=name,
         image=image,
-        states=np.stack([row.state for row in rows]),
+        states=np.stack([_state(row, frame.expected) for row in rows]),
         logits=np.array([row.logits for row in rows]),
         computed=sorted(by_group),
         label=(frame.decision or {}).get("label", 0),
         config=config,
     )
+
+
+def _state(row: Row, expected: Expected) -> np.ndarray:
+    """A row group's state; words that came too late are the golden model's."""
+    return np.where(row.state == MISSING, expected.state[row.row_group], row.state)
 
 
 def _decisions(

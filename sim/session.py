@@ -27,6 +27,8 @@ from sim import camera, counters, runner
 from sim.compare import MapLog
 
 BENCH = Path(__file__).with_name("tb.sv")
+KEEP_LOOPS = ("--unroll-count", "1")
+"""The counters' loops written out would be as much C++ as the whole engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ def prepare(
             "CLASSES": model.class_count,
         },
         defines={n: 1 for n, on in defines.items() if on},
-        flags=flags,
+        flags=[*KEEP_LOOPS, *flags],
         optimise=optimise,
         public=False,
         trace=trace,
@@ -148,6 +150,25 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights, *, keep: bool)
     part.write_bytes(pickle.dumps(made))
     part.replace(kept)
     return made
+
+
+def gone_early(judge: Judge, stays: int) -> Difference | None:
+    """The first row group whose state was written over less than `stays` cycles after its event."""
+    maps = judge.maps
+    assert isinstance(maps, MapLog)
+    rows = [(frame.index, row.row_group) for frame in judge.frames for row in frame.rows]
+    for (frame, group), stayed in zip(rows, maps.stays, strict=False):
+        if stayed is not None and stayed < stays:
+            return Difference(
+                frame=frame,
+                row_group=group,
+                stage="state.stays",
+                channel=0,
+                column=0,
+                expected=stays,
+                simulated=stayed,
+            )
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -314,6 +335,7 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
+        judge.first = judge.first or gone_early(judge, plan.state_stays)
         counted = counters.read(counts, plan) if engine.counted else []
     return Session(
         engine=engine,

@@ -145,7 +145,9 @@ TABLE = {
         WEIGHTS,
         FOLDER,
         "--weight-memory rom | initialised | 'rom'",
+        "--bus apb | axi or wishbone | 'apb'",
     ),
+    "onnx": (NETWORK, WEIGHTS, FOLDER, CHECKPOINT),
     "fuzz": (
         """
         --count x | a whole number for --count | 'x'
@@ -419,6 +421,7 @@ TABLE = {
         --port NONE --patience x | a number for --patience | 'x'
         """,
     ),
+    "registers": ("--page x | an option of rasca registers | --page",),
     "wiring": ("--page x | an option of rasca wiring | --page",),
 }
 CASES = [

@@ -339,6 +339,11 @@ def test_warnings():
     model = replace(model, heads=4)
     two = compile_program(model, EngineConfig.parse("8,1,2")).warnings
     assert "4 heads run in 2 passes of 2" in two
+    slow = compile_program(replace(model, classifier_hidden=344), EngineConfig.parse("8,4,4"))
+    told = f"its state stays for {slow.state_stays:,} cycles after its row event"
+    assert slow.operations[0].wait > slow.latency.group_turn
+    assert any(text.startswith(f"the classifier takes {slow.classifier_cycles:,} cycles, ")
+               and text.endswith(told) for text in slow.warnings)
     wasteful = compile_program(preset("vww_105x120"), EngineConfig.parse("32,1,16")).warnings
     assert any(text.startswith("this shape uses ") and "% of its multipliers" in text
                for text in wasteful)
