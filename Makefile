@@ -2,7 +2,7 @@
 # typed (rasca/make.py). `make help` tells targets and variables.
 PYTHON := .venv/bin/python
 COMMANDS := sim bench verilog fuzz storm asic explore report bitstream bitstreams netlist program train \
-	labels import evaluate fidelity card early-termination visualise ablation accounting \
+	labels import evaluate onnx fidelity card early-termination visualise ablation accounting \
 	flash-image host
 
 # Python takes them from MAKEFLAGS: on export make would expand what stands behind a $.
