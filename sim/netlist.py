@@ -32,7 +32,7 @@ from golden import files
 from golden.command_line import Photographs, load_photographs, load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
-from golden.expected import STATUS, Expected, Frame, Judge, Row
+from golden.expected import STATUS, Expected, Frame, Judge, JudgedRow
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -225,8 +225,8 @@ def simulate_engine(
     console.print(f"simulation: {compiled.seconds:.0f} s")
     table = LiveTable(console, rasca.plan.model, weights, 0)
 
-    def show(found: Row | Frame, judge: Judge) -> None:
-        if isinstance(found, Row) or found.decision["status"] == 0:
+    def show(found: JudgedRow | Frame, judge: Judge) -> None:
+        if isinstance(found, JudgedRow) or found.decision["status"] == 0:
             table.show(found, judge)
 
     loaded = rasca.plan.engine.weight_memory == "loaded"
