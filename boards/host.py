@@ -37,8 +37,7 @@ from golden.classifier import threshold
 from golden.command_line import load_photographs, load_weights, writable
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
-from golden.expected import STATUS, Difference, Expected, Frame, Judge, golden_frames
-from golden.expected import Row as JudgedRow
+from golden.expected import STATUS, Difference, Expected, Frame, Judge, JudgedRow, golden_frames
 from golden.images import camera_image
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
@@ -376,7 +375,7 @@ def main(
                 pieces = picture.small_pieces(transport, patience)
                 return picture.save(picture.still(pieces, console), picture_file, console)
             if bytes_:
-                small = preset(preset_name or SMALL_PRESET)
+                small = preset(preset_name or SMALL_PRESET, SMALL_PRESET)
                 return watch_bytes(transport, console, small, seconds)
             board = Connection(transport, patience)
             hello = board.greet()

@@ -28,7 +28,7 @@ from golden.command_line import (
 )
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input, note
-from golden.expected import MISSING, Expected, Frame, Row
+from golden.expected import MISSING, Expected, Frame, JudgedRow
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -224,7 +224,7 @@ def _scan(frame: Frame, name: str, image: np.ndarray, config: ModelConfig) -> vi
     )
 
 
-def _state(row: Row, expected: Expected) -> np.ndarray:
+def _state(row: JudgedRow, expected: Expected) -> np.ndarray:
     """A row group's state; words that came too late are the golden model's."""
     return np.where(row.state == MISSING, expected.state[row.row_group], row.state)
 
