@@ -412,6 +412,10 @@ TABLE = {
         --port NONE | none/such
         --port TEXT | text.txt
         --port NONE --bytes | --bytes goes with --watch
+        --port NONE --web --web-port 0 | none/such
+        --web --replay NONE | none/such
+        --web --replay TEXT | packets of a board
+        --web --port NONE --web-port x | a whole number for --web-port | 'x'
         --port NONE --baud fast | a whole number for --baud | 'fast'
         --port NONE --frames x | a whole number for --frames | 'x'
         --port NONE --patience x | a number for --patience | 'x'
