@@ -160,6 +160,7 @@ COMMANDS = {
             Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
             _flag("LOW_BYTE_FIRST", "1, the camera gives a pixel's lower byte first"),
             _flag("FALLING_EDGE", "1, the camera's pins are right at PCLK's falling edge"),
+            Variable("OUTPUTS", "--outputs", "preview,hdmi, what the board shows besides"),
             *(_PLACE_SEED, _PLACE_SEEDS),
         ),
     ),

@@ -32,6 +32,7 @@ class Replay(wiring.Component):
     load : Out(LoadPort()), of weights; `error` is not looked at
     host : Out(1), pixels come from the host
     rows, state : Out(1), rows and the state are wanted; the state with `host` only
+    preview, colour : Out(1), a preview is wanted; in colour
     """
 
     def __init__(self, *, layout: Layout, in_channels: int):
@@ -49,6 +50,8 @@ class Replay(wiring.Component):
                 "host": Out(1),
                 "rows": Out(1),
                 "state": Out(1),
+                "preview": Out(1),
+                "colour": Out(1),
             }
         )
 
@@ -117,7 +120,7 @@ class Replay(wiring.Component):
 
     def _settings(self, m, take, final, byte, moving):
         """Thresholds, low bytes first, then the flags."""
-        thresholds, flags = Signal(64), Signal(5)
+        thresholds, flags = Signal(64), Signal(7)
         with m.If(take):
             with m.If(final):
                 m.d.sync += flags.eq(byte)
@@ -131,4 +134,6 @@ class Replay(wiring.Component):
             self.host.eq((flags & Setting.HOST).any()),
             self.rows.eq((flags & Setting.ROWS).any()),
             self.state.eq((flags & Setting.STATE).any() & self.host),
+            self.preview.eq((flags & Setting.PREVIEW).any()),
+            self.colour.eq((flags & Setting.COLOUR).any()),
         ]
