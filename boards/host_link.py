@@ -67,6 +67,7 @@ class HostLink(wiring.Component):
     weights_digest : In(32), of the hello
     host : Out(1), pixels come from the host
     preview, colour : Out(1), the host wants a preview; in colour
+    state_wanted : Out(1), the host wants the state
     pixels : Out(Pixels(in_channels)); thresholds : Out(Thresholds()); load : Out(LoadPort())
         From the host's packets.
     row : In(RowEvent(K)), decision : In(Decision(K))
@@ -114,6 +115,7 @@ class HostLink(wiring.Component):
                 "host": Out(1),
                 "preview": Out(1),
                 "colour": Out(1),
+                "state_wanted": Out(1),
                 "pixels": Out(Pixels(model.in_channels)),
                 "thresholds": Out(Thresholds()),
                 "load": Out(LoadPort()),
@@ -188,6 +190,7 @@ class HostLink(wiring.Component):
             self.host.eq(replay.host),
             self.preview.eq(replay.preview),
             self.colour.eq(replay.colour),
+            self.state_wanted.eq(replay.state),
             self.tx_busy.eq(sender.busy),
             events.rows.eq(replay.rows),
             events.state.eq(replay.state),

@@ -12,7 +12,7 @@ from boards.outputs.output import PacketStream
 from boards.packets import COUNTERS, BoardStatus
 from boards.switches import hold, select, take_turns
 from boards.uart import UartReceiver, UartTransmitter
-from hw.interfaces import Decision, Pixels, RowEvent
+from hw.interfaces import Decision, Pixels, RowEvent, StateRead
 from hw.top import Rasca
 
 ENGINE_COUNTERS = COUNTERS[: COUNTERS.index("lost_clock")]
@@ -77,6 +77,7 @@ class HostSystem(wiring.Component):
     weights_ok : Out(1), the engine has weights and takes frames
     row : Out(RowEvent(K)), decision : Out(Decision(K)), the engine's
     toggles : Out(11), of the engine and the camera, as in boards.host_link
+    state : In(StateRead(P)), reads of an output; not answered while the host gets the state
     packets : In(PacketStream()), of an output; they leave between the link's own
     asked, colour : Out(1), the host wants a preview; in colour
     only with `flash`: reload : In(1), pulse; flash_problem : Out(3); spi : Out(Spi())
@@ -94,6 +95,7 @@ class HostSystem(wiring.Component):
             "row": Out(RowEvent(model.class_count)),
             "decision": Out(Decision(model.class_count)),
             "toggles": Out(len(ENGINE_COUNTERS) + len(CAMERA_COUNTERS)),
+            "state": In(StateRead(rasca.plan.engine.pixels)),
             "packets": In(PacketStream()),
             "asked": Out(1),
             "colour": Out(1),
@@ -125,7 +127,12 @@ class HostSystem(wiring.Component):
         ]
         take_turns(m, own, link.tx_busy, self.packets, transmitter)
         connect(m, link.thresholds, rasca.thresholds)
-        connect(m, link.state, rasca.state)
+        select(m, link.state_wanted, link.state, self.state, rasca.state)
+        for reader, mine in ((link.state, link.state_wanted), (self.state, ~link.state_wanted)):
+            m.d.comb += [
+                reader.valid.eq(rasca.state.valid & mine),
+                reader.data.eq(rasca.state.data),
+            ]
         connect(m, rasca.row, link.row)
         connect(m, rasca.row, flipped(self.row))
         connect(m, rasca.decision, link.decision)

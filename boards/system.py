@@ -159,6 +159,7 @@ class System(wiring.Component):
         return Taps(
             board=board,
             plan=plan,
+            weights=self.rasca.weights,
             platform=platform,
             free=fit.free_blocks(board, plan),
             limit_hz=self.limit_hz,
@@ -171,6 +172,7 @@ class System(wiring.Component):
             toggles=host.toggles,
             weights_ok=host.weights_ok,
             camera_failed=host.camera.failed,
+            state=None if board.events_only else host.state,
             packets=host.packets,
             asked=host.asked,
             colour=host.colour,

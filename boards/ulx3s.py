@@ -6,6 +6,7 @@ from amaranth_boards import ulx3s
 from boards.board import Board, Camera, ecp5
 from boards.camera import ov7670
 from boards.camera.wiring import ULX3S_OV7670, site
+from boards.outputs.hdmi import Hdmi
 from boards.outputs.lamps import Lamps
 from boards.outputs.preview import Preview
 
@@ -56,6 +57,7 @@ def _board(size: str, name: str, shape: str, clock_hz: float = 75e6) -> Board:
         outputs=(
             Lamps(heartbeat=("led", 0), person=("led", 1), fault=("led", 2)),
             Preview(),
+            Hdmi(),
         ),
         program="openFPGALoader --board ulx3s {file}",
     )

@@ -7,6 +7,7 @@ from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.weights import Weights
 from hw.plan import Plan
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Taps:
     Attributes
     ----------
     board : Board
-    plan : Plan
-        Of the engine.
+    plan : Plan, weights : Weights
+        Of the engine, the weights as it was built.
     platform : Any
         Pins are requested of it.
     free : int
@@ -65,6 +66,9 @@ class Taps:
         A bit for each of boards.packets.COUNTERS less the link's own that changes with each count.
     weights_ok, camera_failed : Value
         The engine has weights; the camera's set-up failed.
+    state : hw.interfaces.StateRead or None
+        Reads of the state, of one output at most. None: the engine has no read-back. Without an
+        answer while the state goes to the host.
     packets : PacketStream
         To the UART; of one output at most.
     asked, colour : Value
@@ -73,6 +77,7 @@ class Taps:
 
     board: "Board"
     plan: Plan
+    weights: Weights
     platform: Any
     free: int
     limit_hz: float
@@ -85,6 +90,7 @@ class Taps:
     toggles: Value
     weights_ok: Value
     camera_failed: Value
+    state: Any
     packets: Any
     asked: Value
     colour: Value

@@ -1,0 +1,196 @@
+"""The class activation map, column by column, from the state while it stays on chip."""
+
+from collections.abc import Sequence
+from enum import Enum
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from golden.config import ModelConfig
+from golden.video import HEAT_BITS
+from hw.interfaces import RowEvent, StateRead
+
+
+class _Step(Enum):
+    """What is done."""
+
+    IDLE = 0
+    READ = 1
+    COLUMNS = 2
+    MAXIMUM = 3
+    PRODUCT = 4
+    SUM = 5
+    LEAVE = 6
+
+
+class Heat(wiring.Signature):
+    """Activation of a column; from the map to the screen.
+
+    Parameters
+    ----------
+    row_groups, columns : int
+
+    Members
+    -------
+    en : Out(1), pulse
+    group : Out(range(row_groups)), column : Out(range(columns))
+    value : Out(signed(5))
+    """
+
+    def __init__(self, row_groups: int, columns: int):
+        super().__init__(
+            {
+                "en": Out(1),
+                "group": Out(range(row_groups)),
+                "column": Out(range(columns)),
+                "value": Out(signed(HEAT_BITS)),
+            }
+        )
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.members == other.members
+
+
+class ActivationMap(wiring.Component):
+    """After each row group the state is read once, a channel after the other, through the engine's
+    read-back; a multiplier and a sum for each column make the map of it.
+
+    A channel counts twice: each of its columns, and n times its first maximum (pooling is the mean
+    and the maximum). A row group whose answer comes before the map of the one before is done takes
+    its place. Cycles of a row group: for each channel its reads, and ``2 n + 2``; then n.
+
+    Bit-exact model: golden.video.heat.
+
+    Parameters
+    ----------
+    model : ModelConfig
+    pixels : int
+        P, bytes of a word of the state.
+    slope : sequence of int
+        Of each channel, -127..127; shift : of the sums. golden.video.slopes.
+
+    Ports
+    -----
+    row : In(RowEvent(K))
+    state : Out(StateRead(P))
+    heat : Out(Heat(row_groups, n))
+    """
+
+    def __init__(self, *, model: ModelConfig, pixels: int, slope: Sequence[int], shift: int):
+        if len(slope) != model.state_channels:
+            raise ValueError(
+                f"slope must have {model.state_channels} values, one a channel, not {len(slope)}"
+            )
+        self.model, self.pixels = model, pixels
+        self.slope, self.shift = [int(g) for g in slope], shift
+        super().__init__(
+            {
+                "row": In(RowEvent(model.class_count)),
+                "state": Out(StateRead(pixels)),
+                "heat": Out(Heat(model.row_groups, model.n)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        model, state, heat = self.model, self.state, self.heat
+        n, words = model.n, -(-model.n // self.pixels)
+        worst = sum(abs(g) for g in self.slope) * 128 * (1 + n)
+        m.submodules.slopes = slopes = Memory(
+            shape=signed(8), depth=model.state_channels, init=self.slope
+        )
+        slope = slopes.read_port()
+        m.submodules.sums = sums = Memory(shape=signed(worst.bit_length() + 1), depth=n, init=[])
+        add, look = sums.write_port(), sums.read_port(domain="comb")
+
+        channel, word, column = (Signal(range(size)) for size in (model.state_channels, words, n))
+        place = Signal(range(self.pixels))
+        kept = Signal(8 * self.pixels)
+        largest, best = Signal(signed(8)), Signal(range(n))
+        # Stage 1: the column's operands; stage 2: its product; stage 3: its sum
+        valid, at, value = Signal(), Signal(range(n)), Signal(signed(8))
+        later, there, product = Signal(), Signal(range(n)), Signal(signed(16))
+        fresh, opening = Signal(), Signal()
+        m.d.sync += [
+            valid.eq(0),
+            later.eq(valid),
+            there.eq(at),
+            product.eq(value * slope.data),
+            opening.eq(fresh),
+            state.read.eq(0),
+            heat.en.eq(0),
+        ]
+        leaving = Signal()
+        m.d.comb += [
+            slope.addr.eq(channel),
+            state.channel.eq(channel),
+            state.word.eq(word),
+            look.addr.eq(Mux(leaving, column, there)),
+            add.addr.eq(there),
+            add.en.eq(later),
+            add.data.eq(Mux(opening, 0, look.data) + product),
+        ]
+        limit = 1 << (HEAT_BITS - 1)
+        shown = Signal.like(look.data)
+        m.d.comb += shown.eq(look.data >> self.shift)
+        byte = kept[:8].as_signed()
+        group = heat.group
+        step = Signal(_Step)
+        with m.Switch(step):
+            with m.Case(_Step.READ):
+                with m.If(state.valid & ~state.read):
+                    m.d.sync += [kept.eq(state.data), place.eq(0), step.eq(_Step.COLUMNS)]
+            with m.Case(_Step.COLUMNS):
+                m.d.sync += [
+                    valid.eq(1),
+                    at.eq(column),
+                    value.eq(byte),
+                    fresh.eq(channel == 0),
+                    kept.eq(kept >> 8),
+                    place.eq(place + 1),
+                    column.eq(column + 1),
+                ]
+                with m.If((column == 0) | (byte > largest)):
+                    m.d.sync += [largest.eq(byte), best.eq(column)]
+                with m.If(column == n - 1):
+                    m.d.sync += [column.eq(0), word.eq(0), step.eq(_Step.MAXIMUM)]
+                with m.Elif(place == self.pixels - 1):
+                    m.d.sync += [word.eq(word + 1), state.read.eq(1), step.eq(_Step.READ)]
+            with m.Case(_Step.MAXIMUM):
+                m.d.sync += [
+                    valid.eq(1),
+                    at.eq(best),
+                    value.eq(largest),
+                    fresh.eq(0),
+                    column.eq(column + 1),
+                ]
+                with m.If(column == n - 1):
+                    m.d.sync += [column.eq(0), step.eq(_Step.PRODUCT)]
+            with m.Case(_Step.PRODUCT):  # of the channel's last maximum
+                m.d.sync += step.eq(_Step.SUM)
+            with m.Case(_Step.SUM):
+                m.d.sync += channel.eq(channel + 1)
+                with m.If(channel == model.state_channels - 1):
+                    m.d.sync += step.eq(_Step.LEAVE)
+                with m.Else():
+                    m.d.sync += [state.read.eq(1), step.eq(_Step.READ)]
+            with m.Case(_Step.LEAVE):
+                m.d.comb += leaving.eq(1)
+                m.d.sync += [
+                    heat.en.eq(1),
+                    heat.column.eq(column),
+                    heat.value.eq(
+                        Mux(shown < -limit, -limit, Mux(shown >= limit, limit - 1, shown))
+                    ),
+                    column.eq(column + 1),
+                ]
+                with m.If(column == n - 1):
+                    m.d.sync += step.eq(_Step.IDLE)
+        with m.If(self.row.valid):
+            m.d.sync += [
+                *(channel.eq(0), word.eq(0), column.eq(0), group.eq(self.row.group)),
+                *(valid.eq(0), later.eq(0), state.read.eq(1), step.eq(_Step.READ)),
+            ]
+        return m
