@@ -250,6 +250,6 @@ def compose(layout: Layout, shown: Shown) -> np.ndarray:
             rows = letters[CELL * code : CELL * (code + 1)]
             dots = rows[:, None] >> np.arange(CELL) & 1
             dots = np.kron(dots, np.ones((scale, scale), np.int64)).astype(bool)
-            part = screen[top : top + CELL * scale, CELL * scale * column :]
-            part[:, : CELL * scale][dots] = colour
+            part = screen[top : top + CELL * scale, CELL * scale * column :][:, : CELL * scale]
+            part[dots[: len(part)]] = colour  # a low screen cuts them
     return screen.astype(np.uint8)

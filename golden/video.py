@@ -150,3 +150,63 @@ def probability(logits: Sequence[int], stop: int, table: Sequence[int], shift: i
     margin = logits[stop] - max(value for i, value in enumerate(logits) if i != stop)
     limit = PROBABILITY_STEPS
     return table[min(limit - 1, max(-limit, margin >> shift)) & 0xFF]
+
+
+def deserialise(bits: np.ndarray, mode: Mode) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """The last whole picture in the bits of a cable, as a screen finds it.
+
+    The clock's bits say where words begin; control words of the blue channel carry the syncs.
+
+    Parameters
+    ----------
+    bits : numpy.ndarray
+        (4, N) 0 or 1: blue, green, red, clock, in the order in which they are sent.
+    mode : Mode
+        What must come: pixels of a line, lines, syncs.
+
+    Returns
+    -------
+    numpy.ndarray
+        (height, width, 3) bytes.
+    list of (int, int)
+        Of each line of the picture, from one horizontal sync to the next, pixels seen and in all.
+
+    Raises
+    ------
+    ValueError
+        There is no clock, no whole picture, or one of another size.
+    """
+    clock = bits[3].astype(int)
+    rises = np.flatnonzero((clock[1:] == 1) & (clock[:-1] == 0)) + 1
+    steps = np.diff(rises)
+    if len(steps) == 0 or not (steps == 10).any():
+        raise ValueError("expected a clock of ten bits a pixel, not none")
+    start = int(rises[np.flatnonzero(steps == 10)[0]])
+    count = (bits.shape[1] - start) // 10
+    groups = bits[:, start : start + 10 * count].reshape(4, count, 10).astype(np.int64)
+    words = groups @ (1 << np.arange(10))
+    if len(set(words[3].tolist())) != 1:
+        raise ValueError("expected the clock's word everywhere, not another one")
+    bytes_ = np.array([tmds_decode(word) for word in range(1024)])
+    syncs = np.full(1024, -1)
+    for value, word in enumerate(CONTROL):
+        syncs[word] = value
+    found = syncs[words[0]]
+    if (syncs[words[1:3]] >= 0).any(axis=0)[found < 0].any():
+        raise ValueError("expected all channels to be active together")
+    # a picture from one vertical sync's end to the next one's: low when active
+    vertical = np.where(found >= 0, found >> 1, 1)
+    ends = np.flatnonzero((vertical[1:] == 1) & (vertical[:-1] == 0)) + 1
+    if len(ends) < 2:
+        raise ValueError(f"expected a whole picture, not {count} words with {len(ends)} syncs")
+    part = slice(int(ends[-2]), int(ends[-1]))
+    active, levels = found[part] < 0, np.where(found[part] >= 0, found[part] & 1, 1)
+    starts = np.flatnonzero((levels[1:] == 0) & (levels[:-1] == 1)) + 1
+    lines = [(int(active[a:b].sum()), int(b - a)) for a, b in zip(starts, starts[1:], strict=False)]
+    pixels = bytes_[words[:3, part][:, active]]
+    if pixels.shape[1] != mode.width * mode.height:
+        raise ValueError(
+            f"expected {mode.width} x {mode.height} pixels, not {pixels.shape[1]:,} of a picture"
+        )
+    picture = pixels[::-1].T.reshape(mode.height, mode.width, 3)
+    return picture.astype(np.uint8), lines

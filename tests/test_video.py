@@ -10,6 +10,7 @@ from amaranth.lib.wiring import connect
 from amaranth.sim import Simulator
 
 from boards.video.activation import ActivationMap
+from boards.video.display import Display
 from boards.video.screen import Scoreboard, Screen
 from boards.video.serialiser import BITS, CLOCK_WORD, Serialiser
 from boards.video.timing import VideoTiming
@@ -426,3 +427,107 @@ def test_layout():
     assert len(golden.font()) == golden.CELL * len(golden.LETTERS)
     assert golden.codes("a#9#?", 7) == [1, 48, 36, 49, 0, 0, 0]
     assert len({tuple(golden.font()[8 * i : 8 * i + 8]) for i in range(len(golden.LETTERS))}) == 38
+
+
+# ---- all of it, to the cable ----
+
+LOW = video.Mode(clock_hz=25e6, width=104, height=28, front=(3, 1), sync=(4, 2), back=(3, 1))
+
+
+def displayed():
+    """The bits of a cable while a small scan goes on, and what there is to be seen."""
+    weights = random_weights(MODEL, 1)
+    layout = Layout(mode=LOW, model=MODEL, step=1)
+    dut = Display(layout=layout, weights=weights, pixels=4, counters=2)
+    image, what = shown(MODEL, layout, seed=2)
+    slope, shift = video.slopes(weights, MODEL)
+    table, by = video.probability_table(weights.scales["logit"])
+    scans = states(MODEL, MODEL.row_groups)
+    logits = [(0, int((g - 1.5) * 0.8 / weights.scales["logit"])) for g in range(MODEL.row_groups)]
+    what = replace(
+        what,
+        heat=np.stack([video.heat(state, slope, shift) for state in scans]),
+        probability=np.array([video.probability(pair, 1, table, by) for pair in logits]),
+        latest=MODEL.row_groups - 1,
+        frames=2,
+        faults=1,
+    )
+    bits, filled = [], []
+
+    async def sync(ctx):
+        for row in image:
+            for x, pixel in enumerate(row):
+                for name, value in zip(("red", "green", "blue"), pixel, strict=True):
+                    ctx.set(getattr(dut.pixels, name), int(value))
+                ctx.set(dut.pixels.valid, 1)
+                ctx.set(dut.pixels.eol, x == len(row) - 1)
+                await ctx.tick()
+        ctx.set(dut.pixels.valid, 0)
+        for group, (state, pair) in enumerate(zip(scans, logits, strict=True)):
+            for signal, value in zip(dut.row.logits, pair, strict=True):
+                ctx.set(signal, value)
+            ctx.set(dut.row.group, group)
+            ctx.set(dut.row.valid, 1)
+            for _ in range(120):
+                await ctx.tick()
+                ctx.set(dut.row.valid, 0)
+                ctx.set(dut.state.valid, 0)
+                if ctx.get(dut.state.read):
+                    words = state[ctx.get(dut.state.channel)].astype(np.int8).tobytes()
+                    await ctx.tick()
+                    ctx.set(dut.state.data, int.from_bytes(words, "little"))
+                    ctx.set(dut.state.valid, 1)
+        ctx.set(dut.decision.index, what.decision)
+        ctx.set(dut.decision.valid, 1)
+        await ctx.tick().repeat(2)
+        ctx.set(dut.decision.valid, 0)
+        ctx.set(dut.toggles, 2)
+        await ctx.tick().repeat(4)
+        filled.append(True)
+
+    async def cable(ctx):
+        while not filled:
+            await ctx.tick("shift")
+        width, height = LOW.total
+        for _ in range(5 * width * (2 * height + 6)):
+            _, _, pairs = await ctx.tick("shift").sample(Cat(*dut.pairs))
+            bits.append(pairs)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(16e-9)
+    simulator.add_clock(40e-9, domain="video")
+    simulator.add_clock(8e-9, domain="shift")
+    simulator.add_testbench(sync)
+    simulator.add_testbench(cable)
+    simulator.run()
+    pairs = np.array(bits)
+    streams = np.stack(
+        [np.stack([pairs >> 2 * i & 1, pairs >> 2 * i + 1 & 1], -1) for i in range(4)]
+    )
+    return streams.reshape(4, -1), golden.compose(layout, what)
+
+
+def test_display():
+    """What a screen finds in the bits of the cable is the picture, pixel by pixel; each line has
+    its length; bits that are turned, a lost one, a missing clock are noticed."""
+    bits, expected = displayed()
+    picture, lines = video.deserialise(bits, LOW)
+    assert np.array_equal(picture, expected)
+    width, height = LOW.total
+    assert len(lines) >= height - 2 and {line for line in lines if line[0]} == {(LOW.width, width)}
+    for channel in range(3):
+        turned = bits.copy()
+        turned[channel] ^= 1
+        try:
+            assert not np.array_equal(video.deserialise(turned, LOW)[0], expected)
+        except ValueError:
+            pass
+    swapped = bits[[2, 1, 0, 3]]
+    with pytest.raises(ValueError, match="expected 104 x 28 pixels, not 104 of a picture"):
+        video.deserialise(swapped, LOW)
+    with pytest.raises(ValueError, match="expected a clock of ten bits a pixel, not none"):
+        video.deserialise(bits * 0, LOW)
+    with pytest.raises(ValueError, match="expected the clock's word everywhere, not another one"):
+        video.deserialise(np.delete(bits, 5000, axis=1), LOW)
+    with pytest.raises(ValueError, match="expected 105 x 28 pixels, not 2,912 of a picture"):
+        video.deserialise(bits, replace(LOW, width=105))
