@@ -182,8 +182,9 @@ def nearest(board: Board, model: ModelConfig) -> str:
         for shape in shapes(board, other):
             try:
                 engine = configure(board, other, shape)
+                wanted = whole(board, compile_program(other, engine))
             except ValueError:
                 continue
-            if not whole(board, compile_program(other, engine)).short(board.device):
+            if not wanted.short(board.device):
                 return f"{name} with SHAPE={engine} fits"
     return "no preset fits this device"

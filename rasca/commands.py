@@ -180,6 +180,17 @@ COMMANDS = {
             _flag("WHOLE", "1 for the whole iCEBreaker, from camera to UART"),
         ),
     ),
+    "screen": Command(
+        "sim.screen:main",
+        "a ULX3S with a screen, simulated from the camera's pins to the cable's bits",
+        (
+            Variable("BOARD", "--board", "ulx3s-12f"),
+            *(_PRESET, _SHAPE),
+            Variable("IMAGE", "--image", "file"),
+            _WEIGHTS,
+            Variable("PICTURE", "--picture", "file.png, of what the screen shows"),
+        ),
+    ),
     "program": Command(
         "boards.programmer:main",
         "puts the bitstream that make bitstream made on the board",

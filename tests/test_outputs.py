@@ -1,6 +1,7 @@
 """boards/outputs: what a board may show, and the way to the UART that an output shares."""
 
 import re
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +11,13 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
+from rich.console import Console
 
-from boards import build, fit
+from boards import build, fit, reclock
 from boards.outputs.output import PacketStream
 from boards.switches import take_turns
 from boards.system import System
-from golden.config import preset
+from golden.config import ModelConfig, preset
 from golden.random_weights import random_weights
 from hw.plan import compile_program
 from hw.top import Rasca
@@ -87,6 +89,11 @@ def test_names():
     for text, names in (("", []), ("preview", ["preview"]), (" preview ,", ["preview"])):
         board = build.find_board("ulx3s-12f", text)
         assert [output.name for output in board.outputs] == ["lamps", *names]
+    text = "outputs of icebreaker must be one of preview, not 'hdmi'"
+    with pytest.raises(ValueError, match=text):
+        build.find_board("icebreaker", "hdmi")
+    with pytest.raises(ValueError, match="outputs of ulx3s must be one of preview, hdmi, not 'sc"):
+        build.find_board("ulx3s", "screen")
     with pytest.raises(ValueError, match="outputs of icebreaker must be one of .*, not 'screen'"):
         build.find_board("icebreaker", "screen")
     with pytest.raises(ValueError, match="outputs of orangecrab must be left away, not 'preview'"):
@@ -105,6 +112,79 @@ def test_room(name):
     less, more = fit.whole(board, plan), fit.whole(seeing, plan)
     assert more.lut > less.lut
     assert more.bram - less.bram == {"icebreaker": 1, "ulx3s-12f": 0}[name]
+
+
+TINY = ModelConfig(
+    name="tiny",
+    image_height=21,
+    image_width=64,
+    heads=2,
+    head_channels=(1, 2, 2, 4),
+    state_channels=4,
+    spatial_attention="none",
+    channel_attention=False,
+)
+
+
+def design(name, outputs, hz=None, **fields):
+    """A board's files with a tiny network."""
+    board = build.find_board(name, outputs)
+    board = replace(board, clock_hz=hz or board.clock_hz)
+    model = replace(TINY, **fields)
+    engine = fit.configure(board, model, "4,1,2")
+    weights = random_weights(model, 1)
+    return build.files_of(board, Rasca(model, engine, weights, readback=not board.events_only))
+
+
+@pytest.mark.parametrize(
+    "name, outputs, clocks",
+    [("ulx3s-12f", "hdmi,preview", (75e6, 106e6)), ("icebreaker", "preview", (24e6, 45e6))],
+)
+def test_designs(name, outputs, clocks):
+    """Pins and clocks of the screen are told to the tools; with all outputs, too, the designs of
+    two clocks differ in parameters only, and that of the oscillator's PLL for the screen in none.
+    """
+    (_, first), (_, second) = (design(name, outputs, hz) for hz in clocks)
+    changed = reclock.changes(first["rasca.il"], second["rasca.il"])
+    assert changed and "video_pll" not in changed
+    if "hdmi" in outputs:
+        lpf = first["rasca.lpf"]
+        for name in ("hdmi_0__d__p[0]", "hdmi_0__d__p[2]", "hdmi_0__clk__p"):
+            assert f'LOCATE COMP "{name}" SITE "A1' in lpf and f'"{name}" IO_TYPE=LVCMOS33D' in lpf
+        assert 'NET "video_shift" 125000000.0 HZ' in lpf
+        assert 'NET "video_pixel" 25000000.0 HZ' in lpf
+        assert "ODDRX1F" in first["rasca.il"]
+    else:
+        assert any("preview.stride" in cell for cell in changed)
+        assert "uart_0__rx" in first["rasca.pcf"]
+        # nothing is read of the host without an output that asks
+        assert "uart_0__rx" not in design(name, "")[1]["rasca.pcf"]
+
+
+def test_screens():
+    """As much of the picture as there are block RAMs for; none where they do not suffice."""
+    model = preset("vww_210x240")
+    found = {}
+    for name in ("ulx3s", "ulx3s-45f", "ulx3s-12f"):
+        board = build.find_board(name, "hdmi")
+        plan = compile_program(model, fit.configure(board, model, None))
+        free = fit.free_blocks(board, plan)
+        screen = board.outputs[-1]
+        found[name] = (screen.layout(plan, free).step, screen.room(board, plan, free).bram)
+    assert found == {
+        "ulx3s": (1, 29),
+        "ulx3s-45f": (1, 29),
+        "ulx3s-12f": (2, 11),
+    }
+    with pytest.raises(ValueError, match="must find 11 block RAMs left on ulx3s-12f, not 10"):
+        screen.room(board, plan, 10)
+    with pytest.raises(ValueError, match="orangecrab has no camera to see with"):
+        screen.room(build.find_board("orangecrab"), plan, 99)
+    # the 25F is full: it is said before anything is built
+    board = build.find_board("ulx3s-25f", "hdmi")
+    plan = compile_program(model, fit.configure(board, model, None))
+    with pytest.raises(ValueError, match="does not fit LFE5U-25F: .* LUTs short .*15,2,2 fits"):
+        build.check_fit(board, plan, Console(quiet=True))
 
 
 def preview_row(name, preset_name):

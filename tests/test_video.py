@@ -17,9 +17,13 @@ from boards.video.timing import VideoTiming
 from boards.video.tmds import TmdsEncoder
 from golden import screen as golden
 from golden import video
-from golden.config import ModelConfig
+from golden.command_line import load_photographs
+from golden.config import ModelConfig, preset
+from golden.model import IntegerModel
+from golden.quantise import default_weights
 from golden.random_weights import random_weights
 from golden.screen import Layout, Shown
+from golden.visualise import class_activation_map
 
 MODEL = ModelConfig(
     name="tiny",
@@ -238,11 +242,23 @@ def test_activation(pixels, wrong):
     assert same == [True, False, True, not wrong, *[True] * (len(cases) - 4)]
 
 
-def test_slopes():
-    """The largest is 127; with them a row's heat goes with the map of the paper's figure."""
-    weights = random_weights(MODEL, 1)
-    slope, shift = video.slopes(weights, MODEL)
-    assert slope.dtype == np.int8 and np.abs(slope.astype(int)).max() == 127 and shift >= 0
+@pytest.mark.parametrize("name, least", [("vww_105x120", 0.89), ("vww_210x240", 0.92)])
+def test_slopes(name, least):
+    """The largest is 127; with them heat goes with the exact map of the paper's figure, and uses
+    its five bits."""
+    model = preset(name)
+    weights = default_weights(model)
+    slope, shift = video.slopes(weights, model)
+    assert slope.dtype == np.int8 and np.abs(slope.astype(int)).max() == 127
+    shots = load_photographs(None, model, 2).pixels
+    for states_ in IntegerModel(model, weights).run(shots).state.numpy():
+        exact = class_activation_map(states_, weights, model.stop_index)
+        found = np.stack([video.heat(state, slope, shift) for state in states_])
+        assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > least
+        assert 8 <= found.max() and -16 <= found.min() < 0
+
+
+def test_slopes_are_one_a_channel():
     with pytest.raises(ValueError, match="slope must have 4 values, one a channel, not 3"):
         ActivationMap(model=MODEL, pixels=3, slope=[1, 2, 3], shift=1)
 
