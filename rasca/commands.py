@@ -104,6 +104,7 @@ COMMANDS = {
         (
             *(_PRESET, _SHAPE, _WEIGHTS),
             Variable("MEMORY", "--weight-memory", "initialised|loaded"),
+            Variable("BUS", "--bus", "axi|wishbone"),
         ),
     ),
     "fuzz": Command(
@@ -332,6 +333,9 @@ COMMANDS = {
             Variable("PICTURE", "--picture", "file.png, of what the camera sees"),
             _flag("BYTES", "1 with WATCH or PICTURE of an iCEBreaker or UPduino"),
         ),
+    ),
+    "registers": Command(
+        "hw.bus.pages:main", "writes the table of docs/registers.md", target=False
     ),
     "wiring": Command(
         "boards.camera.pages:main",

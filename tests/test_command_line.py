@@ -145,6 +145,7 @@ TABLE = {
         WEIGHTS,
         FOLDER,
         "--weight-memory rom | initialised | 'rom'",
+        "--bus apb | axi or wishbone | 'apb'",
     ),
     "fuzz": (
         """
@@ -415,6 +416,7 @@ TABLE = {
         --port NONE --patience x | a number for --patience | 'x'
         """,
     ),
+    "registers": ("--page x | an option of rasca registers | --page",),
     "wiring": ("--page x | an option of rasca wiring | --page",),
 }
 CASES = [

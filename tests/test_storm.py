@@ -176,6 +176,16 @@ def test_the_specification_counts_what_the_page_says(name):
     assert set(met) >= {"lost_clock", "short_line", "long_line", "short_frame", "long_frame"}
 
 
+def test_a_clock_that_stops_in_one_line_and_comes_back_in_the_next():
+    """The two lines are one for the receiver: too long, beside the lost clock."""
+    one = faults.case(4106)
+    way = faults.way_of(one.number)
+    assert one.kind == "clock off while the sensor goes on"
+    counts = spec.outcome(way, run_of(way, [one]))[0].counts[1]
+    assert counts == {"lost_clock": 1, "long_line": 1}
+    assert judge._names(counts) in [tuple(sorted(may)) for may in faults.KINDS[one.kind].counted]
+
+
 def test_a_pause_as_long_as_the_timeout_is_not_decided():
     way = WAYS[PARALLEL]
     (one,) = cases(PARALLEL, ["clock pauses"])
