@@ -1,6 +1,6 @@
 """`make screen`: a whole board with a screen, simulated from a camera's pins to the DVI cable.
 
-rasca screen [--board ulx3s-12f] [--preset P] [--shape P,C,L] [--image FILE] [--picture FILE.png]
+rasca screen [--board ulx3s-12f] [--preset vww_105x120] [--shape P,C,L] [--image FILE]
 
 The board's design (System: PLLs, camera front end, engine, outputs) as it goes into synthesis, the
 cells that it instantiates modelled; an OV7670 sends a photograph; the bits of the cable's four
@@ -62,6 +62,17 @@ def layout(system: System) -> screen.Layout:
     """Of the board's screen."""
     plan = system.rasca.plan
     return output(system).layout(plan, fit.free_blocks(system.board, plan))
+
+
+def check_pace(system: System) -> None:
+    """ValueError unless the engine keeps up with the camera: else no frame is decided."""
+    plan, sensor = system.rasca.plan, system.camera.sensor
+    most = system.binning * plan.model.rows_per_group * system.pll.output_hz / plan.camera_period
+    if most < sensor.line_hz:
+        raise ValueError(
+            f"shape must be one that keeps up with {sensor.line_hz:,.0f} lines a second of the "
+            f"camera, not {plan.engine} with {most:,.0f}"
+        )
 
 
 def to_verilog(rtlil: str, folder: Path, console: Console) -> str:
@@ -156,7 +167,7 @@ def _line(mode: video.Mode) -> tuple[int, int]:
 
 def main(
     board_name: Annotated[str, typer.Option("--board", help="board")] = "ulx3s-12f",
-    preset_name: Annotated[str | None, typer.Option("--preset", help="network")] = None,
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
     weights: Annotated[str | None, typer.Option(help="safetensors file")] = None,
     image: Annotated[str | None, typer.Option(help="picture file")] = None,
@@ -168,12 +179,13 @@ def main(
     with bad_input():
         writable(picture)
         board = build.find_board(board_name, "hdmi")
-        model = preset(preset_name or board.preset)
+        model = preset(preset_name)
         engine = fit.configure(board, model, shape)
         numbers = load_weights(weights, model)
         rasca = Rasca(model, engine, numbers)
         tools.tool("yosys")
         system, sources = build.files_of(board, rasca)
+        check_pace(system)
         exposure, name = whole_board.photograph(system, image)
         place = folder / board.name / model.name
     console.print(f"{model.name} with shape {engine}: {name} on {board.title} and its screen")

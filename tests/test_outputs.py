@@ -172,12 +172,12 @@ def test_screens():
         screen = board.outputs[-1]
         found[name] = (screen.layout(plan, free).step, screen.room(board, plan, free).bram)
     assert found == {
-        "ulx3s": (1, 29),
-        "ulx3s-45f": (1, 29),
-        "ulx3s-12f": (2, 11),
+        "ulx3s": (1, 26),
+        "ulx3s-45f": (1, 26),
+        "ulx3s-12f": (2, 8),
     }
-    with pytest.raises(ValueError, match="must find 11 block RAMs left on ulx3s-12f, not 10"):
-        screen.room(board, plan, 10)
+    with pytest.raises(ValueError, match="must find 8 block RAMs left on ulx3s-12f, not 7"):
+        screen.room(board, plan, 7)
     with pytest.raises(ValueError, match="orangecrab has no camera to see with"):
         screen.room(build.find_board("orangecrab"), plan, 99)
     # the 25F is full: it is said before anything is built

@@ -11,7 +11,6 @@ from boards.video.timing import Beam
 from golden import screen as golden
 from golden.screen import CELL, FAULT_DIGITS, FRAME_DIGITS, LETTERS, PAGE, SLOT, Layout
 from golden.video import HEAT_BITS, probability_table
-from hw.common import NO_COLLISION
 from hw.interfaces import Decision, Pixels, RowEvent
 
 DIGITS = FRAME_DIGITS + FAULT_DIGITS
@@ -235,9 +234,7 @@ class Screen(wiring.Component):
         layout, beam, video = self.layout, self.beam, m.d[self.domain]
         model = layout.model
         bits = 8 if self.grey else 9
-        m.submodules.frame = frame = Memory(
-            shape=bits, depth=layout.rows * layout.columns, init=[], attrs=NO_COLLISION
-        )
+        m.submodules.frame = frame = Memory(shape=bits, depth=layout.rows * layout.columns, init=[])
         self._write(m, frame.write_port())
         read = frame.read_port(domain=self.domain)
         # along a line: pixel, and the column of the state
@@ -279,7 +276,7 @@ class Screen(wiring.Component):
 
         span = 1 << (model.n - 1).bit_length()
         m.submodules.heat = heats = Memory(
-            shape=signed(HEAT_BITS), depth=model.row_groups * span, init=[], attrs=NO_COLLISION
+            shape=signed(HEAT_BITS), depth=model.row_groups * span, init=[]
         )
         put, get = heats.write_port(), heats.read_port(domain=self.domain)
         width = span.bit_length() - 1
@@ -334,9 +331,7 @@ class Screen(wiring.Component):
     def _bars(self, m, group, here):
         """(a bar's, the mark's, at least a half): two cycles after the beam."""
         layout, beam, video = self.layout, self.beam, m.d[self.domain]
-        m.submodules.bars = bars = Memory(
-            shape=8, depth=layout.model.row_groups, init=[], attrs=NO_COLLISION
-        )
+        m.submodules.bars = bars = Memory(shape=8, depth=layout.model.row_groups, init=[])
         put, get = bars.write_port(), bars.read_port(domain=self.domain)
         left, shift = layout.bar_left, layout.bar_shift
         right = left + (255 >> shift)
