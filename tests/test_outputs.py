@@ -178,6 +178,8 @@ def test_screens():
     }
     with pytest.raises(ValueError, match="must find 8 block RAMs left on ulx3s-12f, not 7"):
         screen.room(board, plan, 7)
+    with pytest.raises(ValueError, match="must go to an ECP5 with read-back, not icebreaker"):
+        screen.room(build.find_board("icebreaker"), plan, 99)
     with pytest.raises(ValueError, match="orangecrab has no camera to see with"):
         screen.room(build.find_board("orangecrab"), plan, 99)
     # the 25F is full: it is said before anything is built

@@ -43,9 +43,11 @@ class Hdmi:
     asks: ClassVar[bool] = False
 
     def room(self, board, plan, free: int) -> Room:
-        """ValueError without a camera, and where no picture fits."""
+        """ValueError without a camera or read-back, and where no picture fits."""
         if board.camera is None:
             raise ValueError(f"{board.name} has no camera to see with: leave OUTPUTS=hdmi away")
+        if board.events_only or board.device.family != "ecp5":
+            raise ValueError(f"OUTPUTS=hdmi must go to an ECP5 with read-back, not {board.name}")
         blocks = self._blocks(self.layout(plan, free))
         if blocks > free:
             raise ValueError(
