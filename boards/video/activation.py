@@ -20,9 +20,10 @@ class _Step(Enum):
     READ = 1
     COLUMNS = 2
     MAXIMUM = 3
-    PRODUCT = 4
-    SUM = 5
-    LEAVE = 6
+    HALVES = 4
+    PRODUCT = 5
+    SUM = 6
+    LEAVE = 7
 
 
 class Heat(wiring.Signature):
@@ -59,7 +60,7 @@ class ActivationMap(wiring.Component):
 
     A channel counts twice: each of its columns, and n times its first maximum (pooling is the mean
     and the maximum). A row group whose answer comes before the map of the one before is done takes
-    its place. Cycles of a row group: for each channel its reads, and ``2 n + 2``; then n.
+    its place. Cycles of a row group: for each channel its reads, and ``2 n + 3``; then n.
 
     Bit-exact model: golden.video.heat.
 
@@ -109,19 +110,25 @@ class ActivationMap(wiring.Component):
         place = Signal(range(self.pixels))
         kept = Signal(8 * self.pixels)
         largest, best = Signal(signed(8)), Signal(range(n))
-        # Stage 1: the column's operands; stage 2: its product; stage 3: its sum
+        # Stage 1: the column's operands
         valid, at, value = Signal(), Signal(range(n)), Signal(signed(8))
-        later, there, product = Signal(), Signal(range(n)), Signal(signed(16))
-        fresh, opening = Signal(), Signal()
+        fresh = Signal()
+        # Stage 2: products with half a slope; stage 3: their sum
+        low, high, product = Signal(signed(12)), Signal(signed(12)), Signal(signed(16))
         m.d.sync += [
             valid.eq(0),
-            later.eq(valid),
-            there.eq(at),
-            product.eq(value * slope.data),
-            opening.eq(fresh),
+            low.eq(value * slope.data[:4]),
+            high.eq(value * slope.data[4:].as_signed()),
+            product.eq((high << 4) + low),
             state.read.eq(0),
             heat.en.eq(0),
         ]
+        begun, there, opening = valid, at, fresh
+        for i in range(2):
+            following = [Signal.like(s, name=f"late{i}") for s in (begun, there, opening)]
+            m.d.sync += [a.eq(b) for a, b in zip(following, (begun, there, opening), strict=True)]
+            begun, there, opening = following
+        # Stage 4: the column's sum
         leaving = Signal()
         m.d.comb += [
             slope.addr.eq(channel),
@@ -129,7 +136,7 @@ class ActivationMap(wiring.Component):
             state.word.eq(word),
             look.addr.eq(Mux(leaving, column, there)),
             add.addr.eq(there),
-            add.en.eq(later),
+            add.en.eq(begun),
             add.data.eq(Mux(opening, 0, look.data) + product),
         ]
         limit = 1 << (HEAT_BITS - 1)
@@ -167,8 +174,10 @@ class ActivationMap(wiring.Component):
                     column.eq(column + 1),
                 ]
                 with m.If(column == n - 1):
-                    m.d.sync += [column.eq(0), step.eq(_Step.PRODUCT)]
-            with m.Case(_Step.PRODUCT):  # of the channel's last maximum
+                    m.d.sync += [column.eq(0), step.eq(_Step.HALVES)]
+            with m.Case(_Step.HALVES):  # of the channel's last maximum
+                m.d.sync += step.eq(_Step.PRODUCT)
+            with m.Case(_Step.PRODUCT):
                 m.d.sync += step.eq(_Step.SUM)
             with m.Case(_Step.SUM):
                 m.d.sync += channel.eq(channel + 1)
@@ -191,6 +200,6 @@ class ActivationMap(wiring.Component):
         with m.If(self.row.valid):
             m.d.sync += [
                 *(channel.eq(0), word.eq(0), column.eq(0), group.eq(self.row.group)),
-                *(valid.eq(0), later.eq(0), state.read.eq(1), step.eq(_Step.READ)),
+                *(valid.eq(0), state.read.eq(1), step.eq(_Step.READ)),
             ]
         return m
