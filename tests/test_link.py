@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 
 from boards import packets
 from boards.host_link import HostLink
-from boards.link.copier import Copier
+from boards.link.copier import Copier, StateBytes
 from boards.link.counters import CounterKeeper
 from boards.link.events import Events, class_byte
 from boards.link.memory import BLOCK_BYTES, HEADER, ROTATION, SLOTS, Layout, LinkMemory, room
@@ -19,6 +19,7 @@ from boards.link.replay import Replay
 from boards.link.sender import PACKETS, Sender
 from boards.packets import COUNTERS, Counters, Decision, Hello, Kind, Row, Setting, State
 from hw.plan.engine_config import EngineConfig
+from tests.bench_blocks import on_amaranth, pack
 from tests.test_host_link import COLOUR, GREY, SHAPE
 
 LAYOUT = Layout(buffer=83, event_bytes=16, state_bytes=13)
@@ -305,6 +306,57 @@ def test_replay_of_settings_and_weights():
 
     simulate(dut, testbench, loader, watch, memory=memory)
     assert taken == [(b, 0) for b in weights] + [(b, int(i == 39)) for i, b in enumerate(weights)]
+
+
+# ---- state bytes ----
+
+
+def state_bytes(n, channels, pixels, seed, wrong=False):
+    """Scenario: channels by chance, byte by byte, some left in the middle; each byte is read from
+    the engine for itself, which answers when it likes. wrong: the next column's is expected."""
+    source, columns = random.Random(seed), -(-n // pixels) * pixels
+    state = [[source.getrandbits(8) for _ in range(columns)] for _ in range(channels)]
+    for _ in range(40):
+        channel = source.randrange(channels)
+        whole = source.random() < 0.7
+        yield {"begin": 1, "channel": channel}
+        for column in range(n if whole else source.randrange(n)):
+            for _ in range(source.choice([0, 0, 3])):
+                out = yield {"channel": channel}
+                assert not out["valid"] and not out["state__read"]
+            late, reads, given = None, 0, {"want": 1, "channel": channel}
+            while True:
+                answer = late == 0
+                data = pack(state[channel][column - column % pixels :][:pixels], 8)
+                noise = source.getrandbits(8 * pixels)
+                out = yield given | {
+                    "state__valid": answer,
+                    "state__data": data if answer else noise,
+                }
+                late = None if late is None else late - 1
+                if out["state__read"]:
+                    place = out["state__channel"], out["state__word"]
+                    assert place == (channel, column // pixels), f"byte {column}: {place}"
+                    late, reads = source.choice([0, 1, 7]), reads + 1
+                if out["valid"]:
+                    break
+            assert reads == 1
+            right = state[channel][column + wrong if column + wrong < columns else 0]
+            for take in (0, 0, 1):  # it stays until it is taken
+                out = yield {"channel": channel, "take": take}
+                assert out["valid"] and out["byte"] == right, f"byte {column}: {out['byte']}"
+    yield {}
+
+
+@pytest.mark.parametrize("n, channels, pixels", [(13, 5, 4), (8, 3, 8), (1, 1, 3), (15, 9, 15)])
+def test_state_bytes(n, channels, pixels):
+    block = StateBytes(columns=n, channels=channels, pixels=pixels)
+    on_amaranth(block, state_bytes(n, channels, pixels, 3))
+
+
+def test_differences_of_state_bytes_are_seen():
+    with pytest.raises(AssertionError, match="byte"):
+        on_amaranth(StateBytes(columns=13, channels=5, pixels=4), state_bytes(13, 5, 4, 3, True))
 
 
 # ---- events, copier ----

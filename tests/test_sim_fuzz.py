@@ -1,11 +1,13 @@
 """Twenty random networks on random arrays: every value equal, every cycle as predicted."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
 
 from golden.config import ModelConfig
+from golden.model import IntegerModel
 from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from sim import fuzz, session
@@ -161,16 +163,42 @@ def test_results_of_another_code_are_not_known(results, monkeypatch):
     assert ran == [4, 6, 4]
 
 
-def test_a_wrong_value_is_found(monkeypatch, tmp_path):
-    """The check itself bites: one bit of the golden model's state turned."""
-    true = fuzz.session.golden_frames
+@pytest.mark.parametrize("play", [1, 2])
+def test_a_wrong_value_is_found(monkeypatch, tmp_path, play):
+    """The check itself bites: one bit of the golden model's state turned, in either play."""
+    true, plays = fuzz.session.golden_frames, []
 
     def turned(result):
         frames = true(result)
+        plays.append(frames)
+        if len(plays) < play:
+            return frames
         state = frames[1].state.copy()
-        state[-1, 0, 0] ^= 1
+        state[0, 0, 0] ^= 1
         return [frames[0], replace(frames[1], state=state), *frames[2:]]
 
     monkeypatch.setattr(fuzz.session, "golden_frames", turned)
-    wrong = fuzz.check(fuzz.case(1), tmp_path)
-    assert wrong.startswith("frame 1, row group 2, stage state, channel 0, column 0")
+    wrong = fuzz.check(fuzz.case(1), tmp_path).removeprefix("loaded, with thresholds: ")
+    assert wrong.startswith("frame 1, row group 0, stage state, channel 0, column 0")
+    assert len(plays) == play
+
+
+def test_thresholds_end_and_thin_out_frames():
+    """Some margins pass them, within 32 bits; of many cases some stop, some leave groups out."""
+    rng = random.Random(1)
+    assert fuzz.thresholds([2**32 - 1], rng) == (2**31 - 1, 2**31 - 1)
+    assert fuzz.thresholds([-(2**32)], rng) == (-(2**31), -(2**31))
+    for _ in range(9):
+        margins = [rng.randint(-999, 999) for _ in range(6)]
+        stop, skip = fuzz.thresholds(margins, rng)
+        assert {stop, skip} <= set(margins) and stop >= skip
+    stopped, skipped = 0, 0
+    for case in CASES:
+        model = IntegerModel(case.model, fuzz.weights_of(case))
+        pictures = fuzz.pictures(case.model, case.seed, fuzz.FRAMES)
+        margins = model.run(pictures).margin.flatten().tolist()
+        stop, skip = fuzz.thresholds(margins, random.Random(case.seed))
+        found = model.run(pictures, stop_threshold=stop, skip_threshold=skip)
+        stopped += int(found.stopped.any() and case.model.row_groups > 1)
+        skipped += int(found.skipped.any())
+    assert stopped > 4 and skipped > 4, (stopped, skipped)
