@@ -1,17 +1,26 @@
 """boards/outputs/preview.py: pieces of rows as packets, against the frames that they are of."""
 
 import random
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
 from amaranth.sim import Simulator
 
 from boards import packets
+from boards.event_system import EventSystem
+from boards.flash import FlashLoader
 from boards.held import Held
 from boards.outputs import preview
 from boards.outputs.preview import PreviewSender, scale, stride
 from boards.picture import Picture
+from hw.interfaces import Pixels
+from tests.test_event_system import StandIn, received
+from tests.test_host_link import COLOUR
 
 SIZE = {"height": 9, "width": 16}
 CASES = {
@@ -278,3 +287,72 @@ def test_packet_is_what_it_says():
     piece = packets.Preview(rows=1, columns=1, channels=1, row=0, column=0, data=b"1")
     packet = packets.encode(packets.Kind.PREVIEW, piece.pack())
     assert len(packet) == preview.AROUND + 1
+
+
+class Small(wiring.Component):
+    """A small board's system with a preview; the camera's pixels go to both."""
+
+    def __init__(self):
+        flash = FlashLoader(length=8, config="00" * 32, divisor=2, wake_cycles=2, tries=1)
+        self.engine = StandIn(replace(COLOUR, in_channels=1))
+        self.host = EventSystem(rasca=self.engine, divisor=4, flash=flash)
+        self.sender = PreviewSender(
+            height=5, width=16, scale=1, stride=2, piece=16, in_channels=1, colours=1, pulsed=True
+        )
+        super().__init__({"pixels": In(Pixels(1))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.host, m.submodules.sender = self.host, self.sender
+        wiring.connect(m, wiring.flipped(self.pixels), self.sender.pixels)
+        wiring.connect(m, self.sender.packets, self.host.packets)
+        m.d.comb += self.sender.want.eq(self.host.asked)
+        return m
+
+
+def test_small_board():
+    """A byte in, one picture out, in whole packets between the bytes of decisions; then silence."""
+    dut, stream, over = Small(), bytearray(), []
+    scene = np.random.default_rng(5).integers(0, 256, (5, 16, 1), dtype=np.uint8)
+
+    async def camera(ctx):
+        ctx.set(dut.host.rx, 1)
+        for number in range(36):
+            for index, value in enumerate(scene.ravel()):
+                ctx.set(dut.pixels.luma, int(value))
+                ctx.set(dut.pixels.eol, index % 16 == 15)
+                ctx.set(dut.pixels.valid, 1)
+                await ctx.tick()
+                ctx.set(dut.pixels.valid, 0)
+                await ctx.tick().repeat(3)
+                # the start bit of a byte that is all ones
+                ctx.set(dut.host.rx, not (number == 2 and index < 1))
+            ctx.set(dut.pixels.frame_end, 1)
+            await ctx.tick()
+            ctx.set(dut.pixels.frame_end, 0)
+            decision = dut.engine.decision
+            ctx.set(decision.valid, 1)
+            await ctx.tick()
+            ctx.set(decision.valid, 0)
+        over.append(True)
+
+    async def uart(ctx):
+        while not over:
+            byte = await received(ctx, dut.host.tx)
+            if byte is not None:
+                stream.append(byte)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(camera)
+    simulator.add_testbench(uart)
+    simulator.run()
+    mixed, picture = packets.Mixed(), Picture()
+    found = list(mixed.feed(bytes(stream)))
+    pieces = [packets.parse(one) for one in found if not isinstance(one, int)]
+    for piece in pieces:
+        picture.take(piece)
+    assert len(pieces) == 5 and picture.whole and np.array_equal(picture.pixels, scene)
+    events = [one for one in found if isinstance(one, int)]
+    assert len(events) >= 10 and set(events) <= {0, 0x41} and mixed.errors == 0
+    assert isinstance(found[-1], int) and isinstance(found[0], int)
