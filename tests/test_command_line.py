@@ -241,6 +241,19 @@ TABLE = {
         --folder UNDER | text.txt
         """,
     ),
+    "screen": (
+        """
+        --board none | ulx3s | 'none'
+        --board icebreaker | outputs of icebreaker must be one of preview | 'hdmi'
+        --preset none | preset must be one of | 'none'
+        --shape 8 | three whole numbers | 8
+        --image NONE | none/such
+        --image TEXT | text.txt
+        --weights TEXT | text.txt
+        --picture UNDER | text.txt
+        --folder UNDER | text.txt
+        """,
+    ),
     "program": (
         """
         | --board | nothing
@@ -410,7 +423,9 @@ TABLE = {
         | --port | nothing
         --port NONE | none/such
         --port TEXT | text.txt
-        --port NONE --bytes | --bytes goes with --watch
+        --port NONE --bytes | --bytes goes with --watch or --picture
+        --port NONE --picture UNDER | text.txt
+        --port NONE --picture a.png --watch | --picture or --watch, not both
         --port NONE --baud fast | a whole number for --baud | 'fast'
         --port NONE --frames x | a whole number for --frames | 'x'
         --port NONE --patience x | a number for --patience | 'x'
@@ -493,7 +508,7 @@ def test_the_rule_of_a_whole_answer(line, whole):
     assert bool(BOTH.search(line)) is whole
 
 
-PROGRESS = ("bitstream", "netlist")
+PROGRESS = ("bitstream", "netlist", "screen")
 """Commands that say what they are about to do before they try."""
 
 

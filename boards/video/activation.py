@@ -54,6 +54,79 @@ class Heat(wiring.Signature):
         return type(self) is type(other) and self.members == other.members
 
 
+class ColumnSums(wiring.Component):
+    """A sum for each column of products of its bytes with a slope.
+
+    Parameters
+    ----------
+    slope : sequence of int
+        -127..127, one a channel.
+    columns, most : int
+        n; so often at most a product is added to a column for each channel.
+
+    Ports
+    -----
+    channel : In(range(channels))
+        Of the slope that is taken, from a cycle before `valid` on.
+    valid : In(1), column : In(range(n)), value : In(signed(8))
+        A byte to be multiplied.
+    fresh : In(1)
+        The column begins anew with it.
+    look : In(range(n)), looking : In(1)
+        Whose sum `sum` is; without `looking` `sum` means nothing.
+    sum : Out(signed, holds all products)
+
+    `latency`: cycles from `valid` until the sum is there.
+    """
+
+    latency = 3
+
+    def __init__(self, *, slope: Sequence[int], columns: int, most: int):
+        self.slope, self.columns = slope, columns
+        worst = sum(abs(g) for g in slope) * 128 * most
+        super().__init__(
+            {
+                "channel": In(range(len(slope))),
+                "valid": In(1),
+                "column": In(range(columns)),
+                "value": In(signed(8)),
+                "fresh": In(1),
+                "look": In(range(columns)),
+                "looking": In(1),
+                "sum": Out(signed(worst.bit_length() + 1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        depth = len(self.slope)
+        m.submodules.slopes = slopes = Memory(shape=signed(8), depth=depth, init=self.slope)
+        m.submodules.sums = sums = Memory(shape=self.sum.shape(), depth=self.columns, init=[])
+        slope, add = slopes.read_port(), sums.write_port()
+        look = sums.read_port(domain="comb")
+        # Stage 1: products with half a slope; stage 2: their sum
+        low, high, product = Signal(signed(12)), Signal(signed(12)), Signal(signed(16))
+        m.d.sync += [
+            low.eq(self.value * slope.data[:4]),
+            high.eq(self.value * slope.data[4:].as_signed()),
+            product.eq((high << 4) + low),
+        ]
+        valid, column, fresh = self.valid, self.column, self.fresh
+        for i in range(2):
+            later = [Signal.like(s, name=f"late{i}") for s in (valid, column, fresh)]
+            m.d.sync += [a.eq(b) for a, b in zip(later, (valid, column, fresh), strict=True)]
+            valid, column, fresh = later
+        # Stage 3: the column's sum
+        m.d.comb += [
+            slope.addr.eq(self.channel),
+            look.addr.eq(Mux(self.looking, self.look, column)),
+            *(add.en.eq(valid), add.addr.eq(column)),
+            add.data.eq(Mux(fresh, 0, look.data) + product),
+            self.sum.eq(look.data),
+        ]
+        return m
+
+
 class ActivationMap(wiring.Component):
     """After each row group the state is read once, a channel after the other, through the engine's
     read-back; a multiplier and a sum for each column make the map of it.
@@ -98,52 +171,24 @@ class ActivationMap(wiring.Component):
         m = Module()
         model, state, heat = self.model, self.state, self.heat
         n, words = model.n, -(-model.n // self.pixels)
-        worst = sum(abs(g) for g in self.slope) * 128 * (1 + n)
-        m.submodules.slopes = slopes = Memory(
-            shape=signed(8), depth=model.state_channels, init=self.slope
-        )
-        slope = slopes.read_port()
-        m.submodules.sums = sums = Memory(shape=signed(worst.bit_length() + 1), depth=n, init=[])
-        add, look = sums.write_port(), sums.read_port(domain="comb")
-
+        m.submodules.sums = sums = ColumnSums(slope=self.slope, columns=n, most=1 + n)
+        assert sums.latency == 3  # HALVES, PRODUCT, SUM
         channel, word, column = (Signal(range(size)) for size in (model.state_channels, words, n))
         place = Signal(range(self.pixels))
         kept = Signal(8 * self.pixels)
         largest, best = Signal(signed(8)), Signal(range(n))
-        # Stage 1: the column's operands
         valid, at, value = Signal(), Signal(range(n)), Signal(signed(8))
-        fresh = Signal()
-        # Stage 2: products with half a slope; stage 3: their sum
-        low, high, product = Signal(signed(12)), Signal(signed(12)), Signal(signed(16))
-        m.d.sync += [
-            valid.eq(0),
-            low.eq(value * slope.data[:4]),
-            high.eq(value * slope.data[4:].as_signed()),
-            product.eq((high << 4) + low),
-            state.read.eq(0),
-            heat.en.eq(0),
-        ]
-        begun, there, opening = valid, at, fresh
-        for i in range(2):
-            following = [Signal.like(s, name=f"late{i}") for s in (begun, there, opening)]
-            m.d.sync += [a.eq(b) for a, b in zip(following, (begun, there, opening), strict=True)]
-            begun, there, opening = following
-        # Stage 4: the column's sum
-        leaving = Signal()
+        fresh, leaving = Signal(), Signal()
+        m.d.sync += [valid.eq(0), state.read.eq(0), heat.en.eq(0)]
         m.d.comb += [
-            slope.addr.eq(channel),
-            state.channel.eq(channel),
-            state.word.eq(word),
-            look.addr.eq(Mux(leaving, column, there)),
-            add.addr.eq(there),
-            add.en.eq(begun),
-            add.data.eq(Mux(opening, 0, look.data) + product),
+            *(sums.channel.eq(channel), state.channel.eq(channel), state.word.eq(word)),
+            *(sums.valid.eq(valid), sums.column.eq(at), sums.value.eq(value)),
+            *(sums.fresh.eq(fresh), sums.look.eq(column), sums.looking.eq(leaving)),
         ]
         limit = 1 << (HEAT_BITS - 1)
-        shown = Signal.like(look.data)
-        m.d.comb += shown.eq(look.data >> self.shift)
+        shown = Signal.like(sums.sum)
+        m.d.comb += shown.eq(sums.sum >> self.shift)
         byte = kept[:8].as_signed()
-        group = heat.group
         step = Signal(_Step)
         with m.Switch(step):
             with m.Case(_Step.READ):
@@ -199,7 +244,7 @@ class ActivationMap(wiring.Component):
                     m.d.sync += step.eq(_Step.IDLE)
         with m.If(self.row.valid):
             m.d.sync += [
-                *(channel.eq(0), word.eq(0), column.eq(0), group.eq(self.row.group)),
+                *(channel.eq(0), word.eq(0), column.eq(0), heat.group.eq(self.row.group)),
                 *(valid.eq(0), state.read.eq(1), step.eq(_Step.READ)),
             ]
         return m
