@@ -489,7 +489,7 @@ def main(
             board = with_camera_clock(find_board(board_name, outputs or ""), camera_mhz)
             board = with_camera_module(board, low_byte_first, falling_edge)
             board = with_clock(board, clock_mhz)
-            model = preset(preset_name or board.preset)
+            model = preset(preset_name or board.preset, board.preset)
             try:
                 engine = fit.configure(board, model, shape)
             except ValueError as error:

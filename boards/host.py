@@ -330,7 +330,7 @@ def main(
                 pieces = picture.small_pieces(transport, patience)
                 return picture.save(picture.still(pieces, console), picture_file, console)
             if bytes_:
-                small = preset(preset_name or SMALL_PRESET)
+                small = preset(preset_name or SMALL_PRESET, SMALL_PRESET)
                 return watch_bytes(transport, console, small, seconds)
             board = Connection(transport, patience)
             hello = board.greet()

@@ -318,7 +318,7 @@ def main(
     console = Console(highlight=False)
     with bad_input():
         board = build.find_board(board_name)
-        model = preset(preset_name or board.preset)
+        model = preset(preset_name or board.preset, board.preset)
         check_row_groups(model, row_groups)
         if whole:
             whole_board.check_board(board)

@@ -147,6 +147,7 @@ TABLE = {
         "--weight-memory rom | initialised | 'rom'",
         "--bus apb | axi or wishbone | 'apb'",
     ),
+    "onnx": (NETWORK, WEIGHTS, FOLDER, CHECKPOINT),
     "fuzz": (
         """
         --count x | a whole number for --count | 'x'
