@@ -3,6 +3,8 @@
 rasca host --port /dev/ttyUSB0 --image photo.jpg
 rasca host --port /dev/ttyUSB0 --watch [--bytes]
 rasca host --port /dev/ttyUSB0 --picture seen.png [--bytes]
+rasca host --port /dev/ttyUSB0 --web [--bytes]
+rasca host --web --replay build/sim/vww_105x120
 
 Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot be used, 3 the board
 does not answer as it should.
@@ -10,7 +12,7 @@ does not answer as it should.
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +37,7 @@ from golden.classifier import threshold
 from golden.command_line import load_photographs, load_weights, writable
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
-from golden.expected import STATUS, Difference, Expected, Frame, Judge, golden_frames
-from golden.expected import Row as JudgedRow
+from golden.expected import STATUS, Difference, Expected, Frame, Judge, JudgedRow, golden_frames
 from golden.images import camera_image
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
@@ -282,8 +283,15 @@ def said_byte(byte: int, model: ModelConfig) -> str:
     return said_class(model, index)
 
 
+def alone(name: str, others: Mapping[str, bool]) -> None:
+    """ValueError if one of the options that do not go with it is there."""
+    for other, there in others.items():
+        if there:
+            raise ValueError(f"expected {name} or {other}, not both")
+
+
 def main(
-    port: Annotated[str, typer.Option(help="serial port, or a pyserial URL")],
+    port: Annotated[str | None, typer.Option(help="serial port, or a pyserial URL")] = None,
     image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
     picture_file: Annotated[
         Path | None, typer.Option("--picture", help="save what the camera sees as a PNG file")
@@ -291,7 +299,9 @@ def main(
     watch_: Annotated[bool, typer.Option("--watch", help="show decisions live")] = False,
     bytes_: Annotated[
         bool,
-        typer.Option("--bytes", help="with --watch or --picture: of a small board, for its bytes"),
+        typer.Option(
+            "--bytes", help="with --watch, --picture, --web: of a small board, for its bytes"
+        ),
     ] = False,
     preset_name: Annotated[
         str | None, typer.Option("--preset", help="network; the board's, if not given")
@@ -308,23 +318,58 @@ def main(
     ] = None,
     baud: Annotated[int, typer.Option()] = 1_000_000,
     patience: Annotated[float, typer.Option(help="seconds to wait for the board")] = 3.0,
-    seconds: Annotated[float | None, typer.Option(help="end --watch after so long")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="end --watch or --web after so long")
+    ] = None,
+    web: Annotated[bool, typer.Option("--web", help="serve a page that shows the board")] = False,
+    replay: Annotated[
+        str | None,
+        typer.Option(help="with --web: a run of make sim (its folder), or recorded packets"),
+    ] = None,
+    web_address: Annotated[
+        str, typer.Option(help="where --web listens; 0.0.0.0 lets others of the network in")
+    ] = "127.0.0.1",
+    web_port: Annotated[int, typer.Option(help="where --web listens; 0 takes a free one")] = 8765,
 ) -> None:
     """Sends pictures to a board and compares all it answers with the golden model."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         with bad_input():
-            if picture_file is not None:
+            if replay is not None and not web:
+                raise ValueError("--replay goes with --web: expected both, not --replay alone")
+            if replay is not None and port is not None:
+                raise ValueError("expected --port or --replay, not both")
+            if web:
                 others = {"--watch": watch_, "--image": image is not None, "--load": send_weights}
-                if any(others.values()):
-                    name = next(name for name, there in others.items() if there)
-                    raise ValueError(f"expected --picture or {name}, not both")
+                alone("--web", others | {"--picture": picture_file is not None})
+            elif picture_file is not None:
+                others = {"--watch": watch_, "--image": image is not None, "--load": send_weights}
+                alone("--picture", others)
                 writable(picture_file)
             elif bytes_ and not watch_:
                 raise ValueError(
-                    "--bytes goes with --watch or --picture: expected one of them, not --bytes "
-                    "alone; a small board takes no pictures"
+                    "--bytes goes with --watch, --picture or --web: expected one of them, not "
+                    "--bytes alone; a small board takes no pictures"
                 )
+            if port is None and replay is None:
+                raise ValueError("expected --port (serial port, or a pyserial URL), not nothing")
+            if web:
+                from boards.web.command import show
+
+                return show(
+                    console,
+                    port=port,
+                    recording=replay,
+                    baud=baud,
+                    patience=patience,
+                    small=(preset_name or SMALL_PRESET) if bytes_ else None,
+                    preset_name=preset_name,
+                    weights_file=weights_file,
+                    address=web_address,
+                    web_port=web_port,
+                    seconds=seconds,
+                )
+            assert port is not None
             transport = open_port(port, baud)
             if picture_file is not None and bytes_:
                 pieces = picture.small_pieces(transport, patience)

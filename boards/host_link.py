@@ -142,6 +142,7 @@ class HostLink(wiring.Component):
             layout.hello: (Kind.HELLO, self.hello().pack()),
             layout.counters: (Kind.COUNTERS, packets.Counters().pack()),
             layout.state: (Kind.STATE, bytes(layout.state_bytes - HEADER)),
+            layout.taken: (Kind.TAKEN, packets.Taken(flags=0).pack()),
         }
         for slot in range(SLOTS):
             event = bytes(layout.event_bytes - HEADER)
@@ -164,6 +165,7 @@ class HostLink(wiring.Component):
         connect(m, parser.write, memory.parser_write)
         connect(m, copier.write, memory.copier_write)
         connect(m, counters.write, memory.counters_write)
+        connect(m, replay.write, memory.replay_write)
         connect(m, parser.payload, replay.payload)
         connect(m, replay.pixels, flipped(self.pixels))
         connect(m, replay.thresholds, flipped(self.thresholds))
@@ -176,6 +178,7 @@ class HostLink(wiring.Component):
         connect(m, copier.state_packet, sender.state)
         connect(m, copier.hello, sender.hello)
         connect(m, counters.packet, sender.counters)
+        connect(m, replay.taken, sender.taken)
         for part in (parser, replay, copier, counters, sender):
             m.d.comb += part.phase.eq(memory.phase)
         m.d.comb += [

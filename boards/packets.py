@@ -40,6 +40,7 @@ class Kind(IntEnum):
     DECISION = 0x04
     COUNTERS = 0x05
     PREVIEW = 0x06
+    TAKEN = 0x07
 
     ASK = 0x80
     SETTINGS = 0x84
@@ -64,6 +65,7 @@ class Setting(IntFlag):
     SKIP = 16
     PREVIEW = 32  # send what the camera sees, piece by piece, without end
     COLOUR = 64  # ... in colour, where there is one
+    ECHO = 128  # answer with `Taken`; a board that is older than that does not
 
 
 COUNTERS = (
@@ -316,6 +318,18 @@ class Hello:
         return Problem(self.status & BoardStatus.PROBLEM)
 
 
+SETTINGS_LAYOUT = "<iiB"
+SETTINGS_BYTES = struct.calcsize(SETTINGS_LAYOUT)
+
+
+def _settings(flags: Setting, stop: int | None, skip: int | None) -> bytes:
+    for threshold, bit in ((stop, Setting.STOP), (skip, Setting.SKIP)):
+        flags = flags & ~bit if threshold is None else flags | bit
+        if threshold is not None and not -(1 << 31) <= threshold < 1 << 31:
+            raise ValueError(f"a threshold must fit 32 bits, not {threshold}")
+    return struct.pack(SETTINGS_LAYOUT, stop or 0, skip or 0, flags)
+
+
 PLACE_LAYOUT = "<BBH"
 """Row, state and decision begin alike: frame, a byte of their own, row group."""
 MAX_CLASSES = 16
@@ -473,7 +487,28 @@ class Preview:
         return cls(rows=rows, columns=columns, channels=channels, row=row, column=column, data=data)
 
 
-Event = Hello | Row | State | Decision | Counters | Preview
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The settings that the board took; thresholds that are off are None."""
+
+    flags: int
+    stop: int | None = None
+    skip: int | None = None
+
+    def pack(self) -> bytes:
+        return _settings(Setting(self.flags), self.stop, self.skip)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Taken":
+        stop, skip, flags = _unpack(SETTINGS_LAYOUT, payload, "taken")
+        return cls(
+            flags=flags,
+            stop=stop if flags & Setting.STOP else None,
+            skip=skip if flags & Setting.SKIP else None,
+        )
+
+
+Event = Hello | Row | State | Decision | Counters | Preview | Taken
 _PARSERS = {
     Kind.HELLO: Hello,
     Kind.ROW: Row,
@@ -481,6 +516,7 @@ _PARSERS = {
     Kind.DECISION: Decision,
     Kind.COUNTERS: Counters,
     Kind.PREVIEW: Preview,
+    Kind.TAKEN: Taken,
 }
 
 
@@ -493,9 +529,6 @@ def parse(packet: Packet) -> Event:
 
 # ---- to the board ----
 
-SETTINGS_LAYOUT = "<iiB"
-SETTINGS_BYTES = struct.calcsize(SETTINGS_LAYOUT)
-
 
 def ask() -> bytes:
     """The board answers with hello and counters."""
@@ -504,11 +537,7 @@ def ask() -> bytes:
 
 def settings(flags: Setting, *, stop: int | None = None, skip: int | None = None) -> bytes:
     """Source of the pixels, reports, early termination (None: off)."""
-    for threshold, bit in ((stop, Setting.STOP), (skip, Setting.SKIP)):
-        flags = flags & ~bit if threshold is None else flags | bit
-        if threshold is not None and not -(1 << 31) <= threshold < 1 << 31:
-            raise ValueError(f"a threshold must fit 32 bits, not {threshold}")
-    return encode(Kind.SETTINGS, struct.pack(SETTINGS_LAYOUT, stop or 0, skip or 0, flags))
+    return encode(Kind.SETTINGS, _settings(flags, stop, skip))
 
 
 def line(pixels: bytes, *, first: bool = False, last: bool = False) -> bytes:

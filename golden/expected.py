@@ -113,7 +113,7 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class JudgedRow:
     """A compared row group."""
 
     frame: int
@@ -132,7 +132,7 @@ class Frame:
     index: int
     cycle: int
     expected: Expected | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[JudgedRow] = field(default_factory=list)
     decision: dict[str, Any] | None = None
 
 
@@ -168,7 +168,7 @@ class Judge:
         self.first: Difference | None = None
         self.end: dict[str, Any] | None = None
 
-    def take(self, record: Mapping[str, Any]) -> Row | Frame | None:
+    def take(self, record: Mapping[str, Any]) -> JudgedRow | Frame | None:
         """Judges one record of the bench; returns the row, or the frame that was decided."""
         kind = record["kind"]
         if kind == "frame":
@@ -186,7 +186,7 @@ class Judge:
     def _open(self) -> Frame | None:
         return next((frame for frame in self.frames if frame.decision is None), None)
 
-    def _row(self, record: Mapping[str, Any]) -> Row:
+    def _row(self, record: Mapping[str, Any]) -> JudgedRow:
         frame = self._open()
         if frame is None:
             raise ValueError(f"a row event at cycle {record['cycle']} outside any frame")
@@ -212,7 +212,7 @@ class Judge:
                     at = {"frame": frame.index, "row_group": group}
                     difference = difference or first_difference(stage, golden, found, **at)
                     compared += int(np.count_nonzero(golden != MISSING))
-        row = Row(
+        row = JudgedRow(
             frame=frame.index,
             row_group=group,
             cycle=record["cycle"],

@@ -3,7 +3,7 @@
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.frames import FrameControl
 from hw.host_read import HostRead
 from hw.interfaces import Engine
@@ -58,9 +58,7 @@ class RowEngine(wiring.Component):
         If the weights are for another network, or such as a part cannot do.
     """
 
-    def __init__(
-        self, plan: Plan, weights: NetworkWeights, *, readback: bool = True, room: bool = False
-    ):
+    def __init__(self, plan: Plan, weights: Weights, *, readback: bool = True, room: bool = False):
         self.plan, self.readback = plan, readback
         model, engine = plan.model, plan.engine
         self.parts: Parts = PARTS[engine.parts]

@@ -11,7 +11,7 @@ from typing import Any
 
 from amaranth.lib import wiring
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.line_buffer import ByteLines, WordLines
 from hw.loader import Section, image_bytes
 from hw.parallel import attention, classifier
@@ -60,12 +60,12 @@ class Parts:
     lines: Callable[[Plan], wiring.Component]
     window: Callable[[Plan], wiring.Component]
     array: Callable[[Plan], wiring.Component]
-    back: Callable[[Plan, NetworkWeights, Sequence], wiring.Component]
+    back: Callable[[Plan, Weights, Sequence], wiring.Component]
     weights: Callable[[Plan, Sequence[int]], wiring.Component]
     classifier: Callable[[Plan, Words], wiring.Component]
     attention: Callable[[Plan, Words], wiring.Component] | None
     sections: Callable[[Plan], list[Section]]
-    words: Callable[[Plan, NetworkWeights], Words]
+    words: Callable[[Plan, Weights], Words]
     flat_words: Callable[[Plan, Words], Words]
     loads: Mapping[str, tuple[str, str]]
 
@@ -153,7 +153,7 @@ SERIAL = Parts(
 PARTS = {"parallel": PARALLEL, "serial": SERIAL}
 
 
-def weights_image(plan: Plan, weights: NetworkWeights) -> bytes:
+def weights_image(plan: Plan, weights: Weights) -> bytes:
     """Byte stream for the loader port of a plan's engine.
 
     Raises

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from golden.config import ModelConfig
-from golden.expected import Difference, Expected, Frame, Judge, Row
+from golden.expected import Difference, Expected, Frame, Judge, JudgedRow
 from golden.expected import golden_frames as golden_frames
 from golden.images import camera_image as camera_image
 from golden.weights import Weights
@@ -242,7 +242,7 @@ def play(
     frame_starts: int = 0,
     row_groups: int = 0,
     load: bytes | None = None,
-    on_record: Callable[[Row | Frame | None, Judge], None] | None = None,
+    on_record: Callable[[JudgedRow | Frame | None, Judge], None] | None = None,
     folder: Path | None = None,
     waves: Path | None = None,
     patience: int | None = None,

@@ -427,6 +427,10 @@ TABLE = {
         --port NONE --bytes | --bytes goes with --watch or --picture
         --port NONE --picture UNDER | text.txt
         --port NONE --picture a.png --watch | --picture or --watch, not both
+        --port NONE --web --web-port 0 | none/such
+        --web --replay NONE | none/such
+        --web --replay TEXT | packets of a board
+        --web --port NONE --web-port x | a whole number for --web-port | 'x'
         --port NONE --baud fast | a whole number for --baud | 'fast'
         --port NONE --frames x | a whole number for --frames | 'x'
         --port NONE --patience x | a number for --patience | 'x'

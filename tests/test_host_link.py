@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from boards import packets
 from boards.host_link import HostLink
 from boards.link.memory import ROTATION, SLOTS
-from boards.packets import COUNTERS, Counters, Decision, Hello, Row, Setting, State
+from boards.packets import COUNTERS, Counters, Decision, Hello, Row, Setting, State, Taken
 from golden.config import ModelConfig
 from hw.plan.engine_config import EngineConfig, config_digest
 
@@ -289,6 +289,38 @@ def test_settings():
     simulate(testbench)
 
 
+def test_settings_are_told_as_they_were_taken():
+    """When they ask for it: the very bytes; a second one while the first answer leaves, too."""
+
+    async def testbench(bench):
+        await bench.begin()
+        for flags, stop, skip in ((0, 7, None), (31, -5, 9), (2, None, -(2**31)), (0, None, None)):
+            await bench.send(packets.settings(Setting(flags), stop=stop, skip=skip))
+            await bench.settle()
+            assert not bench.take()
+            echoed = Setting(flags) | Setting.ECHO
+            await bench.send(packets.settings(echoed, stop=stop, skip=skip))
+            await bench.settle()
+            (found,) = bench.take()
+            assert isinstance(found, Taken) and (found.stop, found.skip) == (stop, skip)
+            limits = bench.dut.thresholds
+            enables = [bench.ctx.get(limits.stop_enable), bench.ctx.get(limits.skip_enable)]
+            assert enables == [stop is not None, skip is not None]
+        # others leave before it, and it tells the newest
+        bench.uart_stopped = True
+        await bench.send(packets.settings(Setting.ECHO, stop=1))
+        await bench.row(0, (1, 2))
+        await bench.send(packets.settings(Setting.ECHO | Setting.ROWS, stop=2))
+        await bench.row(1, (1, 2))
+        await bench.tick(20 * ROTATION)
+        bench.uart_stopped = False
+        await bench.settle()
+        *_, last = bench.take()
+        assert isinstance(last, Taken) and last.stop == 2
+
+    simulate(testbench)
+
+
 def test_weights():
     """Every byte once, whatever the loader does; last with the image's last byte only."""
 
@@ -477,8 +509,8 @@ def test_bad_heads():
 
     async def testbench(bench):
         await bench.begin()
-        assert bench.dut.layout.lowest == 0x70
-        for head in (b"\xa5\x01", b"\xa5\x90", b"\xa5\x88\x70\x00", b"\xa5\x8c\x6f\x01"):
+        assert bench.dut.layout.lowest == 0x60
+        for head in (b"\xa5\x01", b"\xa5\x90", b"\xa5\x88\x60\x00", b"\xa5\x8c\x5f\x01"):
             await bench.send(head)
             await bench.send(packets.line(bytes(83)))
             await bench.tick(83 * ROTATION)

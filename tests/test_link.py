@@ -40,8 +40,9 @@ def simulate(dut, testbench, *others, memory=None):
 class Bytes:
     """A stand-in for LinkMemory: gives a part its phase, takes its writes, answers its reads."""
 
-    def __init__(self, dut, *, turn, init=b"", depth=None):
+    def __init__(self, dut, *, turn, writes=None, init=b"", depth=None):
         self.dut, self.turn, self.cycle = dut, turn, 0
+        self.writes = turn if writes is None else writes
         self.data = bytearray(init) or bytearray(depth)
         self.written = []
 
@@ -56,12 +57,11 @@ class Bytes:
             if hasattr(dut, "late"):
                 ctx.set(dut.late, late)
             late, place = now, 0
-            if phase == self.turn:
-                if hasattr(dut, "write") and ctx.get(dut.write.en):
-                    self.written.append((ctx.get(dut.write.addr), ctx.get(dut.write.data)))
-                    self.data[self.written[-1][0]] = self.written[-1][1]
-                if hasattr(dut, "address"):
-                    place = ctx.get(dut.address)
+            if phase == self.writes and hasattr(dut, "write") and ctx.get(dut.write.en):
+                self.written.append((ctx.get(dut.write.addr), ctx.get(dut.write.data)))
+                self.data[self.written[-1][0]] = self.written[-1][1]
+            if phase == self.turn and hasattr(dut, "address"):
+                place = ctx.get(dut.address)
             now = self.data[place]
             await ctx.tick()
             self.cycle += 1
@@ -80,7 +80,7 @@ def test_layout(buffer, classes, state):
     assert slot == room(8 + 4 * classes) >= 8 + 4 * classes > slot // 2
     places = [(layout.slots + i * slot, slot) for i in range(SLOTS)]
     places += [(layout.hello, BLOCK_BYTES), (layout.counters, BLOCK_BYTES)]
-    places += [(layout.state, room(state))]
+    places += [(layout.state, room(state)), (layout.taken, 16)]
     assert all(place % size == 0 for place, size in places)
     ends = [(place, place + size) for place, size in sorted(places)]
     assert all(end <= following for (_, end), (following, _) in pairwise(ends))
@@ -92,7 +92,7 @@ def test_memory():
     """Each user has its phase: others' writes and addresses do nothing there."""
     source = random.Random(1)
     dut = LinkMemory(depth=32, init=range(32))
-    writes = ("parser_write", "copier_write", "counters_write")
+    writes = ("parser_write", "copier_write", "counters_write", "replay_write")
     reads = ("replay_address", "sender_address", "counters_address")
 
     async def testbench(ctx):
@@ -110,10 +110,11 @@ def test_memory():
                 ctx.set(getattr(dut, name), source.randrange(32))
             data = write = None
             if phase < len(reads):
-                place, port = ctx.get(getattr(dut, reads[phase])), getattr(dut, writes[phase])
+                place = ctx.get(getattr(dut, reads[phase]))
                 # what is just being written may be anything
                 data = model[place] if not coming or coming[0] != place else None
-                write = (ctx.get(port.addr), ctx.get(port.data)) if ctx.get(port.en) else None
+            port = getattr(dut, writes[phase])
+            write = (ctx.get(port.addr), ctx.get(port.data)) if ctx.get(port.en) else None
             if coming:
                 model[coming[0]] = coming[1]
             coming, before = write, ctx.get(dut.data)
@@ -268,12 +269,17 @@ def test_replay_of_lines(channels):
 def test_replay_of_settings_and_weights():
     """Thresholds are whole when they count; weights wait for the loader."""
     dut, source = Replay(layout=LAYOUT, in_channels=1), random.Random(3)
-    memory, taken, limits = Bytes(dut, turn=0, depth=LAYOUT.depth), [], dut.thresholds
+    memory = Bytes(dut, turn=0, writes=ROTATION - 1, depth=LAYOUT.depth)
+    taken, limits = [], dut.thresholds
     weights = source.randbytes(40)
+    echo = slice(LAYOUT.taken + HEADER, LAYOUT.taken + HEADER + packets.SETTINGS_BYTES)
 
     async def testbench(ctx):
         ctx.set(dut.hold, 1)  # of lines only
-        for flags, stop, skip in ((31, -3, 2**31 - 1), (2, 5, 0), (4, 0, 0), (0, 1, 2)):
+        for flags, stop, skip in (
+            *((31, -3, 2**31 - 1), (2, 5, 0), (4, 0, 0), (0, 1, 2)),
+            *((128 | 8, -(2**31), 7), (128, 0, 0), (128 | 31, 6, 5), (1, 3, 4)),
+        ):
             payload = packets.settings(Setting(flags), stop=stop, skip=skip)[4:-2]
             payload = payload[:-1] + bytes([flags])
             await hand(ctx, dut, memory, Kind.SETTINGS, payload)
@@ -282,6 +288,16 @@ def test_replay_of_settings_and_weights():
             assert (ctx.get(limits.stop), ctx.get(limits.skip)) == (stop, skip)
             enables = (ctx.get(limits.stop_enable), ctx.get(limits.skip_enable))
             assert enables == (flags >> 3 & 1, flags >> 4 & 1)
+            # what was taken lies in its packet, which leaves if that was asked for
+            assert memory.data[echo] == payload
+            await ctx.tick()
+            assert ctx.get(dut.taken.due) == flags >> 7
+            ctx.set(dut.taken.begun, 1)
+            await ctx.tick()
+            ctx.set(dut.taken.begun, 0)
+            await ctx.tick()
+            assert not ctx.get(dut.taken.due)
+        memory.written.clear()
         for last in (0, 1):
             await hand(ctx, dut, memory, Kind.WEIGHTS, weights, last=last)
 
@@ -306,6 +322,7 @@ def test_replay_of_settings_and_weights():
 
     simulate(dut, testbench, loader, watch, memory=memory)
     assert taken == [(b, 0) for b in weights] + [(b, int(i == 39)) for i, b in enumerate(weights)]
+    assert not memory.written
 
 
 # ---- state bytes ----
@@ -626,6 +643,7 @@ def test_sender(patience):
         "state": LAYOUT.state_bytes,
         "hello": HEADER + len(Hello(weights=0, status=0).pack()),
         "counters": HEADER + len(Counters().pack()),
+        "taken": HEADER + packets.SETTINGS_BYTES,
     }
     contents = {}
     for name, size in sizes.items():
@@ -656,7 +674,7 @@ def test_sender(patience):
         assert not ctx.get(dut.tx_valid)
 
     simulate(dut, testbench, memory=memory)
-    assert sent == ["slots"] * (SLOTS + 1) + ["state", "hello", "counters"]
+    assert sent == ["slots"] * (SLOTS + 1) + ["state", "hello", "counters", "taken"]
     wanted = [contents["slots", i % SLOTS] for i in range(SLOTS + 1)]
     wanted += [contents[name, 0] for name in PACKETS[1:]]
     assert bytes(out) == b"".join(wanted)

@@ -102,6 +102,7 @@ def test_train_forwards_everything():
         ("sim", dict(TRACE="1", TAU="0.9"), "--tau 0.9 --trace"),
         ("sim", dict(TRACE="0", TAU=""), ""),
         ("host", dict(PORT="p", LOAD="1", BYTES="1"), "--port p --load --bytes"),
+        ("host", dict(WEB="1", REPLAY="r", WEB_PORT="80"), "--web --replay r --web-port 80"),
     ],
 )
 def test_other_targets(target, given, wanted):

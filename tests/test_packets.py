@@ -20,6 +20,7 @@ from boards.packets import (
     Row,
     Setting,
     State,
+    Taken,
 )
 from hw.interfaces import Status
 
@@ -31,6 +32,7 @@ STATE = State(frame=1, channel=47, row_group=41, data=bytes([0, 127, 128, 255, 0
 DECISION = Decision(frame=7, index=1, status=4, rows_used=42, logits=(-1, 5))
 COUNTERS = Counters(values=tuple(range(0, 65536, 4681))[: len(packets.COUNTERS)])
 PREVIEW = Preview(rows=105, columns=120, channels=3, row=104, column=117, data=bytes(range(9)))
+TAKEN = Taken(flags=Setting.ROWS | Setting.SKIP | Setting.ECHO, skip=-70000)
 EVENTS = {
     Kind.HELLO: HELLO,
     Kind.ROW: ROW,
@@ -38,6 +40,7 @@ EVENTS = {
     Kind.DECISION: DECISION,
     Kind.COUNTERS: COUNTERS,
     Kind.PREVIEW: PREVIEW,
+    Kind.TAKEN: TAKEN,
 }
 
 
@@ -95,6 +98,17 @@ def test_bytes_of_a_preview():
     ):
         with pytest.raises(ValueError, match=text):
             Preview.parse(replace(PREVIEW, **wrong).pack())
+
+
+def test_bytes_of_settings_as_they_were_taken():
+    """The very bytes that were sent; a threshold that is off is none, whatever stands there."""
+    sent = packets.settings(Setting.ROWS | Setting.ECHO, stop=5, skip=-70000)[4:-2]
+    found = Taken.parse(sent)
+    assert (found.stop, found.skip, found.flags) == (5, -70000, 2 | 8 | 16 | 128)
+    assert found.pack() == sent == b"\x05\0\0\0\x90\xee\xfe\xff\x9a"
+    assert Taken.parse(sent[:-1] + b"\x82").stop is None
+    with pytest.raises(ValueError, match="a taken packet must have 9 bytes, not 8"):
+        Taken.parse(sent[:-1])
 
 
 def test_kinds_and_flags_share_a_byte():

@@ -19,7 +19,7 @@ from hw.parallel.image import words as image_words
 from hw.parallel.maps import Maps
 from hw.parallel.parts import Addresses, Back, UnitWeights, Window
 from hw.path import join
-from hw.plan import Function, Source, Weights, compile_program
+from hw.plan import Function, Source, WeightSource, compile_program
 from hw.plan.beside import SoftmaxTiming
 from hw.plan.engine_config import EngineConfig
 from hw.plan.functions import FUNCTIONS
@@ -144,11 +144,11 @@ def unit_weights(kind, registers, wrong=0):
     source, due = random.Random(4), deque([None] * late)
     some = {op.layer.name: op for op in plan.operations}.values()
     for op in some:
-        if op.weights == Weights.MEMORY:
+        if op.weights == WeightSource.MEMORY:
             tensors = [weights.layers[layer.name].weight.tolist() for layer in op.layers]
         for fields in [step for step in steps_of(plan, op) if step][: 3 * op.k]:
             others = [source.getrandbits(8) for _ in range(e.units)]
-            own = op.weights == Weights.MEMORY
+            own = op.weights == WeightSource.MEMORY
             step = {"valid": 1, "source": int(op.source), "weights": int(op.weights)}
             step |= {"part": fields["part"]} if own else {}
             word = stored[fields["weight"]] if own else source.getrandbits(8 * e.units)
@@ -307,7 +307,7 @@ def scores_to_weights(kind, seed, wrong=""):
             job, one, two = jobs[cycle]
             step = {"valid": 1, "one_tap": 1}
             if job == "row":
-                step |= {"source": int(Source.ATTENTION), "weights": int(Weights.VALUE)}
+                step |= {"source": int(Source.ATTENTION), "weights": int(WeightSource.VALUE)}
                 step |= {"head": one, "inner": two}
                 row = [*right[one][two]]
                 if wrong == "row" and cycle > 20:
@@ -315,7 +315,7 @@ def scores_to_weights(kind, seed, wrong=""):
                 wanted[cycle + ONE, "word"] = row
                 bytes_ = {u: values[u][two] for u in range(e.units)}
             else:
-                step |= {"source": int(Source.SHARED), "weights": int(Weights.STATE)}
+                step |= {"source": int(Source.SHARED), "weights": int(WeightSource.STATE)}
                 step |= {"bank": 1 << one % e.lanes, "inner_row": one // e.lanes, "group": two}
                 columns = {u: two * e.units + u for u in range(e.units)}
                 bytes_ = {u: 0 if zero else state[one][c] for u, c in columns.items() if c < n}

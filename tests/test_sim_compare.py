@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golden.config import ModelConfig
-from golden.expected import MISSING, Difference, Expected, Judge, Row, first_difference
+from golden.expected import MISSING, Difference, Expected, Judge, JudgedRow, first_difference
 from sim.compare import MapLog
 from sim.session import gone_early
 
@@ -158,7 +158,7 @@ def judge(tmp_path, wanted, row=ROW, decision=DECISION, lines=GOOD):
     found = Judge(CONFIG, PIXELS, [wanted], maps)
     found.take({"kind": "frame", "cycle": 3})
     compared = found.take(row)
-    assert isinstance(compared, Row)
+    assert isinstance(compared, JudgedRow)
     found.take(decision)
     return found, compared
 

@@ -338,7 +338,8 @@ KINDS = {
     ),
     "HREF drops": Kind(href_drops, ((SL,),)),
     "HREF rises": Kind(href_rises, ((), (SL,), (LF,))),
-    "VSYNC rises": Kind(vsync_pulse, ((SF,), ("2 " + SF,), ("2 " + SL,), (SF, SL), ())),
+    # SL: right behind VSYNC itself, which so ends in the first line of a sensor without back porch
+    "VSYNC rises": Kind(vsync_pulse, ((SF,), ("2 " + SF,), ("2 " + SL,), (SF, SL), (SL,), ())),
     "VSYNC drops": Kind(vsync_drops, ((SF,),)),
     "HREF stays low": Kind(href_stays_low, ((SF,), (LC, SF), (LC, SL))),
     "HREF stays high": Kind(href_stays_high, ((LL,), ())),  # as with a long line
