@@ -424,7 +424,7 @@ TABLE = {
         | --port | nothing
         --port NONE | none/such
         --port TEXT | text.txt
-        --port NONE --bytes | --bytes goes with --watch or --picture
+        --port NONE --bytes | --bytes goes with --watch, --picture
         --port NONE --picture UNDER | text.txt
         --port NONE --picture a.png --watch | --picture or --watch, not both
         --port NONE --web --web-port 0 | none/such
