@@ -441,7 +441,8 @@ def preset(name: str | Path, usual: str = USUAL) -> ModelConfig:
     Parameters
     ----------
     name : str or path
-        ``NAME@HEIGHTxWIDTH`` is a network for pictures of another size, of `usual` without a NAME.
+        ``NAME@HEIGHTxWIDTH`` is a network for pictures of another size, of `usual` without a NAME;
+        ``PRESET_at_HEIGHTxWIDTH``, which such a one is called, is the same.
         NAME is one of `PRESETS`, or a path that ends in .toml, .yaml, .yml or .json: a file with
         the fields of `ModelConfig`. ``name`` may be absent (it is the file's, without its ending);
         ``blocks = [{rows = 3, columns = 3, channels = 6}, ...]`` may stand instead of
@@ -460,6 +461,9 @@ def preset(name: str | Path, usual: str = USUAL) -> ModelConfig:
         config = preset(plain or usual)
         same = size == f"{config.image_height}x{config.image_width}"
         return config if same else resized(config, size)
+    plain, at, size = str(name).rpartition("_at_")
+    if at and plain in PRESETS:
+        return resized(PRESETS[plain], size)
     path = Path(name)
     if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
         return _from_fields(path, read_fields(path))

@@ -192,7 +192,7 @@ def main(
     }
     if bus is not None:
         summary |= {"bus": bus, "top": top, "registers": pages.HEADER, "svd": f"{name}.svd"}
-        summary["driver"] = [*pages.driver()]
+        summary["driver"] = "rasca.c"
     contents = {
         f"{name}.v": text,
         f"{name}.vlt": waivers(f"{name}.v"),

@@ -21,7 +21,7 @@ def test_preset_of_a_size():
     assert small == replace(
         PRESETS["vww_105x120"], name="vww_105x120_at_240x320", image_height=240, image_width=320
     )
-    assert preset("@240x320") == small
+    assert preset("@240x320") == small == preset(small.name)
     assert preset("@240x320", "vww_210x240").heads == 2
     assert preset("@210x240", "vww_210x240") is PRESETS["vww_210x240"]
     with pytest.raises(ValueError, match="preset must be one of .*, not 'none'"):

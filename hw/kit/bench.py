@@ -169,6 +169,12 @@ def known_answer(plan: Plan, weights: Weights, image: bytes, name: str) -> dict[
     name : str
         Of the Verilog file, without its suffix.
     """
+    decision, loads, files = expected(plan, weights, image)
+    return {"tb.v": _text(plan, name, decision, len(image) if loads else 0), **files}
+
+
+def expected(plan: Plan, weights: Weights, image: bytes) -> tuple[int, bool, dict[str, str]]:
+    """(class, whether weights are to be loaded, files) of a photograph: what a test bench reads."""
     model, engine = plan.model, plan.engine
     picture = default_images(model)[:1]
     result = IntegerModel(model, weights).run(picture)
@@ -176,7 +182,6 @@ def known_answer(plan: Plan, weights: Weights, image: bytes, name: str) -> dict[
     words, size = plan.geometry.state_words, engine.pixels
     padded = torch.nn.functional.pad(result.state[0, -1], (0, words * size - model.n))
     files = {
-        "tb.v": _text(plan, name, int(result.decision[0]), len(image) if loads else 0),
         "picture.hex": _hex(
             "".join(f"{int(c):02x}" for c in _three(pixel)) for pixel in picture[0].flatten(1).T
         ),
@@ -188,7 +193,7 @@ def known_answer(plan: Plan, weights: Weights, image: bytes, name: str) -> dict[
     }
     if loads:
         files["weights.hex"] = _hex(f"{byte:02x}" for byte in image)
-    return files
+    return int(result.decision[0]), loads, files
 
 
 def _three(pixel) -> list:

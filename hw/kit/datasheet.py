@@ -68,7 +68,7 @@ def ports(design: Rasca | RascaBus) -> Iterator[tuple[str, str, int, str]]:
         yield name, "in" if flows == "In" else "out", len(signal), about
 
 
-def datasheet(design: Rasca | RascaBus, name: str, answer: bool) -> str:
+def datasheet(design: Rasca | RascaBus, name: str) -> str:
     """The datasheet in Markdown.
 
     Parameters
@@ -76,8 +76,6 @@ def datasheet(design: Rasca | RascaBus, name: str, answer: bool) -> str:
     design : Rasca or RascaBus
     name : str
         Of the Verilog file, without its suffix.
-    answer : bool
-        Whether there is a known answer.
     """
     plan, bus = design.plan, isinstance(design, RascaBus)
     lines = [
@@ -116,18 +114,19 @@ def datasheet(design: Rasca | RascaBus, name: str, answer: bool) -> str:
             lines += [f"{wave['head']['text']}:", "", f"![{key}](wave_{key}.svg)", ""]
     if bus:
         lines += ["## Registers", "", pages.table(design.registers), ""]
-    if answer:
-        lines += [
-            "## Known answer",
-            "",
-            "`tb.v` sends a photograph and compares every logit and the last state; here, one of",
-            "",
-            f"    iverilog -g2012 -o tb tb.v ../{name}.v && vvp tb",
-            f"    verilator --binary -Wno-fatal --top-module tb tb.v ../{name}.v && obj_dir/Vtb",
-            "",
-            "ends with PASS. `+groups=2` behind it ends after two row groups.",
-            "",
-        ]
+    which = "the decision, its logits" if bus else "every logit"
+    end = "." if bus else ". `+groups=2` behind it ends after two row groups."
+    lines += [
+        "## Known answer",
+        "",
+        f"`tb.v` sends a photograph and compares {which} and the last state; here, one of",
+        "",
+        f"    iverilog -g2012 -o tb tb.v ../{name}.v && vvp tb",
+        f"    verilator --binary -Wno-fatal --top-module tb tb.v ../{name}.v && obj_dir/Vtb",
+        "",
+        f"ends with PASS{end}",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -203,7 +202,7 @@ def core(name: str, top: str, kit: str, bench: list[str]) -> str:
     kit : str
         Folder of the kit.
     bench : list of str
-        Files of the known answer, tb.v first; none without one.
+        Files of the known answer, tb.v first.
     """
     lines = [
         "CAPI=2:",
@@ -218,13 +217,8 @@ def core(name: str, top: str, kit: str, bench: list[str]) -> str:
         "    files:",
         f"      - {kit}/{name}.sdc: {{file_type: SDC}}",
     ]
-    if bench:
-        lines += [
-            "  bench:",
-            "    files:",
-            f"      - {kit}/{bench[0]}: {{file_type: verilogSource}}",
-        ]
-        lines += [f"      - {kit}/{one}: {{file_type: user, copyto: {one}}}" for one in bench[1:]]
+    lines += ["  bench:", "    files:", f"      - {kit}/{bench[0]}: {{file_type: verilogSource}}"]
+    lines += [f"      - {kit}/{one}: {{file_type: user, copyto: {one}}}" for one in bench[1:]]
     lines += [
         "targets:",
         "  default:",
@@ -238,13 +232,10 @@ def core(name: str, top: str, kit: str, bench: list[str]) -> str:
         "  synth:",
         "    filesets: [rtl, constraints]",
         f"    toplevel: {top}",
+        "  sim:",
+        "    default_tool: icarus",
+        "    filesets: [rtl, bench]",
+        "    toplevel: tb",
+        "    tools: {icarus: {iverilog_options: [-g2012]}}",
     ]
-    if bench:
-        lines += [
-            "  sim:",
-            "    default_tool: icarus",
-            "    filesets: [rtl, bench]",
-            "    toplevel: tb",
-            "    tools: {icarus: {iverilog_options: [-g2012]}}",
-        ]
     return "\n".join([*lines, ""])
