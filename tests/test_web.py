@@ -594,6 +594,28 @@ def test_noise_and_strange_packets_are_counted(tmp_path, quick):
         assert everything(page.feed)["link"]["state"] == "up"
 
 
+def test_a_board_that_says_something_else_each_time(tmp_path, monkeypatch):
+    """Its weights are looked up one after the other, and the last ones in the end."""
+    running, most, asked = [], [], []
+
+    def slow(hello, model, weights_file):
+        running.append(hello)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        asked.append(hello.weights)
+        return replace(SHOWN, text=f"number {hello.weights}")
+
+    monkeypatch.setattr(links, "known", slow)
+    with CameraBoard(tmp_path, rate=0) as board, watched(board) as (_, page):
+        until(lambda: asked)
+        for number in range(1, 200):
+            board.hello = replace(HELLO, weights=number)
+            board.do(lambda: board.send(board.hello))
+        until(lambda: page.feed.known.text == "number 199", "the last one")
+        assert max(most) == 1 and len(asked) < 60
+
+
 # ---- small boards ----
 
 
