@@ -57,7 +57,7 @@ def _board(size: str, name: str, shape: str, clock_hz: float = 75e6) -> Board:
         outputs=(
             Lamps(heartbeat=("led", 0), person=("led", 1), fault=("led", 2)),
             Preview(),
-            Hdmi(),
+            Hdmi(plain=("button_fire", 0)),
         ),
         program="openFPGALoader --board ulx3s {file}",
     )

@@ -18,11 +18,12 @@ module screen_tb #(
     wire clock;
     tri1 scl, sda;
     wire oscillator = clk25, camera_pclk = pclk, vsync = word[1], href = word[2], idle = 1;
+    wire released = 0;
     wire [7:0] data = word[15:8];
     always #(OSCILLATOR_PS / 2) clk25 = ~clk25;
 
     rasca dut (
-        .clk25_0__io(oscillator), .uart_0__rx__io(idle),
+        .clk25_0__io(oscillator), .uart_0__rx__io(idle), .button_fire_0__io(released),
         .camera_0__pclk__io(camera_pclk), .camera_0__vsync__io(vsync), .camera_0__href__io(href),
         .camera_0__data__io(data), .camera_0__scl__io(scl), .camera_0__sda__io(sda),
         .hdmi_0__d__p(colours), .hdmi_0__clk__p(clock)

@@ -15,10 +15,13 @@ from boards import packets
 from boards.event_system import EventSystem
 from boards.flash import FlashLoader
 from boards.held import Held
+from boards.host_system import HostSystem
 from boards.outputs import preview
 from boards.outputs.preview import PreviewSender, scale, stride
+from boards.packets import BoardStatus, Preview, Row, Setting
 from boards.picture import Picture
 from hw.interfaces import Pixels
+from hw.plan.engine_config import EngineConfig
 from tests.test_event_system import StandIn, received
 from tests.test_host_link import COLOUR
 
@@ -287,6 +290,91 @@ def test_packet_is_what_it_says():
     piece = packets.Preview(rows=1, columns=1, channels=1, row=0, column=0, data=b"1")
     packet = packets.encode(packets.Kind.PREVIEW, piece.pack())
     assert len(packet) == preview.AROUND + 1
+
+
+class Full(wiring.Component):
+    """A large board's system with a preview; the camera's pixels go to both."""
+
+    def __init__(self):
+        self.engine = StandIn(COLOUR)
+        self.engine.plan.engine = EngineConfig.parse("3,1,1")
+        self.host = HostSystem(rasca=self.engine, divisor=4)
+        self.sender = PreviewSender(
+            height=4, width=16, scale=2, stride=1, piece=12, in_channels=3, colours=3
+        )
+        super().__init__({"pixels": In(Pixels(3))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.host, m.submodules.sender = self.host, self.sender
+        wiring.connect(m, wiring.flipped(self.pixels), self.sender.pixels)
+        wiring.connect(m, self.sender.packets, self.host.packets)
+        m.d.comb += [
+            self.sender.want.eq(self.host.asked),
+            self.sender.colour.eq(self.host.colour),
+        ]
+        return m
+
+
+def test_large_board():
+    """Settings in, pictures in colour out between the row events, each packet whole; the hello says
+    that there are any."""
+    dut, stream, over = Full(), bytearray(), []
+    scene = np.random.default_rng(6).integers(0, 256, (4, 16, 3), dtype=np.uint8)
+    bits = []
+    for byte in packets.settings(Setting.PREVIEW | Setting.COLOUR | Setting.ROWS):
+        bits += [0, *(byte >> i & 1 for i in range(8)), 1]
+
+    async def camera(ctx):
+        line, cycle = [bit for bit in bits for _ in range(4)], 0
+
+        async def tick():
+            nonlocal cycle
+            ctx.set(dut.host.rx, line[cycle - 2000] if 0 <= cycle - 2000 < len(line) else 1)
+            await ctx.tick()
+            cycle += 1
+
+        for number in range(54):
+            for index, pixel in enumerate(scene.reshape(-1, 3).tolist()):
+                for name, value in zip(("red", "green", "blue"), pixel, strict=True):
+                    ctx.set(getattr(dut.pixels, name), value)
+                ctx.set(dut.pixels.eol, index % 16 == 15)
+                ctx.set(dut.pixels.valid, 1)
+                await tick()
+                ctx.set(dut.pixels.valid, 0)
+                await tick()
+                await tick()
+            ctx.set(dut.pixels.frame_end, 1)
+            await tick()
+            ctx.set(dut.pixels.frame_end, 0)
+            row = dut.engine.row
+            ctx.set(row.logits[1], -number)
+            ctx.set(row.valid, number % 8 == 0)
+            await tick()
+            ctx.set(row.valid, 0)
+        over.append(True)
+
+    async def uart(ctx):
+        while not over:
+            byte = await received(ctx, dut.host.tx)
+            if byte is not None:
+                stream.append(byte)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(camera)
+    simulator.add_testbench(uart)
+    simulator.run()
+    decoder, picture = packets.Decoder(), Picture()
+    found = [packets.parse(packet) for packet in decoder.feed(bytes(stream))]
+    assert decoder.errors == decoder.skipped == 0
+    assert found[0].status & BoardStatus.PREVIEW
+    pieces = [event for event in found if isinstance(event, Preview)]
+    for piece in pieces:
+        picture.take(piece)
+    assert len(pieces) >= 4 and picture.whole and np.array_equal(picture.pixels, scene[::2, ::2])
+    rows = [event for event in found if isinstance(event, Row)]
+    assert len(rows) >= 3 and all(row.logits[1] % 8 == 0 for row in rows)
 
 
 class Small(wiring.Component):

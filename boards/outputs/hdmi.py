@@ -8,7 +8,7 @@ from amaranth.lib import io
 from amaranth.lib.cdc import ResetSynchronizer
 from amaranth.lib.wiring import connect
 
-from boards import fit
+from boards import fit, pins
 from boards.clocks import Ecp5Pll
 from boards.outputs.output import Room, Taps
 from boards.video.display import Display
@@ -34,10 +34,13 @@ class Hdmi:
         With subsignals `clk` and `d`: blue, green, red.
     mode : Mode
         Its pixel clock and five times that are made of the oscillator by a PLL of its own.
+    plain : (str, int) or None
+        Resource of a button: the picture without the activation while it is pressed.
     """
 
     resource: tuple[str, int] = ("hdmi", 0)
     mode: Mode = VGA
+    plain: tuple[str, int] | None = None
     default: bool = False
     name: ClassVar[str] = "hdmi"
     asks: ClassVar[bool] = False
@@ -82,6 +85,9 @@ class Hdmi:
                 source, sink = (getattr(getattr(x, name), member) for x in (taps, display))
                 pairs = zip(sink, source, strict=True) if member == "logits" else [(sink, source)]
                 m.d.comb += [a.eq(b) for a, b in pairs]
+        if self.plain is not None:
+            button = taps.platform.request(*self.plain, dir="-")
+            m.d.comb += display.plain.eq(pins.read(m, "plain", button))
         port = taps.platform.request(*self.resource, dir="-")
         for i, (name, pin) in enumerate(
             (("blue", port.d[0]), ("green", port.d[1]), ("red", port.d[2]), ("clock", port.clk))

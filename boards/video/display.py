@@ -43,6 +43,7 @@ class Display(wiring.Component):
     -----
     pixels : In(Pixels(in_channels)), row : In(RowEvent(K)), decision : In(Decision(K))
     toggles : In(counters)
+    plain : In(1), asynchronous, as in Screen
     state : Out(StateRead(P))
     pairs : Out(2).array(4), shift; as in Serialiser
     """
@@ -66,6 +67,7 @@ class Display(wiring.Component):
                 "row": In(RowEvent(model.class_count)),
                 "decision": In(Decision(model.class_count)),
                 "toggles": In(counters),
+                "plain": In(1),
                 "state": Out(StateRead(pixels)),
                 "pairs": Out(2).array(4),
             }
@@ -86,7 +88,7 @@ class Display(wiring.Component):
         connect(m, activation.heat, screen.heat)
         connect(m, timing.beam, screen.beam)
         m.d.comb += [
-            board.toggles.eq(self.toggles),
+            *(board.toggles.eq(self.toggles), screen.plain.eq(self.plain)),
             *(getattr(screen, name).eq(getattr(board, name)) for name in _SAID),
             *(screen.digits[i].eq(digit) for i, digit in enumerate(board.digits)),
             *(self.pairs[i].eq(pair) for i, pair in enumerate(serialiser.pairs)),

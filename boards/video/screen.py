@@ -131,6 +131,8 @@ class Screen(wiring.Component):
     en : In(1), pulse, group : In(range(row_groups)), probability : In(8), sync
         A row group's.
     page : In(range(K + 2)), digits : In(4).array(9), sync
+    plain : In(1), asynchronous
+        The picture without the activation.
     beam : In(Beam(mode))
     red, green, blue : Out(8); active, hsync, vsync : Out(1)
         Of the beam `latency` cycles ago; black where it is not active.
@@ -151,6 +153,7 @@ class Screen(wiring.Component):
                 "probability": In(8),
                 "page": In(range(model.class_count + 2)),
                 "digits": In(4).array(DIGITS),
+                "plain": In(1),
                 "beam": In(Beam(mode)),
                 **dict.fromkeys(("red", "green", "blue"), Out(8)),
                 "active": Out(1),
@@ -280,7 +283,8 @@ class Screen(wiring.Component):
         )
         put, get = heats.write_port(), heats.read_port(domain=self.domain)
         width = span.bit_length() - 1
-        inside, lit = Signal(), Signal()
+        inside, lit, plain = Signal(), Signal(), Signal()
+        m.submodules.plain = FFSynchronizer(self.plain, plain, o_domain=self.domain)
         m.d.comb += [
             read.addr.eq(start + x),
             *(put.en.eq(self.heat.en), put.data.eq(self.heat.value)),
@@ -290,7 +294,7 @@ class Screen(wiring.Component):
             lit.eq(self._late(m, scanned, 1)),
         ]
         kept, heat = Signal(bits), Signal(signed(HEAT_BITS))
-        video += [kept.eq(read.data), heat.eq(Mux(lit, get.data, 0))]
+        video += [kept.eq(read.data), heat.eq(Mux(lit & ~plain, get.data, 0))]
         return self._late(m, inside, 2), group, last, kept, heat
 
     def _write(self, m, port):
