@@ -40,7 +40,7 @@ class Rasca(wiring.Component):
     ):
         self.plan: Plan = compile_program(model, engine)
         self.engine = RowEngine(self.plan, weights, readback=readback, room=room)
-        self.config_digest = config_digest(model, engine)
+        self.config_digest, self.weights = config_digest(model, engine), weights
         super().__init__(self.engine.signature)
         classes = len(self.row.logits)
         paths = self.signature.flatten(self)

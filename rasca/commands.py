@@ -162,6 +162,7 @@ COMMANDS = {
             Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
             _flag("LOW_BYTE_FIRST", "1, the camera gives a pixel's lower byte first"),
             _flag("FALLING_EDGE", "1, the camera's pins are right at PCLK's falling edge"),
+            Variable("OUTPUTS", "--outputs", "preview,hdmi, what the board shows besides"),
             *(_PLACE_SEED, _PLACE_SEEDS),
         ),
     ),
@@ -179,6 +180,17 @@ COMMANDS = {
             _WEIGHTS,
             Variable("ROW_GROUPS", "--row-groups", "3"),
             _flag("WHOLE", "1 for the whole iCEBreaker, from camera to UART"),
+        ),
+    ),
+    "screen": Command(
+        "sim.screen:main",
+        "a ULX3S with a screen, simulated from the camera's pins to the cable's bits",
+        (
+            Variable("BOARD", "--board", "ulx3s-12f"),
+            *(_PRESET, _SHAPE),
+            Variable("IMAGE", "--image", "file"),
+            _WEIGHTS,
+            Variable("PICTURE", "--picture", "file.png, of what the screen shows"),
         ),
     ),
     "program": Command(

@@ -292,6 +292,8 @@ def play(
             "frame_starts": frame_starts,
             "row_groups": row_groups,
             "limit": int(schedule.cycle[-1]) + (slow if patience is None else patience),
+            # of a netlist nobody sees when the state is written over
+            "state_stays": None if engine.counted else plan.state_stays,
             "quiet_polls": 2 + plan.cycles_per_row_group // 2000,
         }
         outcome: list[Any] = []

@@ -242,6 +242,19 @@ TABLE = {
         --folder UNDER | text.txt
         """,
     ),
+    "screen": (
+        """
+        --board none | ulx3s | 'none'
+        --board icebreaker | outputs of icebreaker must be one of preview | 'hdmi'
+        --preset none | preset must be one of | 'none'
+        --shape 8 | three whole numbers | 8
+        --image NONE | none/such
+        --image TEXT | text.txt
+        --weights TEXT | text.txt
+        --picture UNDER | text.txt
+        --folder UNDER | text.txt
+        """,
+    ),
     "program": (
         """
         | --board | nothing
@@ -411,7 +424,9 @@ TABLE = {
         | --port | nothing
         --port NONE | none/such
         --port TEXT | text.txt
-        --port NONE --bytes | --bytes goes with --watch
+        --port NONE --bytes | --bytes goes with --watch, --picture
+        --port NONE --picture UNDER | text.txt
+        --port NONE --picture a.png --watch | --picture or --watch, not both
         --port NONE --web --web-port 0 | none/such
         --web --replay NONE | none/such
         --web --replay TEXT | packets of a board
@@ -498,7 +513,7 @@ def test_the_rule_of_a_whole_answer(line, whole):
     assert bool(BOTH.search(line)) is whole
 
 
-PROGRESS = ("bitstream", "netlist")
+PROGRESS = ("bitstream", "netlist", "screen")
 """Commands that say what they are about to do before they try."""
 
 

@@ -227,6 +227,29 @@ def test_lines(model):
     simulate(testbench, model)
 
 
+@pytest.mark.parametrize(
+    "flags, seen",
+    [
+        (Setting.PREVIEW, (1, 0, 0)),
+        (Setting.PREVIEW | Setting.COLOUR, (1, 1, 0)),
+        (Setting.STATE, (0, 0, 0)),
+        (Setting.STATE | Setting.HOST, (0, 0, 1)),
+    ],
+)
+def test_outputs_are_told(flags, seen):
+    """Whether a preview is wanted, in colour; whether the state is, with the host's pixels only."""
+
+    async def testbench(bench):
+        dut, ctx = bench.dut, bench.ctx
+        await bench.begin()
+        await bench.send(packets.settings(flags))
+        await bench.tick(20 * ROTATION)
+        signals = (dut.preview, dut.colour, dut.state_wanted)
+        assert tuple(ctx.get(signal) for signal in signals) == seen
+
+    simulate(testbench)
+
+
 def test_settings():
     """All bits; early termination is off while its thresholds move, and only then."""
 

@@ -233,8 +233,8 @@ def test_an_outer_makes_variables_are_left_alone(run):
         (["report", "FOO=1"], "expected one of PRESET=, SIZE=, SHAPE=, CLOCK_MHZ=, TECH=, FPS=, "
                               "LIBERTY=, IMAGES=, WEIGHTS=, SKIP_BAD=, COMPACT= for make report, "
                               "not FOO="),
-        (["report", "BOARD=ulx3s"], "not BOARD=, which is for make bitstream, netlist, program, "
-                                    "flash-image"),
+        (["report", "BOARD=ulx3s"], "not BOARD=, which is for make bitstream, netlist, screen, "
+                                    "program, flash-image"),
         (["bench", "PRESET=x"], "expected no variable for make bench, not PRESET="),
         (["FPS=30"], "for make help, not FPS=, which is for make report"),
         (["clean", "ALL=1"], "expected no variable for make clean, not ALL="),

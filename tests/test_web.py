@@ -459,10 +459,10 @@ def test_streams_are_counted_and_stalled_ones_let_go(monkeypatch):
 
 
 @contextmanager
-def watched(board, **more):
+def watched(board, patience=5.0, **more):
     """A board with a page: (link, page)."""
     feed = Feed(source=board.port)
-    link = BoardLink(feed, board.port, 1_000_000, 0.6, **more)
+    link = BoardLink(feed, board.port, 1_000_000, patience, **more)
     link.start()
     try:
         with served(feed, link.wish) as page:
@@ -550,7 +550,7 @@ def test_a_board_that_goes_away_and_comes_back(tmp_path, quick, monkeypatch):
 def test_a_board_that_falls_silent(tmp_path, quick, monkeypatch):
     """Its terminal stays, but nothing comes."""
     monkeypatch.setattr(links, "RETRY_S", 0.05)
-    with CameraBoard(tmp_path, rate=0) as board, watched(board) as (_, page):
+    with CameraBoard(tmp_path, rate=0) as board, watched(board, 0.6) as (_, page):
         board.do(lambda: setattr(board, "_take", lambda packet: None))
         found = until(
             lambda: (now := everything(page.feed)["link"])["state"] == "lost" and now["text"]
@@ -592,6 +592,28 @@ def test_noise_and_strange_packets_are_counted(tmp_path, quick):
         found = until(counts)
         assert found["strange"] == 1 and found["noise"] == 5 + len(damaged)
         assert everything(page.feed)["link"]["state"] == "up"
+
+
+def test_a_board_that_says_something_else_each_time(tmp_path, monkeypatch):
+    """Its weights are looked up one after the other, and the last ones in the end."""
+    running, most, asked = [], [], []
+
+    def slow(hello, model, weights_file):
+        running.append(hello)
+        most.append(len(running))
+        time.sleep(0.05)
+        running.pop()
+        asked.append(hello.weights)
+        return replace(SHOWN, text=f"number {hello.weights}")
+
+    monkeypatch.setattr(links, "known", slow)
+    with CameraBoard(tmp_path, rate=0) as board, watched(board) as (_, page):
+        until(lambda: asked)
+        for number in range(1, 200):
+            board.hello = replace(HELLO, weights=number)
+            board.do(lambda: board.send(board.hello))
+        until(lambda: page.feed.known.text == "number 199", "the last one")
+        assert max(most) == 1 and len(asked) < 60
 
 
 # ---- small boards ----

@@ -39,6 +39,7 @@ class Replay(wiring.Component):
     load : Out(LoadPort()), of weights; `error` is not looked at
     host : Out(1), pixels come from the host
     rows, state : Out(1), rows and the state are wanted; the state with `host` only
+    preview, colour : Out(1), a preview is wanted; in colour
     """
 
     def __init__(self, *, layout: Layout, in_channels: int):
@@ -58,6 +59,8 @@ class Replay(wiring.Component):
                 "host": Out(1),
                 "rows": Out(1),
                 "state": Out(1),
+                "preview": Out(1),
+                "colour": Out(1),
             }
         )
 
@@ -126,7 +129,7 @@ class Replay(wiring.Component):
 
     def _settings(self, m, take, final, byte, moving):
         """Thresholds, low bytes first, then the flags."""
-        thresholds, flags = Signal(64), Signal(5)
+        thresholds, flags = Signal(64), Signal(7)
         m.d.comb += [
             self.write.en.eq(take),  # in phase 3, as a byte that was read in phase 0 is ready then
             self.write.addr.eq(self.layout.taken | (self.address + HEADER - 1)[:4]),
@@ -147,4 +150,6 @@ class Replay(wiring.Component):
             self.host.eq((flags & Setting.HOST).any()),
             self.rows.eq((flags & Setting.ROWS).any()),
             self.state.eq((flags & Setting.STATE).any() & self.host),
+            self.preview.eq((flags & Setting.PREVIEW).any()),
+            self.colour.eq((flags & Setting.COLOUR).any()),
         ]

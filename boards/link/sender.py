@@ -49,6 +49,8 @@ class Sender(wiring.Component):
     address : Out(range(depth)), of the memory, read in phase 1; late : In(8), the memory's
     tx_valid : Out(1), tx_data : Out(8), tx_ready : In(1)
         Bytes. An offer lasts a cycle; what is not taken is offered again.
+    busy : Out(1)
+        A packet has begun to leave.
     """
 
     def __init__(self, *, layout: Layout):
@@ -62,6 +64,7 @@ class Sender(wiring.Component):
                 "tx_valid": Out(1),
                 "tx_data": Out(8),
                 "tx_ready": In(1),
+                "busy": Out(1),
             }
         )
 
@@ -92,6 +95,7 @@ class Sender(wiring.Component):
         m.d.comb += [
             tail.eq(left <= CRC_BYTES),
             sending.eq(left != 0),
+            self.busy.eq(sending),
             self.tx_valid.eq(sending & (self.phase == 3)),
             # feeding the CRC its own high byte shifts the low one up
             self.tx_data.eq(Mux(tail, crc.crc[_HIGH], self.late)),

@@ -150,6 +150,7 @@ class BoardLink(Link):
         self._board: Connection | None = None
         self._hello: Hello | None = None
         self._identified: tuple[Any, ...] = ()
+        self._finding: threading.Thread | None = None
         self._questioned = False  # an answer is on its way
         self._told = (0, 0)  # of the decoder's errors and skipped bytes
         self._sent_at = self._asked_at = self._heard_at = 0.0
@@ -195,6 +196,7 @@ class BoardLink(Link):
         while not self._over.is_set():
             self._grant()
             self._read()
+            self._identify()
             now = time.monotonic()
             if now - self._heard_at > self.patience:
                 raise BoardError(
@@ -251,9 +253,15 @@ class BoardLink(Link):
             if not self._questioned or hello.status != before.status:  # a preview, say
                 self._send_settings()
         self._questioned = False
-        if not self._is(hello):
-            self._identified = (hello.model, hello.shape, hello.weights)
-            identify(self.feed, hello, self._preset_name, self._weights_file, self._is)
+
+    def _identify(self) -> None:
+        """Has the newest hello looked up, one after the other, whatever a board says and how
+        often."""
+        hello, busy = self._hello, self._finding
+        if hello is None or self._is(hello) or (busy is not None and busy.is_alive()):
+            return
+        self._identified = (hello.model, hello.shape, hello.weights)
+        self._finding = identify(self.feed, hello, self._preset_name, self._weights_file, self._is)
 
     def _is(self, hello: Hello) -> bool:
         return self._identified == (hello.model, hello.shape, hello.weights)

@@ -53,7 +53,9 @@ _PARTS = {
 def ports(design: Rasca | RascaBus) -> Iterator[tuple[str, str, int, str]]:
     """(name, in or out, bits, meaning) of each port of the Verilog."""
     yield "clk", "in", 1, "Clock; everything happens at its rising edge."
-    yield "rst", "in", 1, "Reset, high, synchronous; the memories keep what they hold."
+    loads = design.plan.engine.weight_memory == "loaded"
+    then = "the weights are to be loaded anew" if loads else "the digest is that of the first ones"
+    yield "rst", "in", 1, f"Reset, high, synchronous. Memories keep what they hold; {then}."
     owner = RascaBus if isinstance(design, RascaBus) else interfaces.Engine
     whole = meanings(owner)
     flow = {path: str(member.flow) for path, member, _ in design.signature.flatten(design)}
