@@ -620,8 +620,8 @@ def test_a_board_that_says_something_else_each_time(tmp_path, monkeypatch):
 
 
 def test_a_small_board(monkeypatch):
-    """Bytes: decisions, reports, what is neither; pieces of a picture, asked for."""
-    monkeypatch.setattr(links, "PICTURE_S", 0.05)
+    """Bytes: decisions, reports, what is neither; a picture that is asked for, and the next."""
+    monkeypatch.setattr(links, "PICTURE_S", LIMIT_S)
     master, slave = pty.openpty()
     for end in (master, slave):
         tty.setraw(end)
@@ -630,9 +630,11 @@ def test_a_small_board(monkeypatch):
     link = SmallLink(feed, os.ttyname(slave), 115_200)
     link.start()
     try:
-        piece = Preview(rows=1, columns=2, channels=1, row=0, column=0, data=b"ab").pack()
+        assert os.read(master, 9) == packets.SMALL_ASK
         os.write(master, bytes([0x80, 0x00, 0x02, 0x65, 0xC0]))
-        os.write(master, packets.encode(Kind.PREVIEW, piece))
+        for column, data in enumerate((b"a", b"b")):
+            piece = Preview(rows=1, columns=2, channels=1, row=0, column=column, data=data)
+            os.write(master, packets.encode(Kind.PREVIEW, piece.pack()))
         until(lambda: feed.picture()[3] == b"ab", "the picture")
         now = everything(feed)
         assert [one["class"] for one in now["frames"]["last"]] == [
@@ -644,7 +646,7 @@ def test_a_small_board(monkeypatch):
         assert len(now["board"]["wrong"]) == 2 and "flash is damaged" in now["board"]["wrong"][0]
         assert {name: count for name, _, count in now["counters"]["here"]}["noise"] == 1
         assert now["settings"]["settable"] is False and now["board"]["small"]
-        assert os.read(master, 1) == packets.SMALL_ASK
+        assert os.read(master, 9) == packets.SMALL_ASK
     finally:
         link.close()
         os.close(master)
