@@ -149,7 +149,8 @@ class Board:
         Resource name and number.
     camera : Camera or None
     camera_clock_hz : float or None
-        Of the oscillator that the camera's module has; None: the board gives it its clock.
+        Of the oscillator that the camera's module has; None: the board gives it its clock. Only
+        for a camera that can be paced (ValueError).
     camera_low_byte_first, camera_falling : bool
         The camera's module is as in Sensor.as_built.
     outputs : tuple of Output
@@ -188,3 +189,10 @@ class Board:
     arrays: tuple[tuple[int, int], ...] = ((6, 2), (3, 4), (3, 2), (2, 2), (1, 2), (1, 1))
     events_only: bool = False
     program: str = ""
+
+    def __post_init__(self) -> None:
+        paced = self.camera is not None and self.camera.paced is not None
+        if self.camera_clock_hz is not None and not paced:
+            raise ValueError(
+                f"{self.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
+            )

@@ -115,10 +115,6 @@ class System(wiring.Component):
         if camera is not None and camera.grey and self.rasca.plan.model.in_channels == 1:
             camera = camera.grey
         if camera is None or camera.paced is None:
-            if board.camera_clock_hz is not None:
-                raise ValueError(
-                    f"{board.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
-                )
             return camera
         lines = self.rasca.plan.model.rows_per_group * self.binning * self.pll.output_hz
         return camera.paced(

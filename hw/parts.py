@@ -6,7 +6,8 @@ hw.plan.parts.PARTS (see tests/test_parts.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from amaranth.lib import wiring
@@ -19,6 +20,7 @@ from hw.parallel import image as parallel_image
 from hw.parallel import parts as parallel
 from hw.plan import Plan
 from hw.plan.beside import CLASSIFIER_BIAS_BITS
+from hw.plan.latency import PACKED as PACKED_LATENCY
 from hw.plan.latency import PARALLEL as PARALLEL_LATENCY
 from hw.plan.latency import SERIAL as SERIAL_LATENCY
 from hw.plan.latency import Latency
@@ -150,7 +152,15 @@ SERIAL = Parts(
 )
 """For small FPGAs at half the clock: one channel unit for all, few registers."""
 
-PARTS = {"parallel": PARALLEL, "serial": SERIAL}
+PACKED = replace(
+    PARALLEL,
+    latency=PACKED_LATENCY,
+    array=partial(parallel.Array, packed=True),
+    attention=None,
+)
+"""Where LUTs are short: two products from a DSP cell (ECP5), a cycle later."""
+
+PARTS = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED}
 
 
 def weights_image(plan: Plan, weights: Weights) -> bytes:

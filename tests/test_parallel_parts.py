@@ -29,7 +29,7 @@ from tests import test_store
 from tests.bench_blocks import on_amaranth, pack, pack_struct, unpack
 from tests.test_sequencer import BASE, KINDS, plan_of, steps_of
 
-ONE, THREE = (at + PARALLEL.memory for at in (PARALLEL.address_one_tap, PARALLEL.address_three_tap))
+ONE = PARALLEL.address_one_tap + PARALLEL.memory  # step -> its word
 
 
 # ---- Addresses ----

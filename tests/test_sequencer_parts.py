@@ -24,6 +24,9 @@ def facts_of(layout, word, needs):
         "pauses": word["pause"] > 0,
         "releases": word["release"] > 0,
         "one_row": word["rows"] == 0,
+        "two_rows": word["rows"] == 1,
+        "two_channels0": channels[0] == 2,
+        "two_channels1": channels[1] == 2,
         "one_channel0": channels[0] == 1,
         "one_channel1": channels[1] == 1,
         "one_chunk": word["chunks"] == 0,
@@ -70,6 +73,7 @@ def taps(kind, seed, wrong=""):
         for _ in range(source.randint(1, 3)):  # what begins may be told again until it does
             yield {
                 "begin": 1,
+                "moves": 1,
                 "begin_word": word,
                 "begin_facts": facts,
                 "begin_address": walk[0].get("address", 0),
@@ -80,7 +84,7 @@ def taps(kind, seed, wrong=""):
         for index, step in enumerate(walk):
             while source.random() < 0.2:
                 yield held
-            out = yield held | {"run": 1}
+            out = yield held | {"run": 1, "moves": 1}
             last = index == op.k - 1
             right = {
                 "first": index == 0,
@@ -189,7 +193,7 @@ def pauses(longest, seed, wrong=0):
         load = left is None or (counting and left <= 1 and source.random() < 0.5)
         load = load or source.random() < 0.02
         cycles = source.choice([1, 2, 3, source.randint(1, longest), source.randint(0, longest)])
-        out = yield {"load": load, "cycles": cycles, "counting": counting, "hold": hold}
+        out = yield {"load": load, "cycles": cycles - 2, "counting": counting, "hold": hold}
         if left is not None:
             ends = counting and left <= 1
             assert out["ends"] == ends, f"{left} left: ends is {out['ends']}"

@@ -459,10 +459,10 @@ def test_streams_are_counted_and_stalled_ones_let_go(monkeypatch):
 
 
 @contextmanager
-def watched(board, **more):
+def watched(board, patience=5.0, **more):
     """A board with a page: (link, page)."""
     feed = Feed(source=board.port)
-    link = BoardLink(feed, board.port, 1_000_000, 0.6, **more)
+    link = BoardLink(feed, board.port, 1_000_000, patience, **more)
     link.start()
     try:
         with served(feed, link.wish) as page:
@@ -550,7 +550,7 @@ def test_a_board_that_goes_away_and_comes_back(tmp_path, quick, monkeypatch):
 def test_a_board_that_falls_silent(tmp_path, quick, monkeypatch):
     """Its terminal stays, but nothing comes."""
     monkeypatch.setattr(links, "RETRY_S", 0.05)
-    with CameraBoard(tmp_path, rate=0) as board, watched(board) as (_, page):
+    with CameraBoard(tmp_path, rate=0) as board, watched(board, 0.6) as (_, page):
         board.do(lambda: setattr(board, "_take", lambda packet: None))
         found = until(
             lambda: (now := everything(page.feed)["link"])["state"] == "lost" and now["text"]
@@ -620,8 +620,8 @@ def test_a_board_that_says_something_else_each_time(tmp_path, monkeypatch):
 
 
 def test_a_small_board(monkeypatch):
-    """Bytes: decisions, reports, what is neither; pieces of a picture, asked for."""
-    monkeypatch.setattr(links, "PICTURE_S", 0.05)
+    """Bytes: decisions, reports, what is neither; a picture that is asked for, and the next."""
+    monkeypatch.setattr(links, "PICTURE_S", LIMIT_S)
     master, slave = pty.openpty()
     for end in (master, slave):
         tty.setraw(end)
@@ -630,9 +630,11 @@ def test_a_small_board(monkeypatch):
     link = SmallLink(feed, os.ttyname(slave), 115_200)
     link.start()
     try:
-        piece = Preview(rows=1, columns=2, channels=1, row=0, column=0, data=b"ab").pack()
+        assert os.read(master, 9) == packets.SMALL_ASK
         os.write(master, bytes([0x80, 0x00, 0x02, 0x65, 0xC0]))
-        os.write(master, packets.encode(Kind.PREVIEW, piece))
+        for column, data in enumerate((b"a", b"b")):
+            piece = Preview(rows=1, columns=2, channels=1, row=0, column=column, data=data)
+            os.write(master, packets.encode(Kind.PREVIEW, piece.pack()))
         until(lambda: feed.picture()[3] == b"ab", "the picture")
         now = everything(feed)
         assert [one["class"] for one in now["frames"]["last"]] == [
@@ -644,7 +646,7 @@ def test_a_small_board(monkeypatch):
         assert len(now["board"]["wrong"]) == 2 and "flash is damaged" in now["board"]["wrong"][0]
         assert {name: count for name, _, count in now["counters"]["here"]}["noise"] == 1
         assert now["settings"]["settable"] is False and now["board"]["small"]
-        assert os.read(master, 1) == packets.SMALL_ASK
+        assert os.read(master, 9) == packets.SMALL_ASK
     finally:
         link.close()
         os.close(master)

@@ -7,6 +7,7 @@ first connection may fail loudly, before a page is there.
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import threading
 import time
@@ -19,6 +20,7 @@ from typing import Any
 from boards import packets
 from boards.connection import Connection, known_model
 from boards.packets import BoardStatus, Byte, Decision, Hello, Row, Setting, Taken
+from boards.picture import Picture
 from boards.port import BoardError, Port, open_port
 from boards.web.feed import Feed, Known
 from boards.web.known import known
@@ -36,7 +38,7 @@ ECHO_S = 1.0
 SETTLE_S = 0.5
 """Seconds after settings in which frames that began before may still lack their rows."""
 PICTURE_S = 2.0
-"""Seconds after which a small board is asked for a picture again."""
+"""Seconds without a piece of a picture after which a small board is asked again."""
 END_S = 2.0
 """Seconds that a thread gets to end in."""
 MOST_WISHES = 8
@@ -343,7 +345,7 @@ class SmallLink(Link):
     def _connect(self) -> None:
         self._transport = open_port(self.port, self.baud)
         self._mixed = packets.Mixed()
-        self._asked_at, self._errors = 0.0, 0
+        self._asked_at, self._errors, self._picture = -math.inf, 0, Picture()
         self.feed.begin()
         self.feed.say(
             "up",
@@ -353,18 +355,21 @@ class SmallLink(Link):
     def _serve(self) -> None:
         assert self._transport is not None
         while not self._over.is_set():
-            now = time.monotonic()
-            if now - self._asked_at > PICTURE_S:
-                self._asked_at = now
-                self._transport.write(packets.SMALL_ASK)
+            if time.monotonic() - self._asked_at > PICTURE_S:
+                self._ask()
             for found in self._mixed.feed(self._transport.read(READ)):
                 if isinstance(found, int):
                     self._byte(found)
                 else:
-                    self._asked_at = now
                     self._piece(found)
             self.feed.count(damaged=self._mixed.errors - self._errors)
             self._errors = self._mixed.errors
+
+    def _ask(self) -> None:
+        """For a picture; the board sends one at a time."""
+        assert self._transport is not None
+        self._asked_at = time.monotonic()
+        self._transport.write(packets.SMALL_ASK)
 
     def _byte(self, byte: int) -> None:
         lost, problem = byte & Byte.LOST, byte & BoardStatus.PROBLEM
@@ -379,6 +384,13 @@ class SmallLink(Link):
 
     def _piece(self, packet: packets.Packet) -> None:
         try:
-            self.feed.take(packets.Preview.parse(packet.payload))
+            piece = packets.Preview.parse(packet.payload)
         except ValueError:
             self.feed.count(strange=1)
+            return
+        self._asked_at = time.monotonic()
+        self.feed.take(piece)
+        self._picture.take(piece)
+        if self._picture.whole:
+            self._picture.again()
+            self._ask()

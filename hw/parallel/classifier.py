@@ -679,13 +679,11 @@ class Classifier(wiring.Component):
                 answer.skip.eq(limits.skip_enable & below),
                 self.busy.eq(0),
             ]
-        if self.classes == 2:
-            m.d.comb += answer.index.eq(answer.logits[1] > answer.logits[0])
-        else:
-            c, index = self.stop_class, data(range(self.classes))
-            larger = (margin > 0) | ((margin == 0) & (c < results.largest))
-            m.d.sync += index.eq(Mux(larger, c, results.largest))
-            with m.If(compared):
-                m.d.sync += answer.index.eq(index)
+        c, index = self.stop_class, data(range(self.classes))
+        largest = 1 - c if self.classes == 2 else results.largest  # of the others
+        larger = (margin > 0) | ((margin == 0) & (c < largest))
+        m.d.sync += index.eq(Mux(larger, c, largest))
+        with m.If(compared):
+            m.d.sync += answer.index.eq(index)
         with m.If(self.abort):
             m.d.sync += [compared.eq(0), answer.valid.eq(0)]

@@ -285,6 +285,8 @@ class Array(wiring.Component):
     ----------
     registers : int
         So many more before the multipliers than they have themselves.
+    packed : bool
+        See HeadLane.
 
     Ports
     -----
@@ -294,7 +296,7 @@ class Array(wiring.Component):
     and those of hw.path.array_ports.
     """
 
-    def __init__(self, plan: Plan, registers: int = 0):
+    def __init__(self, plan: Plan, registers: int = 0, packed: bool = False):
         self.plan, self.latency, self.registers = plan, plan.latency, registers
         engine, g = plan.engine, plan.geometry
         pair = g.head_lanes > 1 and engine.pixels % 2 == 1
@@ -307,6 +309,7 @@ class Array(wiring.Component):
                 shares_pair=pair and lane % 2 == 0,
                 cells=engine.cells,
                 dsps=engine.lane_dsps(lane),
+                packed=packed,
             )
             for lane in range(engine.lanes)
         ]
@@ -318,7 +321,8 @@ class Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         t, steps, lanes = self.latency, self.steps, len(self.lanes)
-        assert HeadLane.latency + self.registers == t.multiply and HeadLane.drain == t.drain
+        assert {lane.latency + self.registers for lane in self.lanes} == {t.multiply}
+        assert HeadLane.drain == t.drain
         m.submodules.unit_weights = weights = self.unit_weights
         before, at = steps[t.weight_address - 1], steps[t.weight_address]
         m.d.sync += self.weights.read_en.eq(

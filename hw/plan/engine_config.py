@@ -38,7 +38,8 @@ class EngineConfig:
     parts : str
         Record of parts, see hw.plan.parts. "parallel": a channel unit for each sum of a lane.
         "serial", for small FPGAs at half the clock: one channel unit for all lanes, no registers
-        that a slow clock can do without; hw.plan.limits has what it can carry.
+        that a slow clock can do without. "packed", for an ECP5 whose LUTs are short: "parallel"
+        with two products from a DSP cell. hw.plan.limits has what each can carry.
 
     Raises
     ------
@@ -75,7 +76,8 @@ class EngineConfig:
         if self.dsps is not None and self.dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
         if self.parts not in LATENCIES:
-            raise ValueError(f"parts must be {' or '.join(LATENCIES)}, not {self.parts!r}")
+            *most, last = LATENCIES
+            raise ValueError(f"parts must be {', '.join(most)} or {last}, not {self.parts!r}")
         limits = self.limits
         if not limits.carries(pixels=self.pixels, channels=self.channels, lanes=self.lanes):
             raise ValueError(f"a {limits.called} engine has {limits.rule}, not {self}")
