@@ -72,11 +72,12 @@ class ColumnSums(wiring.Component):
         A byte to be multiplied.
     fresh : In(1)
         The column begins anew with it.
-    look : In(range(n)), looking : In(1)
-        Whose sum `sum` is; without `looking` `sum` means nothing.
-    sum : Out(signed, holds all products)
+    ask : In(1)
+        Instead of `valid`: what is the sum of `column`?
+    answer : Out(1), answered : Out(range(n)), sum : Out(signed, holds all products)
+        The answer two cycles later, and whose it is.
 
-    `latency`: cycles from `valid` until the sum is there.
+    `latency`: cycles from `valid` until the sum is there; two to a question that sees it.
     """
 
     latency = 3
@@ -91,8 +92,9 @@ class ColumnSums(wiring.Component):
                 "column": In(range(columns)),
                 "value": In(signed(8)),
                 "fresh": In(1),
-                "look": In(range(columns)),
-                "looking": In(1),
+                "ask": In(1),
+                "answer": Out(1),
+                "answered": Out(range(columns)),
                 "sum": Out(signed(worst.bit_length() + 1)),
             }
         )
@@ -111,18 +113,19 @@ class ColumnSums(wiring.Component):
             high.eq(self.value * slope.data[4:].as_signed()),
             product.eq((high << 4) + low),
         ]
-        valid, column, fresh = self.valid, self.column, self.fresh
+        now = (self.valid, self.column, self.fresh, self.ask)
         for i in range(2):
-            later = [Signal.like(s, name=f"late{i}") for s in (valid, column, fresh)]
-            m.d.sync += [a.eq(b) for a, b in zip(later, (valid, column, fresh), strict=True)]
-            valid, column, fresh = later
+            later = tuple(Signal.like(s, name=f"late{i}") for s in now)
+            m.d.sync += [a.eq(b) for a, b in zip(later, now, strict=True)]
+            now = later
+        valid, column, fresh, ask = now
         # Stage 3: the column's sum
         m.d.comb += [
             slope.addr.eq(self.channel),
-            look.addr.eq(Mux(self.looking, self.look, column)),
+            look.addr.eq(column),
             *(add.en.eq(valid), add.addr.eq(column)),
             add.data.eq(Mux(fresh, 0, look.data) + product),
-            self.sum.eq(look.data),
+            *(self.sum.eq(look.data), self.answer.eq(ask), self.answered.eq(column)),
         ]
         return m
 
@@ -178,16 +181,21 @@ class ActivationMap(wiring.Component):
         kept = Signal(8 * self.pixels)
         largest, best = Signal(signed(8)), Signal(range(n))
         valid, at, value = Signal(), Signal(range(n)), Signal(signed(8))
-        fresh, leaving = Signal(), Signal()
-        m.d.sync += [valid.eq(0), state.read.eq(0), heat.en.eq(0)]
+        fresh, asks = Signal(), Signal()
+        m.d.sync += [valid.eq(0), asks.eq(0), state.read.eq(0)]
         m.d.comb += [
             *(sums.channel.eq(channel), state.channel.eq(channel), state.word.eq(word)),
             *(sums.valid.eq(valid), sums.column.eq(at), sums.value.eq(value)),
-            *(sums.fresh.eq(fresh), sums.look.eq(column), sums.looking.eq(leaving)),
+            *(sums.fresh.eq(fresh), sums.ask.eq(asks)),
         ]
         limit = 1 << (HEAT_BITS - 1)
         shown = Signal.like(sums.sum)
         m.d.comb += shown.eq(sums.sum >> self.shift)
+        m.d.sync += [
+            heat.en.eq(sums.answer & ~self.row.valid),
+            heat.column.eq(sums.answered),
+            heat.value.eq(Mux(shown < -limit, -limit, Mux(shown >= limit, limit - 1, shown))),
+        ]
         byte = kept[:8].as_signed()
         step = Signal(_Step)
         with m.Switch(step):
@@ -231,20 +239,12 @@ class ActivationMap(wiring.Component):
                 with m.Else():
                     m.d.sync += [state.read.eq(1), step.eq(_Step.READ)]
             with m.Case(_Step.LEAVE):
-                m.d.comb += leaving.eq(1)
-                m.d.sync += [
-                    heat.en.eq(1),
-                    heat.column.eq(column),
-                    heat.value.eq(
-                        Mux(shown < -limit, -limit, Mux(shown >= limit, limit - 1, shown))
-                    ),
-                    column.eq(column + 1),
-                ]
+                m.d.sync += [asks.eq(1), at.eq(column), column.eq(column + 1)]
                 with m.If(column == n - 1):
                     m.d.sync += step.eq(_Step.IDLE)
         with m.If(self.row.valid):
             m.d.sync += [
                 *(channel.eq(0), word.eq(0), column.eq(0), heat.group.eq(self.row.group)),
-                *(valid.eq(0), state.read.eq(1), step.eq(_Step.READ)),
+                *(valid.eq(0), asks.eq(0), state.read.eq(1), step.eq(_Step.READ)),
             ]
         return m
