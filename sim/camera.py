@@ -87,26 +87,34 @@ class Timing:
             raise ValueError(f"pixel must be at least 1 cycle, not {float(self.pixel):g}")
 
 
-def paced(cycles_per_row_group: int, config: ModelConfig, speed: float = 1) -> Timing:
+def paced(
+    cycles_per_row_group: int,
+    config: ModelConfig,
+    speed: float = 1,
+    spacing: Fraction = Fraction(1),
+) -> Timing:
     """Evenly at the engine's own pace: pixel i of a row group at floor(i * cycles / (k * width)).
 
     Between frames it pauses as long as the engine does.
 
     speed: 1.1 is a camera a tenth too fast (an overrun), 0.9 one that lets the engine wait.
+    spacing: cycles from pixel to pixel, at least.
     """
     pixels = config.rows_per_group * config.image_width
     pixel = Fraction(cycles_per_row_group, pixels) / Fraction(speed).limit_denominator(10000)
-    return Timing(pixel=max(Fraction(1), pixel), frame_blank=Fraction(PARALLEL.frame_turn))
+    return Timing(pixel=max(spacing, pixel), frame_blank=Fraction(PARALLEL.frame_turn))
 
 
-def blanking(cycles_per_row_group: int, config: ModelConfig) -> Timing:
+def blanking(
+    cycles_per_row_group: int, config: ModelConfig, spacing: Fraction = Fraction(1)
+) -> Timing:
     """As sensors do it: 784 pixel clocks a line of 640, 510 lines a frame of 480 (OV7670).
 
     The line time is a tenth longer than the engine's pace, so that no line is lost though the
-    pixels of a line come closer together.
+    pixels of a line come closer together, but not closer than `spacing` (`Rules.even_spacing`).
     """
     line = Fraction(cycles_per_row_group, config.rows_per_group) * Fraction(11, 10)
-    pixel = max(Fraction(1), line * Fraction(640, 784) / config.image_width)
+    pixel = max(spacing, line * Fraction(640, 784) / config.image_width)
     line_blank = max(Fraction(0), line - pixel * config.image_width)
     frame_blank = (
         (pixel * config.image_width + line_blank) * config.image_height * Fraction(30, 480)

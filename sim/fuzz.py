@@ -205,7 +205,7 @@ def _as_built(wanted: Case, engine: session.Engine) -> str | None:
     model = IntegerModel(wanted.model, engine.weights)
     golden = session.golden_frames(model.run(pixels, trace=True))
     expected: list[Expected | None] = [*golden]
-    timing = timing_of(wanted, engine.plan.camera_period)
+    timing = timing_of(wanted, engine.plan)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
     schedule = camera.play(shots)
     if wanted.cut and (cycle := break_off(schedule, engine.plan, wanted.seed)) is not None:
@@ -240,7 +240,7 @@ def _as_loaded(wanted: Case, engine: session.Engine) -> str | None:
     pixels, model = pictures(other.model, other.seed, FRAMES), IntegerModel(other.model, weights)
     stop, skip = thresholds(model.run(pixels).margin.flatten().tolist(), rng)
     golden = model.run(pixels, trace=True, stop_threshold=stop, skip_threshold=skip)
-    timing = timing_of(other, engine.plan.camera_period)
+    timing = timing_of(other, engine.plan)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
     result = session.play(
         engine,
@@ -283,16 +283,16 @@ def weights_of(wanted: Case) -> Weights:
     return weights
 
 
-def timing_of(wanted: Case, cycles: int) -> camera.Timing:
+def timing_of(wanted: Case, plan: Plan) -> camera.Timing:
     """The camera of a case."""
+    cycles, rules = plan.camera_period, plan.rules
     if wanted.cameras == "blanking":
-        return camera.blanking(cycles, wanted.model)
+        return camera.blanking(cycles, wanted.model, rules.even_spacing)
     even = camera.paced(cycles, wanted.model)
     if wanted.cameras == "paced":
         return even
-    # a late line's first pixel comes with the next cycle, but where pixels must be apart
-    apart = wanted.shape.limits.pixel_cycles
-    closest = max(apart, wanted.model.in_channels) if apart > 1 else 0
+    # a late line's first pixel comes with the next cycle, but where bytes are written at once
+    closest = rules.pixel_spacing if rules.one_byte else 0
     return camera.Timing(
         pixel=even.pixel + Fraction(1),
         line_blank=Fraction(closest),

@@ -111,7 +111,7 @@ def sim(
             shape=shape,
             weights=weights,
             photographs=photographs,
-            timing=CAMERAS[camera_name](plan.camera_period, model),
+            timing=CAMERAS[camera_name](plan.camera_period, model, spacing=plan.rules.even_spacing),
             stop=(tau, stop_at),
             skip=(skip, skip_at),
             trace=trace,

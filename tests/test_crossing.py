@@ -1,6 +1,7 @@
 """boards/camera/crossing.py: nothing lost or doubled at any two clocks, and no way to hang it."""
 
 import random
+from fractions import Fraction
 
 import pytest
 from amaranth.hdl import ClockDomain, Module
@@ -285,8 +286,8 @@ def test_differences_are_seen():
 
 @pytest.mark.parametrize(
     "width, pixels, channels, spacing",
-    [(240, 15, 3, 1), (240, 16, 3, 1), (17, 4, 3, 3), (18, 4, 3, 2), (19, 4, 3, 1)]
-    + [(17, 4, 1, 1), (120, 8, 3, 1), (20, 2, 3, 2), (5, 1, 3, 3)],
+    [(240, 15, 3, 1), (240, 16, 3, 1), (17, 4, 3, 3), (18, 4, 3, Fraction(3, 2)), (19, 4, 3, 1)]
+    + [(17, 4, 1, 1), (120, 8, 3, 1), (20, 2, 3, Fraction(3, 2)), (5, 1, 3, 3)],
 )
 def test_pixel_spacing(width, pixels, channels, spacing):
     assert word_spacing(width=width, pixels=pixels, channels=channels) == spacing

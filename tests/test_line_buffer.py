@@ -4,6 +4,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from hw.line_buffer import ByteLines, WordLines
 from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.plan.latency import PARALLEL
+from hw.plan.replay import writing_period
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 BASE = ModelConfig(
@@ -482,3 +484,85 @@ def test_short_last_word(pace, status):
     simulator.add_testbench(bench)
     simulator.run()
     assert seen == ([int(status)] if status else [])
+
+
+FAST = {  # fewer cycles of work than their pixels take: width, shape, cycles a pixel at least
+    "a pixel": (50, "7,1,8", Fraction(3)),
+    "two pixels": (86, "7,1,8", Fraction(3, 2)),
+    "a whole word": (168, "12,1,8", Fraction(1)),
+}
+
+
+def fast_plan(kind):
+    """Of a network whose last word of a row has so many pixels, on an array that outruns it."""
+    width, shape, _ = FAST[kind]
+    model = replace(
+        BASE,
+        image_height=3,
+        image_width=width,
+        head_kernels=((1, 3), (3, 1)),
+        head_channels=(1, 1),
+        attention_hidden=1,
+        classifier_hidden=1,
+        channel_attention=False,
+    )
+    return compile_program(model, EngineConfig.parse(shape))
+
+
+def overruns(buffer, period, apart):
+    """(overruns, whole rows) of a frame of one row group at a camera with even pixels, in the phase
+    in which the last `apart` pixels of the first row come closest together."""
+    model = buffer.plan.model
+    width, rows = model.image_width, model.rows_per_group
+    pixel = Fraction(period, rows * width)
+    phase = -(width - 1 - apart) * pixel % 1
+    cycles = [int(i * pixel + phase) for i in range(rows * width)]
+    found = []
+
+    async def bench(ctx):
+        pixels, now = buffer.pixels, 0
+        ctx.set(buffer.control.enable, 1)
+        for i, cycle in enumerate(cycles):
+            assert cycle >= now, "two pixels in a cycle"
+            if cycle > now:
+                ctx.set(pixels.valid, 0)
+                await ctx.tick().repeat(cycle - now)
+            ctx.set(pixels.valid, 1)
+            ctx.set(pixels.sof, i == 0)
+            ctx.set(pixels.eol, i % width == width - 1)
+            await ctx.tick()
+            now = cycle + 1
+        ctx.set(pixels.valid, 0)
+        await ctx.tick().repeat(12)
+        found.extend((ctx.get(buffer.counts.overrun), ctx.get(buffer.control.rows)))
+
+    simulator = Simulator(buffer)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return tuple(found)
+
+
+@pytest.mark.parametrize("kind", FAST)
+def test_even_camera_of_a_fast_engine(kind):
+    """At the plan's period no word comes before the one in front of it is written; with a cycle
+    less, one may."""
+    plan, spacing = fast_plan(kind), FAST[kind][2]
+    assert plan.rules.even_spacing == spacing
+    rows = plan.model.rows_per_group
+    assert overruns(WordLines(plan), plan.camera_period, spacing.denominator) == (0, rows)
+    assert plan.cycles_per_row_group < plan.camera_period == writing_period(plan)
+    if spacing > 1:
+        early = overruns(WordLines(plan), plan.camera_period - 1, spacing.denominator)
+        assert early == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["bytes", "grey bytes"])
+def test_even_camera_of_bytes(kind):
+    """The same of bytes at their places; no serial engine works so fast."""
+    plan = plan_of(kind)
+    plan = replace(plan, model=replace(plan.model, image_height=plan.model.rows_per_group))
+    period = writing_period(plan)
+    assert period < plan.cycles_per_row_group == plan.camera_period
+    assert overruns(ByteLines(plan), period, 1) == (0, plan.model.rows_per_group)
+    assert overruns(ByteLines(plan), period - 1, 1) == (1, 0)

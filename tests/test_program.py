@@ -344,6 +344,13 @@ def test_warnings():
     assert slow.operations[0].wait > slow.latency.group_turn
     assert any(text.startswith(f"the classifier takes {slow.classifier_cycles:,} cycles, ")
                and text.endswith(told) for text in slow.warnings)
+    grey = replace(model, heads=1, head_channels=(1, 1, 1, 1), image_width=840, in_channels=1)
+    small = replace(grey, channel_attention=False, classifier_hidden=1, state_channels=2)
+    fast = compile_program(small, EngineConfig.parse("32,1,16"))
+    assert fast.camera_period == 5 * 840 > 2 * fast.cycles_per_row_group
+    assert ("even pixels of the camera come no closer than 1 cycles: a row group takes 4,200 "
+            f"cycles at an even camera, {fast.cycles_per_row_group:,} of them work"
+            in fast.warnings)
     wasteful = compile_program(preset("vww_105x120"), EngineConfig.parse("32,1,16")).warnings
     assert any(text.startswith("this shape uses ") and "% of its multipliers" in text
                for text in wasteful)

@@ -201,7 +201,7 @@ def test_aborts():
     pixels = fuzz.pictures(model, 4, 2)
     golden = IntegerModel(model, weights)
     good = session.golden_frames(golden.run(pixels, trace=True))
-    timing = fuzz.timing_of(wanted, engine.plan.camera_period)
+    timing = fuzz.timing_of(wanted, engine.plan)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
     schedule = camera.play(shots)
     # of the first row group: the first walk's first step, then in several operations

@@ -88,6 +88,13 @@ def test_blanking_is_slower_than_the_engine_and_bursts():
     assert timing.frame_blank == line * 105 * Fraction(30, 480)
 
 
+def test_blanking_keeps_pixels_apart():
+    apart = Fraction(30490, 5 * 120)  # as even pixels are
+    timing = blanking(30490, CONFIG, apart)
+    assert timing.pixel == apart and timing.line_blank == 120 * apart / 10
+    assert paced(1, CONFIG, spacing=apart).pixel == apart
+
+
 def test_speed_of_an_overrun():
     assert paced(6000, CONFIG, speed=2).pixel == paced(6000, CONFIG).pixel / 2
     assert paced(1, CONFIG).pixel == 1  # no more than a pixel a cycle

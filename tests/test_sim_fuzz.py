@@ -38,7 +38,7 @@ def test_a_state_that_is_soon_written_over(tmp_path, monkeypatch):
     engine = prepare(case.model, case.shape, made[0].weights, **netlist)
     pixels = fuzz.pictures(case.model, case.seed, fuzz.FRAMES)
     golden = session.golden_frames(IntegerModel(case.model, engine.weights).run(pixels))
-    timing = fuzz.timing_of(case, plan.camera_period)
+    timing = fuzz.timing_of(case, plan)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
     played = session.play(engine, camera.play(shots), golden)
     assert played.difference is None

@@ -208,8 +208,7 @@ def _hex(lines: Iterable[str]) -> str:
 def pace(plan: Plan) -> int:
     """Cycles from pixel to pixel of the fastest camera of even whole cycles."""
     model = plan.model
-    even = -(-plan.camera_period // (model.rows_per_group * model.image_width))
-    return max(even, plan.rules.pixel_spacing)
+    return -(-plan.camera_period // (model.rows_per_group * model.image_width))
 
 
 def _text(plan: Plan, name: str, decision: int, load_bytes: int) -> str:

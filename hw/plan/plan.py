@@ -184,8 +184,9 @@ class Plan:
         """Fewest cycles of a row group at which a camera with even pixels never overruns.
 
         The camera pauses `frame_turn` cycles between frames, as the engine does. The period is
-        `cycles_per_row_group` but for networks that spend most of a row group in the blocks that
-        read the camera's rows: these need rows longer than k rows can be kept.
+        `cycles_per_row_group` but for two kinds of networks. Some spend most of a row group in the
+        blocks that read the camera's rows: these need rows longer than k rows can be kept. Others
+        work on a row group faster than its pixels can be written (`Rules.even_spacing`).
         """
         return replay.shortest_period(self)
 
@@ -282,10 +283,17 @@ class Plan:
         if g.passes > 1 and g.heads > 1:
             found.append(f"{self.model.heads} heads run in {g.passes} passes of {g.heads}")
         if self.camera_period > 2 * self.cycles_per_row_group:
-            found.append(
+            why = (
                 f"the first block reads {self.model.blocks[0].rows} of "
-                f"{self.model.rows_per_group} rows at once, while the camera brings the next ones: "
-                f"a row group takes {self.camera_period:,} cycles at an even camera, "
+                f"{self.model.rows_per_group} rows at once, while the camera brings the next ones"
+            )
+            if self.camera_period == replay.writing_period(self):
+                why = (
+                    "even pixels of the camera come no closer than "
+                    f"{float(self.rules.even_spacing):.3g} cycles"
+                )
+            found.append(
+                f"{why}: a row group takes {self.camera_period:,} cycles at an even camera, "
                 f"{self.cycles_per_row_group:,} of them work"
             )
         if (wait := self.operations[0].wait - self.latency.group_turn) > 0:

@@ -5,6 +5,7 @@ Prediction, the shortest camera period, latencies and reports all ask `timeline`
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.plan.operations import Operation
@@ -117,9 +118,15 @@ def keeps_up(plan: "Plan", period: int, groups: int = 12) -> bool:
     return all(step.end < camera.pixel(row + k, first) for row, step in releases(plan, steps))
 
 
+def writing_period(plan: "Plan") -> int:
+    """Fewest cycles of a row group in which an even camera's pixels can be written."""
+    model = plan.model
+    return ceil(plan.rules.even_spacing * model.rows_per_group * model.image_width)
+
+
 def shortest_period(plan: "Plan") -> int:
     """Fewest cycles of a row group at which an even camera never overruns."""
-    low = high = plan.cycles_per_row_group
+    low = high = max(plan.cycles_per_row_group, writing_period(plan))
     if keeps_up(plan, low):
         return low
     while not keeps_up(plan, high):

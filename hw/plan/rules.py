@@ -1,6 +1,8 @@
 """What array and way back ask of the walks of an operation, whatever their times."""
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from math import ceil
 
 import numpy as np
 
@@ -11,14 +13,14 @@ from hw.plan.operations import Function, Operation, Source, Target
 NEVER = 10**9
 
 
-def word_spacing(*, width: int, pixels: int, channels: int) -> int:
+def word_spacing(*, width: int, pixels: int, channels: int) -> Fraction:
     """Cycles from pixel to pixel where a line buffer writes a word of each colour at a time.
 
     There is one for every `pixels`, and at a row's end: a word of fewer pixels than there are
     colours needs more cycles than it has pixels.
     """
     fewest = min(pixels, width % pixels or pixels)
-    return -(-channels // fewest)
+    return max(Fraction(1), Fraction(channels, fewest))
 
 
 class Rules:
@@ -49,6 +51,11 @@ class Rules:
     @property
     def pixel_spacing(self) -> int:
         """Cycles from pixel to pixel that no frame of the network can overrun by itself."""
+        return ceil(self.even_spacing)
+
+    @property
+    def even_spacing(self) -> Fraction:
+        """The same of even pixels: pixel i comes in cycle floor(i * spacing), in any phase."""
         model = self.g.model
         return word_spacing(
             width=model.image_width, pixels=self.e.pixels, channels=model.in_channels

@@ -1,5 +1,7 @@
 """The same where one channel unit takes the sums of all lanes, one after the other (hw.serial)."""
 
+from fractions import Fraction
+
 import numpy as np
 
 from hw.plan.functions import FUNCTIONS
@@ -17,9 +19,9 @@ class SerialRules(Rules):
     programs_always_read = ("back",)
 
     @property
-    def pixel_spacing(self) -> int:
+    def even_spacing(self) -> Fraction:
         """Each colour of a pixel is written in a cycle of its own."""
-        return max(self.e.limits.pixel_cycles, self.g.model.in_channels)
+        return Fraction(max(self.e.limits.pixel_cycles, self.g.model.in_channels))
 
     def value(self, op: Operation) -> int:
         """Cycles of a value."""
