@@ -19,6 +19,7 @@ from golden import files
 from golden.command_line import facts, load_weights
 from golden.config import preset
 from golden.errors import bad_input
+from hw import sleep
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca, flat_ports
 
@@ -106,6 +107,8 @@ def to_verilog(design: Rasca, name: str = "rasca", warning: str | None = None) -
         text = verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False)
     text = no_zero_wide(plain_names(text))
     plan = design.plan
+    if plan.engine.sleep:
+        text += sleep.MODEL
     header = [
         "Rasca: INT8 row engine for RaScaNet",
         f"network       {plan.model.name}, digest {plan.model.digest}",
@@ -115,6 +118,10 @@ def to_verilog(design: Rasca, name: str = "rasca", warning: str | None = None) -
         *([f"WARNING       {warning}"] if warning else []),
         f"weights image CRC-32 {design.engine.digest:08x}",
         f"row group     {plan.cycles_per_row_group} cycles",
+        *(
+            [f"clocks        {', '.join(sleep.CLOCKS)}: each behind a {sleep.GATE}"]
+            * plan.engine.sleep
+        ),
     ]
     return "".join(f"// {line}\n" for line in header) + text
 
@@ -146,13 +153,16 @@ def main(
     weight_memory: Annotated[
         str, typer.Option(help="initialised, or loaded: empty until an image is loaded")
     ] = "initialised",
+    sleeps: Annotated[
+        bool, typer.Option("--sleep", help="clocks stand still while nothing is to be done")
+    ] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/verilog"),
 ) -> None:
     """Writes the Verilog of an engine, its weights image and a summary of both."""
     console = Console()
     with bad_input():
         model = preset(preset_name)
-        engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory)
+        engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory, sleep=sleeps)
         Geometry(model, engine)  # says what does not fit, before anything is built
         numbers = load_weights(weights, model)
         design = Rasca(model, engine, numbers)

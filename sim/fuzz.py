@@ -38,6 +38,8 @@ FRAMES = 2
 RESULTS = runner.BUILD / "fuzz" / "cases.jsonl"
 FAR = 0.2
 """Share of the networks that have one size at an end of what is allowed."""
+ASLEEP = 0.3
+"""Share of the engines whose clocks sleep."""
 MOST_HIDDEN = 344  # of the classifier: what its sums have room for
 MOST_UNITS = 8  # channel units: they are most of what is compiled
 
@@ -65,6 +67,7 @@ class Case:
         shape = f"{self.shape.limits.called or 'shape'} {self.shape}"
         parts += [shape, self.cameras] + (["extreme"] if self.extreme else [])
         parts += ["a frame cut"] if self.cut else []
+        parts += ["asleep"] if self.shape.sleep else []
         return " | ".join(parts)
 
 
@@ -116,6 +119,7 @@ def case(seed: int) -> Case:
             channels=channels,
             lanes=lanes,
             parts=parts,
+            sleep=random.Random(f"sleep {seed}").random() < ASLEEP,
         ),
         cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
         extreme=rng.random() < 0.2,

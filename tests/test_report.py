@@ -426,7 +426,7 @@ def test_savings_are_the_integer_models(chosen, photographs, monkeypatch):
     weights = trained_weights(model)
     pictures = savings.Pictures.of(photographs)
     uj = {"mac": 10.0, "sram maps": 5.0, "registers and clock": 100.0, "leakage": 7.0, "total": 1.0}
-    work = content.saved_by_stopping(study().cost, uj)
+    work = content.saved_by_stopping(study(), uj)
     assert work == 15.0
     found = savings.savings(pictures, model, weights, chosen, work)
     scale = weights.scales["logit"]
@@ -592,7 +592,8 @@ def written(tmp_path_factory, photographs):
     """The files of a report with everything in it, and what was printed."""
     folder = tmp_path_factory.mktemp("report")
     synthesised(folder / "asic")
-    result = run("--images", photographs, "--folder", folder / "report", "--asic", folder / "asic")
+    words = ["--images", photographs, "--clock-mhz", "100"]
+    result = run(*words, "--folder", folder / "report", "--asic", folder / "asic")
     assert result.exit_code == 0, result.output
     return folder / "report" / "vww_105x120", result
 
@@ -918,13 +919,14 @@ def test_bad_input_is_one_line(words, said, tmp_path):
 def test_make_passes_everything_on():
     given = dict(
         PRESET="p", SHAPE="1,2,3", CLOCK_MHZ="5", TECH="t", FPS="7", LIBERTY="my lib",
-        IMAGES="my folder", WEIGHTS="w", COMPACT="1",
+        IMAGES="my folder", WEIGHTS="w", COMPACT="1", AWAKE="1",
     )  # fmt: skip
     found = make.words("report", given)
     assert found == [
         "report", "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps",
         "7",
         "--liberty", "my lib", "--images", "my folder", "--weights", "w", "--compact",
+        "--awake",
     ]  # fmt: skip
     parse(found)
 
@@ -992,7 +994,7 @@ def test_options_of_the_docs_are_make_variables():
     names = set(re.findall(r"\[([A-Z_]+)=", usage))
     assert names == known == {
         "PRESET", "SHAPE", "CLOCK_MHZ", "TECH", "FPS", "LIBERTY", "IMAGES", "WEIGHTS", "COMPACT",
-        "SKIP_BAD",
+        "SKIP_BAD", "AWAKE",
     }  # fmt: skip
     assert "`make report" in (ROOT / "README.md").read_text()
     table = tomllib.loads((ROOT / "sim" / "study" / "technology.toml").read_text())

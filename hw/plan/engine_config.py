@@ -38,6 +38,9 @@ class EngineConfig:
         Record of parts, see hw.plan.parts. "parallel": a channel unit for each sum of a lane.
         "serial", for small FPGAs at half the clock: one channel unit for all lanes, no registers
         that a slow clock can do without; hw.plan.limits has what it can carry.
+    sleep : bool
+        Clocks stand still while nothing is to be done, see hw.sleep. For silicon: FPGAs' `cells`
+        have no gate for it.
 
     Raises
     ------
@@ -52,6 +55,7 @@ class EngineConfig:
     cells: str = "generic"
     dsps: int | None = None
     parts: str = "parallel"
+    sleep: bool = False
 
     def __post_init__(self):
         if not 3 <= self.pixels <= 64:
@@ -75,6 +79,8 @@ class EngineConfig:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
         if self.parts not in LATENCIES:
             raise ValueError(f"parts must be {' or '.join(LATENCIES)}, not {self.parts!r}")
+        if self.sleep and self.cells != "generic":
+            raise ValueError(f"sleep must be off with the cells of {self.cells}, which has no gate")
         limits = self.limits
         if not limits.carries(pixels=self.pixels, channels=self.channels, lanes=self.lanes):
             raise ValueError(f"a {limits.called} engine has {limits.rule}, not {self}")
@@ -140,6 +146,8 @@ def config_digest(model: ModelConfig, engine: EngineConfig) -> str:
     fields["compact"] = engine.parts == "serial"
     if engine.parts in ("parallel", "serial"):
         del fields["parts"]
+    if not engine.sleep:
+        del fields["sleep"]
     text = json.dumps([model.digest, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

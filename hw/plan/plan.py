@@ -30,6 +30,9 @@ from hw.plan.words import Layout, Word, bits_for, field_widths
 
 Place = tuple[str, int, int, int]
 
+SETTLE = 8
+"""Cycles after the last word is written: it is read, pooled, told of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -171,6 +174,14 @@ class Plan:
         """Cycle of the steady row group in which the first byte of its state is written."""
         last = self.operations[-1]
         return last.start + self.rules.first_write(last, last.idle, last.pause)
+
+    @cached_property
+    def settled(self) -> int:
+        """Cycles after a step in which all that it has set going has come to its end."""
+        late = [int(self.write_times(op).max()) - op.last_step for op in self.operations]
+        last = self.operations[-1]
+        late.append(self.rules.answer_late(last, self.model.state_channels))
+        return max(late) + SETTLE
 
     @cached_property
     def camera_period(self) -> int:
