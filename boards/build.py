@@ -22,6 +22,7 @@ from rich.console import Console
 from boards import carries, fit, outreg, reclock, timing
 from boards.board import Board, Device
 from boards.clocks import pll_of
+from boards.outputs.output import chosen
 from boards.progress import Runs
 from boards.rtlil import allow_collisions
 from boards.tools import run, tool, tool_version
@@ -54,17 +55,23 @@ _USED = {
 
 
 def boards() -> dict[str, Board]:
-    """All boards by name."""
+    """All boards by name, with all outputs that they may have."""
     found = [board for name in MODULES for board in import_module(f"boards.{name}").BOARDS]
     return {board.name: board for board in found}
 
 
-def find_board(name: str) -> Board:
-    """A board by its name; ValueError names those that exist."""
+def find_board(name: str, outputs: str = "") -> Board:
+    """A board by its name, with the outputs that it always has and those named here.
+
+    Raises
+    ------
+    ValueError
+        Names the boards that there are, or the outputs that it may have.
+    """
     known = boards()
     if name not in known:
         raise ValueError(f"board must be one of {', '.join(known)}, not {name!r}")
-    return known[name]
+    return replace(known[name], outputs=chosen(known[name], outputs))
 
 
 def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> dict[str, Any]:
@@ -141,13 +148,10 @@ def with_camera_clock(board: Board, mhz: float | None) -> Board:
     """
     if mhz is None:
         return board
-    if board.camera is None or board.camera.paced is None:
-        raise ValueError(
-            f"{board.name} has no camera that brings its own clock: leave CAMERA_MHZ away"
-        )
+    found = replace(board, camera_clock_hz=1e6 * mhz)
     if not 3 <= mhz <= 36:
         raise ValueError(f"camera_mhz must be 3..36, not {mhz:g}")
-    return replace(board, camera_clock_hz=1e6 * mhz)
+    return found
 
 
 def with_camera_module(board: Board, low_byte_first: bool, falling: bool) -> Board:
@@ -228,13 +232,15 @@ def summary_of(
     trained: bool = True,
     camera_rate: float | None = None,
     asked_hz: float | None = None,
+    log: str = "",
 ) -> dict[str, Any]:
     """The figures of summary.json.
 
     trained: whether its weights are. camera_rate: frames/s of the camera as it is set up.
     asked_hz: of the engine's clock, asked of place and route; `clock_hz` if not given.
+    log: of place and route.
     """
-    device = board.device
+    device, early = board.device, timing.hold_violations(log)
     found = {
         key: int(report["utilization"].get(cell, {"used": 0})["used"])
         for key, cell in _USED[device.family].items()
@@ -248,6 +254,7 @@ def summary_of(
         "preset": plan.model.name,
         "shape": str(plan.engine),
         "weights_trained": trained,
+        "outputs": [output.name for output in board.outputs],
         "lut": found["lut"],
         "lut_available": device.lut,
         "ff": found["ff"],
@@ -260,13 +267,15 @@ def summary_of(
         "clock_mhz": round(clock_hz / 1e6, 3),
         "clock_carried_mhz": round(carried_hz(board, fmax) / 1e6, 3),
         "asked_mhz": round(asked_hz / 1e6, 3),
-        "timing_met": timing.met(report, asked_hz, clock_hz, board.oscillator_error),
+        "timing_met": not early and timing.met(report, asked_hz, clock_hz, board.oscillator_error),
+        "hold_violations": early,
         "cycles_frame": cycles,
         "frames_per_second": round(fmax * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
         "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
         "camera_frames_per_second": camera_rate and round(camera_rate, 1),
         "slowest": timing.slowest(report, asked_hz, clock_hz),
+        "pin_delays": timing.pin_delays(report),
         "seconds": round(seconds, 1),
         "tool_versions": versions,
     }
@@ -434,6 +443,7 @@ def build(
         trained,
         system.camera_frames_per_second,
         asked_hz,
+        (folder / "nextpnr.log").read_text(),
     )
     summary["seeds"] = {str(seed): round(fmax, 2) for seed, fmax in reached.items()}
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
@@ -465,6 +475,9 @@ def main(
     clock_mhz: Annotated[
         float | None, typer.Option(help="of the engine; else the highest that is carried")
     ] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="what the board shows besides, separated by commas")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of place and route")] = 1,
     seeds: Annotated[int, typer.Option(help="place and route with so many, keep the best")] = 1,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
@@ -475,10 +488,10 @@ def main(
         with bad_input():
             if not 1 <= seeds <= 100:
                 raise ValueError(f"seeds must be 1..100, not {seeds}")
-            board = with_camera_clock(find_board(board_name), camera_mhz)
+            board = with_camera_clock(find_board(board_name, outputs or ""), camera_mhz)
             board = with_camera_module(board, low_byte_first, falling_edge)
             board = with_clock(board, clock_mhz)
-            model = preset(preset_name or board.preset)
+            model = preset(preset_name or board.preset, board.preset)
             try:
                 engine = fit.configure(board, model, shape)
             except ValueError as error:
@@ -503,6 +516,12 @@ def main(
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)
     if not summary["timing_met"]:
+        if summary["hold_violations"]:
+            raise CommandError(
+                f"timing not met: {summary['hold_violations']} edges come too early (nextpnr.log "
+                "has them); another --seed may do",
+                DIFFERENT,
+            )
         wanted = summary["clock_mhz"] * (1 + board.oscillator_error)
         raise CommandError(
             f"timing not met: {summary['fmax_mhz']} MHz reached, {wanted:g} wanted; "

@@ -12,10 +12,11 @@ from hw.weight_sram import PIECE
 
 # LUT4s of builds with this repository's engine, as nextpnr packs them, by least squares through
 # those in docs/results and two more of docs/boards.md: a constant part with host link, UART and
-# clocks, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs.
+# clocks, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs. "shared", of
+# a product in another one's DSP, is counted in hw.arithmetic.multiplier: 36 more than "dsp".
 _LUT = {
-    "ecp5": {"rest": 3700, "pixel": 102, "unit": 574, "dsp": 70, "luts": 151},
-    "ice40": {"rest": 6800, "pixel": 0, "unit": 1500, "dsp": 75, "luts": 0},
+    "ecp5": {"rest": 3700, "pixel": 102, "unit": 574, "dsp": 70, "shared": 106, "luts": 151},
+    "ice40": {"rest": 6800, "pixel": 0, "unit": 1500, "dsp": 75, "shared": 0, "luts": 0},
 }
 LUT_LIMIT = 0.9  # of a device; above it, routing fails or takes hours
 _BLOCK_RAM = {
@@ -75,20 +76,65 @@ def camera_blocks(board: Board, plan: Plan) -> int:
     return _CAMERA_BRAM[board.device.family] + binned  # a row of pairs
 
 
+def free_blocks(board: Board, plan: Plan) -> int:
+    """Block RAMs that are left for outputs."""
+    return board.device.bram - need(plan, board.device).bram - camera_blocks(board, plan)
+
+
 def whole(board: Board, plan: Plan) -> Need:
-    """What a compiled engine takes of a board's device, with the board's camera."""
-    found = need(plan, board.device)
+    """What a compiled engine takes of a board's device, with the board's camera and its outputs.
+
+    Raises
+    ------
+    ValueError
+        An output is none for this board or network.
+    """
+    found, free = need(plan, board.device), free_blocks(board, plan)
     lut = 0 if board.camera is None or plan.engine.parts in _WHOLE_LUT else CAMERA_LUT
-    return replace(found, lut=found.lut + lut, bram=found.bram + camera_blocks(board, plan))
+    rooms = [output.room(board, plan, free) for output in board.outputs]
+    return replace(
+        found,
+        lut=found.lut + lut + sum(room.lut for room in rooms),
+        bram=board.device.bram - free + sum(room.bram for room in rooms),
+    )
+
+
+def products(engine: EngineConfig, family: str) -> tuple[int, int, int]:
+    """DSP blocks of an array; products beside another one in its block; products in LUTs."""
+    if family != "ecp5":
+        return Multipliers.dsps_wanted(engine.multipliers, family), 0, 0
+    dsps = shared = luts = 0
+    count = engine.pixels * engine.channels
+    for lane in range(engine.lanes):
+        usable = engine.lane_dsps(lane)
+        usable = count if usable is None else usable
+        pairs = engine.pixels * (engine.channels // 2) if engine.parts == "packed" else 0
+        pairs = min(pairs, usable)
+        alone = min(usable - pairs, count - 2 * pairs)
+        dsps, shared = dsps + pairs + alone, shared + pairs
+        luts += count - 2 * pairs - alone
+    return dsps, shared, luts
+
+
+def luts(engine: EngineConfig, family: str) -> int:
+    """LUTs of an engine with the system around it but for a camera."""
+    whole = _WHOLE_LUT.get(engine.parts)
+    if whole is not None:
+        return whole
+    lut, (_, shared, in_luts) = _LUT[family], products(engine, family)
+    return (
+        lut["rest"]
+        + lut["pixel"] * engine.pixels * engine.lanes
+        + lut["unit"] * engine.units
+        + lut["dsp"] * (engine.multipliers - shared - in_luts)
+        + lut["shared"] * shared
+        + lut["luts"] * in_luts
+    )
 
 
 def need(plan: Plan, device: Device) -> Need:
     """What a compiled engine takes of a device, with the system around it but for a camera."""
-    engine, lut = plan.engine, _LUT[device.family]
-    dsps = Multipliers.dsps_wanted(engine.multipliers, device.family)
-    if engine.dsps is not None:
-        dsps = min(dsps, engine.dsps)
-    in_luts = engine.multipliers - dsps if device.family == "ecp5" else 0
+    engine = plan.engine
     bram = spram = 0
     for memory in plan.memories:
         if memory.banks:
@@ -104,16 +150,8 @@ def need(plan: Plan, device: Device) -> Need:
         else:
             count = _weight_blocks if memory.name == "weights" else blocks
             bram += memory.count * count(memory.words, memory.bits, device.family)
-    total = _WHOLE_LUT.get(engine.parts)
-    if total is None:
-        total = (
-            lut["rest"]
-            + lut["pixel"] * engine.pixels * engine.lanes
-            + lut["unit"] * engine.units
-            + lut["dsp"] * (engine.multipliers - in_luts)
-            + lut["luts"] * in_luts
-        )
-    return Need(lut=total, dsp=dsps, bram=bram, spram=spram)
+    dsps, _, _ = products(engine, device.family)
+    return Need(lut=luts(engine, device.family), dsp=dsps, bram=bram, spram=spram)
 
 
 def shapes(board: Board, model: ModelConfig) -> list[str]:
@@ -125,6 +163,9 @@ def shapes(board: Board, model: ModelConfig) -> list[str]:
 
 def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConfig:
     """Engine of a board: its cells, its DSP blocks, its way to get weights.
+
+    Where DSP blocks are short and the LUTs for the other multipliers, too, a DSP block makes two
+    products ("packed" parts), if the network's weights are constants.
 
     Without a shape: the board's for this network, else the largest that carries it and has no more
     channels and lanes than the board's own.
@@ -150,7 +191,11 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
     shape = shape or listed
     engine = EngineConfig.parse(shape, board.weights, cells=device.family, parts=board.parts)
     if device.family == "ecp5" and engine.multipliers > device.dsp:
-        engine = EngineConfig.parse(shape, board.weights, cells="ecp5", dsps=device.dsp)
+        engine = replace(engine, dsps=device.dsp)
+        lut = luts(engine, device.family) + (CAMERA_LUT if board.camera else 0)
+        short = lut > LUT_LIMIT * device.lut
+        if short and engine.parts == "parallel" and engine.channels > 1 and not model.spatial:
+            engine = replace(engine, parts="packed")
     Geometry(model, engine)
     return engine
 
@@ -166,8 +211,9 @@ def nearest(board: Board, model: ModelConfig) -> str:
         for shape in shapes(board, other):
             try:
                 engine = configure(board, other, shape)
+                wanted = whole(board, compile_program(other, engine))
             except ValueError:
                 continue
-            if not whole(board, compile_program(other, engine)).short(board.device):
+            if not wanted.short(board.device):
                 return f"{name} with SHAPE={engine} fits"
     return "no preset fits this device"

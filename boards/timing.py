@@ -12,6 +12,8 @@ _PIN = re.compile(r"\d+$")
 _REGISTER = {"DI": "D", "M": "D", "I": "D", "LSR": "reset", "SR": "reset"}
 _REGISTER |= {"CE": "enable", "CEN": "enable"}
 """nextpnr's pins of a flip-flop in words (of an iCE40's logic cell: I0..I3)."""
+_HOLD = re.compile(r"(\d+) Hold/min time violations")
+_PINS = "<async>"
 
 
 def frequencies(report: Mapping[str, Any]) -> list[tuple[str, float, float]]:
@@ -47,6 +49,30 @@ def met(report: Mapping[str, Any], asked_hz: float, clock_hz: float, error: floa
         reached >= (clock_hz / 1e6 if name in engine else asked) * (1 + error)
         for name, reached, asked in frequencies(report)
     )
+
+
+def hold_violations(log: str) -> int:
+    """How many endpoints nextpnr's log says that an edge comes to too early; it says so if any."""
+    return max((int(found) for found in _HOLD.findall(log)), default=0)
+
+
+def pin_delays(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The longest ways from pins to registers, and back, by clock; clocks' own ways not counted.
+
+    Returns
+    -------
+    list of dict
+        "from" and "to" ("pins" or a clock's net), "delay_ns".
+    """
+    found = []
+    for path in report.get("critical_paths", ()):
+        ends = path["from"], path["to"]
+        if (ends[0] == _PINS) == (ends[1] == _PINS):
+            continue
+        names = ["pins" if end == _PINS else end.split()[-1].split("$")[-1] for end in ends]
+        delay = sum(piece["delay"] for piece in path["path"])
+        found.append({"from": names[0], "to": names[1], "delay_ns": round(delay, 2)})
+    return found
 
 
 def signal(cell: str) -> str:

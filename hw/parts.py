@@ -6,12 +6,13 @@ hw.plan.parts.PARTS (see tests/test_parts.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from amaranth.lib import wiring
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.line_buffer import ByteLines, WordLines
 from hw.loader import Section, image_bytes
 from hw.parallel import attention, classifier
@@ -19,6 +20,7 @@ from hw.parallel import image as parallel_image
 from hw.parallel import parts as parallel
 from hw.plan import Plan
 from hw.plan.beside import CLASSIFIER_BIAS_BITS
+from hw.plan.latency import PACKED as PACKED_LATENCY
 from hw.plan.latency import PARALLEL as PARALLEL_LATENCY
 from hw.plan.latency import SERIAL as SERIAL_LATENCY
 from hw.plan.latency import Latency
@@ -60,12 +62,12 @@ class Parts:
     lines: Callable[[Plan], wiring.Component]
     window: Callable[[Plan], wiring.Component]
     array: Callable[[Plan], wiring.Component]
-    back: Callable[[Plan, NetworkWeights, Sequence], wiring.Component]
+    back: Callable[[Plan, Weights, Sequence], wiring.Component]
     weights: Callable[[Plan, Sequence[int]], wiring.Component]
     classifier: Callable[[Plan, Words], wiring.Component]
     attention: Callable[[Plan, Words], wiring.Component] | None
     sections: Callable[[Plan], list[Section]]
-    words: Callable[[Plan, NetworkWeights], Words]
+    words: Callable[[Plan, Weights], Words]
     flat_words: Callable[[Plan, Words], Words]
     loads: Mapping[str, tuple[str, str]]
 
@@ -150,10 +152,18 @@ SERIAL = Parts(
 )
 """For small FPGAs at half the clock: one channel unit for all, few registers."""
 
-PARTS = {"parallel": PARALLEL, "serial": SERIAL}
+PACKED = replace(
+    PARALLEL,
+    latency=PACKED_LATENCY,
+    array=partial(parallel.Array, packed=True),
+    attention=None,
+)
+"""Where LUTs are short: two products from a DSP cell (ECP5), a cycle later."""
+
+PARTS = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED}
 
 
-def weights_image(plan: Plan, weights: NetworkWeights) -> bytes:
+def weights_image(plan: Plan, weights: Weights) -> bytes:
     """Byte stream for the loader port of a plan's engine.
 
     Raises

@@ -21,11 +21,16 @@ class StatePool(wiring.Component):
         Channels that are pooled side by side.
     columns : int
         n, columns of the state.
+    ahead : bool
+        Bytes are known a cycle before: whether one is the largest is a register then, and the loop
+        from a maximum to itself holds no more than a comparison.
 
     Ports
     -----
     bytes : In(signed(8)), an array of `channels`
         A column of each channel.
+    next : In(signed(8)), an array of `channels`
+        Only with `ahead`: `bytes` of the next cycle, if there is a `load` in it.
     load : In(channels)
         Channels whose byte counts in this cycle.
     begin : In(1), with `load`
@@ -38,11 +43,13 @@ class StatePool(wiring.Component):
         Likewise.
     """
 
-    def __init__(self, *, channels: int, columns: int):
-        self.channels = channels
+    def __init__(self, *, channels: int, columns: int, ahead: bool = False):
+        self.channels, self.ahead = channels, ahead
+        bytes_ = In(data.ArrayLayout(signed(8), channels))
         super().__init__(
             {
-                "bytes": In(data.ArrayLayout(signed(8), channels)),
+                "bytes": bytes_,
+                **({"next": bytes_} if ahead else {}),
                 "load": In(channels),
                 "begin": In(1),
                 "pad": In(1),
@@ -57,9 +64,19 @@ class StatePool(wiring.Component):
             byte = self.bytes[i]
             total = Signal.like(self.sums[i], name=f"total{i}", reset_less=True)
             largest = Signal.like(self.maxima[i], name=f"largest{i}", reset_less=True)
+            taken = Mux(self.pad, -128, byte)
+            larger, takes = Signal(name=f"larger{i}", reset_less=True), Signal(name=f"takes{i}")
+            m.d.comb += takes.eq(self.begin | (~self.pad & larger))
+            if self.ahead:
+                following = self.next[i]
+                m.d.sync += larger.eq(
+                    Mux(self.load[i] & takes, following > taken, following > largest)
+                )
+            else:
+                m.d.comb += larger.eq(byte > largest)
             with m.If(self.load[i]):
                 m.d.sync += total.eq(Mux(self.begin, 0, total) + Mux(self.pad, 0, byte))
-                with m.If(self.begin | (~self.pad & (byte > largest))):
-                    m.d.sync += largest.eq(Mux(self.pad, -128, byte))
+                with m.If(takes):
+                    m.d.sync += largest.eq(taken)
             m.d.comb += [self.sums[i].eq(total), self.maxima[i].eq(largest)]
         return m

@@ -61,6 +61,7 @@ _FACTS = {
     **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
     **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
     **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
+    **dict.fromkeys(("two_rows", "two_channels0", "two_channels1"), 1),
 }
 
 
@@ -73,6 +74,9 @@ def _facts(word, needs) -> dict:
         "pauses": word.pause != 0,
         "releases": word.release != 0,
         "one_row": word.rows == 0,
+        "two_rows": word.rows == 1,
+        "two_channels0": word.last0 == 1,
+        "two_channels1": word.last1 == 1,
         "one_channel0": word.last0 == 0,
         "one_channel1": word.last1 == 0,
         "one_chunk": word.chunks == 0,
@@ -91,7 +95,7 @@ class Taps(wiring.Component):
     """Counters inside a walk: segment, input channel, kernel row, tap.
 
     The loop from these counters to themselves sets the clock. So each has a bit that says that it
-    is at its end, worked out a cycle before.
+    is at its end, worked out a cycle before, from one that says that it is the step before.
 
     Ports
     -----
@@ -105,6 +109,8 @@ class Taps(wiring.Component):
         The walk is the operation's last one.
     begin : In(1)
         The next step, if there is one, is the first one of a walk, of which the following speak.
+    moves : In(1)
+        `run` or `begin`; apart, as there is a shorter way to know.
     begin_word : In(walk word), begin_facts : In(_facts_layout), with `begin`
         Of its operation.
     begin_address : In(of the step's `address`), with `begin`
@@ -141,6 +147,7 @@ class Taps(wiring.Component):
                 "chunk": In(word["chunks"].shape),
                 "last_walk": In(1),
                 "begin": In(1),
+                "moves": In(1),
                 "begin_word": In(word),
                 "begin_facts": In(facts),
                 "begin_address": In(step["address"].shape),
@@ -161,6 +168,7 @@ class Taps(wiring.Component):
         next_tap_end, next_row_end, next_channel_end, next_segment_end = (
             Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
         )
+        row_near, left_near = Signal(), Signal()  # one more row, channel to go
         wrap = Signal()
         m.d.comb += [
             wrap.eq(self.bank[-1] | (word.source != Source.SHARED)),
@@ -170,14 +178,12 @@ class Taps(wiring.Component):
                 if head_lanes > 1
                 else 1
             ),
-            next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase == 1)),
-            next_row_end.eq(
-                Mux(tap_end, Mux(row_end, facts.one_row, row + 1 == word.rows), row_end)
-            ),
-            next_channel_end.eq(Mux(tap_end & row_end, left == 1, channel_end)),
+            next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase[0])),  # of three
+            next_row_end.eq(Mux(tap_end, Mux(row_end, facts.one_row, row_near), row_end)),
+            next_channel_end.eq(Mux(tap_end & row_end, left_near, channel_end)),
             next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
         ]
-        with m.If(self.run):
+        with m.If(self.moves):
             ends = next_segment_end & (self.second | ~word.two)
             m.d.sync += [
                 self.first.eq(0),
@@ -195,11 +201,13 @@ class Taps(wiring.Component):
                 m.d.sync += [
                     self.phase.eq(0),
                     row.eq(Mux(row_end, 0, row + 1)),
+                    row_near.eq(Mux(row_end, facts.two_rows, row + 2 == word.rows)),
                     self.address.eq(self.address + to_next),
                 ]
                 with m.If(row_end):
                     m.d.sync += [
                         left.eq(left - 1),
+                        left_near.eq(left == 2),
                         self.inner.eq(self.inner + 1),
                         self.inner_row.eq(self.inner_row + wrap),
                         self.bank.eq(self.bank.rotate_left(1)),
@@ -210,6 +218,7 @@ class Taps(wiring.Component):
                 m.d.sync += [
                     self.second.eq(1),
                     left.eq(word.last1),
+                    left_near.eq(facts.two_channels1),
                     channel_end.eq(facts.one_channel1),
                     segment_end.eq(facts.one_step1),
                     self.last.eq(facts.one_step1),
@@ -217,25 +226,27 @@ class Taps(wiring.Component):
                     self.address.eq(word.base1 + self.chunk),
                     self.bank.eq(C(1, len(self.bank)) << word.bank1),
                 ]
-        with m.If(self.begin):
-            m.d.sync += [
-                self.first.eq(1),
-                self.phase.eq(0),
-                tap_end.eq(self.begin_word.one_tap),
-                row.eq(0),
-                row_end.eq(self.begin_facts.one_row),
-                self.second.eq(0),
-                left.eq(self.begin_word.last0),
-                channel_end.eq(self.begin_facts.one_channel0),
-                segment_end.eq(self.begin_facts.one_step0),
-                self.last.eq(self.begin_facts.one_step),
-                self.op_end.eq(self.begin_op_end),
-                self.inner.eq(0),
-                self.inner_row.eq(0),
-                self.address.eq(self.begin_address),
-                self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
-                self.part.eq(0),
-            ]
+            with m.If(self.begin):
+                m.d.sync += [
+                    self.first.eq(1),
+                    self.phase.eq(0),
+                    tap_end.eq(self.begin_word.one_tap),
+                    row.eq(0),
+                    row_near.eq(self.begin_facts.two_rows),
+                    row_end.eq(self.begin_facts.one_row),
+                    self.second.eq(0),
+                    left.eq(self.begin_word.last0),
+                    left_near.eq(self.begin_facts.two_channels0),
+                    channel_end.eq(self.begin_facts.one_channel0),
+                    segment_end.eq(self.begin_facts.one_step0),
+                    self.last.eq(self.begin_facts.one_step),
+                    self.op_end.eq(self.begin_op_end),
+                    self.inner.eq(0),
+                    self.inner_row.eq(0),
+                    self.address.eq(self.begin_address),
+                    self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
+                    self.part.eq(0),
+                ]
         return m
 
 
@@ -326,8 +337,8 @@ class Pause(wiring.Component):
     -----
     load : In(1), pulse
         A pause begins with the next cycle.
-    cycles : In(bits of the longest), with `load`
-        Of the pause.
+    cycles : In(signed, holds the longest), with `load`
+        Of the pause, less two.
     counting : In(1)
         There is no step in this cycle.
     hold : In(1)
@@ -343,7 +354,7 @@ class Pause(wiring.Component):
         super().__init__(
             {
                 "load": In(1),
-                "cycles": In(bits_for(longest)),
+                "cycles": In(signed(bits_for(longest) + 1)),
                 "counting": In(1),
                 "hold": In(1),
                 "ends": Out(1),
@@ -353,7 +364,7 @@ class Pause(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count = Signal(signed(len(self.cycles) + 1))  # less two: negative in the last cycle
+        count = Signal.like(self.cycles)  # negative in the last cycle
         m.d.comb += [
             self.ends.eq(self.counting & count[-1]),
             self.resume.eq(self.ends & ~self.hold),
@@ -361,7 +372,7 @@ class Pause(wiring.Component):
         with m.If(self.counting & ~count[-1]):
             m.d.sync += count.eq(count - 1)
         with m.If(self.load):
-            m.d.sync += count.eq(self.cycles - 2)
+            m.d.sync += count.eq(self.cycles)
         return m
 
 
@@ -406,16 +417,14 @@ class WalkSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        registered, last_index = self.plan.latency.registered, len(self.plan.operations) - 1
+        last_index = len(self.plan.operations) - 1
         step, run, control = self.step, self.step.valid, self.control
         taps, walks, pause = self.taps, self.walks, self.pause
         m.submodules.taps, m.submodules.walks, m.submodules.pause = taps, walks, pause
-        fetch = WordFetch(m, self.plan, "walk", registered=registered)
-        following, following_is = fetch.word, Signal(_facts_layout(self.needs), reset_less=True)
+        fetch, following_is, following_pause = self._fetch(m)
+        following = fetch.word
         now, now_is = Signal.like(following, name="now", reset_less=True), Signal.like(following_is)
-        m.d["sync" if registered else "comb"] += [
-            following_is[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()
-        ]
+        now_pause = Signal.like(following_pause, name="now_pause")
 
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk
@@ -452,6 +461,7 @@ class WalkSequencer(wiring.Component):
             taps.chunk.eq(walks.chunk),
             taps.last_walk.eq(walks.chunk_end & walks.group_end),
             taps.begin.eq(may_begin | may_advance),
+            taps.moves.eq(run | ~busy | ~(inside | changing)),
             taps.begin_word.eq(Mux(may_begin, following.as_value(), now.as_value())),
             taps.begin_facts.eq(Mux(may_begin, following_is.as_value(), now_is.as_value())),
             taps.begin_address.eq(Mux(may_begin, following.base0, walks.next_address)),
@@ -464,14 +474,18 @@ class WalkSequencer(wiring.Component):
 
         # one of these begins with a step's cycle, an operation's wait instead of a walk's idle
         with m.If(run & taps.between & now_is.pauses):
-            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.pause)]
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now_pause.pause)]
             m.d.sync += [step.valid.eq(0), inside.eq(1)]
         with m.If(run & taps.last & now_is.idles):
-            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now.idle)]
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(now_pause.idle)]
             m.d.sync += step.valid.eq(0)
         with m.If(may_begin):
-            m.d.comb += [pause.load.eq(1), pause.cycles.eq(following.wait)]
-            m.d.sync += [now.eq(following), now_is.eq(following_is)]
+            m.d.comb += [pause.load.eq(1), pause.cycles.eq(following_pause.wait)]
+            m.d.sync += [
+                now.eq(following),
+                now_is.eq(following_is),
+                now_pause.eq(following_pause),
+            ]
         with m.If(begin_op):
             m.d.comb += fetch.take.eq(1)
             m.d.sync += [
@@ -497,6 +511,20 @@ class WalkSequencer(wiring.Component):
         with m.If(run & ~begin_op):
             m.d.sync += changing.eq(0)
         return m
+
+    def _fetch(self, m):
+        """The next operation's word; what is asked of it; its pauses, counted as `Pause` does."""
+        registered = self.plan.latency.registered
+        fetch = WordFetch(m, self.plan, "walk", registered=registered)
+        facts = Signal(_facts_layout(self.needs), name="following_is", reset_less=True)
+        cycles = self.pause.cycles.shape()
+        layout = data.StructLayout(dict.fromkeys(("wait", "idle", "pause"), cycles))
+        pauses = Signal(layout, name="following_pause", reset_less=True)
+        m.d["sync" if registered else "comb"] += [
+            *[facts[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()],
+            *[pauses[name].eq(fetch.ahead[name] - 2) for name in layout.members],
+        ]
+        return fetch, facts, pauses
 
     def _say(self, m, now):
         """The step's fields but `valid` and `weight`."""

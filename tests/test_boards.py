@@ -89,6 +89,28 @@ def test_what_is_short():
     assert list(wanted.short(tiny)) == ["block RAMs"]
 
 
+def test_two_products_from_a_dsp_block():
+    """Where LUTs are short: not with another array, not with a network whose operands are data."""
+    board, model = build.find_board("ulx3s-25f"), preset("vww_210x240")
+    tight = fit.configure(board, model, "15,3,2")
+    assert tight.parts == "packed" and fit.products(tight, "ecp5") == (28, 28, 34)
+    plain = replace(tight, parts="parallel")
+    assert fit.products(plain, "ecp5") == (28, 0, 62)
+    assert fit.luts(plain, "ecp5") - fit.luts(tight, "ecp5") == 28 * (151 - 106)
+    assert not fit.whole(board, compile_program(model, tight)).short(board.device)
+    assert fit.whole(board, compile_program(model, plain)).short(board.device)
+    for name, network, shape in (
+        ("ulx3s-25f", "vww_210x240", "20,2,2"),
+        ("ulx3s-45f", "vww_210x240", "15,3,2"),
+        ("ulx3s-25f", "vww_210x240_full", "15,3,2"),
+    ):
+        engine = fit.configure(build.find_board(name), preset(network), shape)
+        assert engine.parts == "parallel"
+    # more blocks than pairs; as many as there are products
+    assert fit.products(replace(tight, dsps=70), "ecp5") == (60, 30, 0)
+    assert fit.products(replace(tight, dsps=None), "ecp5") == (60, 30, 0)
+
+
 @pytest.mark.parametrize(
     "words, bits, found",
     [
@@ -180,7 +202,7 @@ def test_small_boards(name):
     platform.add_resources(board.resources)
     system = System(board=board, rasca=Rasca(model, engine, default_weights(model)))
     assert system.pll.output_hz == board.clock_hz
-    assert board.clock_hz == {"icebreaker": 33e6, "upduino": 30e6}[name]
+    assert board.clock_hz == {"icebreaker": 37.5e6, "upduino": 30e6}[name]
     assert system.pll.second_hz <= board.camera.clock_hz
     files = platform.prepare(system, name="rasca", debug_verilog=False).files
     pcf, il = (files[n] for n in ("rasca.pcf", "rasca.il"))
@@ -325,12 +347,12 @@ def test_summary(small):
     found = build.summary_of(board, small.plan, REPORT, 75e6, 12.34, {"yosys": "1"})
     assert set(found) == {
         *("board", "device", "preset", "shape", "lut", "lut_available", "ff", "dsp"),
-        "weights_trained",
+        *("weights_trained", "outputs"),
         *("dsp_available", "bram", "bram_available", "spram", "fmax_mhz", "clock_mhz"),
         "clock_carried_mhz",
         *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),
         *("camera_line_rate_hz", "camera_frames_per_second", "seconds", "tool_versions"),
-        *("asked_mhz", "slowest"),
+        *("asked_mhz", "slowest", "hold_violations", "pin_delays"),
     }
     cycles = small.plan.cycles_per_frame
     assert found["cycles_frame"] == cycles and found["fmax_mhz"] == 81.5
@@ -342,6 +364,9 @@ def test_summary(small):
     slow = json.loads(json.dumps(REPORT))
     slow["fmax"]["$glbnet$camera"]["achieved"] = 11.9
     assert not build.summary_of(board, small.plan, slow, 75e6, 1, {})["timing_met"]
+    early = build.summary_of(board, small.plan, REPORT, 75e6, 1, {}, log=HOLD)
+    assert (found["hold_violations"], early["hold_violations"]) == (0, 2)
+    assert not early["timing_met"]
     # nextpnr-ice40 wants the same of all clocks, rounded: the slowest one counts
     both = json.loads(json.dumps(REPORT))
     both["fmax"]["$glbnet$clock"]["constraint"] = 75.01
@@ -352,6 +377,12 @@ def test_summary(small):
         found = build.summary_of(board, small.plan, REPORT, 1e6 * mhz, 1, {}, asked_hz=75e6)
         assert (found["clock_mhz"], found["asked_mhz"], found["timing_met"]) == (mhz, 75, met)
         assert found["frames_per_second_clock"] == round(1e6 * mhz / cycles, 1)
+
+
+HOLD = """
+Info: 2 Hold/min time violations (showing 10 worst paths):
+ERROR: Hold/min time violation for clock 'posedge clock':
+"""
 
 
 NEXTPNR = """
@@ -505,6 +536,7 @@ def test_the_clock_that_is_shipped(
         seeds.append(list(these))
         clock = {"achieved": reached, "constraint": asked_hz / 1e6}
         (tmp_path / "report.json").write_text(json.dumps(REPORT | {"fmax": {"clock": clock}}))
+        (tmp_path / "nextpnr.log").write_text("Info: Program finished normally.\n")
         return {seed: reached - (seed != 2) for seed in these}
 
     for name, value in {
@@ -647,7 +679,7 @@ def test_shape_of_another_network():
     assert isinstance(engine, EngineConfig)
     # a small device has a small array, a compact one its own
     for name, model, shape in (
-        ("ulx3s-12f", "vww_140x160", "10,1,1"),
+        ("ulx3s-12f", "vww_140x160", "10,1,2"),
         ("icebreaker", "vww_175x200", "8,1,2"),
     ):
         assert str(fit.configure(build.find_board(name), preset(model), None)) == shape

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from golden.array import exact_matmul
-from hw.arithmetic.multiplier import Multipliers
 from hw.parallel.head_lane import HeadLane
-from hw.plan.latency import PARALLEL
+from hw.plan.latency import LATENCIES, PARALLEL
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
 SHAPES = {  # pixels, channels, acc_bits, shares_pair, kind of cells
@@ -19,12 +18,23 @@ SHAPES = {  # pixels, channels, acc_bits, shares_pair, kind of cells
     "even": (8, 2, 23, False, "generic"),
     "ecp5": (7, 2, 23, True, "ecp5"),
     "wide": (15, 4, 26, True, "generic"),
+    # two products from a DSP cell: three pairs, two pairs of which both channels are left, and more
+    # DSP cells than there are pairs
+    "packed": (5, 3, 23, True, "ecp5"),
+    "packed_spare": (3, 2, 22, False, "ecp5"),
+    "packed_generic": (4, 3, 23, False, "generic"),
 }
+DSPS = {"ecp5": 3, "packed": 3, "packed_spare": 5}
 
 
-def lane(pixels, channels, acc_bits, shares_pair, cells):
+def lane(name):
+    pixels, channels, acc_bits, shares_pair, cells = SHAPES[name]
     return HeadLane(pixels=pixels, channels=channels, acc_bits=acc_bits, shares_pair=shares_pair,
-                    cells=cells, dsps=3 if cells == "ecp5" else None)
+                    cells=cells, dsps=DSPS.get(name), packed=name.startswith("packed"))
+
+
+def latency(name):
+    return LATENCIES["packed" if name.startswith("packed") else "parallel"].multiply
 
 
 @dataclass(eq=False)
@@ -32,6 +42,7 @@ class Walk:
     operands: torch.Tensor  # K x P
     weights: torch.Tensor   # K x C
     extra: list[int]        # the neighbour's sums
+    late: int               # operand -> sum
     begin: int = 0
     cycles: tuple = ()      # of its steps
 
@@ -42,7 +53,7 @@ class Walk:
 
     @property
     def transfer(self) -> int:
-        return self.cycles[-1] + PARALLEL.multiply
+        return self.cycles[-1] + self.late
 
 
 def walks(name: str, seed: int, count: int = 120):
@@ -50,19 +61,20 @@ def walks(name: str, seed: int, count: int = 120):
     pixels, channels, acc_bits, shares_pair, _ = SHAPES[name]
     source = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
-    longest = ((1 << acc_bits - 1) - 1) // 2**14
     high = (1 << acc_bits - 1) - 1
+    least = -127 if name.startswith("packed") else -128
+    longest = high // (128 * -least)
     positions = pixels + shares_pair
     found, now, free = [], 0, 0
     for index in range(count):
         k = min(longest, 40) if index < 4 else source.choice([1, 2, 3, 7, 20])
         a = torch.randint(-128, 128, (k, pixels), generator=generator)
-        w = torch.randint(-128, 128, (k, channels), generator=generator)
+        w = torch.randint(least, 128, (k, channels), generator=generator)
         if index < 4:
-            a[:], w[:] = (-128, 127)[index & 1], (-128, 127)[index >> 1]
+            a[:], w[:] = (-128, 127)[index & 1], (least, 127)[index >> 1]
         if index == 4:  # the largest sum that the accumulator was made for
             k = longest
-            a, w = torch.full((k, pixels), -128), torch.full((k, channels), -128)
+            a, w = torch.full((k, pixels), -128), torch.full((k, channels), least)
         gaps = source.random() < 0.5
         begin, cycles = now, []
         for _ in range(k):
@@ -71,11 +83,11 @@ def walks(name: str, seed: int, count: int = 120):
             cycles.append(now)
             now += 1
         # its transfer must leave the one before the time for its positions
-        late = max(0, free - (cycles[-1] + PARALLEL.multiply))
+        late = max(0, free - (cycles[-1] + latency(name)))
         cycles[-1] += late
         now = cycles[-1] + 1
-        walk = Walk(a, w, [source.randint(-high, high) for _ in range(channels)], begin,
-                    tuple(cycles))
+        extra = [source.randint(-high, high) for _ in range(channels)]
+        walk = Walk(a, w, extra, latency(name), begin, tuple(cycles))
         found.append(walk)
         free = walk.transfer + positions
         if source.random() < 0.3:
@@ -99,7 +111,7 @@ def sums(name: str, seed: int, wrong: str = ""):
             due[walk.transfer + PARALLEL.drain + position + (wrong == "late")] = (walk, position)
     if wrong == "weight":
         steps[found[3].cycles[0]] = (
-            Walk(found[3].operands, found[3].weights ^ 1, []), 0)
+            Walk(found[3].operands, found[3].weights ^ 1, [], 0), 0)
     # a cycle inside a walk that is no step of it, and not the neighbour's
     stray = next(c for w in found[5:] for c in range(w.cycles[0], w.cycles[-1]) if c not in steps)
     last = max(due)
@@ -113,7 +125,7 @@ def sums(name: str, seed: int, wrong: str = ""):
             walk, i = steps[cycle]
             inputs |= {"operand": pack(walk.operands[i].tolist(), 8),
                        "weights": pack(walk.weights[i].tolist(), 8)}
-        later = cycle - Multipliers.latency + lead
+        later = cycle - (latency(name) - 1) + lead
         if later in steps:
             inputs |= {"valid": 1, "first": steps[later][1] == 0}
         elif wrong == "valid" and later == stray:
@@ -148,7 +160,7 @@ def test_walks():
 
 
 def test_verilator():
-    on_verilator({name: lane(*shape) for name, shape in SHAPES.items()},
+    on_verilator({name: lane(name) for name in SHAPES},
                  [(name, sums, {"name": name, "seed": 3}) for name in SHAPES], **CELLS)
 
 
@@ -156,8 +168,10 @@ def test_verilator():
 def test_differences_are_seen(wrong):
     for name in ("smallest", "odd"):
         with pytest.raises(AssertionError):
-            on_amaranth(lane(*SHAPES[name]), sums(name, 4, wrong))
+            on_amaranth(lane(name), sums(name, 4, wrong))
 
 
 def test_latency():
-    assert HeadLane.latency == PARALLEL.multiply
+    for name in SHAPES:
+        assert lane(name).latency == latency(name)
+    assert latency("packed") == PARALLEL.multiply + 1

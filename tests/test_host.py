@@ -15,7 +15,18 @@ from PIL import Image
 from rich.console import Console
 
 from boards import host, packets
-from boards.packets import BoardStatus, Counters, Decision, Hello, Kind, Problem, Row, State
+from boards.packets import (
+    BoardStatus,
+    Counters,
+    Decision,
+    Hello,
+    Kind,
+    Problem,
+    Row,
+    Setting,
+    State,
+    Taken,
+)
 from golden.config import PRESETS, preset
 from golden.expected import Judge, golden_frames
 from golden.images import camera_image
@@ -220,6 +231,9 @@ def test_early_termination(port, tiny, kind):
     first = int(whole.logits[0, 0, 1] - whole.logits[0, 0, 0])
     link = host.Connection(host.open_port(port, 1_000_000), PATIENCE)
     hello = link.greet()
+    link.send(packets.settings(Setting.ECHO, **{kind: first}))
+    taken = link.expect(Taken, "settings as it took them")
+    assert (taken.stop, taken.skip) == ((first, None) if kind == "stop" else (None, first))
     judge, moved = host.check_frames(
         link, hello, board.MODEL, board.WEIGHTS, images, **{kind: first}
     )
@@ -475,7 +489,7 @@ def test_watch_bytes(monkeypatch):
     assert found.exit_code == 0 and found.output.splitlines() == list(told.values())
     found = run("--port", "p", "--bytes")
     assert found.exit_code == 2
-    assert found.output.startswith("rasca: --bytes goes with --watch: expected both, not --bytes")
+    assert "rasca: --bytes goes with --watch, --picture or --web: expected one" in found.output
 
 
 def test_no_board(tmp_path):

@@ -1,11 +1,17 @@
 # amaranth: UnusedElaboratable=no
 """hw/arithmetic/multiplier.py: every kind equals a * b for all operands, on the cells' models."""
 
+import json
+
 import pytest
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 
 from hw.arithmetic.multiplier import Multipliers
 from hw.plan.engine_config import EngineConfig
 from hw.serial.array import SerialArray
+from sim import runner
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 
 PAIRS = [(a, b) for a in range(-128, 128) for b in range(-128, 128)]
@@ -21,7 +27,7 @@ KINDS = {
 
 def products(count: int, late: int = 0, step: int = 1):
     """Scenario: every pair of operands in every place, other pairs in the other places."""
-    latency = Multipliers.latency + late
+    latency = Multipliers(count=1).latency + late
     pairs = PAIRS[::step]
     sets = [[pairs[(i + 7919 * k) % len(pairs)] for k in range(count)] for i in range(len(pairs))]
     for cycle in range(len(sets) + latency):
@@ -89,12 +95,92 @@ def test_differences_are_seen(late):
         on_amaranth(Multipliers(count=2), products(2, late=late, step=31))
 
 
+# ---- two products from a DSP cell ----
+
+
+class Triples(wiring.Component):
+    """Every x, y within -127..127 times every z, 16 of these at a time, in one cell for both.
+
+    At last, as a look at what must not be: x = -128, whose borrow for a negative y is lost.
+
+    Ports
+    -----
+    wrong, turned : Out(1)
+        A product was another one; one of the last was.
+    done : Out(1)
+    """
+
+    LANES = 16
+
+    def __init__(self):
+        super().__init__({"wrong": Out(1), "turned": Out(1), "done": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        x, y, step = (Signal(signed(8), init=-127), Signal(signed(8), init=-127), Signal(4))
+        last, ending = Signal(), Signal(range(16))
+        with m.If(~last):
+            m.d.sync += step.eq(step + 1)
+            with m.If(step == 15):
+                m.d.sync += y.eq(Mux(y == 127, -127, y + 1))
+                with m.If(y == 127):
+                    m.d.sync += x.eq(x + 1)
+                    with m.If(x == 127):  # overflows to -128
+                        m.d.sync += [last.eq(1), y.eq(-1)]
+        with m.Else():
+            m.d.sync += [ending.eq(ending + 1), self.done.eq(self.done | (ending == 15))]
+        for lane in range(self.LANES):
+            block = Multipliers(count=2, kind="ecp5", dsps=1, pairs=[(0, 1)])
+            m.submodules[f"lane{lane}"] = block
+            z = Signal(signed(8), name=f"z{lane}")
+            m.d.comb += z.eq(step * self.LANES + lane)
+            right = [Signal(signed(16), name=f"right{lane}_{k}_0") for k in range(2)]
+            late = last
+            m.d.comb += [right[0].eq(x * z), right[1].eq(y * z)]
+            for i in range(block.latency):
+                now = [Signal(signed(16), name=f"right{lane}_{k}_{i + 1}") for k in range(2)]
+                m.d.sync += [new.eq(old) for new, old in zip(now, right, strict=True)]
+                later = Signal(name=f"last{lane}_{i}")
+                m.d.sync += later.eq(late)
+                right, late = now, later
+            filled = Signal(3, name=f"filled{lane}")
+            with m.If(filled < block.latency):
+                m.d.sync += filled.eq(filled + 1)
+            m.d.comb += [
+                *[a.eq(z) for a in (block.a[0], block.a[1])],
+                block.b[0].eq(x),
+                block.b[1].eq(y),
+            ]
+            equal = (block.product[0] == right[0]) & (block.product[1] == right[1])
+            with m.If((filled == block.latency) & ~equal):
+                with m.If(late):
+                    m.d.sync += self.turned.eq(1)
+                with m.Else():
+                    m.d.sync += self.wrong.eq(1)
+        return m
+
+
+def test_two_products_of_all_triples(tmp_path):
+    """16,646,400 of them; and -128, which is not allowed, is wrong."""
+    build = runner.build(Triples(), top="triples", public=False, **CELLS)
+    runner.run(build, "tests.bench_dp16kd", arguments={"found": str(tmp_path / "found.json")})
+    assert json.loads((tmp_path / "found.json").read_text()) == {"wrong": 0, "turned": 1}
+
+
 @pytest.mark.parametrize(
     "options, text",
     [
         ({"count": 0}, "count must be at least 1, not 0"),
         ({"count": 1, "kind": "xilinx"}, "kind must be generic, ecp5 or ice40, not 'xilinx'"),
         ({"count": 1, "dsps": -1}, "dsps must be at least 0, not -1"),
+        (
+            {"count": 2, "kind": "ice40", "pairs": []},
+            "kind must be generic or ecp5 with pairs, not 'ice40'",
+        ),
+        (
+            {"count": 2, "kind": "ecp5", "pairs": [(0, 2)]},
+            r"pairs must be of different products 0..1, not \[\(0, 2\)\]",
+        ),
         ({"count": 5, "kind": "ice40", "dsps": 2}, "5 products need 3 SB_MAC16, not 2"),
     ],
 )

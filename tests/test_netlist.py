@@ -31,7 +31,8 @@ CASES = {
     ),
     "ecp5": (
         {"heads": 1, "head_channels": (2, 3, 4, 4), "spatial_attention": "none"},
-        EngineConfig.parse("4,1,1", cells="ecp5"),
+        # of nine products six in pairs, one in a cell of its own, two in LUTs
+        EngineConfig.parse("3,3,1", cells="ecp5", parts="packed", dsps=4),
     ),
 }
 

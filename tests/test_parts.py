@@ -16,7 +16,7 @@ from hw.plan import compile_program, config_digest, latency, limits
 from hw.plan import parts as plan_parts
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
-from hw.plan.latency import PARALLEL
+from hw.plan.latency import PACKED
 from hw.top import Rasca
 from sim import camera, counters, fuzz, session
 
@@ -28,22 +28,22 @@ MODEL = ModelConfig(
     head_channels=(3, 4, 5, 2),
     state_channels=6,
 )
-LATE = replace(PARALLEL, multiply=PARALLEL.multiply + 1)
+LATE = replace(PACKED, multiply=PACKED.multiply + 1)
 """One more register before the multipliers: sums, transfers and all that follows are later."""
 
 
 @pytest.fixture
 def late(monkeypatch):
-    """A shape of the third record, made of PARALLEL."""
-    record = replace(parts.PARALLEL, latency=LATE, array=partial(Array, registers=1))
+    """A shape of a fourth record, made of PACKED."""
+    record = replace(parts.PACKED, latency=LATE, array=partial(Array, registers=1, packed=True))
     monkeypatch.setitem(latency.LATENCIES, "late", LATE)
-    monkeypatch.setitem(limits.LIMITS, "late", limits.PARALLEL)
+    monkeypatch.setitem(limits.LIMITS, "late", limits.PACKED)
     monkeypatch.setitem(plan_parts.PARTS, "late", plan_parts.PARTS["parallel"])
     monkeypatch.setitem(parts.PARTS, "late", record)
     return EngineConfig(pixels=4, channels=2, lanes=2, parts="late")
 
 
-def test_a_third_record(late, tmp_path):
+def test_a_fourth_record(late, tmp_path):
     """It computes the same, in the cycles that the compiler predicts for its latencies."""
     weights = random_weights(MODEL, 3)
     design = Rasca(MODEL, late, weights)
@@ -63,7 +63,7 @@ def test_a_third_record(late, tmp_path):
 
 def test_parts_must_have_the_plans_latencies(monkeypatch, late):
     """An array without the register is found as the engine is made, or elaborated."""
-    monkeypatch.setitem(parts.PARTS, "late", replace(parts.PARALLEL, latency=LATE))
+    monkeypatch.setitem(parts.PARTS, "late", replace(parts.PACKED, latency=LATE))
     design = Rasca(MODEL, late, random_weights(MODEL, 3))
     with pytest.raises(AssertionError):
         design.engine.array.elaborate(None)

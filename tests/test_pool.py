@@ -13,11 +13,13 @@ from tests.bench_blocks import on_amaranth, pack, unpack
 SIZES = [(1, 1), (2, 7), (5, 15), (3, 16)]  # channels, columns
 
 
-def columns_of(channels: int, columns: int, seed: int, wrong: str = ""):
+def columns_of(channels: int, columns: int, seed: int, wrong: str = "", ahead: bool = False):
     """Scenario: states one after the other, of each channel by itself: some columns together, some
     alone, padding between them and at the ends.
 
-    wrong: "sum", "max" or "pad" (padding counts) is expected otherwise.
+    ahead: bytes are told a cycle before.
+    wrong: "sum", "max" or "pad" (padding counts) is expected otherwise; "next": what is told before
+    is another byte.
     """
     source, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     bits = 8
@@ -29,6 +31,7 @@ def columns_of(channels: int, columns: int, seed: int, wrong: str = ""):
         for row in rows:
             for _ in range(source.randint(0, 3)):
                 row.insert(source.randint(0, len(row)), (source.randint(-128, 127), True))
+        cycles = [{}]
         begun, total, largest = [False] * channels, [0] * channels, [-128] * channels
         while any(rows):
             pad = source.random() < 0.5
@@ -42,7 +45,12 @@ def columns_of(channels: int, columns: int, seed: int, wrong: str = ""):
                 bytes_[c], load, begun[c] = byte, load | 1 << c, True
                 if not pad or wrong == "pad":
                     total[c], largest[c] = total[c] + byte, max(largest[c], byte)
-            yield {"bytes": pack(bytes_, bits), "load": load, "begin": first, "pad": pad}
+            cycles.append({"bytes": pack(bytes_, bits), "load": load, "begin": first, "pad": pad})
+        for cycle, following in zip(cycles, [*cycles[1:], {}], strict=True):
+            told = {"next": source.getrandbits(bits * channels)}
+            if following.get("load"):
+                told["next"] = following["bytes"] ^ (wrong == "next") << 7
+            yield cycle | (told if ahead else {})
         out = yield {}
         sums = unpack(out["sums"], (128 * columns).bit_length() + 1, channels, signed=True)
         maxima = unpack(out["maxima"], bits, channels, signed=True)
@@ -53,10 +61,17 @@ def columns_of(channels: int, columns: int, seed: int, wrong: str = ""):
             assert pooled == pool(state).tolist()
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("channels, columns", SIZES)
-def test_amaranth(channels, columns):
-    block = StatePool(channels=channels, columns=columns)
-    on_amaranth(block, columns_of(channels, columns, 3))
+def test_amaranth(channels, columns, ahead):
+    block = StatePool(channels=channels, columns=columns, ahead=ahead)
+    on_amaranth(block, columns_of(channels, columns, 3, ahead=ahead))
+
+
+def test_another_byte_than_told_is_seen():
+    with pytest.raises(AssertionError, match="state"):
+        block = StatePool(channels=2, columns=7, ahead=True)
+        on_amaranth(block, columns_of(2, 7, 4, "next", ahead=True))
 
 
 @pytest.mark.parametrize("wrong", ["sum", "max", "pad"])

@@ -1034,7 +1034,7 @@ def test_options_of_the_docs_are_make_variables():
     names = set(re.findall(r"\[([A-Z_]+)=", usage))
     assert names == known == {
         "PRESET", "SHAPE", "CLOCK_MHZ", "TECH", "FPS", "LIBERTY", "IMAGES", "WEIGHTS", "COMPACT",
-        "SKIP_BAD", "AWAKE",
+        "SKIP_BAD", "AWAKE", "SIZE",
     }  # fmt: skip
     assert "`make report" in (ROOT / "README.md").read_text()
     table = tomllib.loads((ROOT / "sim" / "study" / "technology.toml").read_text())

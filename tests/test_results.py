@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from boards import results
 from boards.build import boards
 from golden.config import PRESETS
@@ -44,6 +46,34 @@ def test_kept_builds_are_of_boards_that_exist_and_met_their_timing():
         assert found["frames_per_second"] == round(
             found["fmax_mhz"] * 1e6 / found["cycles_frame"], 1
         )
+
+
+def check_clock(found):
+    """What a build ships is what it reached, less the PLL's steps; its board begins there."""
+    board = boards()[found["board"]]
+    wanted = found["clock_mhz"] * (1 + board.oscillator_error)
+    assert 0.95 * found["fmax_mhz"] <= wanted <= found["fmax_mhz"]
+    if found["preset"] == board.preset:
+        assert board.clock_hz / 1e6 == pytest.approx(found["clock_mhz"], abs=0.001)
+
+
+BUILDS = {
+    f"{one['board']} {one['preset']}": one for one in results.kept(results.ROOT / results.KEPT)
+}
+
+
+@pytest.mark.parametrize("found", BUILDS.values(), ids=BUILDS)
+def test_a_kept_build_ships_what_it_carries(found):
+    if "clock_carried_mhz" not in found:
+        pytest.skip("built when a board had one clock; make bitstreams builds it anew")
+    check_clock(found)
+
+
+def test_another_clock_is_seen():
+    found = BUILDS["ulx3s-12f vww_210x240"]
+    for share in (0.94, 0.99, 1.01):
+        with pytest.raises(AssertionError):
+            check_clock(found | {"clock_mhz": share * found["fmax_mhz"]})
 
 
 def test_a_failed_board_is_named_and_the_others_go_on(tmp_path, monkeypatch):

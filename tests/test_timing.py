@@ -87,3 +87,29 @@ def test_clocks():
 )
 def test_signal(cell, name):
     assert timing.signal(cell) == name
+
+
+def test_pins():
+    """From pins and to them, what lies between two clocks or within one left out."""
+
+    def way(start, end, *delays):
+        return {"from": start, "to": end, "path": [{"delay": delay} for delay in delays]}
+
+    paths = [
+        way(CLOCK, CLOCK, 9),
+        way("<async>", OTHER, 1.5, 2.804),
+        way(CLOCK, "<async>", 12),
+        way(OTHER, CLOCK, 4),
+        way("<async>", "<async>", 7),
+    ]
+    assert timing.pin_delays({"critical_paths": paths}) == [
+        {"from": "pins", "to": "pclk", "delay_ns": 4.3},
+        {"from": "engine.clk", "to": "pins", "delay_ns": 12},
+    ]
+    assert timing.pin_delays({}) == []
+
+
+def test_hold():
+    """As nextpnr 0.11 says it; it says nothing where there are none."""
+    assert timing.hold_violations("Info: Program finished normally.\n") == 0
+    assert timing.hold_violations("Info: 3 Hold/min time violations (showing 10 worst):\n") == 3

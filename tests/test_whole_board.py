@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from boards import build
+from boards.clocks import pll_of
 from boards.packets import BoardStatus, Byte, Problem
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
@@ -40,7 +41,8 @@ def made(tmp_path_factory):
         camera.sensor,
         height=44,
         width=136,
-        clock_hz=8_250_000,  # as fast as the clock that the board gives it
+        # as fast as the clock that the board gives it
+        clock_hz=int(pll_of(board, board.clock_hz).second_hz),
         line_clocks=1200,
         vsync_clocks=4000,
     )

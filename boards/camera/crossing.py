@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFOBuffered
+from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from boards.camera import FAULTS
@@ -101,9 +101,9 @@ class CameraCrossing(wiring.Component):
         camera = m.d[self.camera_domain]
         flags = ("sof", "eol", "valid", "end")
         entry = data.StructLayout(dict.fromkeys(self.colours, 8) | dict.fromkeys(flags, 1))
-        m.submodules.fifo = fifo = AsyncFIFOBuffered(
+        m.submodules.fifo = fifo = AsyncFIFO(
             width=entry.size,
-            depth=self.depth + 1,
+            depth=self.depth,
             w_domain=self.camera_domain,
             r_domain="sync",
             exact_depth=True,
@@ -128,16 +128,22 @@ class CameraCrossing(wiring.Component):
             camera += dropping.eq(~taken)
 
         # Sync domain: what came, one pixel in `spacing` cycles
-        got = data.View(entry, fifo.r_data)
-        opened, ready, ended = Signal(), Signal(), Signal()
+        got, full = Signal(entry, reset_less=True), Signal()
+        opened, ready, ended, used = Signal(), Signal(), Signal(), Signal()
         pause = Signal(range(self.spacing))
         abort = Signal()
         m.d.comb += [
-            ready.eq(fifo.r_rdy & (pause == 0)),
+            ready.eq(full & (pause == 0)),
             # an end that comes with a pixel takes a cycle of its own
             ended.eq(ready & opened & (got.end | got.valid & got.sof)),
-            fifo.r_en.eq(ready & ~(ended & got.valid)),
+            used.eq(ready & ~(ended & got.valid)),
+            # taken beforehand: the FIFO's read address does not hang on what was read
+            fifo.r_en.eq(~full | (used if self.spacing == 1 else 0)),
         ]
+        with m.If(fifo.r_en):
+            m.d.sync += [got.eq(fifo.r_data), full.eq(fifo.r_rdy)]
+        with m.Elif(used):
+            m.d.sync += full.eq(0)
         passes = ready & ~ended & got.valid & (got.sof | opened)
         m.d.sync += [
             self.o.valid.eq(passes),
@@ -155,7 +161,7 @@ class CameraCrossing(wiring.Component):
         with m.Elif(ended | abort):
             m.d.sync += opened.eq(0)
 
-        gone = self._watch(m, camera, fifo.r_rdy, opened, abort)
+        gone = self._watch(m, camera, full, opened, abort)
         # Events cross as two-bit Gray counts: three between two looks are still right.
         events = {"overflow": put.valid & ~taken}
         events |= {name: self.faults[name] for name in FAULTS.members}

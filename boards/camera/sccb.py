@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import enum, wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.memory import Memory
@@ -312,12 +312,19 @@ class SccbMaster(wiring.Component):
         size = 8 * self.register_bytes
         most = max(w.wait_ms for w in self.table)
         wait_bits = max(most, self.power_up_ms, 1).bit_length()
-        words = [w.register << 8 | w.value | w.wait_ms << size + 8 for w in self.table]
+        # pauses are counted below zero: in the table, too
+        waits = [(w.wait_ms - 1) % (2 << wait_bits) for w in self.table]
+        words = [
+            w.register << 8 | w.value | wait << size + 8
+            for w, wait in zip(self.table, waits, strict=True)
+        ]
         rom = m.submodules.table = Memory(
-            shape=size + 8 + wait_bits, depth=len(words), init=words, attrs={"ram_style": "block"}
+            shape=size + 9 + wait_bits, depth=len(words), init=words, attrs={"ram_style": "block"}
         )
         port = rom.read_port()
-        wait = port.data[8 + size :]
+        word = Signal.like(port.data, name="word", reset_less=True)
+        m.d.sync += word.eq(port.data)
+        wait = word[8 + size :].as_signed()
         m.submodules.bus = bus = SccbBus(
             size=2 + self.register_bytes,
             quarter=self.quarter,
@@ -325,19 +332,22 @@ class SccbMaster(wiring.Component):
             acknowledge=self.acknowledge,
         )
         state, last = Signal(_State), Signal()
-        pause = Signal(wait_bits, reset_less=True)
-        prescale = Signal(range(self.ms_cycles), reset_less=True)
+        # both less one: negative when they are over
+        pause = Signal(signed(wait_bits + 1), reset_less=True)
+        prescale = Signal(range(-1, self.ms_cycles - 1), reset_less=True)
+        fetched = Signal()
         tries = Signal(range(self.retries + 1))
         m.d.comb += [
             port.addr.eq(self.index),
             self.busy.eq(state != _State.IDLE),
-            bus.start.eq(state == _State.FETCH),  # the table's word is there
-            bus.bytes.eq(Cat(port.data[: 8 + size], Const(self.device << 1, 8))),
+            bus.start.eq(fetched),  # the table's word is there
+            bus.bytes.eq(Cat(word[: 8 + size], Const(self.device << 1, 8))),
             bus.scl_i.eq(self.scl_i),
             bus.sda_i.eq(self.sda_i),
             self.scl_oe.eq(bus.scl_oe),
             self.sda_oe.eq(bus.sda_oe),
         ]
+        m.d.sync += fetched.eq(state == _State.FETCH)
         with m.Switch(state):
             with m.Case(_State.IDLE):
                 with m.If(self.start):
@@ -347,20 +357,20 @@ class SccbMaster(wiring.Component):
                         self.index.eq(0),
                         tries.eq(0),
                         last.eq(0),
-                        pause.eq(self.power_up_ms),
-                        prescale.eq(self.ms_cycles - 1),
+                        pause.eq(self.power_up_ms - 1),
+                        prescale.eq(self.ms_cycles - 2),
                         state.eq(_State.PAUSE),
                     ]
             with m.Case(_State.PAUSE):
-                with m.If(pause == 0):
+                with m.If(pause[-1]):
                     m.d.sync += [
                         self.done.eq(last),
                         state.eq(Mux(last, _State.IDLE, _State.FETCH)),
                     ]
-                with m.Elif(prescale != 0):
+                with m.Elif(~prescale[-1]):
                     m.d.sync += prescale.eq(prescale - 1)
                 with m.Else():
-                    m.d.sync += [pause.eq(pause - 1), prescale.eq(self.ms_cycles - 1)]
+                    m.d.sync += [pause.eq(pause - 1), prescale.eq(self.ms_cycles - 2)]
             with m.Case(_State.FETCH):
                 m.d.sync += state.eq(_State.WRITE)
             with m.Case(_State.WRITE):
@@ -391,4 +401,4 @@ class SccbMaster(wiring.Component):
         quarters = 3 + 4 * 9 * (2 + self.register_bytes) + 4
         pauses = self.power_up_ms + sum(write.wait_ms for write in self.table)
         writes = len(self.table)
-        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 3) + 2
+        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 4) + 2

@@ -1,5 +1,7 @@
 """Multipliers: the array's, plain or in the cells of an FPGA family, and those beside it."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import (
     Cat,
     ClockSignal,
@@ -16,6 +18,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import rows
+from hw.common import delay
 from hw.plan.beside import tree_cycles
 from hw.plan.engine_config import CELLS
 
@@ -36,6 +39,15 @@ class Multipliers(wiring.Component):
     dsps : int or None
         DSP cells that may be used; None: as many as are wanted. "ice40" has no other multipliers,
         so that it must have enough.
+    pairs : sequence of (int, int), or None
+        Products whose `a` are the same signal and whose `b` are within -127..127: of the first
+        `dsps` pairs an "ecp5" cell makes both (`_two_products`), further cells make a product
+        each. All products are a cycle later then, with an empty sequence, too.
+
+    Attributes
+    ----------
+    latency : int
+        2; 3 with `pairs`.
 
     Ports
     -----
@@ -46,12 +58,17 @@ class Multipliers(wiring.Component):
     Raises
     ------
     ValueError
-        If `count`, `kind` or `dsps` is not as said above.
+        If `count`, `kind`, `dsps` or `pairs` is not as said above.
     """
 
-    latency = 2
-
-    def __init__(self, *, count: int, kind: str = "generic", dsps: int | None = None):
+    def __init__(
+        self,
+        *,
+        count: int,
+        kind: str = "generic",
+        dsps: int | None = None,
+        pairs: Sequence[tuple[int, int]] | None = None,
+    ):
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
         if kind not in CELLS:
@@ -60,8 +77,15 @@ class Multipliers(wiring.Component):
             raise ValueError(f"dsps must be at least 0, not {dsps}")
         if kind == "ice40" and dsps is not None and 2 * dsps < count:
             raise ValueError(f"{count} products need {-(-count // 2)} SB_MAC16, not {dsps}")
-        self.count, self.kind = count, kind
+        if pairs is not None and kind == "ice40":
+            raise ValueError(f"kind must be generic or ecp5 with pairs, not {kind!r}")
+        inside = {i for pair in pairs or () for i in pair if 0 <= i < count}
+        if len(inside) != 2 * len(pairs or ()):
+            raise ValueError(f"pairs must be of different products 0..{count - 1}, not {pairs}")
+        self.count, self.kind, self.late = count, kind, pairs is not None
+        self.latency = 2 + self.late
         self.dsps = self.dsps_wanted(count, kind) if dsps is None else dsps
+        self.pairs = list(pairs or ())[: self.dsps]
         bytes_ = data.ArrayLayout(signed(8), count)
         super().__init__(
             {
@@ -84,16 +108,31 @@ class Multipliers(wiring.Component):
                 found = sb_mac16(m, f"dsp{i}", Cat(*a), Cat(*b))
                 m.d.comb += [p.eq(value) for p, value in zip(products, found, strict=True)]
             return m
+        paired, left = set(), self.dsps
+        if self.kind == "ecp5":
+            for i, j in self.pairs:
+                found = _two_products(m, i, self.a[i], self.b[i], self.b[j])
+                m.d.comb += [self.product[i].eq(found[0]), self.product[j].eq(found[1])]
+                paired, left = paired | {i, j}, left - 1
         for i, (a, b, product) in enumerate(zip(*self._ports(), strict=True)):
+            if i in paired:
+                continue
             if self.kind == "ecp5":
-                (_mult18x18d if i < self.dsps else _lut_multiplier)(m, i, a, b, product)
+                if left:
+                    left -= 1
+                    found = _mult18x18d(m, i, Cat(_LEFT, a), Cat(_LEFT, b))[20:]
+                    found = delay(m, found, int(self.late), f"product{i}", reset_less=True)
+                else:
+                    found = _lut_multiplier(m, i, a, b, self.late)
+                m.d.comb += product.eq(found)
             else:
                 # Stage 1: operands; Stage 2: product
                 a1 = Signal(signed(8), name=f"a{i}", reset_less=True)
                 b1 = Signal(signed(8), name=f"b{i}", reset_less=True)
                 p1 = Signal(signed(16), name=f"product{i}", reset_less=True)
                 m.d.sync += [a1.eq(a), b1.eq(b), p1.eq(a1 * b1)]
-                m.d.comb += product.eq(p1)
+                late = delay(m, p1, int(self.late), f"product{i}", reset_less=True)
+                m.d.comb += product.eq(late)
         return m
 
     def _ports(self):
@@ -105,14 +144,17 @@ def _bits(name: str, value, width: int) -> dict:
     return {f"{name}{i}": value[i] for i in range(width)}
 
 
-def _mult18x18d(m, index, a, b, product):
-    """One product; operands to the left of the 18 bits, so that no sign is extended.
+_LEFT = Const(0, 10)
+"""Operands lie to the left of the 18 bits, so that no sign is extended."""
+
+
+def _mult18x18d(m, index, a, b):
+    """a * b, 36 bits, of two times 18 signed ones.
 
     Input and output registers: nextpnr-ecp5 knows the times of these two only, and the path
     between them lies inside the cell.
     """
     wide = Signal(36, name=f"product{index}")
-    left = Const(0, 10)
     m.submodules[f"dsp{index}"] = Instance(
         "MULT18X18D",
         p_REG_INPUTA_CLK="CLK0",
@@ -123,8 +165,8 @@ def _mult18x18d(m, index, a, b, product):
         p_SOURCEB_MODE="B_SHIFT",
         p_MULT_BYPASS="DISABLED",
         p_RESETMODE="SYNC",
-        **_bits("i_A", Cat(left, a), 18),
-        **_bits("i_B", Cat(left, b), 18),
+        **_bits("i_A", a, 18),
+        **_bits("i_B", b, 18),
         **_bits("o_P", wide, 36),
         **_bits("i_CE", Const(0b1111, 4), 4),
         **_bits("i_RST", Const(0, 4), 4),
@@ -137,17 +179,55 @@ def _mult18x18d(m, index, a, b, product):
         i_SOURCEA=0,
         i_SOURCEB=0,
     )
-    m.d.comb += product.eq(wide[20:])
+    return wide
 
 
-def _lut_multiplier(m, index, a, b, product):
+def _two_products(m, index, z, x, y):
+    """x * z and y * z from one cell, for x and y within -127..127 and any byte z.
+
+    The cell multiplies ``1024 x + y`` by z. With q the product above its tenth bit and r the ten
+    bits below, ``x z = q - l`` and ``y z = 1024 l + r``, l being what y z reaches beyond ten bits:
+    -16..15. So l is known from five bits, ``(q - x z) mod 32``, of which x z mod 32 is made in
+    LUTs. tests/test_multiplier.py goes through all triples.
+    """
+    # the borrow that a negative y takes
+    upper = Signal(signed(8), name=f"upper{index}")
+    m.d.comb += upper.eq(x - y[7])
+    wide = _mult18x18d(m, index, Cat(y, y[7].replicate(2), upper), Cat(_LEFT, z))
+    # Stages 1, 2: the lowest five bits of x z
+    low = z[:5]
+    pair = rows(m, low, x[0], x[1], 5, "ecp5", f"low{index}_0")[:5]
+    other = rows(m, low[:3], x[2], x[3], 3, "ecp5", f"low{index}_2")[:3]
+    first, second, top = Signal(5), Signal(3), Signal()
+    least = Signal(5)
+    m.d.sync += [first.eq(pair), second.eq(other), top.eq(x[4] & z[0])]
+    m.d.sync += least.eq(Cat(first[:2], (first[2:] + second)[:3] ^ Cat(Const(0, 2), top)))
+    # Stage 3: apart
+    r, q = wide[10:20], wide[20:]
+    beyond = Signal(6)  # l, and whether there was a borrow
+    m.d.comb += beyond.eq(q[:5] - least)
+    more, less = beyond[4] & ~beyond[5], ~beyond[4] & beyond[5]
+    products = [Signal(signed(16), name=f"product{index}_{k}") for k in range(2)]
+    above = q[5:] + Cat(more | less, less.replicate(10))
+    m.d.sync += [
+        products[0].eq(Cat(least, above[:11])),
+        products[1].eq(Cat(r, beyond[:5]).as_signed()),
+    ]
+    return products
+
+
+def _lut_multiplier(m, index, a, b, late: bool):
     """One product in carry chains: rows of partial products two by two, then two sums.
 
-    The sign row of b counts negatively.
+    The sign row of b counts negatively. late: with a register behind the rows.
     """
     pairs = [
         rows(m, a, b[2 * i], b[2 * i + 1], 10, "ecp5", f"pair{index}_{i}", less=i == 3)
         for i in range(4)
+    ]
+    pairs = [
+        delay(m, pair, int(late), f"pair{index}_{i}", reset_less=True)
+        for i, pair in enumerate(pairs)
     ]
     # Stage 1: four rows of partial products at a time; Stage 2: product
     quads = [Signal(signed(12), name=f"quad{index}_{i}", reset_less=True) for i in range(2)]
@@ -155,7 +235,7 @@ def _lut_multiplier(m, index, a, b, product):
     for i, quad in enumerate(quads):
         m.d.sync += quad.eq(pairs[2 * i] + (pairs[2 * i + 1] << 2))
     m.d.sync += result.eq(quads[0] + (quads[1] << 4))
-    m.d.comb += product.eq(result)
+    return result
 
 
 _SB_MAC16_OFF = (

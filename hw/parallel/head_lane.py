@@ -37,6 +37,13 @@ class HeadLane(wiring.Component):
         Kind of multiplier, see hw.arithmetic.multiplier.
     dsps : int or None
         DSP cells for it, likewise.
+    packed : bool
+        A DSP cell makes the products of a pixel with the weights of two channels.
+
+    Attributes
+    ----------
+    latency : int
+        Operand -> sum.
 
     Ports
     -----
@@ -55,7 +62,6 @@ class HeadLane(wiring.Component):
         Sums of pixel 0 (the neighbour's `extra`).
     """
 
-    latency = PARALLEL.multiply
     drain = PARALLEL.drain
     lead = 1
 
@@ -68,11 +74,19 @@ class HeadLane(wiring.Component):
         shares_pair: bool = False,
         cells: str = "generic",
         dsps: int | None = None,
+        packed: bool = False,
     ):
         self.pixels, self.channels, self.acc_bits = pixels, channels, acc_bits
         self.shares_pair, self.cells = shares_pair, cells
-        self.multipliers = Multipliers(count=pixels * channels, kind=cells, dsps=dsps)
-        assert self.latency == self.multipliers.latency + 1
+        pairs = None
+        if packed:
+            pairs = [
+                (c * pixels + p, (c + 1) * pixels + p)
+                for c in range(0, channels - 1, 2)
+                for p in range(pixels)
+            ]
+        self.multipliers = Multipliers(count=pixels * channels, kind=cells, dsps=dsps, pairs=pairs)
+        self.latency = self.multipliers.latency + 1
         sums = data.ArrayLayout(signed(acc_bits), channels)
         super().__init__(
             {
@@ -112,7 +126,7 @@ class HeadLane(wiring.Component):
             for p in range(self.pixels):
                 part = c * ceil(self.pixels / together) + p // together
                 valid, first, transfer = valids[part], firsts[part], transfers[part]
-                # Stages 1, 2: product; Stage 3: sum
+                # Stages 1, 2 (packed: 3): product; then the sum
                 i = c * self.pixels + p
                 m.d.comb += [
                     multipliers.a[i].eq(self.operand[p]),

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.common import delay, own_singles
 from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.head_lane import HeadLane
@@ -16,7 +16,7 @@ from hw.parallel.store import Store
 from hw.parallel.unit_control import UnitControl
 from hw.parallel.window import Windows
 from hw.path import array_ports, back_ports, camera_read, join, window_ports
-from hw.plan import Plan, Source, Weights
+from hw.plan import Plan, Source, WeightSource
 from hw.plan.latency import ParallelLatency
 from hw.sequencer import step_layout
 from hw.sleep import clocked
@@ -270,7 +270,7 @@ class UnitWeights(wiring.Component):
                 byte = self.word[part * channels * g.heads + head * channels + k]
                 own = own | Mux(~shared & (step.part == part), byte, 0)
             if self.plan.model.spatial:
-                own = Mux(step.weights == Weights.MEMORY, own, self.others[u])
+                own = Mux(step.weights == WeightSource.MEMORY, own, self.others[u])
             chosen = Signal(8, name=f"chosen{u}", reset_less=True)
             operand = Signal(8, name=f"operand{u}", reset_less=True)
             m.d.sync += [chosen.eq(own), operand.eq(chosen)]
@@ -286,6 +286,8 @@ class Array(wiring.Component):
     ----------
     registers : int
         So many more before the multipliers than they have themselves.
+    packed : bool
+        See HeadLane.
 
     Ports
     -----
@@ -295,7 +297,7 @@ class Array(wiring.Component):
     and those of hw.path.array_ports.
     """
 
-    def __init__(self, plan: Plan, registers: int = 0):
+    def __init__(self, plan: Plan, registers: int = 0, packed: bool = False):
         self.plan, self.latency, self.registers = plan, plan.latency, registers
         engine, g = plan.engine, plan.geometry
         pair = g.head_lanes > 1 and engine.pixels % 2 == 1
@@ -308,6 +310,7 @@ class Array(wiring.Component):
                 shares_pair=pair and lane % 2 == 0,
                 cells=engine.cells,
                 dsps=engine.lane_dsps(lane),
+                packed=packed,
             )
             for lane in range(engine.lanes)
         ]
@@ -319,11 +322,12 @@ class Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         t, steps, lanes = self.latency, self.steps, len(self.lanes)
-        assert HeadLane.latency + self.registers == t.multiply and HeadLane.drain == t.drain
+        assert {lane.latency + self.registers for lane in self.lanes} == {t.multiply}
+        assert HeadLane.drain == t.drain
         m.submodules.unit_weights = weights = self.unit_weights
         before, at = steps[t.weight_address - 1], steps[t.weight_address]
         m.d.sync += self.weights.read_en.eq(
-            before.valid & (before.weights == Weights.MEMORY) & (before.part == 0)
+            before.valid & (before.weights == WeightSource.MEMORY) & (before.part == 0)
         )
         ending = steps[t.transfer - 1].valid & steps[t.transfer - 1].last
         m.d.sync += self.sums.transfer.eq(ending & ~self.reset)
@@ -371,7 +375,7 @@ class Back(wiring.Component):
     and those of hw.path.back_ports.
     """
 
-    def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence = ()):
+    def __init__(self, plan: Plan, weights: Weights, constants: Sequence = ()):
         self.plan, self.latency = plan, plan.latency
         spatial = plan.model.spatial
         self.control, self.operands = UnitControl(plan, constants), Operands(plan)

@@ -111,7 +111,7 @@ class Store(wiring.Component):
     def __init__(self, plan: Plan):
         self.plan = plan
         self.places, self.packer, self.turns = Places(plan), Packer(plan), Turns(plan)
-        self.pool = StatePool(channels=plan.engine.units, columns=plan.model.n)
+        self.pool = StatePool(channels=plan.engine.units, columns=plan.model.n, ahead=True)
         self.queue = PoolQueue(plan)
         turns = self.turns.signature.members
         self._outputs = [n for n in turns if n.startswith(("write", "score", "state"))]
@@ -157,6 +157,7 @@ class Store(wiring.Component):
             m.d.sync += [queue.row.eq(walk.turn.row), queue.last.eq(walk.last_group)]
         collect = packer.last & walk.turn.blend & walk.last_chunk
         m.d.comb += [
+            pool.next.eq(self.bytes),
             pool.bytes.eq(packer.late),
             pool.load.eq(loads.replicate(pool.channels)),
             queue.collect.eq(delay(m, collect, 2, "collect")),

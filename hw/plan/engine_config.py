@@ -11,6 +11,7 @@ from hw.plan.limits import LIMITS, Limits
 
 CELLS = ("generic", "ecp5", "ice40")
 """Multiplier cells that there are, see hw.arithmetic.multiplier."""
+MOST_PIXELS = 64
 WEIGHT_MEMORIES = ("initialised", "loaded")
 
 
@@ -37,7 +38,8 @@ class EngineConfig:
     parts : str
         Record of parts, see hw.plan.parts. "parallel": a channel unit for each sum of a lane.
         "serial", for small FPGAs at half the clock: one channel unit for all lanes, no registers
-        that a slow clock can do without; hw.plan.limits has what it can carry.
+        that a slow clock can do without. "packed", for an ECP5 whose LUTs are short: "parallel"
+        with two products from a DSP cell. hw.plan.limits has what each can carry.
     sleep : bool
         Clocks stand still while nothing is to be done, see hw.sleep. For silicon: FPGAs' `cells`
         have no gate for it.
@@ -58,8 +60,8 @@ class EngineConfig:
     sleep: bool = False
 
     def __post_init__(self):
-        if not 3 <= self.pixels <= 64:
-            raise ValueError(f"pixels must be 3..64, not {self.pixels}")
+        if not 3 <= self.pixels <= MOST_PIXELS:
+            raise ValueError(f"pixels must be 3..{MOST_PIXELS}, not {self.pixels}")
         if not 1 <= self.channels <= self.pixels:
             raise ValueError(
                 f"channels must be 1..pixels ({self.pixels}), not {self.channels}: "
@@ -78,7 +80,8 @@ class EngineConfig:
         if self.dsps is not None and self.dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
         if self.parts not in LATENCIES:
-            raise ValueError(f"parts must be {' or '.join(LATENCIES)}, not {self.parts!r}")
+            *most, last = LATENCIES
+            raise ValueError(f"parts must be {', '.join(most)} or {last}, not {self.parts!r}")
         if self.sleep and self.cells != "generic":
             raise ValueError(f"sleep must be off with the cells of {self.cells}, which has no gate")
         limits = self.limits
@@ -132,10 +135,12 @@ class EngineConfig:
 def default_shape(model: ModelConfig) -> EngineConfig:
     """The shape used where the user names none: one word holds the state's n columns, 2 lanes.
 
-    Of the parallel parts; for others see `PartsModel.usual`.
+    Of the parallel parts; for others see `PartsModel.usual`. Pictures of other widths than the
+    presets' have one lane, and as many words as are needed of at most MOST_PIXELS columns.
     """
+    words = -(-model.n // MOST_PIXELS)
     by_width = {15: (15, 3, 2), 12: (13, 3, 2), 10: (10, 5, 2), 7: (8, 1, 2)}
-    pixels, channels, lanes = by_width.get(model.n, (max(3, model.n), 1, 1))
+    pixels, channels, lanes = by_width.get(model.n, (max(3, -(-model.n // words)), 1, 1))
     return EngineConfig(pixels=pixels, channels=channels, lanes=lanes)
 
 

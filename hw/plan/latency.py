@@ -4,7 +4,7 @@ A *step* is the cycle in which the walk sequencer presents one multiply-accumula
 numbers count cycles from there, or from the *transfer* in which a walk's sums move on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,10 @@ SERIAL = SerialLatency(
 )
 """hw.serial: slow clocks, so that there is little between two registers."""
 
-LATENCIES: dict[str, Latency] = {"parallel": PARALLEL, "serial": SERIAL}
+PACKED = replace(PARALLEL, multiply=PARALLEL.multiply + 1)
+"""hw.parallel with two products from a DSP cell, which are taken apart in a cycle of their own."""
+
+LATENCIES: dict[str, Latency] = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED}
 """By the name of a record of parts, see `EngineConfig.parts`."""
 
 if PARALLEL.weight_address != PARALLEL.weight_chosen - PARALLEL.weight_memory:

@@ -62,5 +62,10 @@ SERIAL = Limits(
     pixel_cycles=2,
 )
 
-LIMITS = {"parallel": PARALLEL, "serial": SERIAL}
+PACKED = Limits(
+    called="packed",
+    spatial=False,  # its weights are within +-127, which operands that are data need not be
+)
+
+LIMITS = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED}
 """By the name of a record of parts, see `EngineConfig.parts`."""

@@ -4,7 +4,7 @@ hw.parts has the hardware of the same names.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -109,6 +109,11 @@ PARTS = {
         ),
     ),
 }
+PARTS["packed"] = replace(
+    PARTS["parallel"],
+    about="where LUTs are short: a DSP cell of an ECP5 makes two products",
+    only_fpgas=True,
+)
 
 
 def parts_of(engine: EngineConfig) -> PartsModel:
