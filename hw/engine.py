@@ -13,6 +13,7 @@ from hw.path import join
 from hw.plan import Plan
 from hw.room import RoomControl
 from hw.sequencer import LateSteps, WalkSequencer
+from hw.sleep import Sleep, add_clocks, clocked
 
 
 class RowEngine(wiring.Component):
@@ -90,6 +91,7 @@ class RowEngine(wiring.Component):
         )
         before_step = (self.lines, self.frames.camera, self.sequencer)
         assert plan.latency.row == sum(part.latency for part in before_step)
+        self.sleep = Sleep(plan) if engine.sleep else None
         if readback:
             self.host_read = HostRead(
                 lanes=engine.lanes,
@@ -97,6 +99,7 @@ class RowEngine(wiring.Component):
                 pixels=engine.pixels,
                 base=plan.state.base,
                 state_words=plan.geometry.state_words,
+                tells=engine.sleep,
             )
         self.room_control = None
         if room:
@@ -115,9 +118,12 @@ class RowEngine(wiring.Component):
         m = Module()
         frames, loader, lines, classifier = self.frames, self.loader, self.lines, self.classifier
         reset = frames.reset
-        m.submodules.sequencer = ResetInserter({"sync": reset})(self.sequencer)
-        for name in ("frames", "loader", "lines", "steps", "classifier"):
-            m.submodules[name] = getattr(self, name)
+        self._add(m, "sequencer", "engine", ResetInserter({"sync": reset})(self.sequencer))
+        for name, clock in (
+            ("frames", "camera"), ("loader", "host"), ("lines", "camera"),
+            ("steps", "engine"), ("classifier", "classifier"),
+        ):  # fmt: skip
+            self._add(m, name, clock)
         # camera, frames, host
         wiring.connect(m, wiring.flipped(self.pixels), lines.pixels)
         wiring.connect(m, lines.counts, wiring.flipped(self.counts))
@@ -147,7 +153,7 @@ class RowEngine(wiring.Component):
             {n: f"load_{n}" for n in self.load.signature.members},
         )
         if self.readback:
-            m.submodules.host_read = self.host_read
+            self._add(m, "host_read", "host")
             wiring.connect(m, wiring.flipped(self.state), self.host_read.state)
             wiring.connect(m, self.host_read.maps, self.window.host)
         if self.room_control is not None:
@@ -162,17 +168,46 @@ class RowEngine(wiring.Component):
             with m.Elif(self.sequencer.step.valid & last & ~reset):
                 m.d.sync += self.stale.eq(1)
         self._path(m, reset)
+        if self.sleep is not None:
+            self._sleep(m, reset)
         # weights
         for section in self.sections:
             part, port = self.parts.loads[section.name]
             wiring.connect(m, getattr(loader, section.name), getattr(getattr(self, part), port))
         return m
 
+    def _add(self, m, name, clock, part=None):
+        """A part with its clock, one of hw.sleep.CLOCKS."""
+        part = getattr(self, name) if part is None else part
+        m.submodules[name] = clocked(part, clock, self.sleep is not None)
+
+    def _sleep(self, m, reset):
+        """What wakes the clocks."""
+        m.submodules.sleep = sleep = self.sleep
+        add_clocks(m, sleep)
+        frames, classifier = self.frames, self.classifier
+        m.d.comb += [
+            sleep.pixel.eq(self.pixels.valid | self.pixels.frame_end),
+            sleep.load.eq(self.load.valid),
+            sleep.standing.eq(self.sequencer.standing),
+            sleep.drop.eq(reset & self.loader.loaded),
+            sleep.pooled.eq(self.back.pool.en),
+            sleep.start.eq(frames.start),
+            sleep.forget.eq(frames.forget),
+            sleep.classifying.eq(classifier.busy),
+            sleep.transfer.eq(self.back.sums.transfer),
+        ]
+        if self.readback:
+            m.d.comb += [
+                sleep.read.eq(self.state.read),
+                sleep.reading.eq(self.host_read.reading),
+            ]
+
     def _path(self, m, reset):
         """From the steps to written words."""
         window, array, back, attention = self.window, self.array, self.back, self.attention
         for name in ("window", "weights", "array", "back"):
-            m.submodules[name] = getattr(self, name)
+            self._add(m, name, "engine")
         wiring.connect(m, window.camera, self.lines.camera)
         wiring.connect(m, array.sums, back.sums)
         wiring.connect(m, back.maps, window.maps)
@@ -186,7 +221,7 @@ class RowEngine(wiring.Component):
         ]
         followers = [window, array]
         if attention is not None:
-            m.submodules.attention = attention
+            self._add(m, "attention", "engine")
             followers.append(attention)
             wiring.connect(m, back.attention, attention.feed)
             m.d.comb += [

@@ -19,6 +19,7 @@ from golden import files
 from golden.command_line import facts, load_weights
 from golden.config import preset
 from golden.errors import bad_input
+from hw import sleep
 from hw.bus import pages
 from hw.bus.top import RascaBus, check_bus
 from hw.kit import whole
@@ -111,6 +112,8 @@ def to_verilog(design: Rasca | RascaBus, name: str = "rasca", warning: str | Non
         text = verilog.convert(design, name=name, ports=flat_ports(design), emit_src=False)
     text = no_zero_wide(plain_names(text))
     plan = design.plan
+    if plan.engine.sleep:
+        text += sleep.MODEL
     header = [
         "Rasca: INT8 row engine for RaScaNet",
         f"network       {plan.model.name}, digest {plan.model.digest}",
@@ -120,6 +123,10 @@ def to_verilog(design: Rasca | RascaBus, name: str = "rasca", warning: str | Non
         *([f"WARNING       {warning}"] if warning else []),
         f"weights image CRC-32 {design.engine.digest:08x}",
         f"row group     {plan.cycles_per_row_group} cycles",
+        *(
+            [f"clocks        {', '.join(sleep.CLOCKS)}: each behind a {sleep.GATE}"]
+            * plan.engine.sleep
+        ),
     ]
     return "".join(f"// {line}\n" for line in header) + text
 
@@ -151,6 +158,9 @@ def main(
     weight_memory: Annotated[
         str, typer.Option(help="initialised, or loaded: empty until an image is loaded")
     ] = "initialised",
+    sleeps: Annotated[
+        bool, typer.Option("--sleep", help="clocks stand still while nothing is to be done")
+    ] = False,
     bus: Annotated[
         str | None, typer.Option(help="axi or wishbone: registers, and video by AXI4-Stream")
     ] = None,
@@ -162,7 +172,7 @@ def main(
         if bus is not None:
             check_bus(bus)
         model = preset(preset_name)
-        engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory)
+        engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory, sleep=sleeps)
         Geometry(model, engine)  # says what does not fit, before anything is built
         numbers = load_weights(weights, model)
         design = (

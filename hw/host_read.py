@@ -22,15 +22,32 @@ class HostRead(wiring.Component):
         Address of the state's first word in each bank.
     state_words : int
         Words of a channel.
+    tells : bool
+        Whether `reading` is driven.
 
     Ports
     -----
     state : In(StateRead(P))
     maps : Out(WordRead(lanes=L, words=words, pixels=P))
+
+    Attributes
+    ----------
+    reading : Signal
+        A word is sought or asked for.
     """
 
-    def __init__(self, *, lanes: int, words: int, pixels: int, base: int, state_words: int):
-        self.lanes, self.words = lanes, words
+    def __init__(
+        self,
+        *,
+        lanes: int,
+        words: int,
+        pixels: int,
+        base: int,
+        state_words: int,
+        tells: bool = False,
+    ):
+        self.lanes, self.words, self.tells = lanes, words, tells
+        self.reading = Signal()
         self.base, self.state_words = base, state_words
         super().__init__(
             {
@@ -44,6 +61,8 @@ class HostRead(wiring.Component):
         state, maps = self.state, self.maps
         remaining, row = Signal(16), Signal(range(self.words))
         seeking, asking = Signal(), Signal()
+        if self.tells:
+            m.d.comb += self.reading.eq(seeking | asking)
         with m.If(state.read):
             m.d.sync += [
                 seeking.eq(1),

@@ -391,6 +391,12 @@ class WalkSequencer(wiring.Component):
     op : Out(range(operations))
         The operation that the step belongs to.
     control : In(WalkControl(needs, k))
+
+    Attributes
+    ----------
+    standing : Signal
+        It waits for camera rows or for a row group, and would not move with the clock's next edge
+        (but for what settles in a few cycles). Only driven where the plan's engine sleeps.
     """
 
     latency = 1
@@ -407,6 +413,7 @@ class WalkSequencer(wiring.Component):
                 "control": In(WalkControl(self.needs, plan.model.rows_per_group)),
             }
         )
+        self.standing = Signal()
 
     def elaborate(self, platform):
         m = Module()
@@ -496,6 +503,9 @@ class WalkSequencer(wiring.Component):
             pause.counting.eq(busy & ~run),
             pause.hold.eq(~inside & changing & rows_missing),
         ]
+        if self.plan.engine.sleep:
+            waits = Mux(busy, pause.ends & pause.hold, ~control.more)
+            m.d.comb += self.standing.eq(warm[-1] & ~run & waits)
         with m.If(pause.resume):
             m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
         with m.If(run & ~begin_op):

@@ -77,6 +77,7 @@ _SKIP_BAD = _flag("SKIP_BAD")
 _RULE = Variable("RULE", "--rule", "box|area, of COCO's labels")
 _LIBERTY = Variable("LIBERTY", "--liberty", "files")
 _TECH = "ihp130|45nm|22nm"
+_SLEEP = _flag("SLEEP", "1, clocks stand still while nothing is to be done")
 _BOARD = Variable("BOARD", "--board", "icebreaker")
 _NEEDED_BOARD = Variable("BOARD", "--board", "ulx3s", needed=True)
 _PLACE_SEED = Variable("SEED", "--seed", "1")
@@ -92,7 +93,7 @@ COMMANDS = {
             _WEIGHTS,
             Variable("FRAMES", "--frames", "2"),
             Variable("CAMERA", "--camera", "paced|blanking"),
-            *(_TAU, _SKIP, _SKIP_BAD, _flag("TRACE")),
+            *(_TAU, _SKIP, _SKIP_BAD, _flag("TRACE"), _SLEEP),
             Variable("PICTURE", "--picture", "file.png, a copy of scan.png"),
         ),
     ),
@@ -105,6 +106,7 @@ COMMANDS = {
         (
             *(_PRESET, _SIZE, _SHAPE, _WEIGHTS),
             Variable("MEMORY", "--weight-memory", "initialised|loaded"),
+            _SLEEP,
             Variable("BUS", "--bus", "axi|wishbone"),
         ),
     ),
@@ -127,6 +129,8 @@ COMMANDS = {
             Variable("CLOCK_MHZ", "--clock", "100"),
             Variable("ROW_GROUPS", "--row-groups", "2 for power, 0 for none"),
             _WEIGHTS,
+            _flag("POWER", "1, clock gates, and power of a sensor's frames"),
+            Variable("FPS", "--fps", "30 with POWER"),
         ),
     ),
     "explore": Command(
@@ -145,12 +149,13 @@ COMMANDS = {
         "cycles, memories, timing, energy and peers on one page under build/report, in seconds",
         (
             *(_PRESET, _SIZE, _SHAPE),
-            Variable("CLOCK_MHZ", "--clock-mhz", "100"),
+            Variable("CLOCK_MHZ", "--clock-mhz", "else the slowest that keeps up"),
             Variable("TECH", "--tech", _TECH),
             Variable("FPS", "--fps", "30"),
             _LIBERTY._replace(hint="files, maps the engine to cells"),
             *(_IMAGES, _WEIGHTS, _SKIP_BAD),
             _flag("COMPACT", "1, the small FPGAs' engine"),
+            _flag("AWAKE", "1, clocks never stand still"),
         ),
     ),
     "bitstream": Command(

@@ -7,6 +7,7 @@ simulator itself failed.
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,6 +34,7 @@ from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.plan import compile_program
+from hw.plan.awake import running
 from hw.plan.engine_config import EngineConfig, config_digest, default_shape
 from hw.plan.memory import CATEGORIES
 from sim import camera, recording, runner, session
@@ -78,6 +80,9 @@ def sim(
     ] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     trace: Annotated[bool, typer.Option(help="write waves (large)")] = False,
+    sleep: Annotated[
+        bool, typer.Option(help="the engine's clocks stand still while nothing is to be done")
+    ] = False,
     picture: Annotated[
         Path | None, typer.Option(help="copy scan.png there (docs/scan.png is README's)")
     ] = None,
@@ -86,7 +91,7 @@ def sim(
     console = Console(highlight=False, soft_wrap=True)
     with bad_input():
         model = preset(preset_name)
-        shape = load_shape(shape_text, model)
+        shape = replace(load_shape(shape_text, model), sleep=sleep)
         if frames < 1:
             raise ValueError(f"frames must be at least 1, not {frames}")
         writable(picture)
@@ -270,6 +275,16 @@ def _tell(
                   f"{result.judge.end['cycle'] / result.seconds:,.0f} cycles/s"),
         ("files", f"build/sim/{figures['preset']}/summary.json, scan.png"),
     ]  # fmt: skip
+    if ran := result.ran(frame := len(result.clocks) - 2):
+        between = result.clocks[frame + 1][0] - result.clocks[frame][0]
+        wanted = running(result.engine.plan, between)
+        shares = (
+            f"{name} {100 * share:.1f} % ({100 * wanted[name] / between:.1f})"
+            for name, share in ran.items()
+            if name in wanted
+        )
+        text = f"ran in so many of the cycles (of an even camera): {', '.join(shares)}"
+        lines.insert(3, ("clocks", text))
     if figures["rows_used"] < figures["rows"]:
         lines.insert(2, ("stopped", f"{figures['rows_used']} of {figures['rows']} row groups, "
                                     f"{figures['macs_wasted']:,} MACs begun in vain"))  # fmt: skip

@@ -12,7 +12,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from golden.expected import Difference, Expected, Frame, Judge, JudgedRow
 from golden.expected import golden_frames as golden_frames
 from golden.images import camera_image as camera_image
 from golden.weights import Weights
+from hw.plan.awake import CLOCKS
 from sim import camera, counters, runner
 from sim.compare import MapLog
 
@@ -87,6 +88,7 @@ def prepare(
         "GREY": model.in_channels == 1,
         **{f"CLASS{i}": True for i in range(2, model.class_count)},
         "PORTS_ONLY": netlist is not None,
+        "SLEEP": shape.sleep,
     }
     build = runner.build(
         text if netlist is not None else text + counters.monitor(plan, text),
@@ -176,6 +178,8 @@ class Session:
     """What happened: frames and rows in `judge`, step counts and first steps in `judge.maps`.
 
     row_groups: what the counters saw, up to the first row group that was aborted.
+    clocks: of an engine that sleeps, at each frame's first step: the cycle, and by clock the cycles
+        in which it has run.
     """
 
     engine: Engine
@@ -183,6 +187,15 @@ class Session:
     judge: Judge
     seconds: float
     row_groups: list[counters.RowGroup]
+    clocks: list[tuple[int, dict[str, int]]] = field(default_factory=list)
+
+    def ran(self, frame: int) -> dict[str, float]:
+        """Share of the cycles from a frame's first step to the next one's in which each clock ran;
+        nothing of an engine that never sleeps."""
+        if len(self.clocks) < frame + 2:
+            return {}
+        (start, before), (end, after) = self.clocks[frame : frame + 2]
+        return {name: (after[name] - before[name]) / (end - start) for name in after}
 
     @property
     def difference(self) -> Difference | None:
@@ -269,6 +282,7 @@ def play(
         work.mkdir(parents=True, exist_ok=True)
         names = ("schedule.txt", "records.jsonl", "writes.log", "weights.bin", "counters.log")
         pixels, records, log, image, counts = (work / name for name in names)
+        clocks = work / "clocks.log"
         schedule.write(pixels)
         for path in (records, log):
             path.write_text("")
@@ -308,6 +322,7 @@ def play(
                         f"+schedule={pixels}",
                         f"+log={log}",
                         f"+counters={counts}",
+                        f"+clocks={clocks}",
                         *plusargs,
                     ],
                     waves=waves,
@@ -339,10 +354,18 @@ def play(
         maps.finish()
         judge.first = judge.first or gone_early(judge, plan.state_stays)
         counted = counters.read(counts, plan) if engine.counted else []
+        ran = _ran(clocks) if shape.sleep else []
     return Session(
         engine=engine,
         schedule=schedule,
         judge=judge,
         seconds=outcome[0],
         row_groups=counted,
+        clocks=ran,
     )
+
+
+def _ran(file: Path) -> list[tuple[int, dict[str, int]]]:
+    """What sim/tb.sv wrote of the clocks."""
+    rows = [[int(word) for word in line.split()] for line in file.read_text().splitlines()]
+    return [(cycle, dict(zip(CLOCKS, ran, strict=True))) for cycle, *ran in rows]

@@ -6,7 +6,7 @@
 // SPATIAL is defined where there is a spatial attention; PORTS_ONLY where the engine is a netlist,
 // which has no names but those of its ports: then nothing is logged; BYTE_WRITES where maps are
 // written byte by byte;
-// GREY where a pixel is one luma.
+// GREY where a pixel is one luma; SLEEP where clocks stand still.
 module tb #(
     parameter int PIXELS = 15,      // P: bytes of a memory word
     parameter int LANES = 2,        // L: banks
@@ -278,6 +278,33 @@ module tb #(
     end
 `endif
     final $fclose(log_file);
+`ifdef SLEEP
+    // +clocks=FILE: "CYCLE HOST ENGINE CLASSIFIER CAMERA UNITS" with each frame's first step, the
+    // cycles in which each clock has run
+    int clocks_file;
+    string clocks_path;
+    longint unsigned ran[5];
+    initial begin
+        if ($value$plusargs("clocks=%s", clocks_path) == 0) $fatal(1, "no +clocks=");
+        clocks_file = $fopen(clocks_path, "w");
+        if (clocks_file == 0) $fatal(1, "cannot write %s", clocks_path);
+    end
+    always @(posedge clk) if (play) begin
+        ran[0] <= ran[0] + 64'(dut.engine.sleep.host.awake);
+        ran[1] <= ran[1] + 64'(dut.engine.sleep.engine.awake);
+        ran[2] <= ran[2] + 64'(dut.engine.sleep.classifier.awake);
+        ran[3] <= ran[3] + 64'(dut.engine.sleep.camera.awake);
+`ifndef BYTE_WRITES
+        ran[4] <= ran[4] + 64'(dut.engine.sleep.units.awake);
+`endif
+        if (frame_start) begin
+            $fwrite(clocks_file, "%0d %0d %0d %0d %0d %0d\n", cycle, ran[0], ran[1], ran[2],
+                    ran[3], ran[4]);
+            $fflush(clocks_file);
+        end
+    end
+    final $fclose(clocks_file);
+`endif
     counters counters(.clk, .rst);  // made by sim/counters.py for this engine: +counters=FILE
 `endif
 endmodule

@@ -58,6 +58,7 @@ def test_cases_cover_every_kind():
     assert {case.cameras for case in CASES} == {"paced", "blanking", "gaps"}
     assert {case.extreme for case in CASES} == {True, False}
     assert {case.shape.parts for case in CASES if case.cut} == {"parallel", "serial"}
+    assert {case.shape.parts for case in CASES if case.shape.sleep} == {"parallel", "serial"}
     assert any(case.shape.lanes > case.model.heads for case in CASES)
     assert any(case.model.n > case.shape.pixels for case in CASES)
     assert any(case.model.image_width % (2 * case.shape.pixels) for case in CASES)

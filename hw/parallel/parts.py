@@ -19,6 +19,7 @@ from hw.path import array_ports, back_ports, camera_read, join, window_ports
 from hw.plan import Plan, Source, WeightSource
 from hw.plan.latency import ParallelLatency
 from hw.sequencer import step_layout
+from hw.sleep import clocked
 
 
 class MapAccess(wiring.Signature):
@@ -423,7 +424,7 @@ class Back(wiring.Component):
         wiring.connect(m, store.pooled, wiring.flipped(self.pool))
         wiring.connect(m, wiring.flipped(self.load), control.load)
         for u, unit in enumerate(self.units):
-            m.submodules[f"unit{u}"] = unit
+            m.submodules[f"unit{u}"] = clocked(unit, "units", self.plan.engine.sleep)
             active = control.active[u]
             m.d.comb += [
                 unit.sum.eq(self.sums.heads[u]),

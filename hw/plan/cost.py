@@ -10,12 +10,13 @@ Most memories of the serial parts have no read enable: they read in every cycle.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 
 from golden.network import Part
+from hw.plan import awake
 from hw.plan.memory import on_chip_bytes
 from hw.plan.operations import Operation, WeightSource
 from hw.plan.parts import parts_of
@@ -141,6 +142,12 @@ class Cost:
         Bits of a sum.
     register_bits : int
         Flip-flops, an estimate: see `registers`.
+    clock_bits : dict of str to int
+        The same by clock: see `clock_registers`.
+    gated_bits : int
+        Those of the engine's clock that hardly any edge reaches, where each enable has a gate.
+    running : function of float, or None
+        Of an engine that sleeps: see hw.plan.awake.running.
     """
 
     preset: str
@@ -159,6 +166,40 @@ class Cost:
     latency_cycles: Mapping[str, int]
     acc_bits: int
     register_bits: int
+    clock_bits: Mapping[str, int] = field(default_factory=dict)
+    gated_bits: int = 0
+    running: Callable[[float], Mapping[str, float]] | None = field(default=None, compare=False)
+
+    def register_cycles(
+        self, cycles: float, reached: Mapping[str, float] | None = None
+    ) -> dict[str, float]:
+        """Register bits x cycles of a frame that lasts so many `cycles` at a sensor, by state.
+
+        Parameters
+        ----------
+        reached : dict of str to float
+            Of an engine that sleeps, by clock: share of its flip-flops whose own gates are open
+            while the clock runs (1; of the engine's those without `gated_bits`).
+
+        Returns
+        -------
+        dict of str to float
+            `clocked`; `gated`, behind a closed gate of their own; `asleep`, whose clock stands.
+        """
+        every = self.register_bits * cycles
+        if self.running is None:
+            return {"clocked": every, "gated": 0.0, "asleep": 0.0}
+        runs = {**self.running(cycles), "always": cycles}
+        awake = {clock: bits * runs[clock] for clock, bits in self.clock_bits.items()}
+        shares = {"engine": self.engine_reached, **(reached or {})}
+        clocked = sum(edges * shares.get(clock, 1.0) for clock, edges in awake.items())
+        running = sum(awake.values())
+        return {"clocked": clocked, "gated": running - clocked, "asleep": every - running}
+
+    @property
+    def engine_reached(self) -> float:
+        """Share of the engine's flip-flops that its clock's edges reach."""
+        return 1 - self.gated_bits / self.clock_bits["engine"]
 
     @cached_property
     def macs_row_group(self) -> int:
@@ -241,6 +282,9 @@ def cost(plan: Plan) -> Cost:
         latency_cycles=_latency(plan),
         acc_bits=plan.model.acc_bits,
         register_bits=registers(plan),
+        clock_bits=clock_registers(plan),
+        gated_bits=parts_of(plan.engine).gated_registers(plan),
+        running=partial(awake.running, plan) if plan.engine.sleep else None,
     )
 
 
@@ -340,3 +384,10 @@ def registers(plan: Plan) -> int:
     """Flip-flops of the engine, estimated: within 3 % for the presets, the serial parts' within
     10 % (tests/test_cost.py). Small networks have up to a tenth less."""
     return parts_of(plan.engine).registers(plan)
+
+
+def clock_registers(plan: Plan) -> dict[str, int]:
+    """The same by clock (hw.plan.awake.CLOCKS, "always": the gates' own), whether they sleep or
+    not."""
+    found = parts_of(plan.engine).clock_registers(plan)
+    return {"engine": registers(plan) - sum(found.values()), **found}

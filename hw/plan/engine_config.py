@@ -40,6 +40,9 @@ class EngineConfig:
         "serial", for small FPGAs at half the clock: one channel unit for all lanes, no registers
         that a slow clock can do without. "packed", for an ECP5 whose LUTs are short: "parallel"
         with two products from a DSP cell. hw.plan.limits has what each can carry.
+    sleep : bool
+        Clocks stand still while nothing is to be done, see hw.sleep. For silicon: FPGAs' `cells`
+        have no gate for it.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class EngineConfig:
     cells: str = "generic"
     dsps: int | None = None
     parts: str = "parallel"
+    sleep: bool = False
 
     def __post_init__(self):
         if not 3 <= self.pixels <= MOST_PIXELS:
@@ -78,6 +82,8 @@ class EngineConfig:
         if self.parts not in LATENCIES:
             *most, last = LATENCIES
             raise ValueError(f"parts must be {', '.join(most)} or {last}, not {self.parts!r}")
+        if self.sleep and self.cells != "generic":
+            raise ValueError(f"sleep must be off with the cells of {self.cells}, which has no gate")
         limits = self.limits
         if not limits.carries(pixels=self.pixels, channels=self.channels, lanes=self.lanes):
             raise ValueError(f"a {limits.called} engine has {limits.rule}, not {self}")
@@ -145,6 +151,8 @@ def config_digest(model: ModelConfig, engine: EngineConfig) -> str:
     fields["compact"] = engine.parts == "serial"
     if engine.parts in ("parallel", "serial"):
         del fields["parts"]
+    if not engine.sleep:
+        del fields["sleep"]
     text = json.dumps([model.digest, fields], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -30,6 +30,9 @@ from hw.plan.words import Layout, Word, bits_for, field_widths
 
 Place = tuple[str, int, int, int]
 
+SETTLE = 8
+"""Cycles after the last word is written: it is read, pooled, told of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -178,6 +181,14 @@ class Plan:
         written: a host that reads the state has so long. More where the camera is
         waited for, few where the classifier takes longer than all the rest."""
         return self.cycles_per_row_group + self.state_touched - self.answer
+
+    @cached_property
+    def settled(self) -> int:
+        """Cycles after a step in which all that it has set going has come to its end."""
+        late = [int(self.write_times(op).max()) - op.last_step for op in self.operations]
+        last = self.operations[-1]
+        late.append(self.rules.answer_late(last, self.model.state_channels))
+        return max(late) + SETTLE
 
     @cached_property
     def camera_period(self) -> int:

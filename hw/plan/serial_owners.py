@@ -145,3 +145,14 @@ def registers(plan: "Plan") -> int:
     engine = plan.engine
     high = high_bits(plan.model.max_taps)
     return 1740 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
+
+
+def clock_registers(plan: "Plan") -> dict[str, int]:
+    """As in parallel_owners."""
+    camera = 345 + 32 * (plan.model.class_count - 2)
+    return {"host": 123, "classifier": 207, "camera": camera, "always": 20}
+
+
+def gated_registers(plan: "Plan") -> int:
+    """None: these engines are not mapped to silicon."""
+    return 0

@@ -53,8 +53,10 @@ class Energy:
     switching: float = 0.0  # of the loads
     internal: float = 0.0
     clock: float = 0.0  # of the clock's pins, both parts
+    gates: float = 0.0  # of these, clock gates'
     leakage: float = 0.0
     blocks: dict[tuple[str, ...], float] = field(default_factory=dict)
+    clock_blocks: dict[tuple[str, ...], float] = field(default_factory=dict)  # of `clock`
 
     @property
     def dynamic(self) -> float:
@@ -126,10 +128,35 @@ def flatten(netlist: Netlist) -> Flat:
     return Flat(nets=len(names), ports=flat_ports, instances=instances)
 
 
-def _flop(cell: Cell, pins: dict[str, int], clock: int, fresh: Callable[[], int]) -> list[str]:
+def clock_gates(flat: Flat, library: Library) -> dict[int, tuple[int, int]]:
+    """Net of each gated clock -> the clock that it passes, and its enable; that clock's gate comes
+    before it."""
+    found = {}
+    for instance in flat.instances:
+        if (cell := library.cells.get(instance.kind)) and cell.gate:
+            enable, clock, out = (instance.pins[pin][0] for pin in cell.gate)
+            found[out] = clock, enable
+    ordered: dict[int, tuple[int, int]] = {}
+
+    def add(net: int) -> None:
+        if net in found and net not in ordered:
+            add(found[net][0])
+            ordered[net] = found[net]
+
+    for net in found:
+        add(net)
+    return ordered
+
+
+def clock_pin(cell: Cell) -> str:
+    """Name of a flip-flop's clock pin, as far as it is clocked by a pin's rising edge."""
+    return cell.state.get("clocked_on", "").strip("() ")
+
+
+def _flop(cell: Cell, pins: dict[str, int], clocks: set[int], fresh: Callable[[], int]):
     """Lines of a flip-flop: its state and what its outputs make of it."""
-    on = cell.state.get("clocked_on", "").strip("() ")
-    if on not in pins or pins[on] != clock:
+    on = clock_pin(cell)
+    if on not in pins or pins[on] not in clocks:
         raise ValueError(f"{cell.name} is not clocked by the rising clock but by {on!r}")
     own, inverse = [*cell.state["names"], "", ""][:2]
     pins_of = {
@@ -169,27 +196,41 @@ def netlist_text(flat: Flat, library: Library, events: Iterable[str] = ()) -> st
         A cell cannot be simulated.
     """
     count = flat.nets
-    clock = flat.ports["clk"][0]
+    clock = on = flat.ports["clk"][0]
+    gates = clock_gates(flat, library)
+    clocks = {clock, *gates}
 
     def fresh() -> int:
         nonlocal count
         count += 1
         return count - 1
 
-    lines = []
+    lines = [f"clock {net} {passed} {enable}" for net, (passed, enable) in gates.items()]
+
+    def clocked_by(net: int) -> None:
+        nonlocal on
+        if net != on:
+            lines.append(f"on {net}")
+            on = net
+
     for instance in flat.instances:
         if box := BOX.fullmatch(instance.kind):
             pins = instance.pins
-            if pins["clk"] != [clock]:
+            if pins["clk"][0] not in clocks:
                 raise ValueError(f"memory {'.'.join(instance.path)} is not clocked by the clock")
+            clocked_by(pins["clk"][0])
             order = ("read_en", "read_address", "read_data", "write_en", "write_address")
             nets = [net for port in (*order, "write_data") for net in pins[port]]
             lines.append(f"sram {box[1]} {box[2]} {' '.join(map(str, nets))}")
             continue
         cell = library.cells[instance.kind]
         pins = {name: nets[0] for name, nets in instance.pins.items()}
+        if cell.gate:
+            continue
         if cell.flip_flop:
-            lines += _flop(cell, pins, clock, fresh)
+            made = _flop(cell, pins, clocks, fresh)
+            clocked_by(pins[clock_pin(cell)])
+            lines += made
             continue
         inputs = tuple(name for name, pin in cell.pins.items() if pin.direction == "input")
         for name, pin in cell.pins.items():
@@ -256,6 +297,7 @@ def weigh(flat: Flat, library: Library, counts: Counts) -> Energy:
     clock = flat.ports["clk"][0]
     changes = list(counts.changes)
     changes[clock] = 2 * counts.cycles
+    clocks = {clock, *clock_gates(flat, library)}
     changes[0] = changes[1] = 0
     loads = [0.0] * flat.nets  # pF, of pins only
     for instance in flat.instances:
@@ -276,7 +318,7 @@ def weigh(flat: Flat, library: Library, counts: Counts) -> Energy:
         if cell is None:
             continue
         energy.leakage += cell.leakage
-        here = 0.0
+        here = beating = 0.0
         for name, (net, *_) in instance.pins.items():
             pin, count = cell.pins[name], changes[net]
             if pin.direction == "input":
@@ -284,14 +326,52 @@ def weigh(flat: Flat, library: Library, counts: Counts) -> Energy:
             else:
                 load, inside = 0.0, loads[net]
             inside = inside_pin(instance.kind, name, inside) * count
-            if net == clock:
+            if net in clocks:
                 energy.clock += load + inside
+                beating += load + inside
             else:
                 energy.switching += load
                 energy.internal += inside
             here += load + inside
-        energy.blocks[instance.path] = energy.blocks.get(instance.path, 0.0) + here
+        energy.gates += beating if cell.gate else 0.0
+        path, into = instance.path, energy.clock_blocks
+        energy.blocks[path] = energy.blocks.get(path, 0.0) + here
+        into[path] = into.get(path, 0.0) + beating
     return energy
+
+
+@dataclass(kw_only=True)
+class Registers:
+    """Flip-flops, and how many of their clock's edges reach them: `edges` in all, of `cycles` for
+    each; `most`: the edges of the one that has most."""
+
+    count: int = 0
+    edges: int = 0
+    cycles: int = 0
+    most: int = 0
+
+    @property
+    def clocked(self) -> float:
+        """Share of the register cycles that are clocked."""
+        return self.edges / (self.count * self.cycles) if self.count else 0.0
+
+
+def registers(
+    flat: Flat, library: Library, counts: Counts, name: Callable[[tuple[str, ...]], str]
+) -> dict[str, Registers]:
+    """Flip-flops and their edges by the blocks that `name` puts together."""
+    clock, found = flat.ports["clk"][0], {}
+    for instance in flat.instances:
+        cell = library.cells.get(instance.kind)
+        if cell is None or not cell.flip_flop:
+            continue
+        net = instance.pins[clock_pin(cell)][0]
+        here = found.setdefault(name(instance.path), Registers(cycles=counts.cycles))
+        edges = counts.cycles if net == clock else counts.changes[net] // 2
+        here.count += 1
+        here.edges += edges
+        here.most = max(here.most, edges)
+    return dict(sorted(found.items()))
 
 
 def accesses(flat: Flat, counts: Counts) -> dict[tuple[str, ...], tuple[str, int, int]]:

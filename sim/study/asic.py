@@ -30,12 +30,13 @@ from golden.command_line import load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.weights import Weights
+from hw import sleep
 from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.plan.parts import memory_name
 from hw.top import Rasca, flat_ports
-from sim.study import activity, liberty
+from sim.study import activity, liberty, rated
 from sim.study.energy import Technology, technology
 from sim.study.mapped import TOP, Cut, Netlist, cut_memories
 
@@ -46,7 +47,10 @@ SMALLEST_SRAM = 1024
 WARM_UP = 1
 """Row groups before those whose power is taken: in the first one the state is 0."""
 
-_COARSE = """read_rtlil design.il
+GROUP = 8
+"""Fewest flip-flops with one enable that get a clock gate of their own."""
+
+_COARSE = """{gate}read_rtlil design.il
 hierarchy -check -top {top}
 proc -norom
 {keep}
@@ -60,6 +64,11 @@ memory_map
 opt -undriven -fine
 techmap
 opt -fast"""
+_GATED = """dfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01
+opt_merge
+opt_clean
+clockgate -pos {cell} {enable}:{clock}:{out} -min_net_size {group}
+opt_clean"""
 _MAPPED = """dfflibmap {liberty}
 opt
 abc {liberty} -constr cells.constr -D {period}
@@ -120,19 +129,38 @@ def _same(design: dict[str, Any]) -> None:
             cell["type"] = renamed.get(cell["type"], cell["type"])
 
 
+def _gate_clocks(design: dict[str, Any], gate: liberty.Cell) -> None:
+    """Puts the library's cell where the design has a clock gate (hw.sleep), in place."""
+    pins = dict(zip(("en", "clk", "gclk"), gate.gate, strict=True))
+    ways = {pin: "output" if pin == gate.gate[2] else "input" for pin in gate.gate}
+    del design["modules"][sleep.GATE]
+    for module in design["modules"].values():
+        for cell in module["cells"].values():
+            if cell["type"] == sleep.GATE:
+                cell["type"], cell["port_directions"] = gate.name, ways
+                cell["connections"] = {pins[p]: n for p, n in cell["connections"].items()}
+    ports = {pin: {"direction": ways[pin], "bits": [2 + i]} for i, pin in enumerate(gate.gate)}
+    design["modules"][gate.name] = {
+        "attributes": {"blackbox": 1}, "ports": ports, "cells": {}, "netnames": {},
+    }  # fmt: skip
+
+
 def synthesise(
     design: Rasca,
     folder: Path,
     library: Sequence[Path] | None,
     clock_mhz: float,
     console: Console,
+    group: int | None = None,
 ) -> Mapped:
     """Maps an engine; without a library to generic gates.
+
+    group: so many flip-flops with one enable share a clock gate; None: they have none.
 
     Raises
     ------
     ValueError
-        No Yosys, or a library that cannot be read.
+        No Yosys, or a library that cannot be read, or that has no cell that is asked for.
     RuntimeError
         Yosys failed.
     """
@@ -140,16 +168,26 @@ def synthesise(
     cells = None if library is None else liberty.read(*library)
     if cells is not None:
         cells.check_gates()
+    sleeps = design.plan.engine.sleep
+    gate = cells.clock_gate if cells is not None and (sleeps or group) else None
+    if gate is None and (sleeps or group):
+        raise ValueError("clock gates need a library that has such a cell (LIBERTY=file)")
     folder.mkdir(parents=True, exist_ok=True)
     with console.status("RTL"):
         text = rtlil.convert(design, name=TOP, ports=flat_ports(design), emit_src=False)
     (folder / "design.il").write_text(text)
     keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {name}" for name in _blocks(text))
-    (folder / "coarse.ys").write_text(_COARSE.format(top=TOP, keep=keep) + "\n")
+    if sleeps:
+        ports = re.search(rf"module {sleep.GATE} .*?;", sleep.MODEL)[0]
+        (folder / "gate.v").write_text(f"{ports}\nendmodule\n")
+    coarse = _COARSE.format(top=TOP, keep=keep, gate="read_verilog -lib gate.v\n" * sleeps)
+    (folder / "coarse.ys").write_text(coarse + "\n")
     tools.run([*yosys, "coarse.ys"], folder, "coarse.log", console, "synthesis")
     content = json.loads((folder / "coarse.json").read_text())
     _same(content)
     cuts = cut_memories(content, SMALLEST_SRAM)
+    if sleeps:
+        _gate_clocks(content, gate)
     (folder / "cut.json").write_text(json.dumps(content))
     script = _FINE
     if cells is None:
@@ -162,6 +200,11 @@ def synthesise(
         (folder / "cells.constr").write_text(
             f"set_driving_cell {inverter}\nset_load {1000 * load:g} [all_outputs]\n"
         )
+        if group:
+            enable, clock, out = gate.gate
+            script += "\n" + _GATED.format(
+                cell=gate.name, enable=enable, clock=clock, out=out, group=group
+            )
         liberties = " ".join(f"-liberty {name}" for name in copies(cells))
         script += "\n" + _MAPPED.format(period=f"{1e6 / clock_mhz:.0f}", liberty=liberties)
     (folder / "map.ys").write_text(script.format(top=TOP) + "\n")
@@ -296,9 +339,9 @@ def stimulus(design: Rasca, names: list[str], widths: list[int], schedule, group
     return "\n".join(lines) + "\n"
 
 
-def camera_of(design: Rasca, weights: Weights, groups: int):
+def camera_of(design: Rasca, weights: Weights, groups: int, period: int | None = None):
     """The camera that plays the middle rows of a photograph after `WARM_UP` row groups above them,
-    and the logits that must come out."""
+    and the logits that must come out; a row group lasts `period` cycles, else as few as it can."""
     import torch
 
     from golden import images
@@ -310,7 +353,7 @@ def camera_of(design: Rasca, weights: Weights, groups: int):
     first = max(0, (model.row_groups - groups) // 2 - WARM_UP)
     picture = torch.roll(picture, -model.rows_per_group * first, dims=2)
     logits = IntegerModel(model, weights).run(picture).logits[0].tolist()
-    timing = camera.paced(design.plan.camera_period, model)
+    timing = camera.paced(period or design.plan.camera_period, model)
     shot = camera.Shot(camera.Picture.of(session.camera_image(picture[0])), timing)
     return logits, camera.play([shot])
 
@@ -322,8 +365,9 @@ def measure(
     folder: Path,
     groups: int,
     console: Console,
+    period: int | None = None,
 ) -> tuple[activity.Flat, activity.Counts]:
-    """Simulates the mapped netlist over some row groups of a photograph.
+    """Simulates the mapped netlist over some row groups of a photograph; see `camera_of`.
 
     Raises
     ------
@@ -343,7 +387,7 @@ def measure(
         (folder / "gates.txt").write_text(text)
         names = activity.input_ports(flat, mapped.library)
         widths = [len(flat.ports[name]) for name in names]
-        logits, schedule = camera_of(design, weights, groups)
+        logits, schedule = camera_of(design, weights, groups, period)
         played = stimulus(design, names, widths, schedule, groups)
         (folder / "stimulus.txt").write_text(played)
     words = [str(program.resolve()), "gates.txt", "stimulus.txt", "counts.txt"]
@@ -358,7 +402,7 @@ def measure(
                 f"not {logits[group]}"
             )
     counts = activity.read_counts(folder / "counts.txt")
-    wanted = groups * plan.camera_period
+    wanted = groups * (period or plan.camera_period)
     if counts.cycles != at[-1] - at[WARM_UP - 1] or abs(counts.cycles - wanted) > groups + 1:
         raise RuntimeError(
             f"{groups} row groups took {counts.cycles} cycles, {wanted} were predicted"
@@ -471,10 +515,13 @@ def study(
     groups: int,
     folder: Path,
     console: Console,
+    rate: float | None = None,
 ) -> dict[str, Any]:
     """Area, frequency and power of an engine; the summary, also written to `folder`.
 
     groups: row groups whose power is taken, 0 for none.
+    rate: frames/s of the sensor that power is of; None: the engine never waits. An engine that
+        sleeps then, and flip-flops with an enable, get clock gates.
 
     Raises
     ------
@@ -490,7 +537,9 @@ def study(
         )
     with files.claimed(folder):
         design = Rasca(model, engine, weights)
-        return _study(design, weights, library, technology, clock_mhz, groups, folder, console)
+        return _study(
+            design, weights, library, technology, clock_mhz, groups, folder, console, rate
+        )
 
 
 def _study(
@@ -502,18 +551,21 @@ def _study(
     groups: int,
     folder: Path,
     console: Console,
+    rate: float | None,
 ) -> dict[str, Any]:
+    period = None if rate is None else rated.row_group_cycles(design.plan, clock_mhz, rate)
     model, engine = design.plan.model, design.plan.engine
     limits = [
         "after synthesis: no placement, no wires, no clock tree, no test logic",
         f"memories of {SMALLEST_SRAM} bits and more are SRAM macros of {technology.title}; what is "
         "around them (decoders of several macros, test) is left out",
     ]
-    mapped = synthesise(design, folder, library, clock_mhz, console)
+    group = None if rate is None else GROUP
+    mapped = synthesise(design, folder, library, clock_mhz, console, group)
     found, cells = mapped.library, count_cells(mapped)
     sram = srams(mapped, design.plan, technology)
     area: dict[str, float | None] = {"sram": round(sum(row["area_um2"] for row in sram), 1)}
-    fmax, drawn = None, None
+    fmax, drawn, slept = None, None, None
     if found is None:
         limits.append(
             "no Liberty file: cells are generic gates, without area, frequency and power; "
@@ -542,8 +594,16 @@ def _study(
         elif not shutil.which("g++"):
             limits.append("no power: g++ is not on PATH; apt install g++ brings it")
         else:
-            flat, counts = measure(design, weights, mapped, folder, groups, console)
+            flat, counts = measure(design, weights, mapped, folder, groups, console, period)
             drawn = power(flat, counts, found, sram, technology, clock_mhz, groups)
+            if rate is not None:
+                slept = rated.at_rate(
+                    flat, counts, found, block_of, drawn, design.plan, technology, rate
+                )
+                limits.append(
+                    f"clock tree: {rated.TREE:.0%} of the clock pins' energy, assumed; "
+                    f"{GROUP} flip-flops and more with one enable share a gate of the clock"
+                )
             limits.append(
                 "power: zero-delay activity (no glitches) of a photograph's middle rows, the "
                 "second step of the tables' transitions, energies averaged over a table's "
@@ -562,6 +622,7 @@ def _study(
         "flip_flops": cells[1],
         "fmax_mhz": fmax,
         "power_mw": drawn,
+        "at_rate": slept,
         "cycles_row_group": design.plan.cycles_per_row_group,
         "limits": limits,
         "tool_versions": {"yosys": tools.tool_version("yosys")},
@@ -608,6 +669,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
             f"{drawn['leakage'] + drawn['sram_leakage']:.4f}; "
             f"{drawn['energy_row_group_nj']:,.1f} nJ a row group"
         )
+    if summary["at_rate"]:
+        rated.show(summary["at_rate"], console)
     for line in summary["limits"]:
         console.print(f"- {line}")
 
@@ -622,6 +685,11 @@ def main(
     clock: Annotated[float, typer.Option(help="MHz that is aimed at and that power is for")] = 100,
     row_groups: Annotated[int, typer.Option(min=0, help="whose power is taken; 0: no power")] = 2,
     weights: Annotated[Path | None, typer.Option(help="safetensors file")] = None,
+    sleeps: Annotated[
+        bool,
+        typer.Option("--power", help="clock gates; power of a sensor's frames"),
+    ] = False,
+    rate: Annotated[float, typer.Option("--fps", help="of that sensor")] = 30,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/asic"),
 ) -> None:
     """Area, frequency and power of an engine in standard cells."""
@@ -629,9 +697,9 @@ def main(
     try:
         with bad_input():
             model = preset(preset_name)
-            engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded")
+            engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded", sleep=sleeps)
             Geometry(model, engine)
-            place = folder / model.name / str(engine).replace(",", "_")
+            place = folder / model.name / (str(engine).replace(",", "_") + "_power" * sleeps)
             summary = study(
                 model,
                 engine,
@@ -642,6 +710,7 @@ def main(
                 groups=row_groups,
                 folder=place,
                 console=console,
+                rate=rate if sleeps else None,
             )
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None

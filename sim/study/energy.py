@@ -4,7 +4,9 @@ All numbers of the processes, with their sources and how far off they may be, ar
 technology.toml; what is counted comes from hw.plan.cost. Nothing is synthesised here.
 
 What the model leaves out: wires between blocks, glitches, pads, clock generation, the sensor.
-Registers are charged in every clock cycle: the design gates no clock.
+Registers are charged in the cycles in which their clock's edge reaches them: all of them, or of an
+engine that sleeps (hw.sleep) those that hw.plan.awake predicts, less what gates of their own keep
+away.
 """
 
 import tomllib
@@ -91,6 +93,28 @@ def sources() -> dict[str, str]:
 def names() -> tuple[str, ...]:
     """Processes of the table."""
     return tuple(_table()["technology"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gating:
+    """What clock gates do: see technology.toml. `reached` is by clock of hw.plan.awake."""
+
+    reached: Mapping[str, float]
+    gates: float
+    uncertainty: float
+    source: str
+
+
+def gating() -> Gating:
+    """That of engines that sleep; the same in all processes."""
+    return Gating(**_table()["gating"])
+
+
+def register_states(cost: Cost, cycles: float) -> dict[str, float]:
+    """Shares of the register cycles of a frame of so many cycles: `clocked`, `gated`, `asleep`."""
+    found = cost.register_cycles(cycles, gating().reached)
+    every = sum(found.values())
+    return {state: value / every for state, value in found.items()}
 
 
 @lru_cache
@@ -241,9 +265,12 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
         found["sram while waiting"] = Part(
             energy=waiting, uncertainty=numbers["sram_read"].uncertainty
         )
+    own = gating()
+    clocked = cost.register_cycles(cycles, own.reached)["clocked"]
+    sleeps = cost.running is not None
     found["registers and clock"] = Part(
-        energy=cycles * cost.register_bits * tech["register"] / 1e6,
-        uncertainty=numbers["register"].uncertainty,
+        energy=clocked * tech["register"] * (1 + own.gates * sleeps) / 1e6,
+        uncertainty=numbers["register"].uncertainty * (own.uncertainty if sleeps else 1),
     )
     found["leakage"] = Part(
         energy=leakage * 1e-9 * seconds * 1e6,

@@ -7,6 +7,10 @@
 //   gate OUT TABLE INPUTS...                 TABLE: output for inputs 0, 1, 2, ... as 0s and 1s
 //   flop OUT TABLE INPUTS...                 its next state
 //   sram WORDS BITS READ_EN ADDRESS... DATA... WRITE_EN ADDRESS... DATA...
+//   clock NET PARENT ENABLE                  a gate: passes the edges of PARENT (another gate's net, else
+//                                            the clock) before which ENABLE is 1
+//   on NET                                   flops and srams that follow are clocked by this gate's
+//                                            net, or by the clock
 //   in NET                                   an input, in the order of the stimulus
 //   watch NET                                an output; a cycle with the first one at 1 is an event
 // STIMULUS, a line each:
@@ -15,7 +19,7 @@
 //   start, stop          of the counting
 //   events FIRST LAST    count from one event to another, and end there (the first one is 0)
 // Prints "CYCLE OUTPUTS" at each event. COUNTS: "cycles COUNT", then of each net "NET CHANGES ONES",
-// ONES being the cycles in which it was 1.
+// ONES being the cycles in which it was 1; of a gate's net CHANGES are twice its edges.
 //
 // Zero delay: registers and inputs change at the clock's edge, gates settle, each net changes at
 // most once a cycle. Only gates with an input that changed are looked at.
@@ -29,6 +33,12 @@
 
 struct Gate {
     uint32_t out, inputs, count, table, level;  // places in `pins` and `tables`
+    uint32_t clock = 0;
+};
+struct Clock {
+    uint32_t net, parent, enable;
+    bool open = true;
+    uint64_t edges = 0;
 };
 struct Sram {
     size_t words, bits, address;
@@ -37,6 +47,7 @@ struct Sram {
     std::vector<uint8_t> word;
     std::vector<uint8_t> out;
     bool read = false;
+    uint32_t clock = 0;
 };
 
 static std::vector<uint8_t> value, tables;
@@ -44,6 +55,7 @@ static std::vector<uint64_t> changes, ones, since;
 static std::vector<uint32_t> pins;
 static std::vector<Gate> gates, flops;
 static std::vector<Sram> srams;
+static std::vector<Clock> clocks(1);  // the first one is the clock, the others gates behind it
 static std::vector<std::vector<uint32_t>> readers;  // gates that read a net, flops behind them
 static std::vector<std::vector<uint32_t>> due;      // gates to look at, by level
 static std::vector<uint32_t> woken;                 // flops to look at
@@ -94,13 +106,26 @@ static size_t number(const std::vector<uint32_t>& nets) {
 static void edge(const std::string* inputs, const std::vector<uint32_t>& ports) {
     static std::vector<uint8_t> next;
     static std::vector<uint32_t> awake;
-    awake.swap(woken);
+    for (size_t i = 1; i < clocks.size(); ++i) {
+        clocks[i].open = clocks[clocks[i].parent].open && value[clocks[i].enable];
+        clocks[i].edges += counting && clocks[i].open;
+    }
+    awake.clear();
+    size_t kept = 0;  // those whose clock stands still stay
+    for (const uint32_t flop : woken)
+        if (clocks[flops[flop].clock].open)
+            awake.push_back(flop);
+        else
+            woken[kept++] = flop;
+    woken.resize(kept);
     next.resize(awake.size());
     for (size_t i = 0; i < awake.size(); ++i) {
         next[i] = look(flops[awake[i]]);
         queued[gates.size() + awake[i]] = 0;
     }
     for (auto& sram : srams) {
+        sram.read = false;
+        if (!clocks[sram.clock].open) continue;
         sram.read = value[sram.read_en];
         if (sram.read) {
             const size_t at = number(sram.read_address);
@@ -115,7 +140,6 @@ static void edge(const std::string* inputs, const std::vector<uint32_t>& ports) 
     }
     ++cycle;
     for (size_t i = 0; i < awake.size(); ++i) set(flops[awake[i]].out, next[i]);
-    awake.clear();
     for (auto& sram : srams)
         for (size_t i = 0; sram.read && i < sram.bits; ++i) set(sram.read_data[i], sram.out[i]);
     if (inputs)
@@ -135,6 +159,13 @@ int main(int argc, char** argv) {
     std::vector<uint32_t> ports, watched;
     std::string line, word;
     size_t nets = 0;
+    uint32_t on = 0;
+    const auto clock_of = [](uint32_t net) {
+        uint32_t found = 0;
+        for (uint32_t i = 1; i < clocks.size(); ++i)
+            if (clocks[i].net == net) found = i;
+        return found;
+    };
     while (std::getline(netlist, line)) {
         std::istringstream in(line);
         in >> word;
@@ -147,6 +178,7 @@ int main(int argc, char** argv) {
             gate.table = tables.size();
             for (const char bit : table) tables.push_back(bit == '1');
             gate.inputs = pins.size();
+            gate.clock = on;
             for (uint32_t pin; in >> pin; ++gate.count) pins.push_back(pin);
             if (table.size() != size_t(1) << gate.count) return fail("a table's size: " + line);
             (word == "gate" ? gates : flops).push_back(gate);
@@ -154,6 +186,7 @@ int main(int argc, char** argv) {
             Sram sram;
             in >> sram.words >> sram.bits;
             sram.address = 1;
+            sram.clock = on;
             while (size_t(1) << sram.address < sram.words) ++sram.address;
             const auto take = [&in](size_t count) {
                 std::vector<uint32_t> found(count);
@@ -170,6 +203,17 @@ int main(int argc, char** argv) {
             sram.word.assign(sram.words * sram.bits, 0);
             sram.out.assign(sram.bits, 0);
             srams.push_back(sram);
+        } else if (word == "clock") {
+            Clock gate{};
+            uint32_t parent;
+            in >> gate.net >> parent >> gate.enable;
+            if (!in) return fail("a gate has too few nets: " + line);
+            gate.parent = clock_of(parent);
+            clocks.push_back(gate);
+        } else if (word == "on") {
+            uint32_t net;
+            in >> net;
+            on = clock_of(net);
         } else if (word == "in" || word == "watch") {
             uint32_t net;
             in >> net;
@@ -266,6 +310,10 @@ int main(int argc, char** argv) {
         }
     }
     if (last >= 0 && !over) return fail("the last event did not come");
+    for (size_t i = 1; i < clocks.size(); ++i) {
+        changes[clocks[i].net] = 2 * clocks[i].edges;
+        ones[clocks[i].net] = clocks[i].edges;
+    }
     std::ofstream out(argv[3]);
     out << "cycles " << counted << "\n";
     for (size_t net = 0; net < nets; ++net)

@@ -91,7 +91,8 @@ class Cell:
     """A cell: `area` in the library's unit (um2), `leakage` in nW.
 
     `state`: for a flip-flop, the attributes of its `ff` group (next_state, clocked_on, clear,
-    preset) and "names", those of its state and of its inverse.
+    preset) and "names", those of its state and of its inverse. `gate`: for an integrated
+    clock-gating cell of the rising clock that has no pin for test.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Cell:
     state: dict[str, Any] | None
     pins: dict[str, Pin]
     usable: bool = True  # not marked `dont_use`
+    gate: tuple[str, str, str] | None = None  # a clock gate's pins: enable, clock, gated clock
 
     @property
     def flip_flop(self) -> bool:
@@ -132,6 +134,20 @@ class Library:
         if not found:
             raise self._lacks("inverter")
         return min(found, key=lambda cell: cell.area).name
+
+    @property
+    def clock_gate(self) -> Cell:
+        """The smallest integrated clock-gating cell.
+
+        Raises
+        ------
+        ValueError
+            There is none of the rising clock without a pin for test.
+        """
+        found = [cell for cell in self.cells.values() if cell.gate]
+        if not found:
+            raise self._lacks("clock-gating cell (clock_gating_integrated_cell : latch_posedge)")
+        return min(found, key=lambda cell: cell.area)
 
     def check_gates(self) -> None:
         """ValueError for a library to which nothing can be mapped.
@@ -276,6 +292,24 @@ def _weighed(powers: list[tuple["Group", Any]]) -> tuple[tuple[float, Any], ...]
         for (power, what), share in zip(powers, shares, strict=True)
         if sums[_rail(power)]
     )
+
+
+def _gate(cell: "Group") -> tuple[str, str, str] | None:
+    """Enable, clock and output of a clock gate; None of any other cell, and of one for test."""
+    if cell.attributes.get("clock_gating_integrated_cell", "") != "latch_posedge":
+        return None
+    found = {
+        role: [
+            name
+            for pin in cell.all("pin")
+            for name in pin.names
+            if pin.attributes.get(f"clock_gate_{role}_pin", "") == "true"
+        ]
+        for role in ("enable", "clock", "out")
+    }
+    if any(len(names) != 1 for names in found.values()):
+        return None
+    return found["enable"][0], found["clock"][0], found["out"][0]
 
 
 def _leakage(cell: "Group", default: float) -> float:
@@ -527,6 +561,7 @@ def _library(tree: Group) -> Library:
             state=state,
             pins=pins,
             usable=group.attributes.get("dont_use", "") != "true",
+            gate=_gate(group),
         )
     return Library(
         name=tree.names[0],

@@ -33,7 +33,7 @@ from hw.plan.engine_config import EngineConfig
 from hw.plan.owners import number_word
 from hw.plan.parts import PARTS, parts_of
 from sim.study import report_plots
-from sim.study.content import Study, content, peers, saved_by_stopping, used_sources
+from sim.study.content import Study, content, peers, saved_by_stopping, slowest_clock, used_sources
 from sim.study.energy import technology
 from sim.study.savings import RELEASE, Pictures, savings
 
@@ -140,7 +140,7 @@ def early(
         )
     own = peers()["ours"].get(model.name)
     chosen = (own["stop"], own.get("skip")) if own else RELEASE
-    return savings(pictures, model, weights, chosen, saved_by_stopping(study.cost, energy_uj)), ""
+    return savings(pictures, model, weights, chosen, saved_by_stopping(study, energy_uj)), ""
 
 
 def mapped_pj(found: Mapping[str, Any]) -> float | None:
@@ -325,6 +325,9 @@ def show(found: Mapping[str, Any], lines: Mapping[str, str], console: Console) -
                    f"{_short(found['power_high_mw'])}) at {found['frames_per_s']:g} frames/s"),
         ("slower", f"{_short(found['slowest_clock']['mw'])} mW at "
                    f"{_short(found['slowest_clock']['clock_mhz'])} MHz, which just keeps up"),
+        ("faster", f"{_short(found['faster_clocks'][-1]['mw'])} mW at "
+                   f"{_short(found['faster_clocks'][-1]['clock_mhz'])} MHz"
+                   + (", clocks asleep in between" if found["sleeps"] else "")),
         ("early", lines["early"] or f"{_percent(saved['thresholds'][0]['macs_saved'])} of the "
                   f"MACs saved on {saved['photographs']:,} photographs"),
         ("synthesis", lines["asic"] or f"{found['asic']['cells']:,} cells, "
@@ -366,7 +369,11 @@ def make(
 def main(
     preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     shape: Annotated[str | None, typer.Option(help="pixels,channels,lanes")] = None,
-    clock: Annotated[str, typer.Option("--clock-mhz", help="of the engine")] = "100",
+    clock: Annotated[
+        str | None,
+        typer.Option("--clock-mhz", help="of the engine; default: the slowest that keeps up"),
+    ] = None,
+    awake: Annotated[bool, typer.Option("--awake", help="clocks never stand still")] = False,
     tech: Annotated[str, typer.Option(help="process, see technology.toml")] = "ihp130",
     rate: Annotated[str | None, typer.Option("--fps", help="frames/s of the sensor")] = None,
     library_text: Annotated[str | None, typer.Option("--liberty", help="Liberty files")] = None,
@@ -385,7 +392,8 @@ def main(
         model = preset(preset_name)
         parts = "serial" if compact else "parallel"
         text = shape or PARTS[parts].usual(model)
-        engine = EngineConfig.parse(text, "loaded", parts=parts)
+        sleeps = not awake and not PARTS[parts].only_fpgas
+        engine = EngineConfig.parse(text, "loaded", parts=parts, sleep=sleeps)
         process, clock_mhz = technology(tech), number("clock_mhz", clock)
         frames = number("fps", rate)
         library = None
@@ -399,7 +407,9 @@ def main(
         pictures = Pictures.of(image_folder, skip_bad)
         weights = Weights.load(weights_file, model) if weights_file else None
         plan = compile_program(model, engine)
-        study = Study(plan=plan, cost=cost(plan), tech=process, clock_mhz=clock_mhz, rate=frames)
+        costs = cost(plan)
+        clock_mhz = clock_mhz or slowest_clock(plan, costs, frames)
+        study = Study(plan=plan, cost=costs, tech=process, clock_mhz=clock_mhz, rate=frames)
         place = folder / model.name
         files.check_folder(place)
         try:
@@ -418,13 +428,14 @@ def main(
     given = {
         "PRESET": model.name,
         "SHAPE": str(engine),
-        "CLOCK_MHZ": f"{clock_mhz:g}",
+        "CLOCK_MHZ": None if clock is None else f"{clock_mhz:g}",
         "TECH": process.name,
         "FPS": None if frames is None else f"{frames:g}",
         "LIBERTY": library and " ".join(path.name for path in library),
         "IMAGES": image_folder and image_folder.name,
         "WEIGHTS": weights_file and weights_file.name,
         "COMPACT": "1" if compact else None,
+        "AWAKE": "1" if awake else None,
         "SKIP_BAD": "1" if skip_bad else None,
     }
     command = " ".join(["make report", *(f"{k}={v}" for k, v in given.items() if v)])
