@@ -115,8 +115,7 @@ class Loader(wiring.Component):
         Write port of that memory; the word is written in the cycle with ``en``.
     loaded : Out(1)
         The memories hold what ``weights_digest`` says. 0 from the cycle after the first byte of a
-        load until the load is complete; stays 0 after an error. After a reset: what it was where
-        the memories have first contents (0 in the midst of a load), else 0. An engine that
+        load until the load is complete; stays 0 after an error. An engine that
         starts a frame in the very cycle in which a first byte is taken must be held off by
         ``load_valid``.
     weights_digest : Out(32)
@@ -141,8 +140,8 @@ class Loader(wiring.Component):
             "load_data": In(8),
             "load_last": In(1),
             "load_ready": Out(1),
-            "loaded": Out(1),
-            "weights_digest": Out(32),
+            "loaded": Out(1, init=digest is not None),
+            "weights_digest": Out(32, init=digest or 0),
             "load_error": Out(1),
         }
         taken = {*ports, "sections", "digest"}
@@ -218,24 +217,19 @@ class Loader(wiring.Component):
             m, (index, word, place), taken & ~swallowing, ~loading, word_end, finished
         )
 
-        # Stage 3: digest, unless the next load has begun. Memories keep their words in a reset, so
-        # first contents that a load wrote over must not come back with it
-        loaded = Signal(init=self.digest is not None, reset_less=self.digest is not None)
+        # Stage 3: digest, unless the next load has begun
         with m.If(complete & ~loading):
-            m.d.sync += loaded.eq(1)
+            m.d.sync += self.loaded.eq(1)
         with m.If(taken & ~swallowing):
-            m.d.sync += loaded.eq(0)
-        m.d.comb += self.loaded.eq(loaded)
+            m.d.sync += self.loaded.eq(0)
         if self.digest is None:
             # the CRC register keeps it
-            m.d.comb += self.weights_digest.eq(Mux(loaded, crc.crc, 0))
+            m.d.comb += self.weights_digest.eq(Mux(self.loaded, crc.crc, 0))
             return m
-        digest = Signal(32, init=self.digest, reset_less=True)
-        m.d.comb += self.weights_digest.eq(digest)
         with m.If(complete & ~loading):
-            m.d.sync += digest.eq(crc.crc)
+            m.d.sync += self.weights_digest.eq(crc.crc)
         with m.If(taken & ~swallowing):
-            m.d.sync += digest.eq(0)
+            m.d.sync += self.weights_digest.eq(0)
         return m
 
     def _writes(self, m, place, taken, begins, word_end, finished):

@@ -192,7 +192,7 @@ class Session:
     def ran(self, frame: int) -> dict[str, float]:
         """Share of the cycles from a frame's first step to the next one's in which each clock ran;
         nothing of an engine that never sleeps."""
-        if len(self.clocks) < frame + 2:
+        if not 0 <= frame < len(self.clocks) - 1:
             return {}
         (start, before), (end, after) = self.clocks[frame : frame + 2]
         return {name: (after[name] - before[name]) / (end - start) for name in after}

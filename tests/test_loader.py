@@ -5,7 +5,6 @@ import random
 import zlib
 
 import pytest
-from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from hw.loader import Loader, Section, image_bytes, image_digest
@@ -269,31 +268,3 @@ def test_errors():
     for name in ("weights", "loaded", "cycles", "digest", "signature"):
         with pytest.raises(ValueError, match=f"name must be free, but {name} is taken"):
             Loader(sections=[*SECTIONS, Section(name, 1, 1)], digest=0)
-
-
-@pytest.mark.parametrize("first", [0x1234, None])
-def test_a_reset_gives_back_no_contents_that_a_load_wrote_over(first):
-    """Memories keep their words in a reset: `loaded` and digest must go on telling the truth."""
-    dut, reset = Loader(sections=SECTIONS, digest=first), Signal()
-    words = random_words(SECTIONS, random.Random(4))
-    image, digest = image_bytes(SECTIONS, words), image_digest(SECTIONS, words)
-
-    async def bench(ctx):
-        host = Bench(ctx, dut)
-
-        async def after_reset():
-            ctx.set(reset, 1)
-            await host.tick()
-            ctx.set(reset, 0)
-            return host.state()
-
-        before = (1, first, 0) if first is not None else (0, 0, 0)
-        assert await after_reset() == before
-        await host.send(image[: len(image) // 2], last=False)
-        assert await after_reset() == (0, 0, 0)
-        await host.send(image)
-        await host.settle()
-        assert host.state() == (1, digest, 0) and host.words() == words
-        assert await after_reset() == ((1, digest, 0) if first is not None else (0, 0, 0))
-
-    simulate(ResetInserter(reset)(dut), bench)

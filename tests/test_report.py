@@ -896,7 +896,10 @@ def test_the_same_bytes(tmp_path):
         (["--clock-mhz", "0"], "--clock-mhz must be a number above 0, not '0'"),
         (["--clock-mhz", "inf"], "--clock-mhz must be a number above 0, not 'inf'"),
         (["--fps", "-1"], "fps must be a number above 0, not '-1'"),
-        (["--fps", "500"], "500 frames/s on 8,1,2 need a clock of at least 32"),
+        (
+            ["--fps", "500", "--clock-mhz", "100"],
+            "500 frames/s on 8,1,2 need a clock of at least 32",
+        ),
         (["--liberty", "none.lib"], "none.lib: expected an existing file"),
         (["--liberty", "{here}/text.lib"], "text.lib"),
         (["--images", "nowhere"], "nowhere: no such folder"),
