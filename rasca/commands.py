@@ -192,7 +192,7 @@ COMMANDS = {
         "a ULX3S with a screen, simulated from the camera's pins to the cable's bits",
         (
             Variable("BOARD", "--board", "ulx3s-12f"),
-            *(_PRESET, _SHAPE),
+            *(_PRESET, _SIZE, _SHAPE),
             Variable("IMAGE", "--image", "file"),
             _WEIGHTS,
             Variable("PICTURE", "--picture", "file.png, of what the screen shows"),

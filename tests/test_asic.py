@@ -659,7 +659,7 @@ def tiny(monkeypatch):
 
 KEYS = (
     "preset shape weights_trained library technology clock_mhz area_um2 sram cells flip_flops "
-    "fmax_mhz power_mw cycles_row_group limits tool_versions"
+    "fmax_mhz power_mw at_rate cycles_row_group limits tool_versions"
 )
 
 
