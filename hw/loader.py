@@ -126,6 +126,9 @@ class Loader(wiring.Component):
 
     Not handled: a stream that stops in the middle and never goes on keeps ``loaded`` at 0; end it
     with ``load_last`` (an error) and begin again.
+
+    Not handled either: a reset once a load has begun gives back the first ``loaded`` and digest,
+    though the memories keep what was written. Load anew after such a reset.
     """
 
     def __init__(self, *, sections: Sequence[Section], digest: int | None):

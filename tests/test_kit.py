@@ -118,6 +118,17 @@ def test_one_digit_is_found(made, kind, file, tmp_path):
     assert done.returncode != 0 and "FAIL" in done.stdout + done.stderr
 
 
+@needs_icarus
+@pytest.mark.parametrize("bus", BUSES)
+def test_an_engine_that_never_answers_ends_the_bench(made, bus, tmp_path):
+    _, folder = made(bus)
+    shutil.copytree(folder.parent, tmp_path / "copy")
+    path = tmp_path / "copy" / "engine_kit" / "tb.v"
+    path.write_text(path.read_text().replace("go <= 1;", "go <= 0;"))
+    done = icarus(path.parent)
+    assert done.returncode != 0 and "FAIL: nothing more after" in done.stdout + done.stderr
+
+
 def test_known_answer_in_verilator(made):
     """The same text; the flags are for the compiler, which this Verilator does not know."""
     _, folder = made("colour")

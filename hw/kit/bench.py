@@ -211,6 +211,13 @@ def pace(plan: Plan) -> int:
     return -(-plan.camera_period // (model.rows_per_group * model.image_width))
 
 
+def limit(plan: Plan, load_bytes: int) -> int:
+    """Cycles after which an answer that has not come will never come."""
+    model = plan.model
+    frame = model.image_height * model.image_width * pace(plan)
+    return 2 * load_bytes + frame + 4 * plan.cycles_per_row_group + 1000 * model.state_channels
+
+
 def _text(plan: Plan, name: str, decision: int, load_bytes: int) -> str:
     model = plan.model
     names = Pixels(model.in_channels).colours
@@ -230,10 +237,7 @@ def _text(plan: Plan, name: str, decision: int, load_bytes: int) -> str:
         "PACE": pace(plan),
         "DECISION": decision,
         "INDEX": "decision_person" if model.class_count == 2 else "decision_class",
-        "LIMIT": 2 * load_bytes
-        + model.image_height * model.image_width * pace(plan)
-        + 4 * plan.cycles_per_row_group
-        + 1000 * model.state_channels,
+        "LIMIT": limit(plan, load_bytes),
         "COLOURS": "        "
         + ", ".join(f".pixel_{one}(pixel[{bits[one]}])" for one in names)
         + ",",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from golden.weights import Weights
 from hw.bus.registers import COUNTERS, WORD
 from hw.bus.top import RascaBus
-from hw.kit.bench import expected
+from hw.kit.bench import expected, limit
 
 _AXI = """\
     reg [@TOP@:0] s_axi_awaddr = 0, s_axi_araddr = 0;
@@ -151,6 +151,10 @@ module tb;
 @BUS@
     // ---- what must come out ----
     initial begin
+        repeat (@LIMIT@) @(posedge clk);
+        $fatal(1, "FAIL: nothing more after @LIMIT@ cycles");
+    end
+    initial begin
         $readmemh("picture.hex", picture);
         $readmemh("logits.hex", logits);
         $readmemh("state.hex", state);
@@ -214,6 +218,7 @@ def known_answer(design: RascaBus, weights: Weights, name: str) -> dict[str, str
     model = plan.model
     image = design.engine.weights_image()
     decision, loads, files = expected(plan, weights, image)
+    load_bytes = len(image) if loads else 0
     status = {one.name: one.low for one in registers["STATUS"].fields}
     axi = any(port.startswith("s_axi_") for port in design.ports)
     luma = model.in_channels == 1
@@ -228,7 +233,8 @@ def known_answer(design: RascaBus, weights: Weights, name: str) -> dict[str, str
         "CHANNELS": model.state_channels,
         "WORDS": plan.geometry.state_words,
         "PIXELS": plan.engine.pixels,
-        "LOAD_BYTES": len(image) if loads else 0,
+        "LOAD_BYTES": load_bytes,
+        "LIMIT": 2 * limit(plan, load_bytes),  # a register takes its cycles, too
         "TOP": registers.address_bits - 1,
         "BITS": 8 * model.in_channels - 1,
         "PIXEL": "picture[at][7:0]"
