@@ -21,6 +21,7 @@ from sim.study import activity, asic, liberty
 from sim.study.energy import technology
 from sim.study.mapped import Netlist, box_ports, cut_memories
 from tests.command import invoke, parse, refused
+from tests.places import in_build
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ModelConfig(
@@ -104,12 +105,8 @@ library (tiny) {{
 
 @pytest.fixture(scope="session")
 def place():
-    """Builds of these tests, in build/: some builds of Yosys see no other folder."""
-    folder = ROOT / "build" / "test_asic"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with in_build("test_asic") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

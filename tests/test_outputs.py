@@ -17,11 +17,12 @@ from boards import build, fit, reclock
 from boards.outputs.output import PacketStream
 from boards.switches import take_turns
 from boards.system import System
-from golden.config import ModelConfig, preset
+from golden.config import preset
 from golden.random_weights import random_weights
 from hw.plan import compile_program
 from hw.top import Rasca
 from tests.command import refused
+from tests.test_boards import TINY
 
 
 class Turns(wiring.Component):
@@ -114,23 +115,14 @@ def test_room(name):
     assert more.bram - less.bram == {"icebreaker": 1, "ulx3s-12f": 0}[name]
 
 
-TINY = ModelConfig(
-    name="tiny",
-    image_height=21,
-    image_width=64,
-    heads=2,
-    head_channels=(1, 2, 2, 4),
-    state_channels=4,
-    spatial_attention="none",
-    channel_attention=False,
-)
+PLAIN = replace(TINY, channel_attention=False)
 
 
 def design(name, outputs, hz=None, **fields):
     """A board's files with a tiny network."""
     board = build.find_board(name, outputs)
     board = replace(board, clock_hz=hz or board.clock_hz)
-    model = replace(TINY, **fields)
+    model = replace(PLAIN, **fields)
     engine = fit.configure(board, model, "4,1,2")
     weights = random_weights(model, 1)
     return build.files_of(board, Rasca(model, engine, weights, readback=not board.events_only))

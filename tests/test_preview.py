@@ -316,10 +316,32 @@ class Full(wiring.Component):
         return m
 
 
+def said(dut, camera):
+    """What a board says on its UART while the camera's test bench runs."""
+    stream, over = bytearray(), []
+
+    async def scene(ctx):
+        await camera(ctx)
+        over.append(True)
+
+    async def uart(ctx):
+        while not over:
+            byte = await received(ctx, dut.host.tx)
+            if byte is not None:
+                stream.append(byte)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(scene)
+    simulator.add_testbench(uart)
+    simulator.run()
+    return bytes(stream)
+
+
 def test_large_board():
     """Settings in, pictures in colour out between the row events, each packet whole; the hello says
     that there are any."""
-    dut, stream, over = Full(), bytearray(), []
+    dut = Full()
     scene = np.random.default_rng(6).integers(0, 256, (4, 16, 3), dtype=np.uint8)
     bits = []
     for byte in packets.settings(Setting.PREVIEW | Setting.COLOUR | Setting.ROWS):
@@ -352,21 +374,10 @@ def test_large_board():
             ctx.set(row.valid, number % 8 == 0)
             await tick()
             ctx.set(row.valid, 0)
-        over.append(True)
 
-    async def uart(ctx):
-        while not over:
-            byte = await received(ctx, dut.host.tx)
-            if byte is not None:
-                stream.append(byte)
-
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(camera)
-    simulator.add_testbench(uart)
-    simulator.run()
+    stream = said(dut, camera)
     decoder, picture = packets.Decoder(), Picture()
-    found = [packets.parse(packet) for packet in decoder.feed(bytes(stream))]
+    found = [packets.parse(packet) for packet in decoder.feed(stream)]
     assert decoder.errors == decoder.skipped == 0
     assert found[0].status & BoardStatus.PREVIEW
     pieces = [event for event in found if isinstance(event, Preview)]
@@ -400,7 +411,7 @@ class Small(wiring.Component):
 
 def test_small_board():
     """A byte in, one picture out, in whole packets between the bytes of decisions; then silence."""
-    dut, stream, over = Small(), bytearray(), []
+    dut = Small()
     scene = np.random.default_rng(5).integers(0, 256, (5, 16, 1), dtype=np.uint8)
 
     async def camera(ctx):
@@ -422,21 +433,10 @@ def test_small_board():
             ctx.set(decision.valid, 1)
             await ctx.tick()
             ctx.set(decision.valid, 0)
-        over.append(True)
 
-    async def uart(ctx):
-        while not over:
-            byte = await received(ctx, dut.host.tx)
-            if byte is not None:
-                stream.append(byte)
-
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-8)
-    simulator.add_testbench(camera)
-    simulator.add_testbench(uart)
-    simulator.run()
+    stream = said(dut, camera)
     mixed, picture = packets.Mixed(), Picture()
-    found = list(mixed.feed(bytes(stream)))
+    found = list(mixed.feed(stream))
     pieces = [packets.parse(one) for one in found if not isinstance(one, int)]
     for piece in pieces:
         picture.take(piece)

@@ -1,7 +1,6 @@
 """sim/study/rated.py: an engine whose clocks are gated, in a small library with such a gate."""
 
 import json
-import shutil
 from copy import deepcopy
 from dataclasses import replace
 
@@ -12,12 +11,12 @@ from hw.plan import awake
 from hw.top import Rasca
 from sim.study import activity, asic, liberty, rated
 from sim.study.mapped import Netlist
+from tests.places import in_build
 from tests.test_asic import (
     COUNTER,
     ENGINE,
     LIBRARY,
     MODEL,
-    ROOT,
     TECHNOLOGY,
     WEIGHTS,
     net,
@@ -40,11 +39,8 @@ SLOWER = 4  # than the engine: so many times as long a row group
 
 @pytest.fixture(scope="module")
 def place():
-    folder = ROOT / "build" / "test_rated"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with in_build("test_rated") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
