@@ -272,7 +272,7 @@ def summary_of(
         "cycles_frame": cycles,
         "frames_per_second": round(fmax * 1e6 / cycles, 1),
         "frames_per_second_clock": round(clock_hz / cycles, 1),
-        "camera_line_rate_hz": round(plan.model.rows_per_group * clock_hz / plan.camera_period, 1),
+        "camera_line_rate_hz": round(plan.line_rate_hz(clock_hz), 1),
         "camera_frames_per_second": camera_rate and round(camera_rate, 1),
         "slowest": timing.slowest(report, asked_hz, clock_hz),
         "pin_delays": timing.pin_delays(report),

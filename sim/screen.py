@@ -67,7 +67,7 @@ def layout(system: System) -> screen.Layout:
 def check_pace(system: System) -> None:
     """ValueError unless the engine keeps up with the camera: else no frame is decided."""
     plan, sensor = system.rasca.plan, system.camera.sensor
-    most = system.binning * plan.model.rows_per_group * system.pll.output_hz / plan.camera_period
+    most = system.binning * plan.line_rate_hz(system.pll.output_hz)
     if most < sensor.line_hz:
         raise ValueError(
             f"shape must be one that keeps up with {sensor.line_hz:,.0f} lines a second of the "

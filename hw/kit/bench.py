@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -211,6 +211,29 @@ def pace(plan: Plan) -> int:
     return -(-plan.camera_period // (model.rows_per_group * model.image_width))
 
 
+def sizes(plan: Plan, name: str, load_bytes: int) -> dict[str, object]:
+    """What every test bench's text asks for; `load_bytes` is 0 where nothing is to be loaded."""
+    model = plan.model
+    return {
+        "NAME": name,
+        "WIDTH": model.image_width,
+        "HEIGHT": model.image_height,
+        "GROUPS": model.row_groups,
+        "CLASSES": model.class_count,
+        "CHANNELS": model.state_channels,
+        "WORDS": plan.geometry.state_words,
+        "PIXELS": plan.engine.pixels,
+        "LOAD_BYTES": load_bytes,
+    }
+
+
+def filled(text: str, values: Mapping[str, object]) -> str:
+    """A text with each @KEY@ replaced; a value may hold keys that come after its own."""
+    for key, value in values.items():
+        text = text.replace(f"@{key}@", str(value))
+    return text
+
+
 def limit(plan: Plan, load_bytes: int) -> int:
     """Cycles after which an answer that has not come will never come."""
     model = plan.model
@@ -224,16 +247,8 @@ def _text(plan: Plan, name: str, decision: int, load_bytes: int) -> str:
     bits = {"red": "23:16", "green": "15:8", "blue": "7:0", "luma": "23:16"}
     numbers = range(model.class_count)
     values = {
-        "NAME": name,
-        "WIDTH": model.image_width,
-        "HEIGHT": model.image_height,
+        **sizes(plan, name, load_bytes),
         "ROWS": model.rows_per_group,
-        "GROUPS": model.row_groups,
-        "CLASSES": model.class_count,
-        "CHANNELS": model.state_channels,
-        "WORDS": plan.geometry.state_words,
-        "PIXELS": plan.engine.pixels,
-        "LOAD_BYTES": load_bytes,
         "PACE": pace(plan),
         "DECISION": decision,
         "INDEX": "decision_person" if model.class_count == 2 else "decision_class",
@@ -246,7 +261,4 @@ def _text(plan: Plan, name: str, decision: int, load_bytes: int) -> str:
             for i in numbers
         ),
     }
-    text = _TEXT
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", str(value))
-    return text
+    return filled(_TEXT, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from golden.weights import Weights
 from hw.bus.registers import COUNTERS, WORD
 from hw.bus.top import RascaBus
-from hw.kit.bench import expected, limit
+from hw.kit.bench import expected, filled, limit, sizes
 
 _AXI = """\
     reg [@TOP@:0] s_axi_awaddr = 0, s_axi_araddr = 0;
@@ -225,15 +225,7 @@ def known_answer(design: RascaBus, weights: Weights, name: str) -> dict[str, str
     values = {
         "BUS": _AXI if axi else _WISHBONE,
         "STREAM": _STREAM,
-        "NAME": name,
-        "WIDTH": model.image_width,
-        "HEIGHT": model.image_height,
-        "GROUPS": model.row_groups,
-        "CLASSES": model.class_count,
-        "CHANNELS": model.state_channels,
-        "WORDS": plan.geometry.state_words,
-        "PIXELS": plan.engine.pixels,
-        "LOAD_BYTES": load_bytes,
+        **sizes(plan, name, load_bytes),
         "LIMIT": 2 * limit(plan, load_bytes),  # a register takes its cycles, too
         "TOP": registers.address_bits - 1,
         "BITS": 8 * model.in_channels - 1,
@@ -248,10 +240,6 @@ def known_answer(design: RascaBus, weights: Weights, name: str) -> dict[str, str
         "COUNTERS": len(COUNTERS),
         "COUNT": registers[f"COUNT_{next(iter(COUNTERS)).upper()}"].offset,
     }
-    text = _TEXT
-    for key, value in values.items():
-        text = text.replace(f"@{key}@", str(value))
-    for one in registers.registers:
-        text = text.replace(f"@{one.name}@", f"'h{one.offset:03x}")
+    values |= {one.name: f"'h{one.offset:03x}" for one in registers.registers}
     assert WORD == 4
-    return {"tb.v": text, **files}
+    return {"tb.v": filled(_TEXT, values), **files}

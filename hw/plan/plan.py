@@ -149,6 +149,10 @@ class Plan:
         """Cycles from frame to frame where the camera is never waited for."""
         return self.model.row_groups * self.cycles_per_row_group + self.frame_turn
 
+    def line_rate_hz(self, clock_hz: float) -> float:
+        """Lines a second of the fastest even camera that the engine keeps up with at a clock."""
+        return self.model.rows_per_group * clock_hz / self.camera_period
+
     @property
     def macs_per_row_group(self) -> int:
         return sum(op.macs for op in self.operations)

@@ -628,9 +628,7 @@ def content(study: Study) -> dict[str, Any]:
             "row_group_us": _us(study, cost.cycles_row_group),
             "frame_ms": round(cost.cycles_frame / study.clock_mhz / 1e3, 4),
             "fastest_frames_per_s": round(study.fastest_frames_per_s, 3),
-            "fastest_line_rate_hz": round(
-                study.clock_mhz * 1e6 * model.rows_per_group / cost.camera_period, 1
-            ),
+            "fastest_line_rate_hz": round(study.plan.line_rate_hz(study.clock_mhz * 1e6), 1),
             "line_rate_hz": round(study.frames_per_s * model.image_height, 1),
             "slowest_clock_mhz": round(study.slowest_clock_mhz(study.frames_per_s), 4),
             "row_group_to_state_us": _us(study, sensor_state),
