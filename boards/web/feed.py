@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -28,7 +27,7 @@ from boards.packets import (
 from boards.picture import Picture
 from golden.config import ModelConfig
 from golden.expected import STATUS
-from golden.visualise import class_activation_map, words
+from golden.visualise import class_activation_map, probability, words
 from golden.weights import Weights
 
 MOST_GROUPS = 512
@@ -109,11 +108,10 @@ class Scan:
         )
 
 
-def probability(margin: float, scale: float | None) -> float | None:
-    """Of the stop class beside the most likely other one; None if the logits' unit is unknown."""
-    if scale is None:
-        return None
-    return 1 / (1 + math.exp(-max(-500.0, min(500.0, margin * scale))))
+def told(margin: float, scale: float | None) -> float | None:
+    """Probability of the stop class beside the most likely other one, to what a screen can show;
+    None if the logits' unit is unknown."""
+    return None if scale is None else round(float(probability(margin * scale)), 5)
 
 
 class Feed:
@@ -432,8 +430,7 @@ class Feed:
         return {
             "frame": scan.frame,
             "rows": [
-                [group, margin, rounded(probability(margin, scale))]
-                for group, margin in scan.margins.items()
+                [group, margin, told(margin, scale)] for group, margin in scan.margins.items()
             ],
             "map": {
                 group: [round(max(-1.0, min(1.0, value / limit)), 3) for value in row]
@@ -448,7 +445,7 @@ class Feed:
         return {
             **frame,
             "class": self._class(frame["index"]),
-            "probability": None if margin is None else rounded(probability(margin, scale)),
+            "probability": None if margin is None else told(margin, scale),
         }
 
     def _frames_section(self) -> dict[str, Any]:
@@ -474,11 +471,6 @@ class Feed:
             "missing": self._picture.missing,
             "version": self._versions["picture"],
         }
-
-
-def rounded(value: float | None) -> float | None:
-    """To what a screen can show."""
-    return None if value is None else round(value, 5)
 
 
 def status_words(hello: Hello) -> list[str]:
