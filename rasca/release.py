@@ -1,6 +1,6 @@
 """`make release`: wheel, bitstreams, Verilog kits and their digests, under build/release/<version>.
 
-Of the last commit, not of what lies changed beside it. The same commit, the same bitstreams and the
+Of the last commit: a checkout with changes is refused. The same commit, the same bitstreams and the
 same tools give the same bytes: every file in an archive has the commit's time (or that of
 SOURCE_DATE_EPOCH), no owner, and its place in the order of the names. What is not there is left
 out, and said.
@@ -8,6 +8,7 @@ out, and said.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -29,7 +30,7 @@ from rich.console import Console
 from golden import files
 from golden.command_line import bad_input
 from golden.config import preset
-from golden.errors import BROKEN, CommandError, note
+from golden.errors import BROKEN, CommandError
 from rasca.version import version
 
 ROOT = files.ROOT
@@ -93,8 +94,8 @@ def git(*words: str) -> bytes:
     except FileNotFoundError:
         raise ValueError("expected git, which is not on PATH") from None
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ValueError(f"expected a git checkout with a commit, not {ROOT}: {said[-1:] or ''}")
+        said = " ".join(done.stderr.decode(errors="replace").split())
+        raise ValueError(f"expected a git checkout with a commit, not {ROOT}: {said}")
     return done.stdout
 
 
@@ -180,7 +181,8 @@ def verilog(name: str) -> tuple[str, dict[str, bytes]]:
 
     model = preset(name)
     with tempfile.TemporaryDirectory(prefix="rasca-release-") as folder:
-        generate(preset_name=name, folder=Path(folder))
+        with contextlib.redirect_stdout(io.StringIO()):
+            generate(preset_name=name, folder=Path(folder))
         made = {
             str(path.relative_to(folder)): path.read_bytes()
             for path in sorted(Path(folder).rglob("*"))
@@ -225,8 +227,9 @@ def main(
         if not told.strip().isdecimal():
             raise ValueError(f"expected seconds in SOURCE_DATE_EPOCH, not {told!r}")
         epoch = int(told)
-        if git("status", "--porcelain", "--untracked-files=no"):
-            note("changes that are not committed are not in the wheel")
+        changed = git("status", "--porcelain", "--untracked-files=no").decode().split("\n")[0]
+        if changed:
+            raise ValueError(f"expected every change committed, not a changed {changed[3:]}")
     made: dict[str, bytes] = {}
     try:
         with console.status("wheel"):
