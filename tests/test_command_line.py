@@ -445,7 +445,7 @@ TABLE = {
     "release": (
         """
         --preset none | preset must be one of | 'none'
-        --folder EMPTY | empty | folder
+        --folder TEXT | text.txt | a file
         """,
     ),
     "drawing": ("--page x | an option of rasca drawing | --page",),
