@@ -19,7 +19,13 @@ CARDS = tuple(
 
 PARTS = (
     Part("First steps", ("docs/tutorial", "docs/simulate", "docs/how_it_works", "docs/glossary")),
-    Part("For a board", ("docs/boards", "docs/cameras", "docs/results")),
+    Part(
+        "For a board",
+        (
+            *("docs/boards", "docs/cameras", "docs/results", "docs/packets"),
+            *("docs/boards_inside", "docs/boards_timing", "docs/netlist"),
+        ),
+    ),
     Part(
         "For a chip",
         (
@@ -45,6 +51,9 @@ PARTS = (
 TITLES = {
     "docs/tutorial": "Tutorial",
     "docs/boards": "Boards",
+    "docs/boards_inside": "Inside a design",
+    "docs/boards_timing": "Clocks and pins",
+    "docs/netlist": "Netlists, simulated",
     "docs/results": "Results of place and route",
     "docs/integration": "Integration",
     "docs/reports": "Report of an engine",
