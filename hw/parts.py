@@ -6,7 +6,8 @@ hw.plan.parts.PARTS (see tests/test_parts.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from amaranth.lib import wiring
@@ -17,8 +18,10 @@ from hw.loader import Section, image_bytes
 from hw.parallel import attention, classifier
 from hw.parallel import image as parallel_image
 from hw.parallel import parts as parallel
+from hw.parallel.channel_unit import FEW
 from hw.plan import Plan
 from hw.plan.beside import CLASSIFIER_BIAS_BITS
+from hw.plan.latency import LOW_POWER as LOW_POWER_LATENCY
 from hw.plan.latency import PARALLEL as PARALLEL_LATENCY
 from hw.plan.latency import SERIAL as SERIAL_LATENCY
 from hw.plan.latency import Latency
@@ -150,7 +153,15 @@ SERIAL = Parts(
 )
 """For small FPGAs at half the clock: one channel unit for all, few registers."""
 
-PARTS = {"parallel": PARALLEL, "serial": SERIAL}
+LOW_POWER = replace(
+    PARALLEL,
+    latency=LOW_POWER_LATENCY,
+    array=partial(parallel.Array, inside=0),
+    back=partial(parallel.Back, stages=FEW),
+)
+"""For silicon at a slow clock: sums follow their operands, and a channel unit has few registers."""
+
+PARTS = {"parallel": PARALLEL, "serial": SERIAL, "low_power": LOW_POWER}
 
 
 def weights_image(plan: Plan, weights: NetworkWeights) -> bytes:

@@ -21,7 +21,7 @@ from hw.plan.engine_config import CELLS
 
 
 class Multipliers(wiring.Component):
-    """Signed 8 x 8 products, each with registered operands and a registered result.
+    """Signed 8 x 8 products, each with registered operands and a registered result, or with none.
 
     Bit-exact model: a * b.
 
@@ -37,6 +37,9 @@ class Multipliers(wiring.Component):
         DSP cells that may be used; None: as many as are wanted. "ice40" has no other multipliers,
         so that it must have enough.
 
+    registers : int
+        2; or 0, only "generic": products follow their operands at once.
+
     Ports
     -----
     a, b : In(signed(8)), an array of `count`
@@ -46,12 +49,14 @@ class Multipliers(wiring.Component):
     Raises
     ------
     ValueError
-        If `count`, `kind` or `dsps` is not as said above.
+        If `count`, `kind`, `dsps` or `registers` is not as said above.
     """
 
     latency = 2
 
-    def __init__(self, *, count: int, kind: str = "generic", dsps: int | None = None):
+    def __init__(
+        self, *, count: int, kind: str = "generic", dsps: int | None = None, registers: int = 2
+    ):
         if count < 1:
             raise ValueError(f"count must be at least 1, not {count}")
         if kind not in CELLS:
@@ -60,7 +65,9 @@ class Multipliers(wiring.Component):
             raise ValueError(f"dsps must be at least 0, not {dsps}")
         if kind == "ice40" and dsps is not None and 2 * dsps < count:
             raise ValueError(f"{count} products need {-(-count // 2)} SB_MAC16, not {dsps}")
-        self.count, self.kind = count, kind
+        if registers not in ((0, 2) if kind == "generic" else (2,)):
+            raise ValueError(f"registers must be 2, or 0 of generic multipliers, not {registers}")
+        self.count, self.kind, self.latency = count, kind, registers
         self.dsps = self.dsps_wanted(count, kind) if dsps is None else dsps
         bytes_ = data.ArrayLayout(signed(8), count)
         super().__init__(
@@ -87,6 +94,8 @@ class Multipliers(wiring.Component):
         for i, (a, b, product) in enumerate(zip(*self._ports(), strict=True)):
             if self.kind == "ecp5":
                 (_mult18x18d if i < self.dsps else _lut_multiplier)(m, i, a, b, product)
+            elif not self.latency:
+                m.d.comb += product.eq(a * b)
             else:
                 # Stage 1: operands; Stage 2: product
                 a1 = Signal(signed(8), name=f"a{i}", reset_less=True)

@@ -37,6 +37,8 @@ class HeadLane(wiring.Component):
         Kind of multiplier, see hw.arithmetic.multiplier.
     dsps : int or None
         DSP cells for it, likewise.
+    registers : int
+        Of a multiplier, likewise.
 
     Ports
     -----
@@ -68,11 +70,14 @@ class HeadLane(wiring.Component):
         shares_pair: bool = False,
         cells: str = "generic",
         dsps: int | None = None,
+        registers: int = Multipliers.latency,
     ):
         self.pixels, self.channels, self.acc_bits = pixels, channels, acc_bits
         self.shares_pair, self.cells = shares_pair, cells
-        self.multipliers = Multipliers(count=pixels * channels, kind=cells, dsps=dsps)
-        assert self.latency == self.multipliers.latency + 1
+        self.multipliers = Multipliers(
+            count=pixels * channels, kind=cells, dsps=dsps, registers=registers
+        )
+        self.latency = self.multipliers.latency + 1
         sums = data.ArrayLayout(signed(acc_bits), channels)
         super().__init__(
             {

@@ -7,8 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import Weights as NetworkWeights
+from hw.arithmetic.multiplier import Multipliers
 from hw.common import delay, own_singles
-from hw.parallel.channel_unit import ChannelUnit
+from hw.parallel.channel_unit import EVERY, ChannelUnit, UnitStages
 from hw.parallel.head_lane import HeadLane
 from hw.parallel.maps import Maps
 from hw.parallel.operands import Operands
@@ -286,6 +287,8 @@ class Array(wiring.Component):
     ----------
     registers : int
         So many more before the multipliers than they have themselves.
+    inside : int
+        Those that they have themselves, see hw.arithmetic.multiplier.
 
     Ports
     -----
@@ -295,7 +298,7 @@ class Array(wiring.Component):
     and those of hw.path.array_ports.
     """
 
-    def __init__(self, plan: Plan, registers: int = 0):
+    def __init__(self, plan: Plan, registers: int = 0, inside: int = Multipliers.latency):
         self.plan, self.latency, self.registers = plan, plan.latency, registers
         engine, g = plan.engine, plan.geometry
         pair = g.head_lanes > 1 and engine.pixels % 2 == 1
@@ -308,6 +311,7 @@ class Array(wiring.Component):
                 shares_pair=pair and lane % 2 == 0,
                 cells=engine.cells,
                 dsps=engine.lane_dsps(lane),
+                registers=inside,
             )
             for lane in range(engine.lanes)
         ]
@@ -319,7 +323,8 @@ class Array(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         t, steps, lanes = self.latency, self.steps, len(self.lanes)
-        assert HeadLane.latency + self.registers == t.multiply and HeadLane.drain == t.drain
+        assert all(lane.latency + self.registers == t.multiply for lane in self.lanes)
+        assert HeadLane.drain == t.drain
         m.submodules.unit_weights = weights = self.unit_weights
         before, at = steps[t.weight_address - 1], steps[t.weight_address]
         m.d.sync += self.weights.read_en.eq(
@@ -360,6 +365,8 @@ class Back(wiring.Component):
     ----------
     constants : sequence
         What the constant memory holds at power-up, constants of hw.parallel.unit_control.
+    stages : UnitStages
+        Registers of a channel unit.
 
     Ports
     -----
@@ -371,7 +378,13 @@ class Back(wiring.Component):
     and those of hw.path.back_ports.
     """
 
-    def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence = ()):
+    def __init__(
+        self,
+        plan: Plan,
+        weights: NetworkWeights,
+        constants: Sequence = (),
+        stages: UnitStages = EVERY,
+    ):
         self.plan, self.latency = plan, plan.latency
         spatial = plan.model.spatial
         self.control, self.operands = UnitControl(plan, constants), Operands(plan)
@@ -383,6 +396,7 @@ class Back(wiring.Component):
                 signed_features=spatial,
                 spatial=spatial,
                 cells=plan.engine.cells,
+                stages=stages,
             )
             for _ in range(plan.engine.units)
         ]
@@ -395,7 +409,7 @@ class Back(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         assert isinstance(self.latency, ParallelLatency)
-        assert ChannelUnit.latency == self.latency.unit
+        assert all(unit.latency == self.latency.unit for unit in self.units)
         assert self.latency.write == 3, "packed, word's turn, write port"
         control, operands, store = self.control, self.operands, self.store
         for name, block in (("control", control), ("operands", operands), ("store", store)):

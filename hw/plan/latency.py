@@ -4,7 +4,7 @@ A *step* is the cycle in which the walk sequencer presents one multiply-accumula
 numbers count cycles from there, or from the *transfer* in which a walk's sums move on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +169,9 @@ PARALLEL = ParallelLatency(
 )
 """hw.parallel: a fast clock, a register after every level or two of logic."""
 
+LOW_POWER = replace(PARALLEL, multiply=1, requantise=4, activate=2, gate=2)
+"""The parallel parts for a slow clock: few registers, see hw.parallel.stages."""
+
 SERIAL = SerialLatency(
     registered=False,
     # the memories' addresses have no register of their own
@@ -188,7 +191,11 @@ SERIAL = SerialLatency(
 )
 """hw.serial: slow clocks, so that there is little between two registers."""
 
-LATENCIES: dict[str, Latency] = {"parallel": PARALLEL, "serial": SERIAL}
+LATENCIES: dict[str, Latency] = {
+    "parallel": PARALLEL,
+    "serial": SERIAL,
+    "low_power": LOW_POWER,
+}
 """By the name of a record of parts, see `EngineConfig.parts`."""
 
 if PARALLEL.weight_address != PARALLEL.weight_chosen - PARALLEL.weight_memory:

@@ -1,6 +1,6 @@
 """What each record of parts can carry: `EngineConfig.limits`, asked before anything is compiled."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,5 +62,9 @@ SERIAL = Limits(
     pixel_cycles=2,
 )
 
-LIMITS = {"parallel": PARALLEL, "serial": SERIAL}
+LIMITS = {
+    "parallel": PARALLEL,
+    "serial": SERIAL,
+    "low_power": replace(PARALLEL, called="low-power"),
+}
 """By the name of a record of parts, see `EngineConfig.parts`."""
