@@ -179,6 +179,7 @@ def test_a_gate_that_stays_shut_is_found(mapped, place, library):
     gate = next(cell for cell in module["cells"].values() if cell["type"] == "ICG")
     gate["connections"]["EN"] = ["0"]
     wrong = replace(found, netlist=Netlist({"modules": broken}))
+    (place / "broken").mkdir()
     with pytest.raises(RuntimeError):
         asic.measure(design, WEIGHTS, wrong, place / "broken", 1, Console(quiet=True))
 

@@ -43,9 +43,11 @@ PAGE = (ROOT / "docs" / "reports.md").read_text()
 
 
 def study(
-    name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, parts="parallel"
-):
-    plan = compile_program(preset(name), EngineConfig.parse(shape, "loaded", parts=parts))
+    name="vww_105x120", shape="8,1,2", tech="ihp130", clock=100.0, rate=None, parts="parallel",
+    sleep=False,
+):  # fmt: skip
+    engine = EngineConfig.parse(shape, "loaded", parts=parts, sleep=sleep)
+    plan = compile_program(preset(name), engine)
     return Study(plan=plan, cost=cost(plan), tech=technology(tech), clock_mhz=clock, rate=rate)
 
 
@@ -945,7 +947,7 @@ def test_the_worked_example():
     command = re.search(r"^    make report (PRESET=vww_210x240 .*)$", PAGE, flags=re.M)[1]
     given = dict(part.split("=") for part in command.split())
     one = study(given["PRESET"], "15,3,2", given["TECH"], float(given["CLOCK_MHZ"]),
-                float(given["FPS"]))  # fmt: skip
+                float(given["FPS"]), sleep=True)  # fmt: skip
     found = content.content(one)
     shapes = {row["shape"]: row for row in found["shapes"]}
     text = PAGE.split("<!-- shapes:begin -->")[1].split("<!-- shapes:end -->")[0]
@@ -964,7 +966,9 @@ def test_the_worked_example():
     own, most, least = (shapes[shape] for shape in ("15,3,2", "15,3,4", "15,2,1"))
     uj, number = found["energy_uj"], r"([\d.,]*\d)"
     sram = sum(part for name, part in uj.items() if name.startswith("sram"))
-    fast = content.content(study("vww_210x240", "15,3,2", "22nm", 100.0, 30.0))
+    fast = study("vww_210x240", "15,3,2", "22nm", 100.0, 30.0, sleep=True)
+    awake = study("vww_210x240", "15,3,2", "22nm", 100.0, 30.0)
+    fast, awake = (content.energy(each, 100.0, 30.0) for each in (fast, awake))
     words = " ".join(PAGE.split())
     for pattern, *values in (
         ("It draws # mW (# to #), # uJ a frame, # pJ/MAC, on about # mm2 with # bytes",
@@ -978,7 +982,8 @@ def test_the_worked_example():
          100 * (round(least["power_mw"] / own["power_mw"], 2) - 1)),
         ("comes # us after the last pixel", found["timing"]["frame_to_decision_us"]),
         ("# % of the energy is registers", 100 * uj["registers and clock"] / uj["total"]),
-        ("draws # mW (`CLOCK_MHZ=100`)", fast["power_mw"]),
+        ("it draws # mW (`CLOCK_MHZ=100`)", fast["mw"]),
+        ("would be # mW (`CLOCK_MHZ=100 AWAKE=1`)", awake["mw"]),
         ("the array's own # uJ and the memories' # uJ", uj["mac"], sram),
     ):  # fmt: skip
         match = re.search(re.escape(pattern).replace(r"\#", number), words)
@@ -986,6 +991,41 @@ def test_the_worked_example():
         for shown, value in zip(match.groups(), values, strict=True):
             assert near(shown, value), (pattern, shown, value)
     assert not near("1.86", 1.9) and not near("679", 690)
+
+
+def test_what_a_faster_clock_costs():
+    """An engine that sleeps hardly minds: the goal is 1.3 times the energy of frames back to back
+    at any clock up to 100 MHz; its absolute goals are in 22 nm, too."""
+    for name, shape, most in (("vww_210x240", "15,3,2", 45.0), ("vww_105x120", "8,1,2", 16.5)):
+        one = study(name, shape, "22nm", 100.0, 30.0, sleep=True)
+        found = content.content(one)
+        assert found["sleeps"] and found["energy_uj"]["total"] < most
+        assert found["energy_uj"]["total"] < 1.3 * found["back_to_back"]["uj"]["total"]
+        slowest, *_, fastest = found["faster_clocks"]
+        assert slowest["clock_mhz"] == found["timing"]["slowest_clock_mhz"]
+        assert slowest["uj"] < fastest["uj"] < 1.2 * slowest["uj"]
+        assert fastest["uj_never_asleep"] > 4 * slowest["uj_never_asleep"]
+        assert slowest["frame_to_decision_us"] > fastest["frame_to_decision_us"]
+        assert sum(found["register_states"].values()) == pytest.approx(1, abs=1e-5)
+        assert sum(row["registers"] for row in found["clocks"]) == one.cost.register_bits
+        assert sum(row["share_of_clocked"] for row in found["clocks"]) == pytest.approx(1, abs=1e-4)
+    awake = content.content(study("vww_210x240", "15,3,2", "22nm", 100.0, 30.0))
+    assert not awake["sleeps"] and awake["clocks"] == []
+    assert awake["register_states"] == {"clocked": 1.0, "gated": 0.0, "asleep": 0.0}
+    assert awake["energy_uj"]["total"] > 6 * found["energy_uj"]["total"]
+
+
+def test_the_slowest_clock_is_taken(tmp_path):
+    words = ["--folder", tmp_path, "--asic", tmp_path / "none", "--fps", "20"]
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "vww_105x120" / "report.json").read_text())
+    exact = found["timing"]["slowest_clock_mhz"]
+    assert exact <= found["clock_mhz"] < exact + 0.011
+    assert found["sleeps"]
+    page = (tmp_path / "vww_105x120" / "report.html").read_text()
+    said = " ".join(read(page).text)
+    assert "asleep" in said and "CLOCK_MHZ" not in said.split("What a faster clock")[0]
 
 
 def test_options_of_the_docs_are_make_variables():

@@ -180,10 +180,10 @@ def test_the_gates_model_comes_with_the_verilog_of_what_sleeps():
             assert name.startswith("asleep.engine.sleep."), name
 
 
-@pytest.mark.parametrize("kind, slower", [("parallel", 6), ("serial", 1)])
-def test_clocks_run_as_long_as_predicted(kind, slower, tmp_path):
-    """A slow camera, and one as fast as the engine: frames bit for bit, clocks within 3 %."""
-    model, weights, shape = network(kind)
+def test_clocks_run_as_long_as_predicted(tmp_path):
+    """A slow camera: frames bit for bit, clocks within 3 %."""
+    slower = 6  # than the engine
+    model, weights, shape = network("parallel")
     shape = replace(shape, sleep=True)
     engine = session.prepare(model, shape, weights, optimise="build", folder=tmp_path)
     pixels = fuzz.pictures(model, 5, 3)
@@ -196,8 +196,10 @@ def test_clocks_run_as_long_as_predicted(kind, slower, tmp_path):
     cycles = result.clocks[2][0] - result.clocks[1][0]
     wanted = awake.running(engine.plan, cycles)
     ran = result.ran(1)
-    # the bench reads the state, which wakes everything
-    assert ran["host"] < 0.02
+    # the bench reads the state, which wakes everything but the units
+    host = ran.pop("host")
+    assert 0 < host < 0.02
     for name, share in ran.items():
-        assert share == pytest.approx(wanted.get(name, 0) / cycles, rel=0.03, abs=ran["host"]), name
+        least = wanted[name] / cycles + host * (name != "units")
+        assert share == pytest.approx(least, rel=0.03), name
     assert ran["engine"] < 1.2 / slower

@@ -60,8 +60,7 @@ def running(plan: "Plan", cycles: float) -> dict[str, float]:
     camera = both + left * min(1.0, (1 + settle["camera"]) / pixel)
     found = {"host": 0.0, "engine": engine, "classifier": classifier, "camera": camera}
     if "units" in settle:
-        drains = (op.walks * min(op.period, 1 + settle["units"]) for op in plan.operations)
-        found["units"] = float(plan.model.row_groups * sum(drains))
+        found["units"] = _draining(plan, pixel, 1 + settle["units"])
     return {name: min(value, cycles) for name, value in found.items()}
 
 
@@ -101,6 +100,18 @@ def _answering(plan: "Plan", pixel: float, settle: int) -> Iterator[tuple[float,
             at = done - burst * apart
             yield at - together, at + settle
         yield done, done + plan.classifier_cycles + settle
+
+
+def _draining(plan: "Plan", pixel: float, after: int) -> float:
+    """Cycles of a frame in which sums leave: `after` from each transfer, or until the next one."""
+    total, before = 0.0, None
+    for step in _steps(plan, pixel):
+        op = step.op
+        first = step.start + op.period - op.idle
+        total += min(after, first - before) if before is not None else 0
+        total += (op.walks - 1) * min(after, op.period)
+        before = first + (op.walks - 1) * op.period
+    return total + after
 
 
 def _length(spans: Iterable[tuple[float, float]]) -> float:

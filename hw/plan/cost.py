@@ -144,6 +144,8 @@ class Cost:
         Flip-flops, an estimate: see `registers`.
     clock_bits : dict of str to int
         The same by clock: see `clock_registers`.
+    gated_bits : int
+        Those of the engine's clock that hardly any edge reaches, where each enable has a gate.
     running : function of float, or None
         Of an engine that sleeps: see hw.plan.awake.running.
     """
@@ -165,6 +167,7 @@ class Cost:
     acc_bits: int
     register_bits: int
     clock_bits: Mapping[str, int] = field(default_factory=dict)
+    gated_bits: int = 0
     running: Callable[[float], Mapping[str, float]] | None = field(default=None, compare=False)
 
     def register_cycles(
@@ -176,7 +179,7 @@ class Cost:
         ----------
         reached : dict of str to float
             Of an engine that sleeps, by clock: share of its flip-flops whose own gates are open
-            while the clock runs (1).
+            while the clock runs (1; of the engine's those without `gated_bits`).
 
         Returns
         -------
@@ -188,10 +191,15 @@ class Cost:
             return {"clocked": every, "gated": 0.0, "asleep": 0.0}
         runs = {**self.running(cycles), "always": cycles}
         awake = {clock: bits * runs[clock] for clock, bits in self.clock_bits.items()}
-        shares = reached or {}
+        shares = {"engine": self.engine_reached, **(reached or {})}
         clocked = sum(edges * shares.get(clock, 1.0) for clock, edges in awake.items())
         running = sum(awake.values())
         return {"clocked": clocked, "gated": running - clocked, "asleep": every - running}
+
+    @property
+    def engine_reached(self) -> float:
+        """Share of the engine's flip-flops that its clock's edges reach."""
+        return 1 - self.gated_bits / self.clock_bits["engine"]
 
     @cached_property
     def macs_row_group(self) -> int:
@@ -275,6 +283,7 @@ def cost(plan: Plan) -> Cost:
         acc_bits=plan.model.acc_bits,
         register_bits=registers(plan),
         clock_bits=clock_registers(plan),
+        gated_bits=parts_of(plan.engine).gated_registers(plan),
         running=partial(awake.running, plan) if plan.engine.sleep else None,
     )
 

@@ -213,3 +213,12 @@ def clock_registers(plan: "Plan") -> dict[str, int]:
     camera = 340 + pixels * words + 8 * plan.geometry.head_lanes + 32 * (model.class_count - 2)
     units = plan.engine.units * (373 + 8 * model.acc_bits + 126 * model.spatial)
     return {"host": 154, "classifier": 520, "camera": camera, "units": units, "always": 25}
+
+
+def gated_registers(plan: "Plan") -> int:
+    """Flip-flops of the engine's clock that hardly any edge reaches where each enable of eight and
+    more has a gate: drain, operands and words of the store move once a walk, not once a step.
+
+    Fitted to the edges counted in mapped engines, 8,1,2 and 15,3,2 (`make asic POWER=1`).
+    """
+    return round(509 + plan.engine.multipliers * (38.8 + plan.model.acc_bits))

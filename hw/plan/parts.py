@@ -42,6 +42,8 @@ class PartsModel:
         Flip-flops of the engine, an estimate.
     clock_registers : function of Plan
         Those of hw.plan.awake's clocks but the engine's, by clock; "always": of the gates' own.
+    gated_registers : function of Plan
+        Those of the engine's clock that hardly any edge reaches behind gates of their own.
     registers_within : int
         Per cent by which the estimate may be wrong.
     about : str
@@ -61,6 +63,7 @@ class PartsModel:
     owners: tuple[Owner, ...]
     registers: Callable[["Plan"], int]
     clock_registers: Callable[["Plan"], dict[str, int]]
+    gated_registers: Callable[["Plan"], int]
     registers_within: int
     about: str = ""
     only_fpgas: bool = False
@@ -81,6 +84,7 @@ PARTS = {
         owners=parallel_owners.PARALLEL_OWNERS,
         registers=parallel_owners.registers,
         clock_registers=parallel_owners.clock_registers,
+        gated_registers=parallel_owners.gated_registers,
         registers_within=3,
         usual=lambda model: str(default_shape(model)),
         compared=lambda columns: product((columns,), (1, 2, 3, 5), (1, 2, 4)),
@@ -93,6 +97,7 @@ PARTS = {
         owners=serial_owners.SERIAL_OWNERS,
         registers=serial_owners.registers,
         clock_registers=serial_owners.clock_registers,
+        gated_registers=serial_owners.gated_registers,
         registers_within=10,
         about="for small FPGAs: one channel unit for all lanes, and memories that read in every "
         "cycle",

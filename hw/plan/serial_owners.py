@@ -151,3 +151,8 @@ def clock_registers(plan: "Plan") -> dict[str, int]:
     """As in parallel_owners."""
     camera = 345 + 32 * (plan.model.class_count - 2)
     return {"host": 123, "classifier": 207, "camera": camera, "always": 20}
+
+
+def gated_registers(plan: "Plan") -> int:
+    """None: these engines are not mapped to silicon."""
+    return 0

@@ -350,14 +350,15 @@ def clocks(study: Study, clock_mhz: float, rate: float) -> list[dict[str, Any]]:
     cost, cycles = study.cost, clock_mhz * 1e6 / rate
     if cost.running is None:
         return []
-    runs, reached = {**cost.running(cycles), "always": cycles}, energies.gating().reached
+    runs = {**cost.running(cycles), "always": cycles}
+    reached = {"engine": cost.engine_reached, **energies.gating().reached}
     clocked = cost.register_cycles(cycles, reached)["clocked"]
     return [
         {
             "clock": name,
             "registers": bits,
             "running": round(runs[name] / cycles, 6),
-            "reached": reached[name],
+            "reached": round(reached[name], 4),
             "share_of_clocked": round(bits * runs[name] * reached[name] / clocked, 6),
         }
         for name, bits in cost.clock_bits.items()
