@@ -1,9 +1,7 @@
 """Sigmoid and tanh by interpolation between seventeen knots, one value a cycle."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise
-
-from collections.abc import Collection
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring

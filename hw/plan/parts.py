@@ -4,7 +4,8 @@ hw.parts has the hardware of the same names.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,15 @@ PARTS = {
         ),
     ),
 }
+
+PARTS["low_power"] = replace(
+    PARTS["parallel"],
+    registers=parallel_owners.few_registers,
+    clock_registers=partial(parallel_owners.clock_registers, unit=parallel_owners.FEW_STAGES),
+    registers_within=3,
+    about="for silicon at a slow clock: sums follow their operands without a register between, and "
+    "a channel unit has few",
+)
 
 
 def parts_of(engine: EngineConfig) -> PartsModel:
