@@ -1,8 +1,9 @@
 # Each target is one line into Python, which reads the variables that make was given as they were
 # typed (rasca/make.py). `make help` tells targets and variables.
 PYTHON := .venv/bin/python
-COMMANDS := sim bench verilog fuzz storm asic explore report bitstream bitstreams netlist program train \
-	labels import evaluate fidelity card early-termination visualise ablation accounting \
+COMMANDS := sim bench verilog fuzz storm asic explore report bitstream bitstreams netlist \
+	screen program train \
+	labels import evaluate onnx fidelity card early-termination visualise ablation accounting \
 	flash-image host
 
 # Python takes them from MAKEFLAGS: on export make would expand what stands behind a $.

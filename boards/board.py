@@ -8,6 +8,7 @@ from amaranth.build import Resource
 
 from boards.camera.sccb import Write
 from boards.camera.sensor import Sensor
+from boards.outputs.output import Output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,12 +152,8 @@ class Board:
         Of the oscillator that the camera's module has; None: the board gives it its clock.
     camera_low_byte_first, camera_falling : bool
         The camera's module is as in Sensor.as_built.
-    outputs : dict of str to int
-        Resource name to the level it is held at.
-    lamps : dict of str to tuple
-        "heartbeat", "person" (the network's stop class was the last decision), "fault": resource
-        name, and its number or its part ("r", "g", "b"). "fault" is lit without weights, where the
-        camera's set-up failed, and while the camera is too fast for the engine.
+    outputs : tuple of Output
+        What it shows (boards.outputs): those that it always has, and those that may be had.
     parts : str
         Record of parts, see hw.plan.engine_config.
     arrays : tuple of (channels, lanes)
@@ -186,8 +183,7 @@ class Board:
     camera_clock_hz: float | None = None
     camera_low_byte_first: bool = False
     camera_falling: bool = False
-    outputs: dict[str, int] = field(default_factory=dict)
-    lamps: dict[str, tuple[str, int | str]] = field(default_factory=dict)
+    outputs: tuple[Output, ...] = ()
     parts: str = "parallel"
     arrays: tuple[tuple[int, int], ...] = ((6, 2), (3, 4), (3, 2), (2, 2), (1, 2), (1, 1))
     events_only: bool = False

@@ -22,6 +22,7 @@ from rich.console import Console
 from boards import carries, fit, outreg, reclock, timing
 from boards.board import Board, Device
 from boards.clocks import pll_of
+from boards.outputs.output import chosen
 from boards.progress import Runs
 from boards.rtlil import allow_collisions
 from boards.tools import run, tool, tool_version
@@ -54,17 +55,23 @@ _USED = {
 
 
 def boards() -> dict[str, Board]:
-    """All boards by name."""
+    """All boards by name, with all outputs that they may have."""
     found = [board for name in MODULES for board in import_module(f"boards.{name}").BOARDS]
     return {board.name: board for board in found}
 
 
-def find_board(name: str) -> Board:
-    """A board by its name; ValueError names those that exist."""
+def find_board(name: str, outputs: str = "") -> Board:
+    """A board by its name, with the outputs that it always has and those named here.
+
+    Raises
+    ------
+    ValueError
+        Names the boards that there are, or the outputs that it may have.
+    """
     known = boards()
     if name not in known:
         raise ValueError(f"board must be one of {', '.join(known)}, not {name!r}")
-    return known[name]
+    return replace(known[name], outputs=chosen(known[name], outputs))
 
 
 def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> dict[str, Any]:
@@ -248,6 +255,7 @@ def summary_of(
         "preset": plan.model.name,
         "shape": str(plan.engine),
         "weights_trained": trained,
+        "outputs": [output.name for output in board.outputs],
         "lut": found["lut"],
         "lut_available": device.lut,
         "ff": found["ff"],
@@ -465,6 +473,9 @@ def main(
     clock_mhz: Annotated[
         float | None, typer.Option(help="of the engine; else the highest that is carried")
     ] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="what the board shows besides, separated by commas")
+    ] = None,
     seed: Annotated[int, typer.Option(help="of place and route")] = 1,
     seeds: Annotated[int, typer.Option(help="place and route with so many, keep the best")] = 1,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
@@ -475,10 +486,10 @@ def main(
         with bad_input():
             if not 1 <= seeds <= 100:
                 raise ValueError(f"seeds must be 1..100, not {seeds}")
-            board = with_camera_clock(find_board(board_name), camera_mhz)
+            board = with_camera_clock(find_board(board_name, outputs or ""), camera_mhz)
             board = with_camera_module(board, low_byte_first, falling_edge)
             board = with_clock(board, clock_mhz)
-            model = preset(preset_name or board.preset)
+            model = preset(preset_name or board.preset, board.preset)
             try:
                 engine = fit.configure(board, model, shape)
             except ValueError as error:

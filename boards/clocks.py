@@ -74,9 +74,16 @@ class Ecp5Pll:
             )
         return best[1]
 
-    def add_to(self, m: Module, source, outputs: tuple[Signal, Signal], locked: Signal) -> None:
+    def add_to(
+        self,
+        m: Module,
+        source,
+        outputs: tuple[Signal, Signal],
+        locked: Signal,
+        name: str = "pll",
+    ) -> None:
         """Instantiate the PLL: `source` in, two clocks and `locked` out."""
-        m.submodules.pll = Instance(
+        m.submodules[name] = Instance(
             "EHXPLLL",
             a_FREQUENCY_PIN_CLKI=f"{self.input_hz / 1e6:g}",
             a_FREQUENCY_PIN_CLKOP=f"{self.output_hz / 1e6:g}",

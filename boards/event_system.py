@@ -1,17 +1,19 @@
 """The small boards' system: engine, weights from flash, a byte to the host for each decision."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
+from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from boards.flash import FlashLoader, Spi
 from boards.held import Held
-from boards.host_system import CameraPort
+from boards.host_system import CAMERA_COUNTERS, ENGINE_COUNTERS, CameraPort
 from boards.link.events import class_byte
+from boards.outputs.output import PacketStream
 from boards.packets import BoardStatus, Byte
-from boards.switches import hold
+from boards.switches import hold, take_turns
 from boards.uart import UartTransmitter
-from hw.interfaces import Decision
+from hw.interfaces import Decision, RowEvent
 from hw.top import Rasca
 
 
@@ -22,7 +24,7 @@ class EventSystem(wiring.Component):
     (boards.packets.class_byte; of two classes bit 7, person). When the weights have been read, and
     when the camera has been set up, a report says how: bit 6, and the status byte of
     boards.packets.BoardStatus. There is no early termination. A byte that the UART has no time for
-    is replaced by the next.
+    is replaced by the next. An output's packets leave between these bytes.
 
     Parameters
     ----------
@@ -34,10 +36,13 @@ class EventSystem(wiring.Component):
 
     Ports
     -----
-    tx : Out(1)
+    rx : In(1), asynchronous; tx : Out(1)
     camera : In(CameraPort(in_channels)); a change of `ready` or `failed` to 1 sends a report
     weights_ok : Out(1), the engine has weights and takes frames
-    decision : Out(Decision(K)), the engine's
+    row : Out(RowEvent(K)), decision : Out(Decision(K)), the engine's
+    toggles : Out(11), as in boards.host_system
+    packets : In(PacketStream()), of an output
+    asked : Out(1), pulse: a byte comes from the host; colour : Out(1), 0
     spi : Out(Spi())
     """
 
@@ -46,10 +51,16 @@ class EventSystem(wiring.Component):
         model = rasca.plan.model
         super().__init__(
             {
+                "rx": In(1, init=1),
                 "tx": Out(1, init=1),
                 "camera": In(CameraPort(model.in_channels)),
                 "weights_ok": Out(1),
+                "row": Out(RowEvent(model.class_count)),
                 "decision": Out(Decision(model.class_count)),
+                "toggles": Out(len(ENGINE_COUNTERS) + len(CAMERA_COUNTERS)),
+                "packets": In(PacketStream()),
+                "asked": Out(1),
+                "colour": Out(1),
                 "spi": Out(Spi()),
             }
         )
@@ -64,7 +75,9 @@ class EventSystem(wiring.Component):
         byte = Signal(8)
         set_up = camera.ready | camera.failed
         m.d.sync += before.eq(set_up)
-        with m.If(transmitter.ready):
+        own = PacketStream().create(path=("own",))
+        take_turns(m, own, 0, self.packets, transmitter)  # a byte is a packet
+        with m.If(own.ready):
             m.d.sync += waiting.eq(0)
         with m.If(flash.done | (set_up & ~before)):
             m.d.sync += [
@@ -81,11 +94,19 @@ class EventSystem(wiring.Component):
         connect(m, flash.load, rasca.load)
         connect(m, flash.spi, flipped(self.spi))
         connect(m, decision, flipped(self.decision))
+        connect(m, rasca.row, flipped(self.row))
+        line, before_line = Signal(init=1), Signal(init=1)
+        m.submodules.line = FFSynchronizer(self.rx, line, init=1)
+        m.d.sync += before_line.eq(line)
         hold(m, flash.busy, camera.pixels, rasca.pixels)
         m.d.comb += [
             self.tx.eq(transmitter.pin),
-            transmitter.valid.eq(waiting),
-            transmitter.data.eq(byte),
+            own.valid.eq(waiting),
+            own.data.eq(byte),
+            self.toggles.eq(
+                Cat(*(getattr(rasca.counts, n)[0] for n in ENGINE_COUNTERS), camera.toggles)
+            ),
+            self.asked.eq(before_line & ~line),
             flash.weights_digest.eq(rasca.weights_digest),
             self.weights_ok.eq(flash.ready),
         ]

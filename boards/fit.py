@@ -75,11 +75,27 @@ def camera_blocks(board: Board, plan: Plan) -> int:
     return _CAMERA_BRAM[board.device.family] + binned  # a row of pairs
 
 
+def free_blocks(board: Board, plan: Plan) -> int:
+    """Block RAMs that are left for outputs."""
+    return board.device.bram - need(plan, board.device).bram - camera_blocks(board, plan)
+
+
 def whole(board: Board, plan: Plan) -> Need:
-    """What a compiled engine takes of a board's device, with the board's camera."""
-    found = need(plan, board.device)
+    """What a compiled engine takes of a board's device, with the board's camera and its outputs.
+
+    Raises
+    ------
+    ValueError
+        An output is none for this board or network.
+    """
+    found, free = need(plan, board.device), free_blocks(board, plan)
     lut = 0 if board.camera is None or plan.engine.parts in _WHOLE_LUT else CAMERA_LUT
-    return replace(found, lut=found.lut + lut, bram=found.bram + camera_blocks(board, plan))
+    rooms = [output.room(board, plan, free) for output in board.outputs]
+    return replace(
+        found,
+        lut=found.lut + lut + sum(room.lut for room in rooms),
+        bram=board.device.bram - free + sum(room.bram for room in rooms),
+    )
 
 
 def need(plan: Plan, device: Device) -> Need:
@@ -166,8 +182,9 @@ def nearest(board: Board, model: ModelConfig) -> str:
         for shape in shapes(board, other):
             try:
                 engine = configure(board, other, shape)
+                wanted = whole(board, compile_program(other, engine))
             except ValueError:
                 continue
-            if not whole(board, compile_program(other, engine)).short(board.device):
+            if not wanted.short(board.device):
                 return f"{name} with SHAPE={engine} fits"
     return "no preset fits this device"

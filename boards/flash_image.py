@@ -91,7 +91,7 @@ def main(
                 f"{board.name}, which "
                 "has its weights in the bitstream"
             )
-        model = preset(preset_name or board.preset)
+        model = preset(preset_name or board.preset, board.preset)
         engine = fit.configure(board, model, shape)
         try:
             place = int(offset, 0)

@@ -2,6 +2,9 @@
 
 rasca host --port /dev/ttyUSB0 --image photo.jpg
 rasca host --port /dev/ttyUSB0 --watch [--bytes]
+rasca host --port /dev/ttyUSB0 --picture seen.png [--bytes]
+rasca host --port /dev/ttyUSB0 --web [--bytes]
+rasca host --web --replay build/sim/vww_105x120
 
 Exit status as of `make sim`: 0 all equal, 1 a difference, 2 input that cannot be used, 3 the board
 does not answer as it should.
@@ -9,200 +12,42 @@ does not answer as it should.
 
 import contextlib
 import time
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from boards import packets
+from boards import packets, picture
+from boards.connection import (
+    Connection,
+    Transport,
+    board_model,
+    check_weights,
+    known_model,
+    load,
+    weights_image,
+)
 from boards.packets import Byte, Counters, Decision, Hello, Row, Setting, State
 from boards.port import BoardError, open_port
 from golden.classifier import threshold
-from golden.command_line import load_photographs, load_weights
-from golden.config import PRESETS, ModelConfig, preset
+from golden.command_line import load_photographs, load_weights, writable
+from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
-from golden.expected import STATUS, Difference, Expected, Frame, Judge, golden_frames
-from golden.expected import Row as JudgedRow
+from golden.expected import STATUS, Difference, Expected, Frame, Judge, JudgedRow, golden_frames
 from golden.images import camera_image
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
 
 NO_ANSWER = BROKEN
-FLUSH = bytes(1024)
-"""More than the longest line: whatever packet the board is in the middle of comes to an end."""
-ASKS = 5
-"""The last weights are still on their way into the memories when the first answer leaves."""
 SMALL_PRESET = "vww_105x120"
 """Small boards do not say what they are."""
-QUIET, DRAIN = 0.05, 0.5
-"""Seconds without a packet that are quiet; and after which it is waited no longer for that."""
 CUT = packets.HEAD_BYTES + packets.MAX_PAYLOAD + packets.CRC_BYTES
 """Bytes of no packet that are not told of: the rest of one that was sent when the port opened."""
-LOAD_TRIES = 2  # what was left over of an earlier load spoils the first
-
-
-class Transport(Protocol):
-    """A byte stream, as `serial.Serial` with a time-out is one."""
-
-    def read(self, size: int) -> bytes:
-        """At most so many bytes; fewer, or none, after a short time."""
-        ...
-
-    def write(self, data: bytes) -> int | None: ...
-
-
-@dataclass
-class Connection:
-    """Packets to and from a board.
-
-    Parameters
-    ----------
-    transport : Transport
-    patience : float
-        Seconds after which the board is given up: without any packet, or without what is wanted.
-    """
-
-    transport: Transport
-    patience: float = 3.0
-    decoder: packets.Decoder = field(default_factory=packets.Decoder)
-    seen: int = 0  # bytes that came
-    found: int = 0  # packets in them
-
-    def send(self, packet: bytes) -> None:
-        self.transport.write(packet)
-
-    def events(
-        self, patience: float | None = None, limit: float | None = None
-    ) -> Iterator[packets.Event]:
-        """Packets as they come; ends after `patience` seconds without one, and after `limit`
-        seconds in any case, if it is given."""
-        patience = self.patience if patience is None else patience
-        quiet = time.monotonic() + patience
-        end = None if limit is None else time.monotonic() + limit
-        while (now := time.monotonic()) < quiet and (end is None or now < end):
-            data = self.transport.read(256)
-            self.seen += len(data)
-            for packet in self.decoder.feed(data):
-                self.found += 1
-                yield packets.parse(packet)
-                quiet = time.monotonic() + patience
-
-    def drain(self) -> None:
-        """Drops what comes until it is quiet; a board with a camera never is."""
-        for _ in self.events(QUIET, limit=DRAIN):
-            pass
-
-    def awaited(self, *kinds: type) -> Iterator[packets.Event]:
-        """Packets as they come; ends after `patience` seconds without one of these kinds, and
-        after ten times as long in any case."""
-        end = time.monotonic() + self.patience
-        for event in self.events(limit=10 * self.patience):
-            if isinstance(event, kinds):
-                end = time.monotonic() + self.patience
-            elif time.monotonic() > end:
-                return
-            yield event
-
-    def expect(self, kind: type, what: str) -> packets.Event:
-        """The next packet of one kind; others are dropped."""
-        seen, found = self.seen, self.found
-        for event in self.events(limit=self.patience):
-            if isinstance(event, kind):
-                return event
-        why = ""
-        if self.found == found:
-            why = (
-                "; nothing came at all"
-                if self.seen == seen
-                else (f"; {self.seen - seen} bytes came, but no packet: is the baud rate right?")
-            )
-        raise BoardError(f"the board sent no {what} within {self.patience:g} s{why}")
-
-    def greet(self) -> Hello:
-        """What the board is; from now on it sends decisions only."""
-        self.send(FLUSH)
-        self.send(packets.settings(Setting(0)))
-        self.drain()
-        self.send(packets.ask())
-        return self.expect(Hello, "hello (is this its port, and the baud rate right?)")
-
-    def counters(self) -> Counters:
-        self.send(packets.ask())
-        return self.expect(Counters, "counters")
-
-
-def known_model(hello: Hello, name: str | None = None) -> ModelConfig | None:
-    """The network that the board has, if it is `name`'s (a preset or a file) or a preset."""
-    for model in ([] if name is None else [preset(name)]) + list(PRESETS.values()):
-        if hello.model.hex() == model.digest[: 2 * packets.DIGEST_BYTES]:
-            return model
-    return None
-
-
-def board_model(hello: Hello, name: str | None) -> ModelConfig:
-    """The network that the board has; it must be `name`'s, if there is one."""
-    has, wanted = known_model(hello, name), None if name is None else preset(name)
-    digest = hello.model.hex()
-    if has is None and wanted is None:
-        raise ValueError(f"the board's network, digest {digest}, is none of the presets")
-    if wanted is not None and (has is None or has.digest != wanted.digest):
-        its = "no preset" if has is None else has.name
-        raise ValueError(f"the board holds another network than {name}: {its}, digest {digest}")
-    assert has is not None
-    return has
-
-
-def weights_image(hello: Hello, model: ModelConfig, weights: Weights) -> bytes:
-    """The image of these weights for the array that the board has."""
-    from hw import parts
-    from hw.plan import compile_program
-    from hw.plan.engine_config import EngineConfig
-
-    pixels, channels, lanes = hello.shape
-    plan = compile_program(model, EngineConfig(pixels=pixels, channels=channels, lanes=lanes))
-    return parts.weights_image(plan, weights)
-
-
-def check_weights(hello: Hello, image: bytes) -> None:
-    """ValueError unless the board holds exactly these weights."""
-    if hello.weights == 0:
-        why = packets.PROBLEM_TEXT[hello.problem] if hello.problem else "nothing was loaded"
-        if hello.status & packets.BoardStatus.LOADING:
-            why = "they are still being loaded"
-        raise ValueError(f"the board has no weights: {why}")
-    if hello.weights != zlib.crc32(image):
-        raise ValueError(
-            f"the board holds other weights: their digest is {hello.weights:08x}, "
-            f"not {zlib.crc32(image):08x}"
-        )
-
-
-def load(board: Connection, model: ModelConfig, image: bytes) -> Hello:
-    """Sends a weights image and asks whether it has arrived."""
-    hello = None
-    for _ in range(LOAD_TRIES):
-        for packet in packets.weights(image, chunk=model.image_width * model.in_channels):
-            board.send(packet)
-        for _ in range(ASKS):
-            board.send(packets.ask())
-            hello = board.expect(Hello, "hello after its weights")
-            if hello.weights == zlib.crc32(image):
-                return hello
-            if hello.weights or hello.status & packets.BoardStatus.LOAD_ERROR:
-                break
-            board.drain()
-    assert hello is not None
-    wrong = hello.status & packets.BoardStatus.LOAD_ERROR
-    raise BoardError(
-        f"the weights did not arrive after {LOAD_TRIES} tries: "
-        + ("bytes are missing" if wrong else f"their digest there is {hello.weights:08x}")
-    )
 
 
 Show = Callable[[JudgedRow | Frame, Judge], None]
@@ -407,11 +252,12 @@ def watch_bytes(
     transport: Transport, console: Console, model: ModelConfig, seconds: float | None
 ) -> None:
     """A line for each byte of a small board (boards.event_system), until interrupted."""
-    started = time.monotonic()
+    started, decoder = time.monotonic(), packets.Mixed()
     try:
         while seconds is None or time.monotonic() - started < seconds:
-            for byte in transport.read(1):
-                console.print(said_byte(byte, model))
+            for found in decoder.feed(transport.read(1)):
+                if isinstance(found, int):
+                    console.print(said_byte(found, model))
     except KeyboardInterrupt:
         pass
 
@@ -437,12 +283,25 @@ def said_byte(byte: int, model: ModelConfig) -> str:
     return said_class(model, index)
 
 
+def alone(name: str, others: Mapping[str, bool]) -> None:
+    """ValueError if one of the options that do not go with it is there."""
+    for other, there in others.items():
+        if there:
+            raise ValueError(f"expected {name} or {other}, not both")
+
+
 def main(
-    port: Annotated[str, typer.Option(help="serial port, or a pyserial URL")],
+    port: Annotated[str | None, typer.Option(help="serial port, or a pyserial URL")] = None,
     image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
+    picture_file: Annotated[
+        Path | None, typer.Option("--picture", help="save what the camera sees as a PNG file")
+    ] = None,
     watch_: Annotated[bool, typer.Option("--watch", help="show decisions live")] = False,
     bytes_: Annotated[
-        bool, typer.Option("--bytes", help="with --watch: of a small board, which sends bytes only")
+        bool,
+        typer.Option(
+            "--bytes", help="with --watch, --picture, --web: of a small board, for its bytes"
+        ),
     ] = False,
     preset_name: Annotated[
         str | None, typer.Option("--preset", help="network; the board's, if not given")
@@ -459,23 +318,70 @@ def main(
     ] = None,
     baud: Annotated[int, typer.Option()] = 1_000_000,
     patience: Annotated[float, typer.Option(help="seconds to wait for the board")] = 3.0,
-    seconds: Annotated[float | None, typer.Option(help="end --watch after so long")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="end --watch or --web after so long")
+    ] = None,
+    web: Annotated[bool, typer.Option("--web", help="serve a page that shows the board")] = False,
+    replay: Annotated[
+        str | None,
+        typer.Option(help="with --web: a run of make sim (its folder), or recorded packets"),
+    ] = None,
+    web_address: Annotated[
+        str, typer.Option(help="where --web listens; 0.0.0.0 lets others of the network in")
+    ] = "127.0.0.1",
+    web_port: Annotated[int, typer.Option(help="where --web listens; 0 takes a free one")] = 8765,
 ) -> None:
     """Sends pictures to a board and compares all it answers with the golden model."""
     console = Console(highlight=False, soft_wrap=True)
     try:
         with bad_input():
-            if bytes_ and not watch_:
+            if replay is not None and not web:
+                raise ValueError("--replay goes with --web: expected both, not --replay alone")
+            if replay is not None and port is not None:
+                raise ValueError("expected --port or --replay, not both")
+            if web:
+                others = {"--watch": watch_, "--image": image is not None, "--load": send_weights}
+                alone("--web", others | {"--picture": picture_file is not None})
+            elif picture_file is not None:
+                others = {"--watch": watch_, "--image": image is not None, "--load": send_weights}
+                alone("--picture", others)
+                writable(picture_file)
+            elif bytes_ and not watch_:
                 raise ValueError(
-                    "--bytes goes with --watch: expected both, not --bytes alone; a small "
-                    "board takes no pictures"
+                    "--bytes goes with --watch, --picture or --web: expected one of them, not "
+                    "--bytes alone; a small board takes no pictures"
                 )
+            if port is None and replay is None:
+                raise ValueError("expected --port (serial port, or a pyserial URL), not nothing")
+            if web:
+                from boards.web.command import show
+
+                return show(
+                    console,
+                    port=port,
+                    recording=replay,
+                    baud=baud,
+                    patience=patience,
+                    small=(preset_name or SMALL_PRESET) if bytes_ else None,
+                    preset_name=preset_name,
+                    weights_file=weights_file,
+                    address=web_address,
+                    web_port=web_port,
+                    seconds=seconds,
+                )
+            assert port is not None
             transport = open_port(port, baud)
+            if picture_file is not None and bytes_:
+                pieces = picture.small_pieces(transport, patience)
+                return picture.save(picture.still(pieces, console), picture_file, console)
             if bytes_:
-                small = preset(preset_name or SMALL_PRESET)
+                small = preset(preset_name or SMALL_PRESET, SMALL_PRESET)
                 return watch_bytes(transport, console, small, seconds)
             board = Connection(transport, patience)
             hello = board.greet()
+            if picture_file is not None:
+                seen = picture.ask(board, hello, console)
+                return picture.save(seen, picture_file, console)
             if watch_:
                 return watch(board, console, known_model(hello, preset_name), seconds)
             model = board_model(hello, preset_name)

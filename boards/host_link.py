@@ -59,12 +59,15 @@ class HostLink(wiring.Component):
     rx_error : In(1), pulse: noise on the line; the packet is given up
     tx_valid : Out(1), tx_data : Out(8), tx_ready : In(1)
         Bytes to the host. The offer is withdrawn if it is not taken, and made again.
+    tx_busy : Out(1), within a packet; not for three cycles after one, whatever waits
     toggles : In(11)
         For each of COUNTERS less the link's own a bit that changes with each count (bit 0 of a
         counter), 0 after reset; see `CounterKeeper`.
     status : In(8), status byte of the hello; announce : In(1), pulse: send a hello
     weights_digest : In(32), of the hello
     host : Out(1), pixels come from the host
+    preview, colour : Out(1), the host wants a preview; in colour
+    state_wanted : Out(1), the host wants the state
     pixels : Out(Pixels(in_channels)); thresholds : Out(Thresholds()); load : Out(LoadPort())
         From the host's packets.
     row : In(RowEvent(K)), decision : In(Decision(K))
@@ -104,11 +107,15 @@ class HostLink(wiring.Component):
                 "tx_valid": Out(1),
                 "tx_data": Out(8),
                 "tx_ready": In(1),
+                "tx_busy": Out(1),
                 "toggles": In(len(COUNTERS) - packets.LINK_COUNTERS),
                 "status": In(8),
                 "announce": In(1),
                 "weights_digest": In(32),
                 "host": Out(1),
+                "preview": Out(1),
+                "colour": Out(1),
+                "state_wanted": Out(1),
                 "pixels": Out(Pixels(model.in_channels)),
                 "thresholds": Out(Thresholds()),
                 "load": Out(LoadPort()),
@@ -135,6 +142,7 @@ class HostLink(wiring.Component):
             layout.hello: (Kind.HELLO, self.hello().pack()),
             layout.counters: (Kind.COUNTERS, packets.Counters().pack()),
             layout.state: (Kind.STATE, bytes(layout.state_bytes - HEADER)),
+            layout.taken: (Kind.TAKEN, packets.Taken(flags=0).pack()),
         }
         for slot in range(SLOTS):
             event = bytes(layout.event_bytes - HEADER)
@@ -157,6 +165,7 @@ class HostLink(wiring.Component):
         connect(m, parser.write, memory.parser_write)
         connect(m, copier.write, memory.copier_write)
         connect(m, counters.write, memory.counters_write)
+        connect(m, replay.write, memory.replay_write)
         connect(m, parser.payload, replay.payload)
         connect(m, replay.pixels, flipped(self.pixels))
         connect(m, replay.thresholds, flipped(self.thresholds))
@@ -169,6 +178,7 @@ class HostLink(wiring.Component):
         connect(m, copier.state_packet, sender.state)
         connect(m, copier.hello, sender.hello)
         connect(m, counters.packet, sender.counters)
+        connect(m, replay.taken, sender.taken)
         for part in (parser, replay, copier, counters, sender):
             m.d.comb += part.phase.eq(memory.phase)
         m.d.comb += [
@@ -181,6 +191,10 @@ class HostLink(wiring.Component):
             replay.data.eq(memory.data),
             replay.hold.eq(events.waiting.dumping),
             self.host.eq(replay.host),
+            self.preview.eq(replay.preview),
+            self.colour.eq(replay.colour),
+            self.state_wanted.eq(replay.state),
+            self.tx_busy.eq(sender.busy),
             events.rows.eq(replay.rows),
             events.state.eq(replay.state),
             copier.group.eq(self.row.group),

@@ -8,10 +8,11 @@ from boards import packets
 from boards.flash import FlashLoader, Spi
 from boards.held import Held
 from boards.host_link import HostLink
+from boards.outputs.output import PacketStream
 from boards.packets import COUNTERS, BoardStatus
-from boards.switches import hold, select
+from boards.switches import hold, select, take_turns
 from boards.uart import UartReceiver, UartTransmitter
-from hw.interfaces import Decision, Pixels
+from hw.interfaces import Decision, Pixels, RowEvent, StateRead
 from hw.top import Rasca
 
 ENGINE_COUNTERS = COUNTERS[: COUNTERS.index("lost_clock")]
@@ -74,7 +75,11 @@ class HostSystem(wiring.Component):
     rx : In(1), asynchronous; tx : Out(1)
     camera : In(CameraPort(in_channels)); a change of `ready` or `failed` to 1 sends a hello
     weights_ok : Out(1), the engine has weights and takes frames
-    decision : Out(Decision(K)), the engine's
+    row : Out(RowEvent(K)), decision : Out(Decision(K)), the engine's
+    toggles : Out(11), of the engine and the camera, as in boards.host_link
+    state : In(StateRead(P)), reads of an output; not answered while the host gets the state
+    packets : In(PacketStream()), of an output; they leave between the link's own
+    asked, colour : Out(1), the host wants a preview; in colour
     only with `flash`: reload : In(1), pulse; flash_problem : Out(3); spi : Out(Spi())
     """
 
@@ -87,7 +92,13 @@ class HostSystem(wiring.Component):
             "tx": Out(1, init=1),
             "camera": In(CameraPort(model.in_channels)),
             "weights_ok": Out(1),
+            "row": Out(RowEvent(model.class_count)),
             "decision": Out(Decision(model.class_count)),
+            "toggles": Out(len(ENGINE_COUNTERS) + len(CAMERA_COUNTERS)),
+            "state": In(StateRead(rasca.plan.engine.pixels)),
+            "packets": In(PacketStream()),
+            "asked": Out(1),
+            "colour": Out(1),
         }
         if flash is not None:
             ports |= {"reload": In(1), "flash_problem": Out(packets.Problem), "spi": Out(Spi())}
@@ -105,14 +116,25 @@ class HostSystem(wiring.Component):
             link.rx_valid.eq(receiver.valid),
             link.rx_data.eq(receiver.data),
             link.rx_error.eq(receiver.glitch | receiver.framing),
-            transmitter.valid.eq(link.tx_valid),
-            transmitter.data.eq(link.tx_data),
-            link.tx_ready.eq(transmitter.ready),
+            self.asked.eq(link.preview),
+            self.colour.eq(link.colour),
             link.weights_digest.eq(rasca.weights_digest),
         ]
+        own = PacketStream().create(path=("own",))
+        m.d.comb += [
+            *(own.valid.eq(link.tx_valid), own.data.eq(link.tx_data)),
+            link.tx_ready.eq(own.ready),
+        ]
+        take_turns(m, own, link.tx_busy, self.packets, transmitter)
         connect(m, link.thresholds, rasca.thresholds)
-        connect(m, link.state, rasca.state)
+        select(m, link.state_wanted, link.state, self.state, rasca.state)
+        for reader, mine in ((link.state, link.state_wanted), (self.state, ~link.state_wanted)):
+            m.d.comb += [
+                reader.valid.eq(rasca.state.valid & mine),
+                reader.data.eq(rasca.state.data),
+            ]
         connect(m, rasca.row, link.row)
+        connect(m, rasca.row, flipped(self.row))
         connect(m, rasca.decision, link.decision)
         connect(m, rasca.decision, flipped(self.decision))
         busy = self._weights(m)
@@ -127,12 +149,14 @@ class HostSystem(wiring.Component):
         before, set_up = Signal(), camera.ready | camera.failed
         m.d.sync += before.eq(set_up)
         m.d.comb += [
-            link.toggles.eq(Cat(*counts, camera.toggles)),
+            self.toggles.eq(Cat(*counts, camera.toggles)),
+            link.toggles.eq(self.toggles),
             link.status.eq(
                 (flash.problem if flash is not None else 0)
                 | Mux(busy, int(BoardStatus.LOADING), 0)
                 | Mux(rasca.load.error, int(BoardStatus.LOAD_ERROR), 0)
                 | Mux(camera.failed, int(BoardStatus.CAMERA_FAILED), 0)
+                | Mux(self.packets.there, int(BoardStatus.PREVIEW), 0)
             ),
             link.announce.eq((set_up & ~before) | (flash.done if flash is not None else 0)),
             self.weights_ok.eq((rasca.weights_digest != 0) & ~busy),

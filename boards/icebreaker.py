@@ -8,6 +8,8 @@ from amaranth_boards.icebreaker import ICEBreakerPlatform
 from boards.board import UP5K, Board, Camera
 from boards.camera import hm01b0
 from boards.camera.wiring import ICEBREAKER_HM01B0, Wiring, site
+from boards.outputs.lamps import Lamps
+from boards.outputs.preview import Preview
 
 MCLK_HZ = 12e6
 
@@ -67,7 +69,7 @@ BOARDS = [
         events_only=True,
         resources=[camera_resource(ICEBREAKER_HM01B0, ICEBreakerPlatform)],
         camera=camera(ICEBREAKER_HM01B0.data_bits),
-        lamps={"person": ("led_g", 0), "fault": ("led_r", 0)},
+        outputs=(Lamps(person=("led_g", 0), fault=("led_r", 0)), Preview()),
         program="iceprog {file}",
     )
 ]

@@ -5,6 +5,7 @@ from amaranth_boards.orangecrab_r0_2 import OrangeCrabR0_2_25FPlatform
 from amaranth_boards.resources import UARTResource
 
 from boards.board import Board, ecp5
+from boards.outputs.lamps import Lamps
 
 BOARDS = [
     Board(
@@ -22,11 +23,9 @@ BOARDS = [
                 0, rx="0", tx="1", conn=("io", 0), attrs=Attrs(IO_TYPE="LVCMOS33", PULLMODE="UP")
             )
         ],
-        lamps={
-            "heartbeat": ("rgb_led", "b"),
-            "person": ("rgb_led", "g"),
-            "fault": ("rgb_led", "r"),
-        },
+        outputs=(
+            Lamps(heartbeat=("rgb_led", "b"), person=("rgb_led", "g"), fault=("rgb_led", "r")),
+        ),
         program="dfu-util -a 0 -D {file}",
     )
 ]

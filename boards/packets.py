@@ -39,6 +39,8 @@ class Kind(IntEnum):
     STATE = 0x03
     DECISION = 0x04
     COUNTERS = 0x05
+    PREVIEW = 0x06
+    TAKEN = 0x07
 
     ASK = 0x80
     SETTINGS = 0x84
@@ -61,6 +63,9 @@ class Setting(IntFlag):
     STATE = 4  # ... and the whole state after it; works with HOST only
     STOP = 8
     SKIP = 16
+    PREVIEW = 32  # send what the camera sees, piece by piece, without end
+    COLOUR = 64  # ... in colour, where there is one
+    ECHO = 128  # answer with `Taken`; a board that is older than that does not
 
 
 COUNTERS = (
@@ -135,6 +140,10 @@ class Byte(IntFlag):
     REPORT = 64
 
 
+SMALL_ASK = b"\xff"
+"""Asks a small board for a picture; any byte does."""
+
+
 class BoardStatus(IntFlag):
     """Bits of the status byte in `Hello` above the `Problem`."""
 
@@ -142,6 +151,7 @@ class BoardStatus(IntFlag):
     LOADING = 8  # weights are being read from flash
     LOAD_ERROR = 16  # the last weights image through the loader had a wrong length
     CAMERA_FAILED = 32  # set-up of the camera failed
+    PREVIEW = 64  # the board can send what its camera sees
 
 
 def crc16(data: bytes) -> int:
@@ -219,6 +229,46 @@ class Decoder:
             del self._buffer[:1]
 
 
+@dataclass
+class Mixed:
+    """Takes the bytes of a small board (boards.event_system): events, and packets between them.
+
+    No event begins as a packet does. After a wrong CRC the whole packet is dropped: of its bytes
+    nothing would tell them from events.
+
+    Attributes
+    ----------
+    errors : int
+        Packets with a wrong CRC, and sync bytes that no preview follows.
+    """
+
+    errors: int = 0
+    _buffer: bytearray = field(default_factory=bytearray, repr=False)
+
+    def feed(self, data: bytes) -> Iterator[int | Packet]:
+        """Events and whole packets as they came. Exhaust it before the next call."""
+        self._buffer += data
+        while self._buffer:
+            if self._buffer[0] != SYNC:
+                yield self._buffer.pop(0)
+                continue
+            if len(self._buffer) < HEAD_BYTES:
+                return
+            kind, length = struct.unpack_from("<BH", self._buffer, 1)
+            if kind != Kind.PREVIEW or length > MAX_PAYLOAD:
+                self.errors += 1
+                del self._buffer[:1]
+                continue
+            whole = HEAD_BYTES + length + CRC_BYTES
+            if len(self._buffer) < whole:
+                return
+            packet, self._buffer = bytes(self._buffer[:whole]), self._buffer[whole:]
+            if crc16(packet[1:]):
+                self.errors += 1
+            else:
+                yield Packet(kind, packet[HEAD_BYTES:-CRC_BYTES])
+
+
 # ---- to the host ----
 
 
@@ -266,6 +316,18 @@ class Hello:
     @property
     def problem(self) -> Problem:
         return Problem(self.status & BoardStatus.PROBLEM)
+
+
+SETTINGS_LAYOUT = "<iiB"
+SETTINGS_BYTES = struct.calcsize(SETTINGS_LAYOUT)
+
+
+def _settings(flags: Setting, stop: int | None, skip: int | None) -> bytes:
+    for threshold, bit in ((stop, Setting.STOP), (skip, Setting.SKIP)):
+        flags = flags & ~bit if threshold is None else flags | bit
+        if threshold is not None and not -(1 << 31) <= threshold < 1 << 31:
+            raise ValueError(f"a threshold must fit 32 bits, not {threshold}")
+    return struct.pack(SETTINGS_LAYOUT, stop or 0, skip or 0, flags)
 
 
 PLACE_LAYOUT = "<BBH"
@@ -380,13 +442,81 @@ class Counters:
         return {name: now - then & 0xFFFF for name, now, then in pairs if now != then}
 
 
-Event = Hello | Row | State | Decision | Counters
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A piece of what the camera sees: pixels of one row, from `column` on.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Of the whole picture, 1..255.
+    channels : int
+        Bytes of a pixel: 1 grey, 3 red, green, blue.
+    row, column : int
+        Of the piece's first pixel.
+    data : bytes
+        Its pixels, to the right.
+    """
+
+    rows: int
+    columns: int
+    channels: int
+    row: int
+    column: int
+    data: bytes
+
+    LAYOUT = "<5B"
+
+    def pack(self) -> bytes:
+        fields = (self.rows, self.columns, self.channels, self.row, self.column)
+        return struct.pack(self.LAYOUT, *fields) + self.data
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Preview":
+        size = struct.calcsize(cls.LAYOUT)
+        rows, columns, channels, row, column = _unpack(cls.LAYOUT, payload[:size], "preview")
+        data = payload[size:]
+        if channels not in (1, 3):
+            raise ValueError(f"a preview must have 1 or 3 bytes a pixel, not {channels}")
+        width, rest = divmod(len(data), channels)
+        if rest or not width or row >= rows or column + width > columns:
+            raise ValueError(
+                f"a preview of {columns} x {rows} pixels must bring some inside it, whole ones, "
+                f"not {len(data)} bytes of {channels} a pixel from row {row}, column {column} on"
+            )
+        return cls(rows=rows, columns=columns, channels=channels, row=row, column=column, data=data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """The settings that the board took; thresholds that are off are None."""
+
+    flags: int
+    stop: int | None = None
+    skip: int | None = None
+
+    def pack(self) -> bytes:
+        return _settings(Setting(self.flags), self.stop, self.skip)
+
+    @classmethod
+    def parse(cls, payload: bytes) -> "Taken":
+        stop, skip, flags = _unpack(SETTINGS_LAYOUT, payload, "taken")
+        return cls(
+            flags=flags,
+            stop=stop if flags & Setting.STOP else None,
+            skip=skip if flags & Setting.SKIP else None,
+        )
+
+
+Event = Hello | Row | State | Decision | Counters | Preview | Taken
 _PARSERS = {
     Kind.HELLO: Hello,
     Kind.ROW: Row,
     Kind.STATE: State,
     Kind.DECISION: Decision,
     Kind.COUNTERS: Counters,
+    Kind.PREVIEW: Preview,
+    Kind.TAKEN: Taken,
 }
 
 
@@ -399,9 +529,6 @@ def parse(packet: Packet) -> Event:
 
 # ---- to the board ----
 
-SETTINGS_LAYOUT = "<iiB"
-SETTINGS_BYTES = struct.calcsize(SETTINGS_LAYOUT)
-
 
 def ask() -> bytes:
     """The board answers with hello and counters."""
@@ -410,11 +537,7 @@ def ask() -> bytes:
 
 def settings(flags: Setting, *, stop: int | None = None, skip: int | None = None) -> bytes:
     """Source of the pixels, reports, early termination (None: off)."""
-    for threshold, bit in ((stop, Setting.STOP), (skip, Setting.SKIP)):
-        flags = flags & ~bit if threshold is None else flags | bit
-        if threshold is not None and not -(1 << 31) <= threshold < 1 << 31:
-            raise ValueError(f"a threshold must fit 32 bits, not {threshold}")
-    return encode(Kind.SETTINGS, struct.pack(SETTINGS_LAYOUT, stop or 0, skip or 0, flags))
+    return encode(Kind.SETTINGS, _settings(flags, stop, skip))
 
 
 def line(pixels: bytes, *, first: bool = False, last: bool = False) -> bytes:

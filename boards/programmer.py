@@ -33,7 +33,7 @@ def command(board_name: str, preset_name: str | None, folder: Path) -> list[str]
         Unknown board or preset, no bitstream, or no such tool.
     """
     board = find_board(board_name)
-    model = preset(preset_name or board.preset)
+    model = preset(preset_name or board.preset, board.preset)
     place = folder / board.name / model.name
     found = [place / f"{TOP}{end}" for end in (".bit", ".bin") if (place / f"{TOP}{end}").is_file()]
     if not found:

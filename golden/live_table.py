@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from golden.config import ModelConfig
-from golden.expected import STATUS, Frame, Judge, Row
+from golden.expected import STATUS, Frame, Judge, JudgedRow
 from golden.visualise import class_probability, words
 from golden.weights import Weights
 
@@ -34,9 +34,9 @@ class LiveTable:
         head = f"{'frame':>5} {'group':>6} {'cycles':>9} {'compared':>9}  {'equal':5}  {watched:>7}"
         console.print(Text(head, style="bold"))
 
-    def show(self, found: Row | Frame, judge: Judge) -> None:
+    def show(self, found: JudgedRow | Frame, judge: Judge) -> None:
         """What `Judge.take` returned."""
-        if isinstance(found, Row):
+        if isinstance(found, JudgedRow):
             self._row(found, judge)
         elif found.decision is not None and found.expected is not None:
             decision = found.decision
@@ -47,7 +47,7 @@ class LiveTable:
                 f"{len(found.rows)} row groups"
             )
 
-    def _row(self, row: Row, judge: Judge) -> None:
+    def _row(self, row: JudgedRow, judge: Judge) -> None:
         if judge.frames[row.frame].expected is None:
             return
         before = self.before.get(row.frame, judge.frames[row.frame].cycle)

@@ -36,6 +36,7 @@ from golden.weights import LayerWeights, Weights, constants, scale_name
 __all__ = ["default_weights", "dequantise", "quantise", "random_weights"]
 
 _IMAGES_AT_ONCE = 8
+_CALIBRATED_PIXELS = 24 * 240 * 320  # all calibration pictures up to that size
 _DAMPING = 0.01  # of the mean variance, in `round_weights`
 USUAL_PERCENTILE = 99.999
 """Of the commands: the few largest values of a map depend on the draw of the pictures."""
@@ -648,5 +649,8 @@ def default_weights(config: ModelConfig, seed: int = 0) -> Weights:
         return trained
     with _repeatable():
         images = calibration_images(config)
+        # large pictures say as much in fewer
+        most = max(2, _CALIBRATED_PIXELS // (config.image_height * config.image_width))
+        images = images[:: -(-len(images) // min(len(images), most))]
         made = quantise(calibrated_model(config, images, seed), images, correct=False)
     return replace(made, untrained=True)

@@ -33,7 +33,7 @@ from golden import files
 from golden.boxes import Boxes, Targets, boxes_loss
 from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
-from golden.config import ModelConfig, preset
+from golden.config import ModelConfig, preset, resized
 from golden.data import (
     Augmenter,
     load_any,
@@ -172,18 +172,6 @@ def initial_model(config: ModelConfig, dropout: float, seed: int) -> FloatModel:
     bias = model.cell.conv_update.bias
     bias.copy_(torch.log(1 + (config.row_groups - 1) * torch.rand(bias.shape)))
     return model
-
-
-def resized(config: ModelConfig, size: str | None) -> ModelConfig:
-    """The same network for pictures of ``HEIGHTxWIDTH``; ValueError if that is no size."""
-    if size is None:
-        return config
-    try:
-        height, width = map(int, size.split("x"))
-    except ValueError:
-        raise ValueError(f"size must be HEIGHTxWIDTH, not {size!r}") from None
-    name = f"{config.name}_at_{size}"
-    return replace(config, name=name, image_height=height, image_width=width)
 
 
 def _signed(images: Tensor) -> Tensor:

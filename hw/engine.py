@@ -3,7 +3,7 @@
 from amaranth.hdl import Module, ResetInserter
 from amaranth.lib import wiring
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.frames import FrameControl
 from hw.host_read import HostRead
 from hw.interfaces import Engine
@@ -11,6 +11,7 @@ from hw.loader import Loader, image_bytes, image_digest
 from hw.parts import PARTS, Parts
 from hw.path import join
 from hw.plan import Plan
+from hw.room import RoomControl
 from hw.sequencer import LateSteps, WalkSequencer
 from hw.sleep import Sleep, add_clocks, clocked
 
@@ -41,6 +42,14 @@ class RowEngine(wiring.Component):
         First contents of the weight memories, where they are to have any.
     readback : bool
         Whether a host can read the state.
+    room : bool
+        Whether it tells a source of pixels that can wait when to, and a host when the state is
+        written anew.
+
+    Attributes
+    ----------
+    room_delay : int
+        A pixel on the wires -> `room` knows what came of it and of all before it.
 
     Ports: those of hw.interfaces.Engine.
 
@@ -50,7 +59,7 @@ class RowEngine(wiring.Component):
         If the weights are for another network, or such as a part cannot do.
     """
 
-    def __init__(self, plan: Plan, weights: NetworkWeights, *, readback: bool = True):
+    def __init__(self, plan: Plan, weights: Weights, *, readback: bool = True, room: bool = False):
         self.plan, self.readback = plan, readback
         model, engine = plan.model, plan.engine
         self.parts: Parts = PARTS[engine.parts]
@@ -92,8 +101,17 @@ class RowEngine(wiring.Component):
                 state_words=plan.geometry.state_words,
                 tells=engine.sleep,
             )
+        self.room_control = None
+        if room:
+            self.room_control = RoomControl(row_groups=model.row_groups, rows=model.rows_per_group)
+            self.room_delay = self.lines.latency + model.in_channels + self.room_control.latency
         super().__init__(
-            Engine(in_channels=model.in_channels, classes=model.class_count, pixels=engine.pixels)
+            Engine(
+                in_channels=model.in_channels,
+                classes=model.class_count,
+                pixels=engine.pixels,
+                room=room,
+            )
         )
 
     def elaborate(self, platform):
@@ -138,6 +156,17 @@ class RowEngine(wiring.Component):
             self._add(m, "host_read", "host")
             wiring.connect(m, wiring.flipped(self.state), self.host_read.state)
             wiring.connect(m, self.host_read.maps, self.window.host)
+        if self.room_control is not None:
+            m.submodules.room_control = room = self.room_control
+            for name in ("enable", "waiting", "receiving", "current", "busy", "rows", "released"):
+                m.d.comb += getattr(room, name).eq(getattr(lines.control, name))
+            wiring.connect(m, room.room, wiring.flipped(self.room))
+            # the last operation writes the state, not before the answer to the group before it
+            last = self.sequencer.op == len(self.plan.operations) - 1
+            with m.If(frames.row.valid):
+                m.d.sync += self.stale.eq(0)
+            with m.Elif(self.sequencer.step.valid & last & ~reset):
+                m.d.sync += self.stale.eq(1)
         self._path(m, reset)
         if self.sleep is not None:
             self._sleep(m, reset)

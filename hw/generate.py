@@ -20,6 +20,9 @@ from golden.command_line import facts, load_weights
 from golden.config import preset
 from golden.errors import bad_input
 from hw import sleep
+from hw.bus import pages
+from hw.bus.top import RascaBus, check_bus
+from hw.kit import whole
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.top import Rasca, flat_ports
 
@@ -93,8 +96,10 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def to_verilog(design: Rasca, name: str = "rasca", warning: str | None = None) -> str:
+def to_verilog(design: Rasca | RascaBus, name: str = "rasca", warning: str | None = None) -> str:
     """Verilog of an engine, with what it was made of in its header.
+
+    name : of its module.
 
     Returns
     -------
@@ -156,19 +161,29 @@ def main(
     sleeps: Annotated[
         bool, typer.Option("--sleep", help="clocks stand still while nothing is to be done")
     ] = False,
+    bus: Annotated[
+        str | None, typer.Option(help="axi or wishbone: registers, and video by AXI4-Stream")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/verilog"),
 ) -> None:
     """Writes the Verilog of an engine, its weights image and a summary of both."""
     console = Console()
     with bad_input():
+        if bus is not None:
+            check_bus(bus)
         model = preset(preset_name)
         engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory, sleep=sleeps)
         Geometry(model, engine)  # says what does not fit, before anything is built
         numbers = load_weights(weights, model)
-        design = Rasca(model, engine, numbers)
+        design = (
+            Rasca(model, engine, numbers) if bus is None else RascaBus(bus, model, engine, numbers)
+        )
     plan = design.plan
     name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
-    text = to_verilog(design, warning=numbers.warning)
+    top = "rasca"
+    if bus is not None:
+        name, top = f"{name}_{bus}", f"rasca_{bus}"
+    text = to_verilog(design, top, numbers.warning)
     image = design.engine.weights_image()
     summary = {
         "preset": model.name,
@@ -185,13 +200,28 @@ def main(
         "mac_utilisation": plan.utilisation(),
         "warnings": plan.warnings,
     }
+    if bus is not None:
+        summary |= {"bus": bus, "top": top, "registers": pages.HEADER, "svd": f"{name}.svd"}
+        summary["driver"] = "rasca.c"
     contents = {
         f"{name}.v": text,
         f"{name}.vlt": waivers(f"{name}.v"),
         f"{name}.weights.bin": image,
         f"{name}.json": json.dumps(summary, indent=1) + "\n",
     }
+    if bus is not None:
+        contents |= {
+            pages.HEADER: pages.c_header(design.registers),
+            **pages.driver(),
+            f"{name}.svd": pages.svd(
+                design.registers, name=name.upper(), description=f"RaScaNet {model.name}, {engine}"
+            ),
+        }
+    kit = whole.kit(design, numbers, name, top)
+    core = f"{name}.core"
+    contents[core] = kit.pop(core)
     files.write_all(folder, contents)
+    files.write_all(folder / whole.folder(name), kit)
     table = facts()
     shown = summary | {"mac_utilisation": f"{100 * plan.utilisation():.2f} %"}
     for key, value in shown.items():

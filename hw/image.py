@@ -3,10 +3,9 @@
 hw.parallel.image and hw.serial.image have the rest; hw.parts.weights_image makes the whole.
 """
 
-from golden.weights import LayerWeights
-from golden.weights import Weights as NetworkWeights
+from golden.weights import LayerWeights, Weights
 from hw.loader import Section
-from hw.plan import Operation, Plan, Weights
+from hw.plan import Operation, Plan, WeightSource
 
 
 def _pack(values, bits: int) -> int:
@@ -64,7 +63,7 @@ def _operation_constants(
     def taken(layer, channel):
         return tuple(int(v[channel]) for v in (layer.bias, layer.multiplier, layer.shift))
 
-    if op.weights != Weights.MEMORY:
+    if op.weights != WeightSource.MEMORY:
         return [taken(layers[0], 0)] * op.constants
     found = []
     for group in range(op.out_groups):
@@ -81,7 +80,7 @@ def _operation_constants(
     return found
 
 
-def walk_words(plan: Plan, weights: NetworkWeights) -> tuple[list[int], list[tuple]]:
+def walk_words(plan: Plan, weights: Weights) -> tuple[list[int], list[tuple]]:
     """What the walks take from their memories, in order.
 
     Returns
@@ -103,7 +102,7 @@ def walk_words(plan: Plan, weights: NetworkWeights) -> tuple[list[int], list[tup
             continue
         seen.add(op.layer.name)
         layers = [weights.layers[layer.name] for layer in op.layers]
-        if op.weights == Weights.MEMORY:
+        if op.weights == WeightSource.MEMORY:
             words += _operation_weights(plan, op, layers)
         constants += _operation_constants(plan, op, layers)
     assert len(words) == plan.weight_words

@@ -89,9 +89,11 @@ class Thresholds(_Interface):
     stop_enable : Out(1)
         A margin of `stop` or more ends the frame with the stop class.
     stop : Out(signed(32))
+        A margin.
     skip_enable : Out(1)
         A margin of `skip` or less leaves the next row group out, unless the frame has ended.
     skip : Out(signed(32))
+        A margin.
     """
 
     def __init__(self):
@@ -111,6 +113,7 @@ class RowEvent(_Interface):
     Members
     -------
     valid : Out(1), pulse
+        A row group is answered.
     group : Out(16)
         Row group of the frame, 0 is the topmost.
     logits : Out(signed(32)).array(K)
@@ -142,6 +145,7 @@ class Decision(_Interface):
     rows_used : Out(16)
         Row groups that were worked on; 0 where `status` is not OK.
     status : Out(Status)
+        How the frame ended: 0 OK, 1 overrun, 2 truncated, 3 line, 4 restart.
     """
 
     def __init__(self, classes: int):
@@ -174,11 +178,30 @@ class Counters(_Interface):
         super().__init__(dict.fromkeys(self.names, Out(16)))
 
 
+class Room(_Interface):
+    """Whether pixels find room; from engine to a source that can wait.
+
+    Both speak of what the engine has seen: of the pixels before `hw.engine.RowEngine.room_delay`
+    cycles. Once a row or a frame may begin, it may until it does.
+
+    Members
+    -------
+    row : Out(1)
+        The next row's pixels, but for a frame's first one, find their place or are ignored.
+    frame : Out(1)
+        A frame's first row does, and the frame is accepted.
+    """
+
+    def __init__(self):
+        super().__init__({"row": Out(1), "frame": Out(1)})
+
+
 class StateRead(_Interface):
     """Reading the state; from host to engine, one read at a time.
 
-    Words are those of the row group answered last, from its row event until the next group's last
-    operation writes.
+    Words are those of the row group answered last, if they come from its row event until the next
+    group's last operation writes: within `Plan.state_stays` cycles, or later where the camera is
+    waited for.
 
     Parameters
     ----------
@@ -188,6 +211,7 @@ class StateRead(_Interface):
     Members
     -------
     read : Out(1), pulse
+        A word is asked for.
     channel : Out(16), with `read`
         Channel of the state, 0..state_channels - 1.
     word : Out(16), with `read`
@@ -216,6 +240,7 @@ class LoadPort(_Interface):
     Members
     -------
     valid : Out(1)
+        A byte is there.
     data : Out(8)
         Taken in a cycle with `valid` and `ready`.
     last : Out(1), with `valid`
@@ -527,6 +552,8 @@ class Engine(_Interface):
     ----------
     in_channels, classes, pixels : int
         Of the picture; K; P.
+    room : bool
+        Whether it has the members `room` and `stale`.
 
     Members
     -------
@@ -546,11 +573,15 @@ class Engine(_Interface):
         A frame is being received, waits or is worked on.
     frame_start : Out(1), pulse
         The first step of a frame.
+    room : Out(Room())
+    stale : Out(1)
+        The state may no longer be that of the row group answered last.
     """
 
-    def __init__(self, *, in_channels: int, classes: int, pixels: int):
+    def __init__(self, *, in_channels: int, classes: int, pixels: int, room: bool = False):
         super().__init__(
             {
+                **({"room": Out(Room()), "stale": Out(1)} if room else {}),
                 "pixels": In(Pixels(in_channels)),
                 "thresholds": In(Thresholds()),
                 "row": Out(RowEvent(classes)),

@@ -12,7 +12,7 @@ from typing import Any
 
 from amaranth.lib import wiring
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.line_buffer import ByteLines, WordLines
 from hw.loader import Section, image_bytes
 from hw.parallel import attention, classifier
@@ -63,12 +63,12 @@ class Parts:
     lines: Callable[[Plan], wiring.Component]
     window: Callable[[Plan], wiring.Component]
     array: Callable[[Plan], wiring.Component]
-    back: Callable[[Plan, NetworkWeights, Sequence], wiring.Component]
+    back: Callable[[Plan, Weights, Sequence], wiring.Component]
     weights: Callable[[Plan, Sequence[int]], wiring.Component]
     classifier: Callable[[Plan, Words], wiring.Component]
     attention: Callable[[Plan, Words], wiring.Component] | None
     sections: Callable[[Plan], list[Section]]
-    words: Callable[[Plan, NetworkWeights], Words]
+    words: Callable[[Plan, Weights], Words]
     flat_words: Callable[[Plan, Words], Words]
     loads: Mapping[str, tuple[str, str]]
 
@@ -164,7 +164,7 @@ LOW_POWER = replace(
 PARTS = {"parallel": PARALLEL, "serial": SERIAL, "low_power": LOW_POWER}
 
 
-def weights_image(plan: Plan, weights: NetworkWeights) -> bytes:
+def weights_image(plan: Plan, weights: Weights) -> bytes:
     """Byte stream for the loader port of a plan's engine.
 
     Raises

@@ -23,16 +23,24 @@ class Rasca(wiring.Component):
 
     readback : bool
         Whether a host can read the state.
+    room : bool
+        Whether it has the members `room` and `stale` of hw.interfaces.Engine.
 
     Ports: hw.interfaces.Engine. In Verilog they have flat names (`ports`).
     """
 
     def __init__(
-        self, model: ModelConfig, engine: EngineConfig, weights: Weights, *, readback: bool = True
+        self,
+        model: ModelConfig,
+        engine: EngineConfig,
+        weights: Weights,
+        *,
+        readback: bool = True,
+        room: bool = False,
     ):
         self.plan: Plan = compile_program(model, engine)
-        self.engine = RowEngine(self.plan, weights, readback=readback)
-        self.config_digest = config_digest(model, engine)
+        self.engine = RowEngine(self.plan, weights, readback=readback, room=room)
+        self.config_digest, self.weights = config_digest(model, engine), weights
         super().__init__(self.engine.signature)
         classes = len(self.row.logits)
         paths = self.signature.flatten(self)

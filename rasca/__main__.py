@@ -8,6 +8,7 @@ Whatever cannot be used is one line on standard error: what was expected, and wh
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 from golden.errors import BAD_INPUT, INTERRUPTED, CommandError, note, one_line, said
 from rasca import make
@@ -60,10 +61,37 @@ def application(name: str, function: Callable[..., None]) -> Any:
     return found
 
 
+def sized(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes a network, with the option `--size`: `--preset NAME@HxW`.
+
+    A command that has the option already, and one without a network, stays as it is.
+    """
+    known = inspect.signature(function)
+    if "preset_name" not in known.parameters or "size" in known.parameters:
+        return function
+    import typer
+
+    def command(*, size: str | None = None, **values: Any) -> None:
+        if size is not None:
+            values["preset_name"] = f"{values['preset_name'] or ''}@{size}"
+        function(**values)
+
+    option = Annotated[str | None, typer.Option(help="HxW of the pictures, not the network's")]
+    hints = get_type_hints(function, include_extras=True) | {"size": option}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    every = [*known.parameters.values(), inspect.Parameter("size", keyword, default=None)]
+    command.__signature__ = known.replace(
+        parameters=[one.replace(annotation=hints[one.name]) for one in every]
+    )
+    command.__annotations__ = hints
+    command.__doc__ = function.__doc__
+    return command
+
+
 def load(name: str) -> Any:
     """The parser of a command, which knows its options; imports what the command needs."""
     place, _, function = COMMANDS[name].place.partition(":")
-    return application(name, getattr(import_module(place), function))
+    return application(name, sized(getattr(import_module(place), function)))
 
 
 def run(words: Sequence[str], from_make: bool = False) -> int:

@@ -57,6 +57,7 @@ def _flag(name: str, hint: str = "1") -> Variable:
 
 
 _PRESET = Variable("PRESET", "--preset", "name or file")
+_SIZE = Variable("SIZE", "--size", "HxW of the pictures")
 _SHAPE = Variable("SHAPE", "--shape", "pixels,channels,lanes")
 _WEIGHTS = Variable("WEIGHTS", "--weights", "file")
 _CHECKPOINT = Variable("CHECKPOINT", "--checkpoint", "file")
@@ -87,7 +88,7 @@ COMMANDS = {
         "sim.main:sim",
         "photographs through the RTL, compared value by value",
         (
-            *(_PRESET, _SHAPE),
+            *(_PRESET, _SIZE, _SHAPE),
             Variable("IMAGE", "--image", "file or folder"),
             _WEIGHTS,
             Variable("FRAMES", "--frames", "2"),
@@ -103,9 +104,10 @@ COMMANDS = {
         "hw.generate:main",
         "plain Verilog of an engine and its weights image under build/verilog",
         (
-            *(_PRESET, _SHAPE, _WEIGHTS),
+            *(_PRESET, _SIZE, _SHAPE, _WEIGHTS),
             Variable("MEMORY", "--weight-memory", "initialised|loaded"),
             _SLEEP,
+            Variable("BUS", "--bus", "axi|wishbone"),
         ),
     ),
     "fuzz": Command(
@@ -122,7 +124,7 @@ COMMANDS = {
         "sim.study.asic:main",
         "an engine in standard cells under build/asic: area, SRAM macros, frequency, power",
         (
-            *(_PRESET, _SHAPE, _LIBERTY),
+            *(_PRESET, _SIZE, _SHAPE, _LIBERTY),
             Variable("TECH", "--technology", _TECH),
             Variable("CLOCK_MHZ", "--clock", "100"),
             Variable("ROW_GROUPS", "--row-groups", "2 for power, 0 for none"),
@@ -146,7 +148,7 @@ COMMANDS = {
         "sim.study.report:main",
         "cycles, memories, timing, energy and peers on one page under build/report, in seconds",
         (
-            *(_PRESET, _SHAPE),
+            *(_PRESET, _SIZE, _SHAPE),
             Variable("CLOCK_MHZ", "--clock-mhz", "else the slowest that keeps up"),
             Variable("TECH", "--tech", _TECH),
             Variable("FPS", "--fps", "30"),
@@ -160,11 +162,12 @@ COMMANDS = {
         "boards.build:main",
         "bitstream of a board under build/bitstream",
         (
-            *(_NEEDED_BOARD, _PRESET, _SHAPE, _WEIGHTS),
+            *(_NEEDED_BOARD, _PRESET, _SIZE, _SHAPE, _WEIGHTS),
             Variable("CLOCK_MHZ", "--clock-mhz", "of the engine, else the highest that is carried"),
             Variable("CAMERA_MHZ", "--camera-mhz", "24, of a module's own oscillator"),
             _flag("LOW_BYTE_FIRST", "1, the camera gives a pixel's lower byte first"),
             _flag("FALLING_EDGE", "1, the camera's pins are right at PCLK's falling edge"),
+            Variable("OUTPUTS", "--outputs", "preview,hdmi, what the board shows besides"),
             *(_PLACE_SEED, _PLACE_SEEDS),
         ),
     ),
@@ -177,17 +180,28 @@ COMMANDS = {
         "sim.netlist:main",
         "the engine as synthesis made it for a board, simulated on models of its cells",
         (
-            *(_BOARD, _PRESET, _SHAPE),
+            *(_BOARD, _PRESET, _SIZE, _SHAPE),
             Variable("IMAGE", "--image", "file"),
             _WEIGHTS,
             Variable("ROW_GROUPS", "--row-groups", "3"),
             _flag("WHOLE", "1 for the whole iCEBreaker, from camera to UART"),
         ),
     ),
+    "screen": Command(
+        "sim.screen:main",
+        "a ULX3S with a screen, simulated from the camera's pins to the cable's bits",
+        (
+            Variable("BOARD", "--board", "ulx3s-12f"),
+            *(_PRESET, _SHAPE),
+            Variable("IMAGE", "--image", "file"),
+            _WEIGHTS,
+            Variable("PICTURE", "--picture", "file.png, of what the screen shows"),
+        ),
+    ),
     "program": Command(
         "boards.programmer:main",
         "puts the bitstream that make bitstream made on the board",
-        (_NEEDED_BOARD, _PRESET),
+        (_NEEDED_BOARD, _PRESET, _SIZE),
     ),
     "train": Command(
         "golden.train:main",
@@ -222,7 +236,7 @@ COMMANDS = {
         "build/labels.csv of a data set or a part of it",
         (
             Variable("DATA", "", "folder, COCO .json or .csv", needed=True),
-            *(_IMAGES, _PRESET),
+            *(_IMAGES, _PRESET, _SIZE),
             Variable("PART", "--part", "all|training|validation"),
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("SPLIT", "--split", "trainval"),
@@ -237,14 +251,14 @@ COMMANDS = {
         (
             Variable("CHECKPOINT", "", "file", needed=True),
             _CALIBRATE._replace(needed=True),
-            *(_PRESET, _SKIP_BAD),
+            *(_PRESET, _SIZE, _SKIP_BAD),
         ),
     ),
     "evaluate": Command(
         "golden.evaluate:main",
         "accuracy on photographs, and build/evaluate.json",
         (
-            *(_PICTURES, _LABELS, _PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
+            *(_PICTURES, _LABELS, _PRESET, _SIZE, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
             Variable("MODEL", "--model", "int|float"),
             *(_TAU, _SKIP),
             Variable("LOGITS", "--logits", "out.csv"),
@@ -252,12 +266,17 @@ COMMANDS = {
         ),
         ("--json", "build/evaluate.json"),
     ),
+    "onnx": Command(
+        "golden.onnx_export:main",
+        "the network as ONNX under build/onnx, compared in ONNX Runtime",
+        (_PRESET, _SIZE, _WEIGHTS, _CHECKPOINT),
+    ),
     "fidelity": Command(
         "golden.fidelity:main",
         "integer beside float answers for all ways to calibrate, and build/fidelity.json",
         (
             *(_CHECKPOINT._replace(needed=True), _CALIBRATE._replace(needed=True)),
-            *(_PICTURES, _LABELS, _PRESET, _SKIP_BAD),
+            *(_PICTURES, _LABELS, _PRESET, _SIZE, _SKIP_BAD),
             Variable("DRAWS", "--draws", "3, random draws of COUNT pictures instead"),
             *(Variable("COUNT", "--count", "256, to calibrate on"), _SEED),
         ),
@@ -268,7 +287,7 @@ COMMANDS = {
         "accuracy table by origin for a model card, and build/card.json",
         (
             *(_CHECKPOINT._replace(needed=True), _PICTURES, _LABELS),
-            *(_WEIGHTS, _PRESET, _PAGE, _SKIP_BAD),
+            *(_WEIGHTS, _PRESET, _SIZE, _PAGE, _SKIP_BAD),
         ),
         ("--json", "build/card.json"),
     ),
@@ -276,7 +295,7 @@ COMMANDS = {
         "golden.early_termination:main",
         "accuracy and MACs saved over both thresholds, under build/early_termination",
         (
-            *(_PICTURES, _LABELS, _PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
+            *(_PICTURES, _LABELS, _PRESET, _SIZE, _WEIGHTS, _CHECKPOINT, _CALIBRATE),
             *(_TAU._replace(hint="0.9,0.99"), _SKIP._replace(hint="off,0.005")),
             *(_PAGE, _SKIP_BAD, _flag("STORE", "1, chosen thresholds into weights and card")),
         ),
@@ -287,7 +306,7 @@ COMMANDS = {
         "what the network looks at, picture and GIF under build/visualise",
         (
             Variable("IMAGE", "--image", "file", needed=True),
-            *(_PRESET, _WEIGHTS, _CHECKPOINT, _CALIBRATE, _TAU, _SKIP),
+            *(_PRESET, _SIZE, _WEIGHTS, _CHECKPOINT, _CALIBRATE, _TAU, _SKIP),
         ),
         ("-o", "build/visualise"),
     ),
@@ -311,19 +330,27 @@ COMMANDS = {
     "flash-image": Command(
         "boards.flash_image:main",
         "weights for a board's SPI flash, under build/flash",
-        (_BOARD, _PRESET, _SHAPE, _WEIGHTS, Variable("OFFSET", "--offset", "0x40000")),
+        (_BOARD, _PRESET, _SIZE, _SHAPE, _WEIGHTS, Variable("OFFSET", "--offset", "0x40000")),
     ),
     "host": Command(
         "boards.host:main",
         "photographs through a real board, compared as make sim does",
         (
-            Variable("PORT", "--port", "/dev/ttyUSB0", needed=True),
+            Variable("PORT", "--port", "/dev/ttyUSB0"),
             Variable("IMAGE", "--image", "file or folder"),
-            *(_PRESET, _WEIGHTS, _SKIP_BAD),
+            *(_PRESET, _SIZE, _WEIGHTS, _SKIP_BAD),
             Variable("BAUD", "--baud", "1000000"),
             *(_flag("LOAD"), _flag("WATCH")),
-            _flag("BYTES", "1 with WATCH of an iCEBreaker or UPduino"),
+            Variable("PICTURE", "--picture", "file.png, of what the camera sees"),
+            _flag("BYTES", "1 with WATCH, PICTURE or WEB of an iCEBreaker or UPduino"),
+            _flag("WEB", "1, a page in a browser"),
+            Variable("REPLAY", "--replay", "build/sim/vww_105x120, with WEB and no board"),
+            Variable("WEB_ADDRESS", "--web-address", "127.0.0.1"),
+            Variable("WEB_PORT", "--web-port", "8765"),
         ),
+    ),
+    "registers": Command(
+        "hw.bus.pages:main", "writes the table of docs/registers.md", target=False
     ),
     "wiring": Command(
         "boards.camera.pages:main",

@@ -75,7 +75,8 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
         if kind & ROW:
             logits = numbers(dut.event_row_logits[at])
             group = int(dut.event_row[at].value)
-            state = await read_state(dut)
+            stays = given["state_stays"]
+            state = await read_state(dut, None if stays is None else cycle + stays)
             record(kind="row", cycle=cycle, row_group=group, logits=logits, state=state)
             groups += 1
         if kind & DECISION:
@@ -96,13 +97,20 @@ async def watch(dut: Any, given: dict[str, Any], record: Callable[..., None]) ->
             return
 
 
-async def read_state(dut: Any) -> str:
-    """All words of the state, word by word, hex digits of each with byte 0 last."""
+async def read_state(dut: Any, until: int | None) -> str:
+    """All words of the state, word by word, hex digits of each with byte 0 last; "-" for one that
+    came when the next row group's were being written, or for all if the last one came after the
+    cycle `until`."""
     dut.read_go.value = 1
     await ValueChange(dut.reads_done)
     dut.read_go.value = 0
-    digits = len(dut.state_image[0]) // 4
-    return " ".join(f"{int(word.value):0{digits}x}" for word in dut.state_image)
+    digits, late = len(dut.state_image[0]) // 4, int(dut.state_late.value)
+    if until is not None and int(dut.cycle.value) > until:
+        late = -1
+    return " ".join(
+        "-" if late >> place & 1 else f"{int(word.value):0{digits}x}"
+        for place, word in enumerate(dut.state_image)
+    )
 
 
 async def finish(dut: Any, given: dict[str, Any], watcher: Any) -> None:

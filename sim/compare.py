@@ -62,6 +62,8 @@ class MapLog:
         self.passes: list[Maps] = [Maps()]
         self.steps: list[list[int]] = []  # per frame start: MAC steps per operation before it
         self.groups: list[list[int]] = [[]]  # per frame start: first steps of row groups before it
+        self.stays: list[int | None] = []  # per row event: cycles until its state is written over
+        self.event = 0  # cycle of the last one
         self.unknown = 0  # written words that belong to no map
         self.operation = -1
         self.fresh = False
@@ -98,7 +100,10 @@ class MapLog:
                 return
             kind, *words = line.split()
             if kind == "w":
-                self._write(*(int(word, 16) for word in words[1:]))
+                cycle, *write = (int(word, 16) for word in words)
+                self._write(*write)
+                if self.stays[-1:] == [None] and self.operation == self.last_operation:
+                    self.stays[-1] = cycle - self.event
             elif kind in ("k", "a"):
                 self._attention(kind, *(int(word, 16) for word in words[1:]))
             elif kind == "s":
@@ -111,8 +116,11 @@ class MapLog:
                 self.groups.append([])
             elif kind == "g":
                 self.groups[-1].append(int(words[0]))
-            elif kind == "r" and until_row:
-                return
+            elif kind == "r":
+                self.event = int(words[0])
+                self.stays.append(None)
+                if until_row:
+                    return
 
     def _write(
         self, operation: int, banks: int, address: int, data: int, mask: int | None = None

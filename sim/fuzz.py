@@ -1,6 +1,9 @@
 """Random small networks on random arrays: each bit-exact, and its cycles, stalls, reads and writes
 exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one has the serial parts.
 
+Nearly all of a case's time is its compile, so the engine plays twice: with the weights that it has
+from the beginning, then with others that are loaded, another camera and early termination.
+
     rasca fuzz --count 20 --seed 0
 
 A seed always makes the same case; the line of a failing one says how to run it alone. Each result
@@ -28,6 +31,7 @@ from golden.expected import Expected
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from golden.weights import Weights
+from hw.parts import weights_image
 from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
@@ -41,6 +45,7 @@ FAR = 0.2
 ASLEEP = 0.3
 """Share of the engines whose clocks sleep."""
 MOST_HIDDEN = 344  # of the classifier: what its sums have room for
+CAMERAS = ("paced", "blanking", "gaps")
 MOST_UNITS = 8  # channel units: they are most of what is compiled
 
 
@@ -51,7 +56,7 @@ class Case:
     seed: int
     model: ModelConfig
     shape: EngineConfig
-    cameras: str  # paced, blanking or gaps
+    cameras: str  # one of CAMERAS
     extreme: bool  # weights at their ends
     cut: bool = False  # then comes a frame that breaks off inside its walks, and one more
 
@@ -121,7 +126,7 @@ def case(seed: int) -> Case:
             parts=parts,
             sleep=random.Random(f"sleep {seed}").random() < ASLEEP,
         ),
-        cameras=rng.choice(("paced", "paced", "blanking", "gaps")),
+        cameras=rng.choice(("paced", *CAMERAS)),
         extreme=rng.random() < 0.2,
         cut=random.Random(f"cut {seed}").random() < 0.5,
     )
@@ -191,9 +196,18 @@ def check(wanted: Case, folder: Path | None = None) -> str | None:
     """Runs a case; None if all is equal, else what is not."""
     weights = weights_of(wanted)
     engine = session.prepare(wanted.model, wanted.shape, weights, optimise="build", folder=folder)
+    if wrong := _as_built(wanted, engine):
+        return wrong
+    wrong = _as_loaded(wanted, engine)
+    return wrong and f"loaded, with thresholds: {wrong}"
+
+
+def _as_built(wanted: Case, engine: session.Engine) -> str | None:
+    """Good frames, then one that is cut and one more: values, cycles, counters."""
     count = FRAMES + 2 * wanted.cut
     pixels = pictures(wanted.model, wanted.seed, count)
-    golden = session.golden_frames(IntegerModel(wanted.model, weights).run(pixels, trace=True))
+    model = IntegerModel(wanted.model, engine.weights)
+    golden = session.golden_frames(model.run(pixels, trace=True))
     expected: list[Expected | None] = [*golden]
     timing = timing_of(wanted, engine.plan.camera_period)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
@@ -215,6 +229,43 @@ def check(wanted: Case, folder: Path | None = None) -> str | None:
     if len(result.row_groups) < whole or (not wanted.cut and len(result.row_groups) > whole):
         return f"counters of {len(result.row_groups)} row groups"
     return counters.difference(result.row_groups[:whole], cost(engine.plan))
+
+
+def _as_loaded(wanted: Case, engine: session.Engine) -> str | None:
+    """Other weights through the loader, another camera, thresholds that some margins pass."""
+    rng = random.Random(f"loaded {wanted.seed}")
+    other = replace(
+        wanted,
+        seed=wanted.seed + 1,
+        extreme=not wanted.extreme,
+        cameras=rng.choice([way for way in CAMERAS if way != wanted.cameras]),
+    )
+    weights = weights_of(other)
+    pixels, model = pictures(other.model, other.seed, FRAMES), IntegerModel(other.model, weights)
+    stop, skip = thresholds(model.run(pixels).margin.flatten().tolist(), rng)
+    golden = model.run(pixels, trace=True, stop_threshold=stop, skip_threshold=skip)
+    timing = timing_of(other, engine.plan.camera_period)
+    shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
+    result = session.play(
+        engine,
+        camera.play(shots),
+        session.golden_frames(golden),
+        stop=stop,
+        skip=skip,
+        load=weights_image(engine.plan, weights),
+    )
+    if result.difference is not None:
+        return str(result.difference)
+    if [frame.decision is not None for frame in result.frames] != [True] * FRAMES:
+        return f"{len(result.frames)} frames begun, {FRAMES} sent: {result.counts}"
+    return f"faults counted: {result.counts}" if any(result.counts.values()) else None
+
+
+def thresholds(margins: list[int], rng: random.Random) -> tuple[int, int]:
+    """Of early termination: some of the margins say stop, some say skip (of 32 bits, margins have
+    33)."""
+    low, high = sorted(min(max(m, -(2**31)), 2**31 - 1) for m in rng.choices(margins, k=2))
+    return high, low
 
 
 def break_off(schedule: camera.Schedule, plan: Plan, seed: int) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from boards.web.replay import NAME
 from golden import files, visualise
 from golden.classifier import threshold
 from golden.command_line import (
@@ -28,7 +29,7 @@ from golden.command_line import (
 )
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input, note
-from golden.expected import Frame
+from golden.expected import MISSING, Expected, Frame, JudgedRow
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -36,7 +37,7 @@ from hw.plan import compile_program
 from hw.plan.awake import running
 from hw.plan.engine_config import EngineConfig, config_digest, default_shape
 from hw.plan.memory import CATEGORIES
-from sim import camera, runner, session
+from sim import camera, recording, runner, session
 from sim import tables as report
 
 CAMERAS = {"paced": camera.paced, "blanking": camera.blanking}
@@ -173,7 +174,7 @@ def _simulate(
     sent.append(sent[0].restarted(model.rows_per_group))
     shots = [camera.Shot(picture, timing) for picture in sent]
     last = OUTPUT / model.name / (f"{shape}_compact" if shape.parts == "serial" else str(shape))
-    with files.run_folder(last, shown=("summary.json", "scan.png")) as folder:
+    with files.run_folder(last, shown=("summary.json", "scan.png", NAME)) as folder:
         table = LiveTable(console, model, weights, free)
         result = session.play(
             engine,
@@ -204,6 +205,9 @@ def _simulate(
             _scan(result.frames[free + k], photographs.names[k], shown[k], model) for k in drawn
         ]
         visualise.draw(folder / "scan.png", scans, weights, stop=stop[0], skip=skip[0])
+        photographed = result.frames[free : free + len(shown)]
+        sent = recording.events(result, photographed, shown, stop[1], skip[1])
+        (folder / NAME).write_bytes(recording.packed(sent))
     return result, figures
 
 
@@ -217,12 +221,17 @@ def _scan(frame: Frame, name: str, image: np.ndarray, config: ModelConfig) -> vi
     return visualise.Scan(
         name=name,
         image=image,
-        states=np.stack([row.state for row in rows]),
+        states=np.stack([_state(row, frame.expected) for row in rows]),
         logits=np.array([row.logits for row in rows]),
         computed=sorted(by_group),
         label=(frame.decision or {}).get("label", 0),
         config=config,
     )
+
+
+def _state(row: JudgedRow, expected: Expected) -> np.ndarray:
+    """A row group's state; words that came too late are the golden model's."""
+    return np.where(row.state == MISSING, expected.state[row.row_group], row.state)
 
 
 def _decisions(

@@ -19,7 +19,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyosys
 import torch
 import typer
 from amaranth.back import rtlil
@@ -28,11 +27,12 @@ from rich.table import Table
 
 from boards import build, fit, tools
 from boards.system import System
+from boards.tools import YOSYS_SHARE
 from golden import files
 from golden.command_line import Photographs, load_photographs, load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
-from golden.expected import STATUS, Expected, Frame, Judge, Row
+from golden.expected import STATUS, Expected, Frame, Judge, JudgedRow
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
@@ -40,16 +40,15 @@ from hw.top import Rasca, flat_ports
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
 
-SHARE = Path(pyosys.__file__).parent / "share"
 OURS = Path(__file__).with_name("cells")
 MODELS = {
-    "ice40": (SHARE / "ice40" / "cells_sim.v",),  # see `stricter`
+    "ice40": (YOSYS_SHARE / "ice40" / "cells_sim.v",),  # see `stricter`
     # Yosys has no model of these two; of modules with one name, the first is taken
-    "ecp5": (OURS / "dp16kd.v", OURS / "mult18x18d.v", SHARE / "ecp5" / "cells_sim.v"),
+    "ecp5": (OURS / "dp16kd.v", OURS / "mult18x18d.v", YOSYS_SHARE / "ecp5" / "cells_sim.v"),
 }
 """Models of the cells by family: Yosys' own where it has one."""
 STRICT = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")
-FLAGS = ("--no-timing", *STRICT, *(f"-I{SHARE / family}" for family in ("ecp5", "lattice")))
+FLAGS = ("--no-timing", *STRICT, *(f"-I{YOSYS_SHARE / family}" for family in ("ecp5", "lattice")))
 RANDOM = ("+verilator+rand+reset+2", "+verilator+seed+1")
 """What nothing defines is random, the same in each run."""
 
@@ -226,8 +225,8 @@ def simulate_engine(
     console.print(f"simulation: {compiled.seconds:.0f} s")
     table = LiveTable(console, rasca.plan.model, weights, 0)
 
-    def show(found: Row | Frame, judge: Judge) -> None:
-        if isinstance(found, Row) or found.decision["status"] == 0:
+    def show(found: JudgedRow | Frame, judge: Judge) -> None:
+        if isinstance(found, JudgedRow) or found.decision["status"] == 0:
             table.show(found, judge)
 
     loaded = rasca.plan.engine.weight_memory == "loaded"
@@ -318,7 +317,7 @@ def main(
     console = Console(highlight=False)
     with bad_input():
         board = build.find_board(board_name)
-        model = preset(preset_name or board.preset)
+        model = preset(preset_name or board.preset, board.preset)
         check_row_groups(model, row_groups)
         if whole:
             whole_board.check_board(board)

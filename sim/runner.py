@@ -44,8 +44,9 @@ multipliers -O3 takes 70 s of CPU to compile instead of 24 and runs no faster.""
 WATCH_S = 0.5
 """Between two looks at how far a compile is."""
 
-ONE_FILE = ("--output-split", "0")
-"""Verilator options that halve the work of an unoptimised compile (and are a loss at -O1)."""
+THROWAWAY = ("--output-split", "0", "-fno-merge-cond", "-fno-split", "-fno-table")
+"""Verilator options of an unoptimised compile: one file halves its work (and is a loss at -O1); the
+passes left out take longer than they save."""
 
 
 Tell = Callable[[float, int, int], None]
@@ -115,7 +116,7 @@ def build(
         "top": top,
         "parameters": dict(parameters or {}),
         "defines": dict(defines or {}),
-        "flags": [*(ONE_FILE if optimise == "build" else ()), *flags],
+        "flags": [*(THROWAWAY if optimise == "build" else ()), *flags],
         "optimise": OPTIMISE[optimise],
         "public": public,
         "trace": trace,

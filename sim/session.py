@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from golden.config import ModelConfig
-from golden.expected import Difference, Expected, Frame, Judge, Row
+from golden.expected import Difference, Expected, Frame, Judge, JudgedRow
 from golden.expected import golden_frames as golden_frames
 from golden.images import camera_image as camera_image
 from golden.weights import Weights
@@ -28,6 +28,8 @@ from sim import camera, counters, runner
 from sim.compare import MapLog
 
 BENCH = Path(__file__).with_name("tb.sv")
+KEEP_LOOPS = ("--unroll-count", "1")
+"""The counters' loops written out would be as much C++ as the whole engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,7 @@ def prepare(
             "CLASSES": model.class_count,
         },
         defines={n: 1 for n, on in defines.items() if on},
-        flags=flags,
+        flags=[*KEEP_LOOPS, *flags],
         optimise=optimise,
         public=False,
         trace=trace,
@@ -150,6 +152,25 @@ def _elaborated(model: ModelConfig, shape: Any, weights: Weights, *, keep: bool)
     part.write_bytes(pickle.dumps(made))
     part.replace(kept)
     return made
+
+
+def gone_early(judge: Judge, stays: int) -> Difference | None:
+    """The first row group whose state was written over less than `stays` cycles after its event."""
+    maps = judge.maps
+    assert isinstance(maps, MapLog)
+    rows = [(frame.index, row.row_group) for frame in judge.frames for row in frame.rows]
+    for (frame, group), stayed in zip(rows, maps.stays, strict=False):
+        if stayed is not None and stayed < stays:
+            return Difference(
+                frame=frame,
+                row_group=group,
+                stage="state.stays",
+                channel=0,
+                column=0,
+                expected=stays,
+                simulated=stayed,
+            )
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +255,7 @@ def play(
     frame_starts: int = 0,
     row_groups: int = 0,
     load: bytes | None = None,
-    on_record: Callable[[Row | Frame | None, Judge], None] | None = None,
+    on_record: Callable[[JudgedRow | Frame | None, Judge], None] | None = None,
     folder: Path | None = None,
     waves: Path | None = None,
     patience: int | None = None,
@@ -285,6 +306,8 @@ def play(
             "frame_starts": frame_starts,
             "row_groups": row_groups,
             "limit": int(schedule.cycle[-1]) + (slow if patience is None else patience),
+            # of a netlist nobody sees when the state is written over
+            "state_stays": None if engine.counted else plan.state_stays,
             "quiet_polls": 2 + plan.cycles_per_row_group // 2000,
         }
         outcome: list[Any] = []
@@ -329,6 +352,7 @@ def play(
         if isinstance(outcome[0], BaseException):
             raise outcome[0]
         maps.finish()
+        judge.first = judge.first or gone_early(judge, plan.state_stays)
         counted = counters.read(counts, plan) if engine.counted else []
         ran = _ran(clocks) if shape.sleep else []
     return Session(

@@ -173,9 +173,17 @@ module tb #(
     end
 
     // ---- bench: the whole state, read through the port, one word after the other ----
+    logic overwritten = 0;  // the next row group's state is being written
+`ifndef PORTS_ONLY
+    always_ff @(posedge clk)
+        if (row_valid) overwritten <= 0;
+        else if (dut.engine.back.store.write_en != 0
+                 && 32'(dut.engine.back.store.write_op) == OPERATIONS - 1) overwritten <= 1;
+`endif
     logic read_go = 0;
     logic [31:0] reads_done = 0;
     logic [WORD-1:0] state_image[CHANNELS * WORDS];
+    logic [CHANNELS*WORDS-1:0] state_late = 0;  // words that came after that
     logic reading = 0;
     int unsigned read_index = 0;
     always_ff @(posedge clk) begin
@@ -188,6 +196,7 @@ module tb #(
             state_read <= 1;
         end else if (reading && state_valid) begin
             state_image[read_index] <= state_data;
+            state_late[read_index] <= overwritten;
             read_index <= read_index + 1;
             if (read_index == CHANNELS * WORDS - 1) begin
                 reading <= 0;

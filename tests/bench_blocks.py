@@ -21,7 +21,6 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import cocotb
-import pyosys
 from amaranth.hdl import Module, ResetInserter, Shape, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -29,18 +28,18 @@ from amaranth.sim import Simulator
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
 
+from boards.tools import YOSYS_SHARE
 from sim import runner
 
 # For blocks that are made of an FPGA's cells: Yosys' models of them, and ours of the MULT18X18D,
 # which it lacks.
-_SHARE = Path(pyosys.__file__).parent / "share"
 CELLS = {
     "sources": [
-        _SHARE / "ice40" / "cells_sim.v",
-        _SHARE / "ecp5" / "cells_sim.v",
+        YOSYS_SHARE / "ice40" / "cells_sim.v",
+        YOSYS_SHARE / "ecp5" / "cells_sim.v",
         Path(__file__).resolve().parent.parent / "sim" / "cells" / "mult18x18d.v",
     ],
-    "flags": [f"-I{_SHARE / family}" for family in ("ecp5", "lattice")],
+    "flags": [f"-I{YOSYS_SHARE / family}" for family in ("ecp5", "lattice")],
 }
 
 Scenario = Generator[dict[str, int], "Outputs", None]

@@ -25,6 +25,8 @@ module board_tb (
         .camera__pixels__valid(1'b0), .camera__pixels__red(8'b0), .camera__pixels__green(8'b0),
         .camera__pixels__blue(8'b0), .camera__pixels__sof(1'b0), .camera__pixels__eol(1'b0),
         .camera__pixels__frame_end(1'b0), .camera__toggles(6'b0),
+        .state__read(1'b0), .state__channel(16'b0), .state__word(16'b0),
+        .packets__valid(1'b0), .packets__data(8'b0), .packets__last(1'b0), .packets__there(1'b0),
         .camera__ready(1'b0), .camera__failed(1'b0),
 `ifdef FLASH
         .reload, .flash_problem,

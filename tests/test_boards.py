@@ -325,7 +325,7 @@ def test_summary(small):
     found = build.summary_of(board, small.plan, REPORT, 75e6, 12.34, {"yosys": "1"})
     assert set(found) == {
         *("board", "device", "preset", "shape", "lut", "lut_available", "ff", "dsp"),
-        "weights_trained",
+        *("weights_trained", "outputs"),
         *("dsp_available", "bram", "bram_available", "spram", "fmax_mhz", "clock_mhz"),
         "clock_carried_mhz",
         *("timing_met", "cycles_frame", "frames_per_second", "frames_per_second_clock"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from golden import classifier as golden
-from hw.parallel.classifier import X_BITS, Issue, Kind, Operands, PoolSum, Results
+from hw.parallel.classifier import X_BITS, Issue, Operands, PoolSum, Product, Results
 from hw.plan.beside import POOL_STAGES, ClassifierTiming
 from tests.bench_blocks import on_amaranth
 
@@ -67,18 +67,18 @@ def products(timing: ClassifierTiming):
     cycle = POOL_STAGES
     for output in range(hidden):
         for i in range(d):
-            found[cycle] = Kind.FC1, i == 0, i == d - 1, i, output * d + i, None
+            found[cycle] = Product.FC1, i == 0, i == d - 1, i, output * d + i, None
             cycle += 1
         cycle += timing.fc1_wait if output < hidden - 1 else timing.swish_wait
     for output in range(hidden):
         for digit in (0, 1):
-            found[cycle] = Kind.SWISH, digit == 0, digit == 1, d + output, None, digit
+            found[cycle] = Product.SWISH, digit == 0, digit == 1, d + output, None, digit
             cycle += 1
     cycle += timing.fc2_wait
     for output in range(timing.classes):
         for i in range(hidden):
             weight = hidden * d + output * hidden + i
-            found[cycle] = Kind.FC2, i == 0, i == hidden - 1, d + i, weight, None
+            found[cycle] = Product.FC2, i == 0, i == hidden - 1, d + i, weight, None
             cycle += 1
     return found
 
@@ -102,7 +102,7 @@ def issued(sizes, runs: int = 2, wrong: int | None = None):
             right, where = wanted.get(cycle), f"run {run}, cycle {cycle}"
             assert out["begin"] == (cycle == POOL_STAGES - 1), where
             assert out["valid"] == (right is not None), where
-            assert out["weight_en"] == (right is not None and right[0] != Kind.SWISH), where
+            assert out["weight_en"] == (right is not None and right[0] != Product.SWISH), where
             if right is None:
                 continue
             kind, first, last, value, weight, digit = right

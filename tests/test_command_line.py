@@ -145,7 +145,9 @@ TABLE = {
         WEIGHTS,
         FOLDER,
         "--weight-memory rom | initialised | 'rom'",
+        "--bus apb | axi or wishbone | 'apb'",
     ),
+    "onnx": (NETWORK, WEIGHTS, FOLDER, CHECKPOINT),
     "fuzz": (
         """
         --count x | a whole number for --count | 'x'
@@ -237,6 +239,19 @@ TABLE = {
         --image NONE | none/such
         --image TEXT | text.txt
         --weights TEXT | text.txt
+        --folder UNDER | text.txt
+        """,
+    ),
+    "screen": (
+        """
+        --board none | ulx3s | 'none'
+        --board icebreaker | outputs of icebreaker must be one of preview | 'hdmi'
+        --preset none | preset must be one of | 'none'
+        --shape 8 | three whole numbers | 8
+        --image NONE | none/such
+        --image TEXT | text.txt
+        --weights TEXT | text.txt
+        --picture UNDER | text.txt
         --folder UNDER | text.txt
         """,
     ),
@@ -409,12 +424,19 @@ TABLE = {
         | --port | nothing
         --port NONE | none/such
         --port TEXT | text.txt
-        --port NONE --bytes | --bytes goes with --watch
+        --port NONE --bytes | --bytes goes with --watch, --picture
+        --port NONE --picture UNDER | text.txt
+        --port NONE --picture a.png --watch | --picture or --watch, not both
+        --port NONE --web --web-port 0 | none/such
+        --web --replay NONE | none/such
+        --web --replay TEXT | packets of a board
+        --web --port NONE --web-port x | a whole number for --web-port | 'x'
         --port NONE --baud fast | a whole number for --baud | 'fast'
         --port NONE --frames x | a whole number for --frames | 'x'
         --port NONE --patience x | a number for --patience | 'x'
         """,
     ),
+    "registers": ("--page x | an option of rasca registers | --page",),
     "wiring": ("--page x | an option of rasca wiring | --page",),
 }
 CASES = [
@@ -491,7 +513,7 @@ def test_the_rule_of_a_whole_answer(line, whole):
     assert bool(BOTH.search(line)) is whole
 
 
-PROGRESS = ("bitstream", "netlist")
+PROGRESS = ("bitstream", "netlist", "screen")
 """Commands that say what they are about to do before they try."""
 
 

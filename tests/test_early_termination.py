@@ -13,7 +13,7 @@ from golden import early_termination
 from golden import weights as weights_module
 from golden.classifier import threshold
 from golden.config import PRESETS
-from golden.early_termination import Point, Scan, best, chosen, scans, stored, table
+from golden.early_termination import Answers, Point, best, chosen, scans, stored, table
 from golden.images import calibration_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
@@ -67,7 +67,7 @@ def test_one_scan_serves_every_threshold(model):
 def test_scan_by_hand():
     margin = np.array([[-5, 3, 9, 1], [2, 2, 2, -1], [9, 0, 0, 0]])
     computed = np.array([[1, 1, 0, 1], [1, 1, 1, 1], [1, 1, 1, 0]], dtype=bool)
-    scan = Scan(margin, (margin > 0).astype(int), computed, 1)
+    scan = Answers(margin, (margin > 0).astype(int), computed, 1)
     person, used = scan.outcome(None)
     assert person.tolist() == [1, 0, 0] and used.tolist() == [3, 4, 3]
     person, used = scan.outcome(3)  # a group that was left out cannot stop
@@ -81,11 +81,11 @@ def test_scan_of_three_classes():
     """The decision is the largest logit's class; only the stop class ends a frame."""
     margin = np.array([[-9, -3, -4, -2], [-1, 4, 6, -5]])
     label = np.array([[0, 1, 1, 0], [1, 2, 2, 0]])
-    scan = Scan(margin, label, np.ones((2, 4), dtype=bool), 2)
+    scan = Answers(margin, label, np.ones((2, 4), dtype=bool), 2)
     assert scan.outcome(None)[0].tolist() == [0, 0]
     decision, used = scan.outcome(5)
     assert decision.tolist() == [0, 2] and used.tolist() == [4, 3]
-    both = Scan.joined([scan, scan])
+    both = Answers.joined([scan, scan])
     assert both.outcome(5)[0].tolist() == [0, 2, 0, 2] and both.stop_index == 2
 
 

@@ -82,6 +82,27 @@ def test_bytes(classes):
             assert byte == 0x80
         assert await decide(ctx, 0, 3) == 3
         assert await received(ctx, dut.tx) is None
+        # an output's packet is not broken by an event, which leaves after it
+        ctx.set(dut.packets.valid, 1)
+        ctx.set(decision.valid, 1)
+        await ctx.tick()
+        ctx.set(decision.valid, 0)
+        found = []
+        for index in range(3):
+            ctx.set(dut.packets.data, 0xA0 + index)
+            ctx.set(dut.packets.last, index == 2)
+            await ctx.tick().until(dut.packets.ready)
+            found.append(await received(ctx, dut.tx))
+        ctx.set(dut.packets.valid, 0)
+        found.append(await received(ctx, dut.tx))
+        assert found == [0xA0, 0xA1, 0xA2, 3]
+        # any byte from the host asks, once for each of its falling edges
+        asked = 0
+        for level in (1, 0, 0, 0, 1, 1, 1, 1):
+            ctx.set(dut.rx, level)
+            await ctx.tick()
+            asked += ctx.get(dut.asked)
+        assert asked == 1
 
     simulator = Simulator(dut)
     simulator.add_clock(1e-8)

@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from boards import packets
 from boards.host_link import HostLink
 from boards.link.memory import ROTATION, SLOTS
-from boards.packets import COUNTERS, Counters, Decision, Hello, Row, Setting, State
+from boards.packets import COUNTERS, Counters, Decision, Hello, Row, Setting, State, Taken
 from golden.config import ModelConfig
 from hw.plan.engine_config import EngineConfig, config_digest
 
@@ -227,6 +227,29 @@ def test_lines(model):
     simulate(testbench, model)
 
 
+@pytest.mark.parametrize(
+    "flags, seen",
+    [
+        (Setting.PREVIEW, (1, 0, 0)),
+        (Setting.PREVIEW | Setting.COLOUR, (1, 1, 0)),
+        (Setting.STATE, (0, 0, 0)),
+        (Setting.STATE | Setting.HOST, (0, 0, 1)),
+    ],
+)
+def test_outputs_are_told(flags, seen):
+    """Whether a preview is wanted, in colour; whether the state is, with the host's pixels only."""
+
+    async def testbench(bench):
+        dut, ctx = bench.dut, bench.ctx
+        await bench.begin()
+        await bench.send(packets.settings(flags))
+        await bench.tick(20 * ROTATION)
+        signals = (dut.preview, dut.colour, dut.state_wanted)
+        assert tuple(ctx.get(signal) for signal in signals) == seen
+
+    simulate(testbench)
+
+
 def test_settings():
     """All bits; early termination is off while its thresholds move, and only then."""
 
@@ -262,6 +285,38 @@ def test_settings():
         while bench.to_send or not bench.pixels or not bench.pixels[-1][2]:
             await bench.tick()
             assert found() == (0, 1, 0, 9, 0)
+
+    simulate(testbench)
+
+
+def test_settings_are_told_as_they_were_taken():
+    """When they ask for it: the very bytes; a second one while the first answer leaves, too."""
+
+    async def testbench(bench):
+        await bench.begin()
+        for flags, stop, skip in ((0, 7, None), (31, -5, 9), (2, None, -(2**31)), (0, None, None)):
+            await bench.send(packets.settings(Setting(flags), stop=stop, skip=skip))
+            await bench.settle()
+            assert not bench.take()
+            echoed = Setting(flags) | Setting.ECHO
+            await bench.send(packets.settings(echoed, stop=stop, skip=skip))
+            await bench.settle()
+            (found,) = bench.take()
+            assert isinstance(found, Taken) and (found.stop, found.skip) == (stop, skip)
+            limits = bench.dut.thresholds
+            enables = [bench.ctx.get(limits.stop_enable), bench.ctx.get(limits.skip_enable)]
+            assert enables == [stop is not None, skip is not None]
+        # others leave before it, and it tells the newest
+        bench.uart_stopped = True
+        await bench.send(packets.settings(Setting.ECHO, stop=1))
+        await bench.row(0, (1, 2))
+        await bench.send(packets.settings(Setting.ECHO | Setting.ROWS, stop=2))
+        await bench.row(1, (1, 2))
+        await bench.tick(20 * ROTATION)
+        bench.uart_stopped = False
+        await bench.settle()
+        *_, last = bench.take()
+        assert isinstance(last, Taken) and last.stop == 2
 
     simulate(testbench)
 
@@ -454,8 +509,8 @@ def test_bad_heads():
 
     async def testbench(bench):
         await bench.begin()
-        assert bench.dut.layout.lowest == 0x70
-        for head in (b"\xa5\x01", b"\xa5\x90", b"\xa5\x88\x70\x00", b"\xa5\x8c\x6f\x01"):
+        assert bench.dut.layout.lowest == 0x60
+        for head in (b"\xa5\x01", b"\xa5\x90", b"\xa5\x88\x60\x00", b"\xa5\x8c\x5f\x01"):
             await bench.send(head)
             await bench.send(packets.line(bytes(83)))
             await bench.tick(83 * ROTATION)

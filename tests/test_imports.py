@@ -159,3 +159,17 @@ def test_plan_needs_no_torch_and_no_amaranth():
             assert not wrong, f"{name} imports {wrong}"
         todo += [other for other, _, now in imports(MODULES[name], name) if now]
     assert "golden.config" in seen
+
+
+def test_pyosys_stays_in_a_process_of_its_own():
+    """From its import on, whatever is loaded mixes its names with all that is loaded: matplotlib
+    breaks at torch's. Only the process of boards/yosys.py imports it, and texts that are run."""
+    files = [*MODULES.values(), *(ROOT / "tests").glob("*.py")]
+    found = set()
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.split(".")[0] == "pyosys" for name in names):
+                found.add(path.relative_to(ROOT).as_posix())
+    assert found == {"boards/yosys.py"}

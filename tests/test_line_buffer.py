@@ -236,8 +236,11 @@ def traffic(
     faults: bool = True,
     wrong: str = "",
     tight: bool = False,
+    words: bool = True,
 ):
     """Scenario: camera and engine by chance; the engine reads rows that it has not yet released.
+
+    words: what it reads is compared.
 
     Take, done and stop come in any cycle in which the row engine may give them; faults where they
     fall. wrong: "pixel", "rows" or "count" is expected otherwise.
@@ -246,7 +249,7 @@ def traffic(
     channels, lanes = plan.model.in_channels, plan.geometry.head_lanes
     colours, k = Pixels(channels).colours, plan.model.rows_per_group
     pixels, groups = plan.engine.pixels, plan.geometry.groups(plan.model.image_width)
-    words = plan.geometry.words(plan.model.image_width)
+    row_words = plan.geometry.words(plan.model.image_width)
     frames, stream = Frames(plan), camera(plan, source, faults, tight)
     total = frames.frame_rows
     depth = buffer_of(kind).depth
@@ -265,7 +268,7 @@ def traffic(
     together = Counter()  # what came in one cycle
 
     def word_of(row, colour, word):
-        if word >= words:
+        if word >= row_words:
             return None
         values = [
             row[x][colour] if x < len(row) else None
@@ -365,6 +368,8 @@ def traffic(
             right[Status.OK] += 1
         assert counts == right, f"{where}: counts {counts}, not {right}"
         wanted, got = reads.pop(cycle, None), unpack(out["camera__words"], 8 * pixels, lanes)
+        if not words:
+            wanted, silent = None, {}
         for bank, keeps in enumerate(silent.pop(cycle, ())):
             assert not keeps or got[bank] == last[bank], f"{where}: bank {bank} was not read"
         last = got

@@ -10,7 +10,7 @@ from amaranth.sim import Simulator
 
 from boards import packets
 from boards.host_link import HostLink
-from boards.link.copier import Copier
+from boards.link.copier import Copier, StateBytes
 from boards.link.counters import CounterKeeper
 from boards.link.events import Events, class_byte
 from boards.link.memory import BLOCK_BYTES, HEADER, ROTATION, SLOTS, Layout, LinkMemory, room
@@ -19,6 +19,7 @@ from boards.link.replay import Replay
 from boards.link.sender import PACKETS, Sender
 from boards.packets import COUNTERS, Counters, Decision, Hello, Kind, Row, Setting, State
 from hw.plan.engine_config import EngineConfig
+from tests.bench_blocks import on_amaranth, pack
 from tests.test_host_link import COLOUR, GREY, SHAPE
 
 LAYOUT = Layout(buffer=83, event_bytes=16, state_bytes=13)
@@ -39,8 +40,9 @@ def simulate(dut, testbench, *others, memory=None):
 class Bytes:
     """A stand-in for LinkMemory: gives a part its phase, takes its writes, answers its reads."""
 
-    def __init__(self, dut, *, turn, init=b"", depth=None):
+    def __init__(self, dut, *, turn, writes=None, init=b"", depth=None):
         self.dut, self.turn, self.cycle = dut, turn, 0
+        self.writes = turn if writes is None else writes
         self.data = bytearray(init) or bytearray(depth)
         self.written = []
 
@@ -55,12 +57,11 @@ class Bytes:
             if hasattr(dut, "late"):
                 ctx.set(dut.late, late)
             late, place = now, 0
-            if phase == self.turn:
-                if hasattr(dut, "write") and ctx.get(dut.write.en):
-                    self.written.append((ctx.get(dut.write.addr), ctx.get(dut.write.data)))
-                    self.data[self.written[-1][0]] = self.written[-1][1]
-                if hasattr(dut, "address"):
-                    place = ctx.get(dut.address)
+            if phase == self.writes and hasattr(dut, "write") and ctx.get(dut.write.en):
+                self.written.append((ctx.get(dut.write.addr), ctx.get(dut.write.data)))
+                self.data[self.written[-1][0]] = self.written[-1][1]
+            if phase == self.turn and hasattr(dut, "address"):
+                place = ctx.get(dut.address)
             now = self.data[place]
             await ctx.tick()
             self.cycle += 1
@@ -79,7 +80,7 @@ def test_layout(buffer, classes, state):
     assert slot == room(8 + 4 * classes) >= 8 + 4 * classes > slot // 2
     places = [(layout.slots + i * slot, slot) for i in range(SLOTS)]
     places += [(layout.hello, BLOCK_BYTES), (layout.counters, BLOCK_BYTES)]
-    places += [(layout.state, room(state))]
+    places += [(layout.state, room(state)), (layout.taken, 16)]
     assert all(place % size == 0 for place, size in places)
     ends = [(place, place + size) for place, size in sorted(places)]
     assert all(end <= following for (_, end), (following, _) in pairwise(ends))
@@ -91,7 +92,7 @@ def test_memory():
     """Each user has its phase: others' writes and addresses do nothing there."""
     source = random.Random(1)
     dut = LinkMemory(depth=32, init=range(32))
-    writes = ("parser_write", "copier_write", "counters_write")
+    writes = ("parser_write", "copier_write", "counters_write", "replay_write")
     reads = ("replay_address", "sender_address", "counters_address")
 
     async def testbench(ctx):
@@ -109,10 +110,11 @@ def test_memory():
                 ctx.set(getattr(dut, name), source.randrange(32))
             data = write = None
             if phase < len(reads):
-                place, port = ctx.get(getattr(dut, reads[phase])), getattr(dut, writes[phase])
+                place = ctx.get(getattr(dut, reads[phase]))
                 # what is just being written may be anything
                 data = model[place] if not coming or coming[0] != place else None
-                write = (ctx.get(port.addr), ctx.get(port.data)) if ctx.get(port.en) else None
+            port = getattr(dut, writes[phase])
+            write = (ctx.get(port.addr), ctx.get(port.data)) if ctx.get(port.en) else None
             if coming:
                 model[coming[0]] = coming[1]
             coming, before = write, ctx.get(dut.data)
@@ -267,12 +269,17 @@ def test_replay_of_lines(channels):
 def test_replay_of_settings_and_weights():
     """Thresholds are whole when they count; weights wait for the loader."""
     dut, source = Replay(layout=LAYOUT, in_channels=1), random.Random(3)
-    memory, taken, limits = Bytes(dut, turn=0, depth=LAYOUT.depth), [], dut.thresholds
+    memory = Bytes(dut, turn=0, writes=ROTATION - 1, depth=LAYOUT.depth)
+    taken, limits = [], dut.thresholds
     weights = source.randbytes(40)
+    echo = slice(LAYOUT.taken + HEADER, LAYOUT.taken + HEADER + packets.SETTINGS_BYTES)
 
     async def testbench(ctx):
         ctx.set(dut.hold, 1)  # of lines only
-        for flags, stop, skip in ((31, -3, 2**31 - 1), (2, 5, 0), (4, 0, 0), (0, 1, 2)):
+        for flags, stop, skip in (
+            *((31, -3, 2**31 - 1), (2, 5, 0), (4, 0, 0), (0, 1, 2)),
+            *((128 | 8, -(2**31), 7), (128, 0, 0), (128 | 31, 6, 5), (1, 3, 4)),
+        ):
             payload = packets.settings(Setting(flags), stop=stop, skip=skip)[4:-2]
             payload = payload[:-1] + bytes([flags])
             await hand(ctx, dut, memory, Kind.SETTINGS, payload)
@@ -281,6 +288,16 @@ def test_replay_of_settings_and_weights():
             assert (ctx.get(limits.stop), ctx.get(limits.skip)) == (stop, skip)
             enables = (ctx.get(limits.stop_enable), ctx.get(limits.skip_enable))
             assert enables == (flags >> 3 & 1, flags >> 4 & 1)
+            # what was taken lies in its packet, which leaves if that was asked for
+            assert memory.data[echo] == payload
+            await ctx.tick()
+            assert ctx.get(dut.taken.due) == flags >> 7
+            ctx.set(dut.taken.begun, 1)
+            await ctx.tick()
+            ctx.set(dut.taken.begun, 0)
+            await ctx.tick()
+            assert not ctx.get(dut.taken.due)
+        memory.written.clear()
         for last in (0, 1):
             await hand(ctx, dut, memory, Kind.WEIGHTS, weights, last=last)
 
@@ -305,6 +322,58 @@ def test_replay_of_settings_and_weights():
 
     simulate(dut, testbench, loader, watch, memory=memory)
     assert taken == [(b, 0) for b in weights] + [(b, int(i == 39)) for i, b in enumerate(weights)]
+    assert not memory.written
+
+
+# ---- state bytes ----
+
+
+def state_bytes(n, channels, pixels, seed, wrong=False):
+    """Scenario: channels by chance, byte by byte, some left in the middle; each byte is read from
+    the engine for itself, which answers when it likes. wrong: the next column's is expected."""
+    source, columns = random.Random(seed), -(-n // pixels) * pixels
+    state = [[source.getrandbits(8) for _ in range(columns)] for _ in range(channels)]
+    for _ in range(40):
+        channel = source.randrange(channels)
+        whole = source.random() < 0.7
+        yield {"begin": 1, "channel": channel}
+        for column in range(n if whole else source.randrange(n)):
+            for _ in range(source.choice([0, 0, 3])):
+                out = yield {"channel": channel}
+                assert not out["valid"] and not out["state__read"]
+            late, reads, given = None, 0, {"want": 1, "channel": channel}
+            while True:
+                answer = late == 0
+                data = pack(state[channel][column - column % pixels :][:pixels], 8)
+                noise = source.getrandbits(8 * pixels)
+                out = yield given | {
+                    "state__valid": answer,
+                    "state__data": data if answer else noise,
+                }
+                late = None if late is None else late - 1
+                if out["state__read"]:
+                    place = out["state__channel"], out["state__word"]
+                    assert place == (channel, column // pixels), f"byte {column}: {place}"
+                    late, reads = source.choice([0, 1, 7]), reads + 1
+                if out["valid"]:
+                    break
+            assert reads == 1
+            right = state[channel][column + wrong if column + wrong < columns else 0]
+            for take in (0, 0, 1):  # it stays until it is taken
+                out = yield {"channel": channel, "take": take}
+                assert out["valid"] and out["byte"] == right, f"byte {column}: {out['byte']}"
+    yield {}
+
+
+@pytest.mark.parametrize("n, channels, pixels", [(13, 5, 4), (8, 3, 8), (1, 1, 3), (15, 9, 15)])
+def test_state_bytes(n, channels, pixels):
+    block = StateBytes(columns=n, channels=channels, pixels=pixels)
+    on_amaranth(block, state_bytes(n, channels, pixels, 3))
+
+
+def test_differences_of_state_bytes_are_seen():
+    with pytest.raises(AssertionError, match="byte"):
+        on_amaranth(StateBytes(columns=13, channels=5, pixels=4), state_bytes(13, 5, 4, 3, True))
 
 
 # ---- events, copier ----
@@ -574,6 +643,7 @@ def test_sender(patience):
         "state": LAYOUT.state_bytes,
         "hello": HEADER + len(Hello(weights=0, status=0).pack()),
         "counters": HEADER + len(Counters().pack()),
+        "taken": HEADER + packets.SETTINGS_BYTES,
     }
     contents = {}
     for name, size in sizes.items():
@@ -604,7 +674,7 @@ def test_sender(patience):
         assert not ctx.get(dut.tx_valid)
 
     simulate(dut, testbench, memory=memory)
-    assert sent == ["slots"] * (SLOTS + 1) + ["state", "hello", "counters"]
+    assert sent == ["slots"] * (SLOTS + 1) + ["state", "hello", "counters", "taken"]
     wanted = [contents["slots", i % SLOTS] for i in range(SLOTS + 1)]
     wanted += [contents[name, 0] for name in PACKETS[1:]]
     assert bytes(out) == b"".join(wanted)

@@ -102,6 +102,7 @@ def test_train_forwards_everything():
         ("sim", dict(TRACE="1", TAU="0.9"), "--tau 0.9 --trace"),
         ("sim", dict(TRACE="0", TAU=""), ""),
         ("host", dict(PORT="p", LOAD="1", BYTES="1"), "--port p --load --bytes"),
+        ("host", dict(WEB="1", REPLAY="r", WEB_PORT="80"), "--web --replay r --web-port 80"),
     ],
 )
 def test_other_targets(target, given, wanted):
@@ -229,10 +230,11 @@ def test_an_outer_makes_variables_are_left_alone(run):
     [
         (["report", "preset=x"], "not preset=; the nearest is PRESET="),
         (["report", "SHAPES="], "not SHAPES=; the nearest is SHAPE="),
-        (["report", "FOO=1"], "expected one of PRESET=, SHAPE=, CLOCK_MHZ=, TECH=, FPS=, LIBERTY=, "
-                              "IMAGES=, WEIGHTS=, SKIP_BAD=, COMPACT= for make report, not FOO="),
-        (["report", "BOARD=ulx3s"], "not BOARD=, which is for make bitstream, netlist, program, "
-                                    "flash-image"),
+        (["report", "FOO=1"], "expected one of PRESET=, SIZE=, SHAPE=, CLOCK_MHZ=, TECH=, FPS=, "
+                              "LIBERTY=, IMAGES=, WEIGHTS=, SKIP_BAD=, COMPACT= for make report, "
+                              "not FOO="),
+        (["report", "BOARD=ulx3s"], "not BOARD=, which is for make bitstream, netlist, screen, "
+                                    "program, flash-image"),
         (["bench", "PRESET=x"], "expected no variable for make bench, not PRESET="),
         (["FPS=30"], "for make help, not FPS=, which is for make report"),
         (["clean", "ALL=1"], "expected no variable for make clean, not ALL="),

@@ -13,7 +13,7 @@ from hw.parallel.channel_unit import ChannelUnit
 from hw.parallel.maps import Maps
 from hw.parallel.operands import Operands
 from hw.parallel.unit_control import UnitControl, constant_layout
-from hw.plan import Function, Target, Weights, compile_program
+from hw.plan import Function, Target, WeightSource, compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.plan.latency import PARALLEL
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack, unpack_struct
@@ -152,7 +152,7 @@ def fetched(kind: str, seed: int, wrong: str = ""):
         at = last + PARALLEL.transfer + PARALLEL.drain + ChannelUnit.operand_delay
         at += wrong == "cycle"
         ports = dict(zip("ab", op.operands, strict=False))
-        if op.weights == Weights.VALUE:
+        if op.weights == WeightSource.VALUE:
             ports = {"b": op.operands[0]}
             values = operand(op.operand_value, op, group, chunk, turn)
             use = first + PARALLEL.address_one_tap + PARALLEL.memory

@@ -2,13 +2,26 @@
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from amaranth.lib.crc.catalog import CRC16_IBM_3740
 
 from boards import packets
-from boards.packets import Counters, Decision, Decoder, Flag, Hello, Kind, Row, Setting, State
+from boards.packets import (
+    Counters,
+    Decision,
+    Decoder,
+    Flag,
+    Hello,
+    Kind,
+    Preview,
+    Row,
+    Setting,
+    State,
+    Taken,
+)
 from hw.interfaces import Status
 
 HELLO = Hello(
@@ -18,12 +31,16 @@ ROW = Row(frame=255, row_group=300, logits=(-(2**31), 2**31 - 1))
 STATE = State(frame=1, channel=47, row_group=41, data=bytes([0, 127, 128, 255, 0xA5]))
 DECISION = Decision(frame=7, index=1, status=4, rows_used=42, logits=(-1, 5))
 COUNTERS = Counters(values=tuple(range(0, 65536, 4681))[: len(packets.COUNTERS)])
+PREVIEW = Preview(rows=105, columns=120, channels=3, row=104, column=117, data=bytes(range(9)))
+TAKEN = Taken(flags=Setting.ROWS | Setting.SKIP | Setting.ECHO, skip=-70000)
 EVENTS = {
     Kind.HELLO: HELLO,
     Kind.ROW: ROW,
     Kind.STATE: STATE,
     Kind.DECISION: DECISION,
     Kind.COUNTERS: COUNTERS,
+    Kind.PREVIEW: PREVIEW,
+    Kind.TAKEN: TAKEN,
 }
 
 
@@ -65,9 +82,41 @@ def test_bytes_of_events():
     assert Row.parse(row.pack()) == row
 
 
+def test_bytes_of_a_preview():
+    """By hand; pieces that would not lie in the picture are none."""
+    assert PREVIEW.pack() == bytes([105, 120, 3, 104, 117, *range(9)])
+    assert packets.encode(Kind.PREVIEW, PREVIEW.pack())[:4] == b"\xa5\x06\x0e\0"
+    # the longest piece
+    whole = Preview(rows=255, columns=250, channels=1, row=0, column=0, data=bytes(250))
+    assert len(whole.pack()) == packets.MAX_PAYLOAD and Preview.parse(whole.pack()) == whole
+    for wrong, text in (
+        ({"row": 105}, "from row 105, column 117 on"),
+        ({"column": 118}, "from row 104, column 118 on"),
+        ({"data": bytes(8)}, "not 8 bytes of 3 a pixel"),
+        ({"data": b""}, "must bring some inside it"),
+        ({"channels": 2}, "a preview must have 1 or 3 bytes a pixel, not 2"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            Preview.parse(replace(PREVIEW, **wrong).pack())
+
+
+def test_bytes_of_settings_as_they_were_taken():
+    """The very bytes that were sent; a threshold that is off is none, whatever stands there."""
+    sent = packets.settings(Setting.ROWS | Setting.ECHO, stop=5, skip=-70000)[4:-2]
+    found = Taken.parse(sent)
+    assert (found.stop, found.skip, found.flags) == (5, -70000, 2 | 8 | 16 | 128)
+    assert found.pack() == sent == b"\x05\0\0\0\x90\xee\xfe\xff\x9a"
+    assert Taken.parse(sent[:-1] + b"\x82").stop is None
+    with pytest.raises(ValueError, match="a taken packet must have 9 bytes, not 8"):
+        Taken.parse(sent[:-1])
+
+
 def test_kinds_and_flags_share_a_byte():
     for kind in (Kind.ASK, Kind.SETTINGS, Kind.LINE, Kind.WEIGHTS):
         assert not kind & 3
+    # no byte of a small board begins a packet, which may come between them
+    begins = packets.SYNC
+    assert begins & packets.Byte.LOST > max(Status) and not begins & packets.Byte.REPORT
     # a decision's byte: status, class, and the bit of a small board's reports apart
     places = [1 << place for place in packets.CLASS_BITS]
     assert max(Status) <= packets.Byte.LOST and not sum(places) & packets.Byte.LOST
@@ -131,6 +180,24 @@ def test_decoder_finds_back():
         assert [tuple(packet) for packet in found] == [sent[0], sent[2]]
         assert decoder.skipped == len(parts[1]) + 300
     assert not list(decoder.feed(packets.encode(1, bytes(256)))) and decoder.errors
+
+
+def test_small_boards_send_packets_between_events():
+    """Any split; a damaged packet is dropped whole, a sync byte alone costs itself."""
+    source, piece = random.Random(3), packets.encode(Kind.PREVIEW, PREVIEW.pack())
+    bad = bytearray(piece)
+    bad[9] ^= 1
+    noise = bytes([packets.SYNC, 0x41, 0x40, 1])
+    stream = bytes([0x80, 0x40]) + piece + piece + b"\x03" + bad + b"\x00" + noise + piece
+    packet = packets.Packet(Kind.PREVIEW, PREVIEW.pack())
+    expected = [0x80, 0x40, packet, packet, 3, 0, 0x41, 0x40, 1, packet]
+    for _ in range(20):
+        mixed, found, left = packets.Mixed(), [], stream
+        while left:
+            size = source.choice([1, 1, 2, 7, 300])
+            found += mixed.feed(left[:size])
+            left = left[size:]
+        assert found == expected and mixed.errors == 2
 
 
 def test_counters_wrap():

@@ -6,7 +6,7 @@ from math import ceil
 import pytest
 
 from golden.config import PRESETS, preset
-from hw.plan import Function, Source, Target, Weights, compile_program
+from hw.plan import Function, Source, Target, WeightSource, compile_program
 from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.latency import PARALLEL
 from hw.plan.schedule import Schedule
@@ -68,7 +68,7 @@ def test_work_is_the_networks(compiled):
     """The operations carry exactly the model's MACs, all its array layers and all its stages."""
     model = compiled.model
     layers = {layer.name for op in compiled.operations for layer in op.layers
-              if op.weights == Weights.MEMORY}
+              if op.weights == WeightSource.MEMORY}
     assert layers == {layer.name for layer in model.array_layers}
     stages = [stage for op in compiled.operations for stage in op.stages]
     wanted = {s.name for s in model.stages if not s.name.endswith(".weights")}
@@ -85,7 +85,7 @@ def test_walks_cover_the_outputs(compiled):
     e, g = compiled.engine, compiled.geometry
     taps = {layer.name: layer.taps for layer in compiled.model.array_layers}
     for op in compiled.operations:
-        if op.weights == Weights.MEMORY:
+        if op.weights == WeightSource.MEMORY:
             assert {taps[layer.name] for layer in op.layers} == {op.k}, op.name
         lanes = 1 if op.head_mode else e.lanes
         assert (op.out_groups - 1) * e.channels * lanes < op.first + op.out_channels
@@ -339,6 +339,11 @@ def test_warnings():
     model = replace(model, heads=4)
     two = compile_program(model, EngineConfig.parse("8,1,2")).warnings
     assert "4 heads run in 2 passes of 2" in two
+    slow = compile_program(replace(model, classifier_hidden=344), EngineConfig.parse("8,4,4"))
+    told = f"its state stays for {slow.state_stays:,} cycles after its row event"
+    assert slow.operations[0].wait > slow.latency.group_turn
+    assert any(text.startswith(f"the classifier takes {slow.classifier_cycles:,} cycles, ")
+               and text.endswith(told) for text in slow.warnings)
     wasteful = compile_program(preset("vww_105x120"), EngineConfig.parse("32,1,16")).warnings
     assert any(text.startswith("this shape uses ") and "% of its multipliers" in text
                for text in wasteful)

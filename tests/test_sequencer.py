@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from golden.config import ModelConfig, preset
-from hw.plan import Source, Weights, compile_program
+from hw.plan import Source, WeightSource, compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.sequencer import WalkSequencer, step_layout
 from tests.bench_blocks import on_amaranth, on_verilator, unpack_struct
@@ -76,12 +76,12 @@ def steps_of(plan, op):
                             base = plan.maps[segment.map].base
                             fields["address"] = base + bank_row * g.state_words + j
                             fields["bank"] = 1 << bank
-                        if op.weights == Weights.STATE:
+                        if op.weights == WeightSource.STATE:
                             fields |= {"inner": inner, "inner_row": c // e.lanes}
-                        if op.weights == Weights.VALUE:
+                        if op.weights == WeightSource.VALUE:
                             fields["inner"] = inner
                         for tap in range(op.taps):
-                            if op.weights == Weights.MEMORY:
+                            if op.weights == WeightSource.MEMORY:
                                 fields["weight"] = (
                                     op.weight_base + group * weight_words + index // lanes
                                 )
@@ -258,7 +258,7 @@ def test_cases():
     assert {p.geometry.head_lanes for p in plans} == {1, 2, 4}
     assert any(p.geometry.passes > 1 for p in plans)
     assert {op.source for op in operations} == set(Source)
-    assert {op.weights for op in operations} == set(Weights)
+    assert {op.weights for op in operations} == set(WeightSource)
     assert all(any(getattr(op, name) for op in operations) for name in ("idle", "pause", "wait"))
     assert any(op.segments[0].first % p.engine.lanes for p in plans for op in p.operations)
     # the last words of a row whose outputs pooling drops

@@ -6,12 +6,12 @@ import random
 import warnings
 from pathlib import Path
 
-import pyosys
 import pytest
 import torch
 from amaranth.hdl import Fragment, Module
 
 import golden.activation as activation
+from boards.tools import YOSYS_SHARE
 from golden.config import ModelConfig, preset
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
@@ -27,7 +27,6 @@ from sim import camera, fuzz, session
 from tests.bench_blocks import on_amaranth, on_verilator
 from tests.serial import plan_of
 
-SHARE = Path(pyosys.__file__).parent / "share"
 T = SERIAL
 
 
@@ -160,7 +159,7 @@ def test_array():
             for kind in ("generic", "ice40")
         },
         [(kind, array_scenario, {"pixels": 4, "lanes": 2}) for kind in ("generic", "ice40")],
-        sources=[SHARE / "ice40" / "cells_sim.v"],
+        sources=[YOSYS_SHARE / "ice40" / "cells_sim.v"],
     )
 
 

@@ -4,20 +4,18 @@ values that leave in every mode, aborts at any moment."""
 
 import random
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import pyosys
 import pytest
 from amaranth.hdl import Cat, Module, ResetInserter, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from boards.tools import YOSYS_SHARE
 from hw.plan.serial_owners import high_bits, start_words
 from hw.serial.array import SerialArray
 from hw.serial.starts import SerialStarts
 from tests.bench_blocks import on_amaranth, on_verilator, pack
 
-SHARE = Path(pyosys.__file__).parent / "share"
 ACC, TAPS = 21, 60
 SHAPES = {"eight": (4, 2), "twelve": (6, 2), "sixteen": (4, 4)}  # pixels, lanes
 CYCLES = {"pool": 1, "plain": 2, "blend": 4}  # of a sum at the head
@@ -157,7 +155,7 @@ def test_cells():
     jobs = [
         (name, scenario, {"kind": name.split("_")[0], "seed": 2, "walks": 200}) for name in blocks
     ]
-    on_verilator(blocks, jobs, sources=[SHARE / "ice40" / "cells_sim.v"])
+    on_verilator(blocks, jobs, sources=[YOSYS_SHARE / "ice40" / "cells_sim.v"])
 
 
 @pytest.mark.parametrize("wrong", ["total", "abort"])

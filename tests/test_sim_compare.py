@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from golden.config import ModelConfig
-from golden.expected import MISSING, Difference, Expected, Judge, Row, first_difference
+from golden.expected import MISSING, Difference, Expected, Judge, JudgedRow, first_difference
 from sim.compare import MapLog
+from sim.session import gone_early
 
 CONFIG = ModelConfig(
     name="tiny",
@@ -157,7 +158,7 @@ def judge(tmp_path, wanted, row=ROW, decision=DECISION, lines=GOOD):
     found = Judge(CONFIG, PIXELS, [wanted], maps)
     found.take({"kind": "frame", "cycle": 3})
     compared = found.take(row)
-    assert isinstance(compared, Row)
+    assert isinstance(compared, JudgedRow)
     found.take(decision)
     return found, compared
 
@@ -191,6 +192,38 @@ def test_maps_are_judged_in_the_order_of_computation(tmp_path):
 def test_every_part_is_judged(tmp_path, wanted, stage):
     found, _ = judge(tmp_path, expected(**wanted))
     assert found.first.stage == stage
+
+
+def test_words_that_came_too_late_are_not_compared(tmp_path):
+    """Those that the next row group had begun to write over; all others are."""
+    late = ROW | {"state": ROW["state"].split()[0] + " -"}
+    other = np.array([[[10, 11], [0, 0]]])
+    found, row = judge(tmp_path, expected(state=other), row=late)
+    assert found.first is None and row.compared == 8 + 4 + 2 + 2
+    assert row.state.tolist() == [[10, 11], [MISSING, MISSING]]
+    found, _ = judge(tmp_path, expected(state=other + 1), row=late)
+    assert (found.first.stage, found.first.channel, found.first.column) == ("state", 0, 0)
+    found, _ = judge(tmp_path, expected(state=other))  # in time
+    assert (found.first.stage, found.first.channel, found.first.column) == ("state", 1, 0)
+
+
+def test_how_long_a_state_stays(tmp_path):
+    """From a row event to the next write of the state, that of the row group that comes then."""
+
+    def at(cycle, operation):
+        return line(operation, 1, 0, 0, 0).replace("w 1f", f"w {cycle:x}")
+
+    lines = ["f 1\n", at(9, 0), at(18, 1), "r 19\n", at(20, 0), at(27, 1), at(28, 1), "r 40\n"]
+    maps = log(tmp_path, lines)
+    judged = Judge(CONFIG, PIXELS, [None], maps)
+    judged.take({"kind": "frame", "cycle": 3})
+    for group, cycle in enumerate((19, 40)):
+        judged.take(ROW | {"row_group": group, "cycle": cycle})
+    assert maps.stays == [27 - 19, None]
+    assert gone_early(judged, 8) is None
+    assert gone_early(judged, 9) == Difference(
+        frame=0, row_group=0, stage="state.stays", channel=0, column=0, expected=9, simulated=8
+    )
 
 
 def test_too_few_row_groups(tmp_path):

@@ -1,14 +1,16 @@
 """Twenty random networks on random arrays: every value equal, every cycle as predicted."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
 
 from golden.config import ModelConfig
-from hw.plan import compile_program
+from golden.model import IntegerModel
+from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig
-from sim import fuzz
+from sim import camera, fuzz, session
 from tests.command import invoke, refused
 
 CASES = [fuzz.case(seed) for seed in range(20)]
@@ -19,12 +21,32 @@ def test_case(case, tmp_path):
     assert fuzz.check(case, tmp_path) is None, str(case)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="four heads of 4, 1, 1, 6 channels on eight lanes: the state differs"
-)
-def test_an_open_fault(tmp_path):
-    """make fuzz N=1 SEED=21: to be mended."""
-    assert fuzz.check(fuzz.case(21), tmp_path) is None
+def test_a_state_that_is_soon_written_over(tmp_path, monkeypatch):
+    """The classifier takes longer than all the rest: when a row group is answered, the next one's
+    state is almost there, and a host's last words would be that one's."""
+    case = fuzz.case(21)
+    plan = compile_program(case.model, case.shape)
+    assert plan.state_stays < 2 * case.model.state_channels * plan.geometry.state_words
+    made, prepare = [], session.prepare
+    monkeypatch.setattr(
+        session, "prepare", lambda *given, **more: made.append(prepare(*given, **more)) or made[-1]
+    )
+    assert fuzz.check(case, tmp_path) is None
+
+    # of a netlist only the ports are known: what may be the next group's is not compared
+    netlist = {"netlist": made[0].verilog, "plan": plan, "optimise": "build", "folder": tmp_path}
+    engine = prepare(case.model, case.shape, made[0].weights, **netlist)
+    pixels = fuzz.pictures(case.model, case.seed, fuzz.FRAMES)
+    golden = session.golden_frames(IntegerModel(case.model, engine.weights).run(pixels))
+    timing = fuzz.timing_of(case, plan.camera_period)
+    shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
+    played = session.play(engine, camera.play(shots), golden)
+    assert played.difference is None
+    compared = [row.compared for frame in played.frames for row in frame.rows]
+    assert compared == [case.model.class_count] * fuzz.FRAMES
+    monkeypatch.setattr(Plan, "state_stays", 1000)  # if it stayed for so long
+    wrong = session.play(engine, camera.play(shots), golden).difference
+    assert (wrong.stage, wrong.frame, wrong.channel) == ("state", 0, 1)
 
 
 def test_cases_cover_every_kind():
@@ -66,9 +88,10 @@ def test_the_ends_of_what_is_allowed_are_drawn():
 @pytest.mark.parametrize("parts, shape, channels", [
     ("parallel", (3, 1, 1), 1), ("parallel", (3, 1, 1), 3), ("serial", (4, 1, 2), 3),
 ])  # fmt: skip
-def test_a_classifier_that_bounds_the_engine(parts, shape, channels, tmp_path):
+def test_a_classifier_that_bounds_the_engine(parts, shape, channels, tmp_path, monkeypatch):
     """The answer to a row group comes before the next one's last step, with which it would be told
-    as that one's; and the first row group begins when its frame is there, not before."""
+    as that one's; and the first row group begins when its frame is there, not before. The state
+    stays as long as the plan says, to the cycle."""
     heads = 2 if parts == "serial" else 1
     model = ModelConfig(
         name="bound",
@@ -92,7 +115,15 @@ def test_a_classifier_that_bounds_the_engine(parts, shape, channels, tmp_path):
     )
     plan = compile_program(model, case.shape)
     assert plan.operations[0].wait > 1000  # it waits for the classifier
+    played, play = [], session.play
+    monkeypatch.setattr(
+        session, "play", lambda *given, **more: played.append(play(*given, **more)) or played[-1]
+    )
     assert fuzz.check(case, tmp_path) is None
+    judge = played[0].judge
+    assert min(stayed for stayed in judge.maps.stays if stayed is not None) == plan.state_stays
+    assert session.gone_early(judge, plan.state_stays) is None
+    assert session.gone_early(judge, plan.state_stays + 1).stage == "state.stays"
 
 
 def test_the_same_seed_is_the_same_case():
@@ -152,16 +183,42 @@ def test_results_of_another_code_are_not_known(results, monkeypatch):
     assert ran == [4, 6, 4]
 
 
-def test_a_wrong_value_is_found(monkeypatch, tmp_path):
-    """The check itself bites: one bit of the golden model's state turned."""
-    true = fuzz.session.golden_frames
+@pytest.mark.parametrize("play", [1, 2])
+def test_a_wrong_value_is_found(monkeypatch, tmp_path, play):
+    """The check itself bites: one bit of the golden model's state turned, in either play."""
+    true, plays = fuzz.session.golden_frames, []
 
     def turned(result):
         frames = true(result)
+        plays.append(frames)
+        if len(plays) < play:
+            return frames
         state = frames[1].state.copy()
-        state[-1, 0, 0] ^= 1
+        state[0, 0, 0] ^= 1
         return [frames[0], replace(frames[1], state=state), *frames[2:]]
 
     monkeypatch.setattr(fuzz.session, "golden_frames", turned)
-    wrong = fuzz.check(fuzz.case(1), tmp_path)
-    assert wrong.startswith("frame 1, row group 2, stage state, channel 0, column 0")
+    wrong = fuzz.check(fuzz.case(1), tmp_path).removeprefix("loaded, with thresholds: ")
+    assert wrong.startswith("frame 1, row group 0, stage state, channel 0, column 0")
+    assert len(plays) == play
+
+
+def test_thresholds_end_and_thin_out_frames():
+    """Some margins pass them, within 32 bits; of many cases some stop, some leave groups out."""
+    rng = random.Random(1)
+    assert fuzz.thresholds([2**32 - 1], rng) == (2**31 - 1, 2**31 - 1)
+    assert fuzz.thresholds([-(2**32)], rng) == (-(2**31), -(2**31))
+    for _ in range(9):
+        margins = [rng.randint(-999, 999) for _ in range(6)]
+        stop, skip = fuzz.thresholds(margins, rng)
+        assert {stop, skip} <= set(margins) and stop >= skip
+    stopped, skipped = 0, 0
+    for case in CASES:
+        model = IntegerModel(case.model, fuzz.weights_of(case))
+        pictures = fuzz.pictures(case.model, case.seed, fuzz.FRAMES)
+        margins = model.run(pictures).margin.flatten().tolist()
+        stop, skip = fuzz.thresholds(margins, random.Random(case.seed))
+        found = model.run(pictures, stop_threshold=stop, skip_threshold=skip)
+        stopped += int(found.stopped.any() and case.model.row_groups > 1)
+        skipped += int(found.skipped.any())
+    assert stopped > 4 and skipped > 4, (stopped, skipped)

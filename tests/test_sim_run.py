@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boards.packets import Decision, Preview, Row, State
+from boards.picture import Picture
+from boards.web import replay
 from golden.config import PRESETS
 from golden.images import default_images
 from golden.model import IntegerModel
@@ -100,6 +103,25 @@ def test_two_photographs(run, tmp_path):
     assert json.loads((beside / "summary.json").read_text()) == summary
     with Image.open(beside.parent / "scan.png") as picture:
         assert picture.width > 1000
+    check_recording(beside.parent, summary)
+
+
+def check_recording(folder, summary):
+    """As a board would have told it: every row with its state, the pictures, the decision."""
+    model, sent = PRESETS["vww_105x120"], replay.read(folder)
+    rows, ends = ([one for one in sent if isinstance(one, kind)] for kind in (Row, Decision))
+    assert len(rows) == 42 and [(end.frame, end.rows_used) for end in ends] == [(0, 21), (1, 21)]
+    scale = default_weights(model).scales["logit"]
+    assert [value * scale for value in ends[1].logits] == pytest.approx(summary["logits"])
+    golden = IntegerModel(model, default_weights(model)).run(default_images(model))
+    states = [one.data for one in sent if isinstance(one, State)]
+    wanted = golden.state.reshape(-1, model.n).numpy().astype(np.int8)
+    assert states == [row.tobytes() for row in wanted]
+    seen = Picture()
+    for piece in sent:
+        if isinstance(piece, Preview):
+            seen.take(piece)
+    assert seen.whole and np.array_equal(seen.pixels, default_images(model)[1].permute(1, 2, 0))
 
 
 def test_early_termination(run, tmp_path):

@@ -40,8 +40,11 @@ def plan_of(kind):
 class Outcome:
     """What the walks of a steady row group must lead to, from the bytes of every stream."""
 
-    def __init__(self, plan, source):
+    first = PARALLEL.pack  # transfer -> the stream's first byte
+
+    def __init__(self, plan, source, content=None):
         self.plan = plan
+        self.content = {} if content is None else content  # (bank, address) -> word
         e, g = plan.engine, plan.geometry
         self.streams = {}    # cycle -> {unit: byte}, of `bytes`
         self.transfers = {}
@@ -52,17 +55,23 @@ class Outcome:
         for index, op in enumerate(plan.operations):
             self.operation(index, op, source, e, g)
 
+    def draw(self, op, channel, column, source, spread):
+        """A byte of an operation's channel, and what stands for it in the stream."""
+        byte = source.choice([-128, 127, source.randint(-128, 127)]) >> spread
+        return byte, byte & 255
+
     def operation(self, index, op, source, e, g):
         plan = self.plan
         positions = plan.rules.positions(op)
         spread = source.choice([0, 0, 3])
         bytes_of = {}        # (head or None, channel) -> bytes of the columns
+        shown = {}
         for walk in range(op.walks):
             group, j = divmod(walk, op.chunks)
             transfer = op.start + walk * op.period + op.k + op.pause - 1 + PARALLEL.transfer
             self.transfers[transfer] = op
             for position in range(positions):
-                given = self.streams.setdefault(transfer + PARALLEL.pack + position, {})
+                given = self.streams.setdefault(transfer + self.first + position, {})
                 for lane in range(e.lanes):
                     for k in range(e.channels):
                         unit = k * e.lanes + lane
@@ -78,9 +87,9 @@ class Outcome:
                             given[unit] = source.getrandbits(8)  # nobody looks at it
                             continue
                         if column not in row:
-                            byte = source.choice([-128, 127, source.randint(-128, 127)])
-                            row[column] = byte >> spread
-                        given[unit] = row[column] & 255
+                            row[column], shown[key, column] = self.draw(
+                                op, key, column, source, spread)
+                        given[unit] = shown[key, column]
 
         def word_of(row, w):
             """Word w of an output row, padded beyond the map."""
@@ -128,6 +137,7 @@ class Outcome:
                         address = m.base + channel // e.lanes * m.groups + w
                     assert (bank, cycle) not in self.writes, "two words want a bank"
                     self.writes[bank, cycle] = (index, address, word)
+                    self.content[bank, address] = word
                 if op.function == Function.BLEND:
                     values = [row[x] for x in range(op.out_columns)]
                     self.pooled.append((c, sum(values), max(values)))

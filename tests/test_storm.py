@@ -176,6 +176,24 @@ def test_the_specification_counts_what_the_page_says(name):
     assert set(met) >= {"lost_clock", "short_line", "long_line", "short_frame", "long_frame"}
 
 
+@pytest.mark.parametrize(
+    "number, kind, counted",
+    [
+        # the two lines are one for the receiver: too long, beside the lost clock
+        (4106, "clock off while the sensor goes on", {"lost_clock": 1, "long_line": 1}),
+        # VSYNC lasts a clock longer, into a first line that follows it at once
+        (4383, "VSYNC rises", {"short_line": 1}),
+    ],
+)
+def test_counts_that_are_one_in_ten_thousand(number, kind, counted):
+    one = faults.case(number)
+    way = faults.way_of(number)
+    assert one.kind == kind
+    counts = spec.outcome(way, run_of(way, [one]))[0].counts[1]
+    assert counts == counted
+    assert judge._names(counts) in [tuple(sorted(may)) for may in faults.KINDS[one.kind].counted]
+
+
 def test_a_pause_as_long_as_the_timeout_is_not_decided():
     way = WAYS[PARALLEL]
     (one,) = cases(PARALLEL, ["clock pauses"])

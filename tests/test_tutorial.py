@@ -110,8 +110,8 @@ def test_a_wrong_line_is_seen(tmp_path, monkeypatch):
         run("make train DATA=x EPOCH=3", tmp_path)
     with pytest.raises(AssertionError, match="x: no such folder"):
         run("make train DATA=x EPOCHS=3", tmp_path)
-    with pytest.raises(make.VariableError, match="expected PORT="):
-        run("make host IMAGE=x", tmp_path)
+    with pytest.raises(make.VariableError, match="expected BOARD="):
+        run("make program PRESET=x", tmp_path)
     assert blocks("```\na\nb\n```\n    c\n```\nd\n```\n") == ["a", "b", "d"]
 
 

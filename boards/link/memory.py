@@ -61,6 +61,7 @@ class Layout:
             "hello": BLOCK_BYTES,
             "counters": BLOCK_BYTES,
             "state": room(self.state_bytes),
+            "taken": room(HEADER + packets.SETTINGS_BYTES),
         }
 
     def _place(self, name: str) -> int:
@@ -72,7 +73,7 @@ class Layout:
     @property
     def lowest(self) -> int:
         """Where the packets begin; a longer payload would run into them."""
-        return min(self.slots, self.hello, self.counters, self.state)
+        return min(self.slots, self.hello, self.counters, self.state, self.taken)
 
     @property
     def slots(self) -> int:
@@ -94,6 +95,11 @@ class Layout:
         """Address of the packet of a channel of the state."""
         return self._place("state")
 
+    @property
+    def taken(self) -> int:
+        """Address of the packet of the settings as they were taken."""
+        return self._place("taken")
+
 
 class LinkMemory(wiring.Component):
     """A memory with one read and one write port that has four users in turn, without arbitration.
@@ -104,7 +110,7 @@ class LinkMemory(wiring.Component):
     0      replay          parser
     1      sender          copier
     2      counters        counters
-    3
+    3                      replay
     ====== =============== ===============
 
     A write passes a register: a byte written in a phase is there for the phase after the next.
@@ -119,7 +125,7 @@ class LinkMemory(wiring.Component):
     Ports
     -----
     phase : Out(2), counts without end from 0
-    parser_write, copier_write, counters_write : Out(write_port(depth, 8))
+    parser_write, copier_write, counters_write, replay_write : Out(write_port(depth, 8))
         Looked at in the user's phase only.
     replay_address, sender_address, counters_address : In(range(depth)), likewise
     data : Out(8), what was asked for in the cycle before
@@ -135,6 +141,7 @@ class LinkMemory(wiring.Component):
                 "parser_write": Out(write_port(depth, 8)),
                 "copier_write": Out(write_port(depth, 8)),
                 "counters_write": Out(write_port(depth, 8)),
+                "replay_write": Out(write_port(depth, 8)),
                 "replay_address": In(range(depth)),
                 "sender_address": In(range(depth)),
                 "counters_address": In(range(depth)),
@@ -150,12 +157,13 @@ class LinkMemory(wiring.Component):
         # what is written is far behind its choice: a register before the memory
         chosen = write_port(self.depth, 8).flip().create(path=("chosen",))
         reads = (self.replay_address, self.sender_address, self.counters_address)
-        writes = (self.parser_write, self.copier_write, self.counters_write)
+        writes = (self.parser_write, self.copier_write, self.counters_write, self.replay_write)
         with m.Switch(self.phase):
-            for phase, (address, port) in enumerate(zip(reads, writes, strict=True)):
+            for phase, port in enumerate(writes):
                 with m.Case(phase):
+                    if phase < len(reads):
+                        m.d.comb += read.addr.eq(reads[phase])
                     m.d.comb += [
-                        read.addr.eq(address),
                         chosen.en.eq(port.en),
                         chosen.addr.eq(port.addr),
                         chosen.data.eq(port.data),

@@ -4,10 +4,11 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.link.memory import ROTATION, Layout
+from boards.link.memory import HEADER, ROTATION, Layout
 from boards.link.parser import Payload, what
+from boards.link.sender import Departure
 from boards.packets import SETTINGS_BYTES, Kind, Setting
-from hw.interfaces import LoadPort, Pixels, Thresholds
+from hw.interfaces import LoadPort, Pixels, Thresholds, write_port
 
 assert SETTINGS_BYTES == 9  # two thresholds of 32 bits, flags
 
@@ -15,6 +16,10 @@ assert SETTINGS_BYTES == 9  # two thresholds of 32 bits, flags
 class Replay(wiring.Component):
     """Lines as pixels, settings, and weights: a byte a rotation, weights when the loader takes
     them.
+
+    The bytes of settings are written as they are taken into a packet that is sent back if they ask
+    for that. Settings that come while an earlier answer leaves may be mixed into that one; their
+    own, which is whole, follows.
 
     Parameters
     ----------
@@ -27,15 +32,18 @@ class Replay(wiring.Component):
     hold : In(1), a line that has not begun waits
     phase : In(2), of the memory
     address : Out(range(depth)), of the memory, read in phase 0; data : In(8), the memory's `data`
+    write : In(write_port(depth, 8)), to the memory, phase 3
+    taken : Out(Departure()), the settings as they were taken
     pixels : Out(Pixels(in_channels)), of lines; `frame_end` after the last byte of a last line
     thresholds : Out(Thresholds()), of the last settings; both off while new ones come
     load : Out(LoadPort()), of weights; `error` is not looked at
     host : Out(1), pixels come from the host
     rows, state : Out(1), rows and the state are wanted; the state with `host` only
+    preview, colour : Out(1), a preview is wanted; in colour
     """
 
     def __init__(self, *, layout: Layout, in_channels: int):
-        self.in_channels = in_channels
+        self.in_channels, self.layout = in_channels, layout
         super().__init__(
             {
                 "payload": In(Payload(layout.buffer)),
@@ -43,12 +51,16 @@ class Replay(wiring.Component):
                 "phase": In(range(ROTATION)),
                 "address": Out(range(layout.depth)),
                 "data": In(8),
+                "write": In(write_port(layout.depth, 8)),
+                "taken": Out(Departure()),
                 "pixels": Out(Pixels(in_channels)),
                 "thresholds": Out(Thresholds()),
                 "load": Out(LoadPort()),
                 "host": Out(1),
                 "rows": Out(1),
                 "state": Out(1),
+                "preview": Out(1),
+                "colour": Out(1),
             }
         )
 
@@ -117,10 +129,17 @@ class Replay(wiring.Component):
 
     def _settings(self, m, take, final, byte, moving):
         """Thresholds, low bytes first, then the flags."""
-        thresholds, flags = Signal(64), Signal(5)
+        thresholds, flags = Signal(64), Signal(7)
+        m.d.comb += [
+            self.write.en.eq(take),  # in phase 3, as a byte that was read in phase 0 is ready then
+            self.write.addr.eq(self.layout.taken | (self.address + HEADER - 1)[:4]),
+            self.write.data.eq(byte),
+        ]
+        with m.If(self.taken.begun):
+            m.d.sync += self.taken.due.eq(0)
         with m.If(take):
             with m.If(final):
-                m.d.sync += flags.eq(byte)
+                m.d.sync += [flags.eq(byte), self.taken.due.eq((byte & Setting.ECHO).any())]
             with m.Else():
                 m.d.sync += thresholds.eq(Cat(thresholds[8:], byte))
         out = self.thresholds
@@ -131,4 +150,6 @@ class Replay(wiring.Component):
             self.host.eq((flags & Setting.HOST).any()),
             self.rows.eq((flags & Setting.ROWS).any()),
             self.state.eq((flags & Setting.STATE).any() & self.host),
+            self.preview.eq((flags & Setting.PREVIEW).any()),
+            self.colour.eq((flags & Setting.COLOUR).any()),
         ]

@@ -6,10 +6,10 @@ from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
 from boards.link.memory import HEADER, ROTATION, SLOTS, Layout
-from boards.packets import CRC_BYTES, Counters, Hello
+from boards.packets import CRC_BYTES, SETTINGS_BYTES, Counters, Hello
 
 _HIGH = slice(8, 16)  # of the CRC
-PACKETS = ("slots", "state", "hello", "counters")
+PACKETS = ("slots", "state", "hello", "counters", "taken")
 """Packets that leave, the first that is due first; of `SLOTS` slots the one filled first."""
 
 
@@ -44,11 +44,13 @@ class Sender(wiring.Component):
 
     Ports
     -----
-    slots, state, hello, counters : In(Departure())
+    slots, state, hello, counters, taken : In(Departure())
     phase : In(2), of the memory
     address : Out(range(depth)), of the memory, read in phase 1; late : In(8), the memory's
     tx_valid : Out(1), tx_data : Out(8), tx_ready : In(1)
         Bytes. An offer lasts a cycle; what is not taken is offered again.
+    busy : Out(1)
+        A packet has begun to leave.
     """
 
     def __init__(self, *, layout: Layout):
@@ -62,6 +64,7 @@ class Sender(wiring.Component):
                 "tx_valid": Out(1),
                 "tx_data": Out(8),
                 "tx_ready": In(1),
+                "busy": Out(1),
             }
         )
 
@@ -75,12 +78,14 @@ class Sender(wiring.Component):
             "state": layout.state,
             "hello": layout.hello,
             "counters": layout.counters,
+            "taken": layout.taken,
         }
         sizes = {
             "slots": layout.event_bytes,
             "state": layout.state_bytes,
             "hello": HEADER + len(Hello(weights=0, status=0).pack()),
             "counters": HEADER + len(Counters().pack()),
+            "taken": HEADER + SETTINGS_BYTES,
         }
         left = Signal(range(max(sizes.values()) + CRC_BYTES + 1))
         number = Signal(range(len(PACKETS)))
@@ -90,6 +95,7 @@ class Sender(wiring.Component):
         m.d.comb += [
             tail.eq(left <= CRC_BYTES),
             sending.eq(left != 0),
+            self.busy.eq(sending),
             self.tx_valid.eq(sending & (self.phase == 3)),
             # feeding the CRC its own high byte shifts the low one up
             self.tx_data.eq(Mux(tail, crc.crc[_HIGH], self.late)),

@@ -11,7 +11,7 @@ from hw.common import NO_COLLISION, delay
 from hw.parallel.parts import AttentionFeed
 from hw.parallel.softmax import Softmax
 from hw.path import steps_of
-from hw.plan import Plan, Source, Weights
+from hw.plan import Plan, Source, WeightSource
 
 
 class StateCopy(wiring.Component):
@@ -141,7 +141,7 @@ class Attention(wiring.Component):
             copy.write_en.eq(Mux(feed.state_en, self.write_en, 0)),
             copy.address.eq(self.write_address - self.plan.state.base),
             copy.data.eq(self.write_data),
-            copy.read_en.eq(before.valid & (before.weights == Weights.STATE)),
+            copy.read_en.eq(before.valid & (before.weights == WeightSource.STATE)),
             copy.bank.eq(before.bank),
             copy.row.eq(before.inner_row),
             # rows of A for the array, at the same time as a one-tap word of the maps
@@ -189,5 +189,5 @@ class Attention(wiring.Component):
                 if column < pixels:
                     byte_of = self.copy.word.word_select(column, 8)
                     state = state | Mux(late.group == group, byte_of, 0)
-            m.d.sync += byte.eq(Mux(late.weights == Weights.VALUE, value, Mux(zero, 0, state)))
+            m.d.sync += byte.eq(Mux(late.weights == WeightSource.VALUE, value, Mux(zero, 0, state)))
             m.d.comb += self.weights[u].eq(byte)

@@ -34,7 +34,7 @@ class Phase(IntEnum):
     FC2 = 6
 
 
-class Kind(IntEnum):
+class Product(IntEnum):
     """What a product belongs to. One bit each for the hard-swish and FC2."""
 
     FC1 = 0
@@ -124,7 +124,7 @@ class Issue(wiring.Component):
         A run's first cycle is the next one.
     valid : Out(1)
         A product is asked for.
-    first, last : Out(1), kind : Out(Kind), with `valid`
+    first, last : Out(1), kind : Out(Product), with `valid`
         It is its sum's first, last; what it belongs to.
     digit : Out(1), with `valid`
         Of the hard-swish: the low digit.
@@ -145,7 +145,7 @@ class Issue(wiring.Component):
                 "valid": Out(1),
                 "first": Out(1),
                 "last": Out(1),
-                "kind": Out(Kind),
+                "kind": Out(Product),
                 "digit": Out(1),
                 "value": Out(range(d + hidden)),
                 "weight": Out(range(hidden * (d + timing.classes))),
@@ -178,9 +178,9 @@ class Issue(wiring.Component):
             self.digit.eq(~self.first),
         ]
         with m.If(phase[Phase.SWISH]):
-            m.d.comb += self.kind.eq(Kind.SWISH)
+            m.d.comb += self.kind.eq(Product.SWISH)
         with m.If(phase[Phase.FC2]):
-            m.d.comb += self.kind.eq(Kind.FC2)
+            m.d.comb += self.kind.eq(Product.FC2)
 
         def enter(*options: Phase):
             """Statements that begin the first of these phases that is not empty."""
@@ -587,17 +587,17 @@ class Classifier(wiring.Component):
             w_read.en.eq(issue.weight_en),
             operands.value.eq(v_read.data.as_signed()),
             operands.weight.eq(w_read.data),
-            operands.swish.eq(tags[3][3] == Kind.SWISH),
+            operands.swish.eq(tags[3][3] == Product.SWISH),
             operands.low_digit.eq(low_digit[2]),
         ]
         total = self._sum(m, tags, memories["constants"].read_port())
         done, _, end, kind = tags[-1]
         m.d.comb += [
             results.sum.eq(total),
-            results.fc1.eq(done & end & (kind == Kind.FC1)),
-            results.fc2.eq(done & end & (kind == Kind.FC2)),
+            results.fc1.eq(done & end & (kind == Product.FC1)),
+            results.fc2.eq(done & end & (kind == Product.FC2)),
         ]
-        self._keep(m, total, done & end & (kind == Kind.SWISH), memories["values"].write_port())
+        self._keep(m, total, done & end & (kind == Product.SWISH), memories["values"].write_port())
         self._decide(m)
         with m.If(self.abort):
             m.d.sync += [Cat(tag[0] for tag in tags[1:]).eq(0), self.busy.eq(0)]
@@ -615,10 +615,10 @@ class Classifier(wiring.Component):
             product.a.eq(self.operands.a),
             product.b.eq(self.operands.b),
             read.addr.eq(address),
-            read.en.eq(valid & first & (kind != Kind.SWISH)),
+            read.en.eq(valid & first & (kind != Product.SWISH)),
         ]
         m.d.sync += constant.eq(read.data)
-        with m.If(valid & last & (kind != Kind.SWISH)):
+        with m.If(valid & last & (kind != Product.SWISH)):
             m.d.sync += address.eq(address + 1)
         with m.If(self.issue.begin):
             m.d.sync += address.eq(0)

@@ -1,6 +1,6 @@
 """Memory image of the parallel engine."""
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.image import walk_words, weights_section
 from hw.loader import Section
 from hw.parallel.classifier import constant_words
@@ -9,7 +9,7 @@ from hw.plan import Plan
 from hw.plan.beside import CLASSIFIER_BIAS_BITS, ClassifierTiming
 
 
-def words(plan: Plan, weights: NetworkWeights) -> dict[str, list]:
+def words(plan: Plan, weights: Weights) -> dict[str, list]:
     """Contents of every weight-carrying memory, by section.
 
     Returns

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.arithmetic.multiplier import Multipliers
 from hw.common import delay, own_singles
 from hw.parallel.channel_unit import EVERY, ChannelUnit, UnitStages
@@ -17,7 +17,7 @@ from hw.parallel.store import Store
 from hw.parallel.unit_control import UnitControl
 from hw.parallel.window import Windows
 from hw.path import array_ports, back_ports, camera_read, join, window_ports
-from hw.plan import Plan, Source, Weights
+from hw.plan import Plan, Source, WeightSource
 from hw.plan.latency import ParallelLatency
 from hw.sequencer import step_layout
 from hw.sleep import clocked
@@ -271,7 +271,7 @@ class UnitWeights(wiring.Component):
                 byte = self.word[part * channels * g.heads + head * channels + k]
                 own = own | Mux(~shared & (step.part == part), byte, 0)
             if self.plan.model.spatial:
-                own = Mux(step.weights == Weights.MEMORY, own, self.others[u])
+                own = Mux(step.weights == WeightSource.MEMORY, own, self.others[u])
             chosen = Signal(8, name=f"chosen{u}", reset_less=True)
             operand = Signal(8, name=f"operand{u}", reset_less=True)
             m.d.sync += [chosen.eq(own), operand.eq(chosen)]
@@ -328,7 +328,7 @@ class Array(wiring.Component):
         m.submodules.unit_weights = weights = self.unit_weights
         before, at = steps[t.weight_address - 1], steps[t.weight_address]
         m.d.sync += self.weights.read_en.eq(
-            before.valid & (before.weights == Weights.MEMORY) & (before.part == 0)
+            before.valid & (before.weights == WeightSource.MEMORY) & (before.part == 0)
         )
         ending = steps[t.transfer - 1].valid & steps[t.transfer - 1].last
         m.d.sync += self.sums.transfer.eq(ending & ~self.reset)
@@ -381,7 +381,7 @@ class Back(wiring.Component):
     def __init__(
         self,
         plan: Plan,
-        weights: NetworkWeights,
+        weights: Weights,
         constants: Sequence = (),
         stages: UnitStages = EVERY,
     ):

@@ -4,7 +4,7 @@ from hw.plan.banks import Map
 from hw.plan.engine_config import EngineConfig, Geometry, config_digest, default_shape
 from hw.plan.latency import PARALLEL, SERIAL
 from hw.plan.memory import Memory
-from hw.plan.operations import Function, Operation, Segment, Source, Target, Weights
+from hw.plan.operations import Function, Operation, Segment, Source, Target, WeightSource
 from hw.plan.plan import Plan, compile_program
 from hw.plan.words import bits_for
 
@@ -21,7 +21,7 @@ __all__ = [
     "Segment",
     "Source",
     "Target",
-    "Weights",
+    "WeightSource",
     "bits_for",
     "compile_program",
     "config_digest",

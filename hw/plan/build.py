@@ -20,7 +20,7 @@ from hw.plan.operations import (
     Segment,
     Source,
     Target,
-    Weights,
+    WeightSource,
     weight_words,
 )
 
@@ -92,7 +92,7 @@ class _Builder:
     def add(self, **fields) -> None:
         """Add an operation; rows of a block share their weights and constants."""
         op = Operation(**fields)
-        name, own = op.layer.name, op.weights == Weights.MEMORY
+        name, own = op.layer.name, op.weights == WeightSource.MEMORY
         each = self.g.constant_words(op.head_mode)
         constants = each * op.out_groups if own else each
         if name not in self.bases:
@@ -192,10 +192,10 @@ class _Builder:
         if part in (Part.VALUE, Part.MIX):  # lane l takes what lies in bank l of C
             first = layer.head * features % lanes
         if part is Part.SCORE:
-            more = {"weights": Weights.STATE, "target": Target.SCORES, "heads": (layer.head,)}
+            more = {"weights": WeightSource.STATE, "target": Target.SCORES, "heads": (layer.head,)}
         elif part is Part.MIX:
             more = {
-                "weights": Weights.VALUE,
+                "weights": WeightSource.VALUE,
                 "source": Source.ATTENTION,
                 "heads": (layer.head,),
                 "operand_first": layer.first // lanes,

@@ -18,7 +18,7 @@ from math import ceil
 from golden.network import Part
 from hw.plan import awake
 from hw.plan.memory import on_chip_bytes
-from hw.plan.operations import Operation, Weights
+from hw.plan.operations import Operation, WeightSource
 from hw.plan.parts import parts_of
 from hw.plan.plan import Plan
 from hw.plan.replay import latency_at
@@ -328,7 +328,7 @@ def _operation(plan: Plan, op: Operation) -> LayerCost:
 
 def _weights(op: Operation) -> int:
     """Weight bytes of an operation's layer, its heads together."""
-    if op.weights != Weights.MEMORY:
+    if op.weights != WeightSource.MEMORY:
         return 0
     return op.k * op.out_channels * max(1, len(op.stages))
 

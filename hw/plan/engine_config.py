@@ -11,6 +11,7 @@ from hw.plan.limits import LIMITS, Limits
 
 CELLS = ("generic", "ecp5", "ice40")
 """Multiplier cells that there are, see hw.arithmetic.multiplier."""
+MOST_PIXELS = 64
 WEIGHT_MEMORIES = ("initialised", "loaded")
 
 
@@ -58,8 +59,8 @@ class EngineConfig:
     sleep: bool = False
 
     def __post_init__(self):
-        if not 3 <= self.pixels <= 64:
-            raise ValueError(f"pixels must be 3..64, not {self.pixels}")
+        if not 3 <= self.pixels <= MOST_PIXELS:
+            raise ValueError(f"pixels must be 3..{MOST_PIXELS}, not {self.pixels}")
         if not 1 <= self.channels <= self.pixels:
             raise ValueError(
                 f"channels must be 1..pixels ({self.pixels}), not {self.channels}: "
@@ -132,10 +133,12 @@ class EngineConfig:
 def default_shape(model: ModelConfig) -> EngineConfig:
     """The shape used where the user names none: one word holds the state's n columns, 2 lanes.
 
-    Of the parallel parts; for others see `PartsModel.usual`.
+    Of the parallel parts; for others see `PartsModel.usual`. Pictures of other widths than the
+    presets' have one lane, and as many words as are needed of at most MOST_PIXELS columns.
     """
+    words = -(-model.n // MOST_PIXELS)
     by_width = {15: (15, 3, 2), 12: (13, 3, 2), 10: (10, 5, 2), 7: (8, 1, 2)}
-    pixels, channels, lanes = by_width.get(model.n, (max(3, model.n), 1, 1))
+    pixels, channels, lanes = by_width.get(model.n, (max(3, -(-model.n // words)), 1, 1))
     return EngineConfig(pixels=pixels, channels=channels, lanes=lanes)
 
 

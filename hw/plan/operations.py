@@ -21,7 +21,7 @@ class Source(IntEnum):
     ATTENTION = 3  # rows of A in the attention SRAM, broadcast
 
 
-class Weights(IntEnum):
+class WeightSource(IntEnum):
     """Where a walk's weights come from."""
 
     MEMORY = 0
@@ -153,7 +153,7 @@ class Operation:
     layers: tuple[Layer, ...]
     row: int = 0
     source: Source = Source.SHARED
-    weights: Weights = Weights.MEMORY
+    weights: WeightSource = WeightSource.MEMORY
     target: Target = Target.SHARED
     function: Function
     segments: tuple[Segment, ...]
@@ -285,6 +285,6 @@ class Operation:
 
 def weight_words(op: Operation, geometry: Geometry) -> int:
     """Words of C * L bytes that an operation's weights take."""
-    if op.weights != Weights.MEMORY:
+    if op.weights != WeightSource.MEMORY:
         return 0
     return op.out_groups * ceil(op.k / (geometry.head_lanes if op.head_mode else 1))

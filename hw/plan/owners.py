@@ -17,7 +17,7 @@ from hw.plan.memory import (
     Beside,
     Memory,
 )
-from hw.plan.operations import Operation, Source, Target, Weights
+from hw.plan.operations import Operation, Source, Target, WeightSource
 
 if TYPE_CHECKING:
     from hw.plan.plan import Plan
@@ -83,7 +83,7 @@ class WeightMemory(Owner):
         )
 
     def reads(self, plan, op):
-        if op.weights == Weights.MEMORY:
+        if op.weights == WeightSource.MEMORY:
             # a word holds the weights of as many steps as a head has lanes
             lanes = plan.geometry.head_lanes if op.head_mode else 1
             yield "weights", op.walks * ceil(op.k / lanes)

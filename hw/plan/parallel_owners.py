@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hw.plan.beside import ClassifierTiming, SoftmaxTiming
 from hw.plan.memory import BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_WALK, Beside, Memory
-from hw.plan.operations import Source, Target, Weights
+from hw.plan.operations import Source, Target, WeightSource
 from hw.plan.owners import (
     Banks,
     FaultQueue,
@@ -173,7 +173,7 @@ class StateCopy(Owner):
             )
 
     def reads(self, plan, op):
-        if op.weights == Weights.STATE:
+        if op.weights == WeightSource.STATE:
             yield "state copy", op.walks * op.k
 
     def writes(self, plan, op):

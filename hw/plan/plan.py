@@ -175,6 +175,13 @@ class Plan:
         last = self.operations[-1]
         return last.start + self.rules.first_write(last, last.idle, last.pause)
 
+    @property
+    def state_stays(self) -> int:
+        """Fewest cycles from a row group's event until the next one's first byte of the state is
+        written: a host that reads the state has so long. More where the camera is
+        waited for, few where the classifier takes longer than all the rest."""
+        return self.cycles_per_row_group + self.state_touched - self.answer
+
     @cached_property
     def settled(self) -> int:
         """Cycles after a step in which all that it has set going has come to its end."""
@@ -291,6 +298,12 @@ class Plan:
                 f"{self.model.rows_per_group} rows at once, while the camera brings the next ones: "
                 f"a row group takes {self.camera_period:,} cycles at an even camera, "
                 f"{self.cycles_per_row_group:,} of them work"
+            )
+        if (wait := self.operations[0].wait - self.latency.group_turn) > 0:
+            found.append(
+                f"the classifier takes {self.classifier_cycles:,} cycles, so that a row group "
+                f"takes {wait:,} more than its work; its state stays for {self.state_stays:,} "
+                "cycles after its row event"
             )
         if self.utilisation() < 0.5:
             found.append(

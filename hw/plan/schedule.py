@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hw.plan.beside import SoftmaxTiming
-from hw.plan.operations import STATE, Function, Operation, Source, Target, Times, Weights
+from hw.plan.operations import STATE, Function, Operation, Source, Target, Times, WeightSource
 from hw.plan.rules import NEVER, Rules
 
 
@@ -224,7 +224,7 @@ class Schedule:
         transfers += [last + w * draft.period + t.transfer for w in range(op.walks)]
         lead = t.operand_lead
         free = lead - t.operand_follow + 1  # all fetched when the sequencer goes on
-        value = op.weights == Weights.VALUE
+        value = op.weights == WeightSource.VALUE
         length = self.rules.positions(op) if len(op.operands) > 1 or value else 0
 
         def unready(name: str, at: int, row: int, chunk: int) -> int:

@@ -10,7 +10,7 @@ from math import ceil
 
 from hw.plan.banks import Map
 from hw.plan.engine_config import Geometry
-from hw.plan.operations import Operation, Source, Weights
+from hw.plan.operations import Operation, Source, WeightSource
 
 
 def bits_for(largest: int) -> int:
@@ -50,7 +50,7 @@ class WalkWord(Word):
     Attributes
     ----------
     source : Source
-    weights : Weights
+    weights : WeightSource
     one_tap : bool
         The kernel has one column, not three.
     rows : int
@@ -85,7 +85,7 @@ class WalkWord(Word):
     """
 
     source: Source
-    weights: Weights
+    weights: WeightSource
     one_tap: bool
     rows: int
     row_step: int

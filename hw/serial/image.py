@@ -1,6 +1,6 @@
 """Memory image of the serial engine."""
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.image import walk_words, weights_section
 from hw.loader import Section
 from hw.plan import Plan
@@ -10,7 +10,7 @@ from hw.serial import classifier
 from hw.serial.store import constant_words
 
 
-def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
+def words(plan: Plan, weights: Weights) -> dict[str, list[int]]:
     """Contents of every weight-carrying memory, by section.
 
     Returns
@@ -34,7 +34,7 @@ def words(plan: Plan, weights: NetworkWeights) -> dict[str, list[int]]:
     }
 
 
-def _check_shifts(plan: Plan, weights: NetworkWeights) -> None:
+def _check_shifts(plan: Plan, weights: Weights) -> None:
     limits = plan.engine.limits
     first, last = limits.shifts
     for layer in plan.model.array_layers:

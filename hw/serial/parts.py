@@ -6,7 +6,7 @@ from amaranth.hdl import Module, ResetInserter, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.weights import Weights as NetworkWeights
+from golden.weights import Weights
 from hw.path import array_ports, back_ports, camera_read, join, window_ports
 from hw.plan import Plan
 from hw.plan.latency import SerialLatency
@@ -178,7 +178,7 @@ class Back(wiring.Component):
     and those of hw.path.back_ports.
     """
 
-    def __init__(self, plan: Plan, weights: NetworkWeights, constants: Sequence[int] = ()):
+    def __init__(self, plan: Plan, weights: Weights, constants: Sequence[int] = ()):
         self.plan, self.latency = plan, plan.latency
         acc_bits, counts = plan.model.acc_bits, high_bits(plan.model.max_taps)
         self.unit = SerialUnit(acc_bits=acc_bits, high_bits=counts, knots=weights.knots.tolist())

@@ -332,10 +332,14 @@ KINDS = {
         clock_stops_starts_afresh, ((LC,), (LC, SL), (LC, SF))
     ),
     "clock edges missing": Kind(edges_missing, ((), (SL,), (SF,), (LF,), (LL,))),
-    "clock off while the sensor goes on": Kind(clock_is_off, ((LC,), (LC, SL), (LC, SF), (LC, LF))),
+    # LL: off from a line's last clocks into the next line, whose pixels then join the first one's
+    "clock off while the sensor goes on": Kind(
+        clock_is_off, ((LC,), (LC, SL), (LC, LL), (LC, SF), (LC, LF))
+    ),
     "HREF drops": Kind(href_drops, ((SL,),)),
     "HREF rises": Kind(href_rises, ((), (SL,), (LF,))),
-    "VSYNC rises": Kind(vsync_pulse, ((SF,), ("2 " + SF,), ("2 " + SL,), (SF, SL), ())),
+    # SL: right behind VSYNC itself, which so ends in the first line of a sensor without back porch
+    "VSYNC rises": Kind(vsync_pulse, ((SF,), ("2 " + SF,), ("2 " + SL,), (SF, SL), (SL,), ())),
     "VSYNC drops": Kind(vsync_drops, ((SF,),)),
     "HREF stays low": Kind(href_stays_low, ((SF,), (LC, SF), (LC, SL))),
     "HREF stays high": Kind(href_stays_high, ((LL,), ())),  # as with a long line

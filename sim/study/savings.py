@@ -11,7 +11,7 @@ from golden import images
 from golden.classifier import threshold
 from golden.command_line import in_parallel
 from golden.config import ModelConfig
-from golden.early_termination import PAPER_SAVED, Scan, scans
+from golden.early_termination import PAPER_SAVED, Answers, scans
 from golden.errors import note
 from golden.evaluate import BATCH
 from golden.model import IntegerModel
@@ -55,14 +55,14 @@ class Pictures:
 
 def scan(
     pictures: Pictures, config: ModelConfig, weights: Weights, skips: Sequence[float | None]
-) -> dict[float | None, Scan]:
+) -> dict[float | None, Answers]:
     """Every picture's margins, for each skip threshold."""
     model = IntegerModel(config, weights)
     loads, sizes = zip(*pictures.batches(config), strict=True)
     parts = in_parallel(
         lambda load: scans(model, load(), skips), loads, sizes, "early termination", "photographs"
     )
-    return {skip: Scan.joined([part[skip] for part in parts]) for skip in skips}
+    return {skip: Answers.joined([part[skip] for part in parts]) for skip in skips}
 
 
 def savings(

@@ -1,0 +1,1 @@
+"""A screen: what it shows, its timing, and DVI's code and bits."""

@@ -1,0 +1,1 @@
+"""The engine behind a bus: registers, AXI4-Stream video, interrupt. docs/integration.md."""

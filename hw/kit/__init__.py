@@ -1,0 +1,1 @@
+"""What lies beside the generated Verilog: known answer, datasheet, waveforms, constraints."""

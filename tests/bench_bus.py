@@ -1,0 +1,293 @@
+"""Bench of the engine behind AXI: cocotbext-axi's masters (not ours) at all its ports."""
+
+import itertools
+import json
+import random
+from pathlib import Path
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ReadOnly, RisingEdge, ValueChange
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiResp,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSource,
+)
+
+from hw.bus.registers import largest
+from sim import runner
+
+PERIOD = 10  # ns
+MAP = largest()
+IRQ = {name: MAP["INTERRUPT"].field(name).mask for name in ("decision", "row", "fault", "loaded")}
+
+
+def signed(number):
+    return number - (number >> 31 << 32)
+
+
+class Engine:
+    """The engine, its masters, and what it has said (`said`, a list of records)."""
+
+    def __init__(self, dut, given, seed):
+        self.dut, self.given, self.said, self.stalls = dut, given, [], 0
+        self.random = random.Random(seed)
+
+    @classmethod
+    async def begun(cls, dut, seed):
+        self = cls(dut, runner.arguments(), seed)
+        Clock(dut.clk, PERIOD, unit="ns").start()
+        self.bus = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
+        self.stream = AxiStreamSource(
+            AxiStreamBus.from_prefix(dut, "s_axis"),
+            dut.clk,
+            dut.rst,
+            byte_lanes=1,
+        )
+        for log in (self.bus.write_if.log, self.bus.read_if.log, self.stream.log):
+            log.setLevel("WARNING")
+        dut.rst.value = 1
+        for _ in range(4):
+            await RisingEdge(dut.clk)
+        dut.rst.value = 0
+        cocotb.start_soon(self.watch())
+        return self
+
+    async def watch(self):
+        """Valid stays, and what goes with it, until ready; counts cycles in which pixels wait."""
+        dut, held = self.dut, {}
+        channels = {"b": ("bresp",), "r": ("rdata", "rresp")}
+        while True:
+            await RisingEdge(dut.clk)
+            for name, payload in channels.items():
+                valid, ready = (
+                    getattr(dut, f"s_axi_{name}{part}").value for part in ("valid", "ready")
+                )
+                now = [int(getattr(dut, f"s_axi_{one}").value) for one in payload]
+                if name in held:
+                    assert valid and now == held.pop(name), f"{name} was taken back"
+                if valid and not ready:
+                    held[name] = now
+            self.stalls += not dut.s_axis_tready.value
+
+    # ---- registers ----
+
+    async def read(self, name, index=0):
+        found = await self.bus.read(MAP[name].offset + 4 * index, 4)
+        assert found.resp == AxiResp.OKAY
+        return int.from_bytes(found.data, "little")
+
+    async def write(self, name, value):
+        data = (value & 0xFFFFFFFF).to_bytes(4, "little")
+        assert (await self.bus.write(MAP[name].offset, data)).resp == AxiResp.OKAY
+
+    async def field(self, name, field):
+        one = MAP[name].field(field)
+        return (await self.read(name) & one.mask) >> one.low
+
+    async def until(self, name, field, value=1):
+        while await self.field(name, field) != value:
+            pass
+
+    async def logits(self, name):
+        return [signed(await self.read(name, i)) for i in range(self.given["classes"])]
+
+    async def state(self):
+        """Columns of each channel."""
+        found, size = [], await self.read("STATE_WORD")
+        for channel in range(self.given["channels"]):
+            data = b""
+            for word in range(-(-self.given["columns"] // size)):
+                await self.write("STATE_SELECT", channel | word << 16)
+                await self.until("STATUS", "state_valid")
+                parts = [await self.read("STATE_DATA", i) for i in range(-(-size // 4))]
+                data += b"".join(part.to_bytes(4, "little") for part in parts)[:size]
+            found.append([byte - (byte >> 7 << 8) for byte in data[: self.given["columns"]]])
+        return found
+
+    async def listen(self, decisions):
+        """Follows the interrupt; returns after so many decisions."""
+        await self.write("INTERRUPT_MASK", IRQ["row"] | IRQ["decision"])
+        rows = 0
+        while decisions:
+            while not self.dut.irq.value:
+                await ValueChange(self.dut.irq)
+            seen = await self.read("INTERRUPT")
+            await self.write("INTERRUPT", seen)
+            if seen & IRQ["row"]:
+                rows += 1
+                count, group = await self.read("ROWS"), await self.read("ROW")
+                record = {"logits": await self.logits("ROW_LOGIT"), "state": await self.state()}
+                assert not await self.field("STATUS", "state_stale")
+                assert await self.read("ROWS") == count == rows
+                self.said.append({"kind": "row", "group": group, **record})
+            if seen & IRQ["decision"]:
+                decisions -= 1
+                self.said.append({"kind": "decision", **await self.decision()})
+
+    async def decided(self, count):
+        """Waits until so many decisions have been read."""
+        while sum(one["kind"] == "decision" for one in self.said) < count:
+            await RisingEdge(self.dut.clk)
+
+    async def decision(self):
+        fields = {name: await self.field("DECISION", name) for name in ("index", "status")}
+        used = await self.field("DECISION", "rows_used")
+        return fields | {"rows_used": used, "logits": await self.logits("DECISION_LOGIT")}
+
+    # ---- pixels ----
+
+    async def send(self, picture, lines=None, order=(0, 1, 2)):
+        """A picture of bytes (h, w, channels); returns when it is sent."""
+        for number, line in enumerate(picture[:lines]):
+            words = [sum(pixel[c] << 8 * i for i, c in enumerate(order)) for pixel in line]
+            start = [int(number == 0)] + [0] * (len(words) - 1)
+            await self.stream.send(AxiStreamFrame(words, tuser=start))
+        await self.stream.wait()
+
+    def irregular(self, share):
+        """Every master waits at random in so large a share of the cycles."""
+        for one in (
+            self.stream,
+            self.bus.write_if.aw_channel,
+            self.bus.write_if.w_channel,
+            self.bus.write_if.b_channel,
+            self.bus.read_if.ar_channel,
+            self.bus.read_if.r_channel,
+        ):
+            one.set_pause_generator(self.random.random() < share for _ in itertools.count())
+
+    def pictures(self):
+        return self.given["pictures"]
+
+    async def load(self, image):
+        """A weights image through the registers."""
+        for at in range(0, len(image), 4):
+            if at == 4:  # the first word waits for the engine
+                await self.until("STATUS", "loading")
+            await self.write("LOAD_DATA", int.from_bytes(image[at : at + 4], "little"))
+
+    def done(self, name, **more):
+        record = {"said": self.said, "stalls": self.stalls, **more}
+        Path(self.given["folder"], f"{name}.json").write_text(json.dumps(record))
+
+    async def counters(self):
+        names = ("dropped", "overrun", "truncated", "line", "restart")
+        return {name: await self.read(f"COUNT_{name.upper()}") for name in names}
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def photographs(dut):
+    """Frame after frame as fast as there is room, registers read all the while."""
+    engine = await Engine.begun(dut, 1)
+    listening = cocotb.start_soon(engine.listen(2 * len(engine.pictures())))
+    asked = stale = 0
+
+    async def hammer():
+        nonlocal asked, stale
+        while True:
+            stale += await engine.field("STATUS", "state_stale")
+            name = engine.random.choice(["ID", "CONFIG_DIGEST", "IMAGE", "WEIGHTS_BYTES"])
+            assert await engine.read(name) == engine.given["constants"][name]
+            asked += 1
+
+    asking = cocotb.start_soon(hammer())
+    for picture in engine.pictures():
+        await engine.send(picture)
+    engine.irregular(0.4)
+    await engine.write("CONTROL", MAP["CONTROL"].field("video_order").mask)
+    for picture in engine.pictures():
+        await engine.send(picture, order=(1, 2, 0))
+    await listening
+    asking.cancel()
+    frames = await engine.read("FRAMES")
+    counters = await engine.counters()
+    engine.done("photographs", counters=counters, asked=asked, stale=stale, frames=frames)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def faults(dut):
+    """A camera that does not wait, frames that are cut short, thresholds; unknown addresses."""
+    engine = await Engine.begun(dut, 3)
+    picture = engine.pictures()[0]
+    found = await engine.bus.read(MAP["STATE_DATA"].end + 16, 4)
+    assert found.resp == AxiResp.SLVERR and not any(found.data)
+    written = await engine.bus.write(MAP["STATE_DATA"].end + 16, b"abcd")
+    assert written.resp == AxiResp.SLVERR
+    await engine.write("ID", 0)  # ignored
+    assert await engine.read("ID") == engine.given["constants"]["ID"]
+    await engine.write("STOP_THRESHOLD", 0x11223344)
+    await engine.bus.write(MAP["STOP_THRESHOLD"].offset + 1, b"\xaa")  # a byte
+    assert await engine.read("STOP_THRESHOLD") == 0x1122AA44
+
+    listening = cocotb.start_soon(engine.listen(4))
+    await engine.send(picture, lines=3)
+    await engine.send(picture)
+    await engine.decided(2)
+    counts = [await engine.counters()]
+    await engine.write("CONTROL", MAP["CONTROL"].field("camera").mask)
+    for _ in range(4):
+        await RisingEdge(dut.clk)
+    stalls = engine.stalls
+    await engine.send(picture)
+    assert engine.stalls == stalls, "a camera was made to wait"
+    await engine.decided(3)
+    counts.append(await engine.counters())
+    await engine.write("STOP_THRESHOLD", -(2**31))
+    await engine.write("CONTROL", MAP["CONTROL"].field("stop_enable").mask)
+    await engine.send(picture)
+    await listening
+    await ReadOnly()
+    engine.done("faults", counters=counts)
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def weights(dut):
+    """Other weights while a frame is worked on; a load without room, one that is given up.
+
+    The last bench: a reset leaves what the memories hold.
+    """
+    engine = await Engine.begun(dut, 2)
+    image, picture = bytes.fromhex(engine.given["image"]), engine.pictures()[0]
+    listening = cocotb.start_soon(engine.listen(2))
+    before = await engine.read("WEIGHTS_DIGEST")
+    await engine.send(picture)
+    assert await engine.field("STATUS", "busy")
+    await engine.write("LOAD_DATA", int.from_bytes(image[:4], "little"))
+    assert not await engine.field("STATUS", "load_room")
+    await engine.write("LOAD_DATA", 0)
+    lost = await engine.field("STATUS", "load_lost")
+    await engine.write("LOAD_CONTROL", 1)
+    assert not await engine.field("STATUS", "load_lost")
+    assert await engine.field("STATUS", "load_room")
+    assert await engine.read("WEIGHTS_DIGEST") == before
+    # one word short of the whole, given up: after a word, and a byte before the end
+    errors = []
+    for length in (4, len(image) - len(image) % 4 - 4):
+        await engine.load(image[:length])
+        await engine.until("STATUS", "load_room")
+        await engine.write("LOAD_CONTROL", 1)
+        await engine.until("STATUS", "loading", 0)
+        errors.append(await engine.field("STATUS", "load_error"))
+        assert await engine.read("WEIGHTS_DIGEST") == 0
+    sending = cocotb.start_soon(engine.send(picture))  # it waits for weights
+    await engine.write("INTERRUPT", 15)
+    await engine.load(image)
+    while not await engine.read("WEIGHTS_DIGEST"):
+        pass
+    happened = await engine.read("INTERRUPT")
+    await sending
+    await listening
+    after = await engine.read("WEIGHTS_DIGEST")
+    engine.done(
+        "weights",
+        digests=[before, after],
+        lost=lost,
+        errors=errors,
+        loaded=bool(happened & IRQ["loaded"]),
+        error=await engine.field("STATUS", "load_error"),
+        counters=await engine.counters(),
+    )

@@ -1,0 +1,229 @@
+"""The kit beside the Verilog: the known answer runs, the datasheet says what is so."""
+
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from dataclasses import asdict
+
+import pytest
+import yaml
+
+from golden.random_weights import random_weights
+from hw.bus.top import BUSES, RascaBus
+from hw.generate import to_verilog
+from hw.kit import waves
+from hw.kit.datasheet import meanings, ports
+from hw.kit.whole import kit
+from hw.top import Rasca
+from sim import runner
+from tests.command import invoke
+from tests.test_bus import SHAPE, TINY
+from tests.test_driver import MODEL
+from tests.test_driver import SHAPE as SERIAL
+
+ENGINES = {
+    "colour": (TINY, SHAPE),
+    "loaded": (MODEL, SERIAL),
+    "axi": (TINY, SHAPE),
+    "wishbone": (MODEL, SERIAL),
+}
+needs_icarus = pytest.mark.skipif(
+    shutil.which("iverilog") is None or shutil.which("vvp") is None,
+    reason="Icarus Verilog is not installed",
+)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Folders of kits by the engine, made when first asked for, with their designs."""
+    found = {}
+
+    def of(kind):
+        if kind not in found:
+            model, shape = ENGINES[kind]
+            weights = random_weights(model, 4)
+            bus, top = kind in BUSES, f"rasca_{kind}" if kind in BUSES else "rasca"
+            named = (kind,) if bus else ()
+            design = (RascaBus if bus else Rasca)(*named, model, shape, weights)
+            folder = tmp_path_factory.mktemp("kit")
+            (folder / "engine_kit").mkdir()
+            (folder / "engine.v").write_text(to_verilog(design, top))
+            for name, text in kit(design, weights, "engine", top).items():
+                place = folder if name.endswith(".core") else folder / "engine_kit"
+                (place / name).write_text(text)
+            found[kind] = design, folder / "engine_kit"
+        return found[kind]
+
+    return of
+
+
+def icarus(folder, *words):
+    build = "iverilog -g2012 -o tb tb.v ../engine.v"
+    done = subprocess.run(build.split(), cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return subprocess.run(["vvp", "tb", *words], cwd=folder, capture_output=True, text=True)
+
+
+@needs_icarus
+@pytest.mark.parametrize("kind", ["colour", "loaded"])
+def test_known_answer(made, kind):
+    """Passes; the cycles are those of the datasheet; a part of it, too."""
+    design, folder = made(kind)
+    model, sheet = design.plan.model, (folder / "datasheet.md").read_text()
+    line = next(one for one in sheet.splitlines() if one.endswith("&& vvp tb"))
+    assert line.strip() == "iverilog -g2012 -o tb tb.v ../engine.v && vvp tb"
+    done = icarus(folder)
+    assert done.returncode == 0 and "PASS" in done.stdout, done.stdout
+    assert f"PASS: {model.row_groups} row groups" in done.stdout
+    cycles = re.search(r"(\d+) cycles after the last pixel", done.stdout)[1]
+    assert f"| last pixel to decision, at that pace | {cycles} |" in sheet
+    if kind != "colour":
+        return
+    part = icarus(folder, "+groups=1")
+    assert part.returncode == 0 and "PASS: 1 row groups" in part.stdout
+
+
+@needs_icarus
+@pytest.mark.parametrize("bus", BUSES)
+def test_known_answer_behind_a_bus(made, bus):
+    """By stream and registers; without weights at power-up they go in by the registers, too."""
+    design, folder = made(bus)
+    done = icarus(folder)
+    model = design.plan.model
+    words = model.state_channels * design.plan.geometry.state_words
+    assert done.returncode == 0, done.stdout
+    assert f"PASS: {model.class_count} logits, {words} words of the state" in done.stdout
+
+
+@needs_icarus
+@pytest.mark.parametrize(
+    "kind, file",
+    [
+        ("colour", "logits.hex"),
+        ("colour", "state.hex"),
+        ("colour", "picture.hex"),
+        ("axi", "state.hex"),
+        ("axi", "picture.hex"),
+    ],
+)
+def test_one_digit_is_found(made, kind, file, tmp_path):
+    _, folder = made(kind)
+    shutil.copytree(folder.parent, tmp_path / "copy")
+    path = tmp_path / "copy" / "engine_kit" / file
+    text = path.read_text()
+    path.write_text(f"{int(text[0], 16) ^ 8:x}{text[1:]}")
+    done = icarus(path.parent)
+    assert done.returncode != 0 and "FAIL" in done.stdout + done.stderr
+
+
+def test_known_answer_in_verilator(made):
+    """The same text; the flags are for the compiler, which this Verilator does not know."""
+    _, folder = made("colour")
+    words = "--binary -Wno-fatal --top-module tb tb.v ../engine.v".split()
+    assert f"verilator {' '.join(words)} && obj_dir/Vtb" in (folder / "datasheet.md").read_text()
+    done = subprocess.run(
+        [
+            runner.verilator_root() / "bin" / "verilator_bin",
+            *words,
+            *("-CFLAGS", "-std=c++20 -fcoroutines", "--output-split", "0"),
+        ],
+        cwd=folder,
+        env=runner.environment(runner.OPTIMISE["build"]),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    done = subprocess.run(["obj_dir/Vtb"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and "PASS" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("bus", [None, "axi", "wishbone"])
+def test_every_port_is_told(bus):
+    """Name, direction, width as in the Verilog, and a meaning."""
+    weights = random_weights(TINY, 1)
+    design = Rasca(TINY, SHAPE, weights) if bus is None else RascaBus(bus, TINY, SHAPE, weights)
+    text = to_verilog(design)
+    top = text[text.index("\nmodule rasca(") :].partition("endmodule")[0]
+    found = {
+        name: (way, int(high or 0) + 1)
+        for way, high, name in re.findall(r"^  (in|out)put (?:\[(\d+):0\] )?(\w+);", top, re.M)
+    }
+    told = {name: (way, bits) for name, way, bits, _ in ports(design)}
+    assert told == found
+    assert not [name for name, *_, about in ports(design) if len(about) < 6]
+
+
+def test_meanings_of_a_docstring():
+    class Some:
+        """A thing.
+
+        Members
+        -------
+        a : Out(1), pulse
+            One.
+        b, c : In(8), d : Out(x).array(K)
+            Others,
+            of two lines.
+        """
+
+    others = "Others, of two lines."
+    assert meanings(Some) == {"a": "Pulse. One.", "b": others, "c": others, "d": others}
+
+
+@pytest.mark.parametrize("channels, spacing", [(3, 1), (3, 3), (1, 2)])
+def test_waves(channels, spacing):
+    """Every lane has a letter a cycle, a text for every value, and a drawing that is XML."""
+    for wave in waves.waves(channels, spacing).values():
+        lanes = wave["signal"]
+        assert len({len(lane["wave"]) for lane in lanes}) == 1, wave
+        for lane in lanes:
+            assert set(lane["wave"]) <= set("p01=x.|")
+            assert lane["wave"].count("=") == len(lane.get("data", []))
+            breaks = [i for i, letter in enumerate(lane["wave"]) if letter == "|"]
+            assert breaks == [i for i, c in enumerate(lanes[0]["wave"]) if c == "|"]
+        root = ElementTree.fromstring(waves.svg(wave))
+        texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert {lane["name"] for lane in lanes} <= set(texts)
+    first = waves.waves(channels, spacing)["pixels"]["signal"][1]["wave"]
+    apart = [i for i, letter in enumerate(first) if letter == "1"]
+    if spacing > 1:
+        assert apart[1] - apart[0] == spacing
+
+
+def test_core_and_constraints(made):
+    design, folder = made("loaded")
+    text = (folder.parent / "engine.core").read_text()
+    assert text.startswith("CAPI=2:\n")
+    core = yaml.safe_load(text.partition("\n")[2])
+    listed = [
+        name
+        for files in core["filesets"].values()
+        for one in files["files"]
+        for name in one
+        if name != "engine.vlt"
+    ]
+    assert all((folder.parent / name).is_file() for name in listed) and len(listed) == 7
+    assert core["targets"]["sim"]["filesets"] == ["rtl", "bench"]
+    sdc = (folder / "engine.sdc").read_text()
+    names = set(re.findall(r"\w+", " ".join(re.findall(r"\[list (.*)\]", sdc))))
+    assert names == {name for name, *_ in ports(design)} - {"clk"}
+
+
+def test_command(tmp_path):
+    """make verilog writes it beside the Verilog."""
+    preset = tmp_path / "tiny.json"
+    preset.write_text(json.dumps(asdict(TINY)))
+    words = ("--preset", preset, "--shape", str(SHAPE), "--folder", tmp_path)
+    assert invoke("verilog", *words).exit_code == 0
+    place = tmp_path / "rasca_tiny_5_1_1_kit"
+    assert {"tb.v", "picture.hex", "logits.hex", "state.hex", "datasheet.md"} <= {
+        one.name for one in place.iterdir()
+    }
+    assert (tmp_path / "rasca_tiny_5_1_1.core").is_file()
+    assert "../rasca_tiny_5_1_1.v" in (place / "tb.v").read_text()
+    assert invoke("verilog", *words, "--bus", "wishbone").exit_code == 0
+    place = tmp_path / "rasca_tiny_5_1_1_wishbone_kit"
+    assert "rasca_wishbone dut" in (place / "tb.v").read_text()
+    assert "**LOAD_DATA**" in (place / "datasheet.md").read_text()

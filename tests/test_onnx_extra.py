@@ -1,0 +1,41 @@
+"""The extra of make onnx: pinned with hashes, and told by name where it is missing."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from golden.errors import CommandError
+from golden.onnx_export import needs
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def locked(name):
+    """Version by package of a lock; each has hashes."""
+    found = {}
+    for entry in re.split(r"^(?=\w)", (ROOT / name).read_text(), flags=re.M)[1:]:
+        package, version = re.match(r"([\w.-]+)==([\w.]+)", entry).groups()
+        assert "--hash=sha256:" in entry, package
+        found.setdefault(package, set()).add(version)
+    return found
+
+
+def test_lock_has_the_pins():
+    """And nothing that the other lock has in another version."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extra, whole = locked("requirements-onnx.lock"), locked("requirements.lock")
+    for pin in project["optional-dependencies"]["onnx"]:
+        name, version = pin.split("==")
+        assert extra[name] == {version}
+    for name in extra.keys() & whole.keys():
+        assert extra[name] <= whole[name], name
+    assert "://" not in (ROOT / "requirements-onnx.lock").read_text()
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(CommandError, match="expected the package onnx, which .*onnx.lock brings"):
+        needs("onnx", "onnxruntime")
