@@ -37,6 +37,7 @@ class EngineConfig:
         DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
     parts : str
         Record of parts, see hw.plan.parts. "parallel": a channel unit for each sum of a lane.
+        "low_power": the same with few registers, for silicon at a slow clock.
         "serial", for small FPGAs at half the clock: one channel unit for all lanes, no registers
         that a slow clock can do without; hw.plan.limits has what it can carry.
     sleep : bool
@@ -79,7 +80,8 @@ class EngineConfig:
         if self.dsps is not None and self.dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {self.dsps}")
         if self.parts not in LATENCIES:
-            raise ValueError(f"parts must be {' or '.join(LATENCIES)}, not {self.parts!r}")
+            *known, last = LATENCIES
+            raise ValueError(f"parts must be {', '.join(known)} or {last}, not {self.parts!r}")
         if self.sleep and self.cells != "generic":
             raise ValueError(f"sleep must be off with the cells of {self.cells}, which has no gate")
         limits = self.limits
