@@ -237,7 +237,7 @@ def test_an_outer_makes_variables_are_left_alone(run):
         (["report", "BOARD=ulx3s"], "not BOARD=, which is for make bitstream, netlist, screen, "
                                     "program, flash-image"),
         (["bench", "PRESET=x"], "expected no variable for make bench, not PRESET="),
-        (["FPS=30"], "for make help, not FPS=, which is for make report"),
+        (["FPS=30"], "for make help, not FPS=, which is for make asic, report"),
         (["clean", "ALL=1"], "expected no variable for make clean, not ALL="),
         (["sim", "FRAME=1"], "not FRAME=; the nearest is FRAMES="),
         (["train"], "expected DATA=folder, COCO .json or .csv, not nothing"),
