@@ -164,6 +164,7 @@ def main(
     bus: Annotated[
         str | None, typer.Option(help="axi or wishbone: registers, and video by AXI4-Stream")
     ] = None,
+    low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/verilog"),
 ) -> None:
     """Writes the Verilog of an engine, its weights image and a summary of both."""
@@ -172,14 +173,19 @@ def main(
         if bus is not None:
             check_bus(bus)
         model = preset(preset_name)
-        engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory, sleep=sleeps)
+        engine = EngineConfig.parse(
+            shape or str(default_shape(model)),
+            weight_memory,
+            sleep=sleeps,
+            parts="low_power" if low_power else "parallel",
+        )
         Geometry(model, engine)  # says what does not fit, before anything is built
         numbers = load_weights(weights, model)
         design = (
             Rasca(model, engine, numbers) if bus is None else RascaBus(bus, model, engine, numbers)
         )
     plan = design.plan
-    name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
+    name = f"rasca_{model.name}_{str(engine).replace(',', '_')}{'_low_power' * low_power}"
     top = "rasca"
     if bus is not None:
         name, top = f"{name}_{bus}", f"rasca_{bus}"

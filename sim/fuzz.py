@@ -44,6 +44,8 @@ FAR = 0.2
 """Share of the networks that have one size at an end of what is allowed."""
 ASLEEP = 0.3
 """Share of the engines whose clocks sleep."""
+LOW_POWER = 0.2
+"""Share of the parallel engines that have the low-power record's parts."""
 MOST_HIDDEN = 344  # of the classifier: what its sums have room for
 CAMERAS = ("paced", "blanking", "gaps")
 MOST_UNITS = 8  # channel units: they are most of what is compiled
@@ -116,6 +118,8 @@ def case(seed: int) -> Case:
         model = _far(model, far, least=limits.least_lanes)
     elif far.random() < 0.5:
         model = replace(model, **_blocks(far, model))
+    if parts == "parallel" and random.Random(f"record {seed}").random() < LOW_POWER:
+        parts = "low_power"  # of the same shapes
     return Case(
         seed=seed,
         model=model,
