@@ -36,7 +36,8 @@ PARTS = (
     Part(
         "For data",
         (
-            *("docs/pictures", "docs/training", "docs/quantisation", "docs/early_termination"),
+            *("docs/pictures", "docs/training", "docs/training_log", "docs/quantisation"),
+            "docs/early_termination",
             *CARDS,
         ),
     ),
