@@ -2,7 +2,6 @@
 
 project = "Rasca"
 author = "the authors of Rasca"
-copyright = "Apache-2.0"
 extensions = ["myst_parser"]
 root_doc = "README"
 source_suffix = {".md": "markdown"}
@@ -16,6 +15,7 @@ html_title = "Rasca"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
+html_show_copyright = False
 html_use_index = False
 smartquotes = False
 html_copy_source = False
