@@ -29,7 +29,8 @@ PARTS = (
     Part(
         "For a chip",
         (
-            *("docs/integration", "docs/registers", "docs/reports", "docs/asic"),
+            *("docs/integration", "docs/registers", "examples/litex/README"),
+            *("docs/reports", "docs/asic"),
             *("docs/explore", "docs/sizes"),
         ),
     ),
