@@ -349,6 +349,15 @@ COMMANDS = {
             Variable("WEB_PORT", "--web-port", "8765"),
         ),
     ),
+    "docs": Command(
+        "rasca.site.main:main",
+        "the documentation as a site under build/site, every link checked",
+    ),
+    "drawing": Command(
+        "rasca.site.drawing:main",
+        "draws docs/row_group.svg and writes the table of docs/how_it_works.md",
+        target=False,
+    ),
     "registers": Command(
         "hw.bus.pages:main", "writes the table of docs/registers.md", target=False
     ),
