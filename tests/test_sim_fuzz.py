@@ -52,7 +52,7 @@ def test_a_state_that_is_soon_written_over(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("seed, room", [(8, True), (1074, False)])
 def test_rows_are_kept_for_a_late_line(seed, room):
-    """After a late line the next row's first pixel comes at once, where the engine has let go of the
+    """After a late line the next row's first pixel comes at once, where the engine let go of the
     row in its place by then: 1074 reads its first rows for longer than a pixel lasts."""
     case = fuzz.case(seed)
     assert case.cameras == "gaps"
