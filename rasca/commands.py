@@ -353,6 +353,11 @@ COMMANDS = {
         "rasca.site.main:main",
         "the documentation as a site under build/site, every link checked",
     ),
+    "release": Command(
+        "rasca.release:main",
+        "wheel, bitstreams that are there, Verilog kits and digests under build/release",
+        (Variable("PRESETS", "--preset", "'vww_105x120 ...'", "list"),),
+    ),
     "drawing": Command(
         "rasca.site.drawing:main",
         "draws docs/row_group.svg and writes the table of docs/how_it_works.md",

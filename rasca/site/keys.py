@@ -224,6 +224,13 @@ FILES = (
         "`.flash.json` beside it",
         ("boards/flash_image.py:write",),
     ),
+    JsonFile(
+        "build/release/<version>/release.json",
+        "release",
+        "commands",
+        "**release.json**",
+        ("rasca/release.py:manifest",),
+    ),
 )
 
 
