@@ -200,7 +200,7 @@ FILES = (
     JsonFile(
         "build/netlist/<board>/<preset>/summary.json",
         "netlist",
-        "boards",
+        "netlist",
         "`build/netlist/<board>/<preset>/summary.json`",
         (
             *("sim/netlist.py:main", "sim/netlist.py:simulate_engine", "sim/netlist.py:described"),
@@ -211,7 +211,7 @@ FILES = (
     JsonFile(
         "build/screen/<board>/<preset>/summary.json",
         "screen",
-        "boards",
+        "boards_inside",
         "(`build/screen/<board>/<preset>/summary.json`",
         ("sim/screen.py:main",),
         ("build", "simulate"),
