@@ -8,7 +8,7 @@ source_suffix = {".md": "markdown"}
 # The anchors that GitHub gives, so that the same links hold in both places.
 myst_heading_anchors = 6
 myst_links_external_new_tab = False
-suppress_warnings = ["misc.highlighting_failure"]
+highlight_language = "none"
 nitpicky = True
 html_theme = "furo"
 html_title = "Rasca"

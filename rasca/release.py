@@ -43,12 +43,14 @@ BITSTREAMS = ("rasca.bit", "rasca.bin")
 # ---- archives that are the same twice ----
 
 
-def packed(contents: Mapping[str, bytes], epoch: int) -> bytes:
-    """A .tar.gz of files by their names."""
+def packed(folder: str, contents: Mapping[str, bytes], epoch: int) -> bytes:
+    """A .tar.gz of a folder: files by their names, the licence and the digests of both."""
+    contents = {**contents, "LICENSE": (ROOT / "LICENSE").read_bytes()}
+    contents[SUMS] = sums(contents).encode()
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, content in sorted(contents.items()):
-            one = tarfile.TarInfo(name)
+            one = tarfile.TarInfo(f"{folder}/{name}")
             one.size, one.mtime, one.mode = len(content), epoch, 0o644
             archive.addfile(one, io.BytesIO(content))
     return gzip.compress(raw.getvalue(), mtime=epoch)
@@ -169,7 +171,7 @@ def _clock(figures: Mapping[str, Any]) -> tuple:
 
 
 def verilog(name: str) -> tuple[str, dict[str, bytes]]:
-    """Name of an engine's archive and its files: Verilog, weights, kit, as `make verilog` makes
+    """Folder of an engine's archive and its files: Verilog, weights, kit, as `make verilog` makes
     them.
 
     Parameters
@@ -188,7 +190,7 @@ def verilog(name: str) -> tuple[str, dict[str, bytes]]:
             for path in sorted(Path(folder).rglob("*"))
             if path.is_file()
         }
-    return f"rasca-{version()}-verilog-{model.name}.tar.gz", made
+    return f"rasca-{version()}-verilog-{model.name}", made
 
 
 def manifest(commit: str, epoch: int, made: Mapping[str, bytes], missing: Sequence[str]) -> str:
@@ -240,14 +242,13 @@ def main(
     with bad_input():
         found, missing = bitstreams(build, ROOT / "docs" / "results")
     if found:
-        found[SUMS] = sums(found).encode()
-        made[f"rasca-{version()}-bitstreams.tar.gz"] = packed(found, epoch)
+        name = f"rasca-{version()}-bitstreams"
+        made[f"{name}.tar.gz"] = packed(name, found, epoch)
     else:
         missing.insert(0, f"no bitstream in {build}")
     for one in names:
         name, contents = verilog(one)
-        contents[SUMS] = sums(contents).encode()
-        made[name] = packed(contents, epoch)
+        made[f"{name}.tar.gz"] = packed(name, contents, epoch)
     made["release.json"] = manifest(commit, epoch, made, missing).encode()
     made[SUMS] = sums(made).encode()
     with bad_input(), files.run_folder(folder / version()) as place:

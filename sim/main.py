@@ -83,6 +83,7 @@ def sim(
     sleep: Annotated[
         bool, typer.Option(help="the engine's clocks stand still while nothing is to be done")
     ] = False,
+    low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="copy scan.png there (docs/scan.png is of the pages)")
     ] = None,
@@ -91,7 +92,8 @@ def sim(
     console = Console(highlight=False, soft_wrap=True)
     with bad_input():
         model = preset(preset_name)
-        shape = replace(load_shape(shape_text, model), sleep=sleep)
+        parts = "low_power" if low_power else "parallel"
+        shape = replace(load_shape(shape_text, model), sleep=sleep, parts=parts)
         if frames < 1:
             raise ValueError(f"frames must be at least 1, not {frames}")
         writable(picture)
@@ -173,7 +175,7 @@ def _simulate(
     # The first rows of one frame more, so that the last frame's period can be seen.
     sent.append(sent[0].restarted(model.rows_per_group))
     shots = [camera.Shot(picture, timing) for picture in sent]
-    last = OUTPUT / model.name / (f"{shape}_compact" if shape.parts == "serial" else str(shape))
+    last = OUTPUT / model.name / "_".join(filter(None, (str(shape), shape.limits.called)))
     with files.run_folder(last, shown=("summary.json", "scan.png", NAME)) as folder:
         table = LiveTable(console, model, weights, free)
         result = session.play(

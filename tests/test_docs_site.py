@@ -79,6 +79,11 @@ def test_readme_is_one_screen():
     assert len(text.splitlines()) <= 60 and len(text) <= 5500
 
 
+def test_pages_are_of_a_readable_length():
+    sizes = {page.name: len(page.read_text()) for page in main.markdown()}
+    assert {name: size for name, size in sizes.items() if size > 32_000} == {}
+
+
 # ---- commands ----
 
 
@@ -181,6 +186,25 @@ def test_keys_that_are_told_or_made_alone(tmp_path, monkeypatch):
     assert keys.faults(tmp_path) == ["docs/p.md: expected a line that begins with ## none"]
 
 
+WITHIN = set(
+    "arguments coarse cut found mapped netlist progress records routed {TOP} TOP OUT".split()
+)
+"""JSON files between a command and its tools, or its own next run: nobody else reads them."""
+DRAWN = {"wave_{key}", "bitstream_{board.name}_{name}"}
+"""WaveDrom's format; copies of a build's summary.json."""
+
+
+def test_no_json_file_is_left_out():
+    told = " ".join(file.place for file in keys.FILES).replace("<name>", "{name}")
+    found = set()
+    for package in ("golden", "hw", "boards", "sim", "rasca"):
+        for path in (ROOT / package).rglob("*.py"):
+            if path.parent != ROOT / "rasca" / "site":
+                found |= set(re.findall(r"([\w{}.]+)\.jsonl?\b", path.read_text()))
+    assert {name for name in found - WITHIN - DRAWN if f"{name}.json" not in told} == set()
+    assert "{name}.flash" in found and "cases" in found
+
+
 def test_the_page_of_keys():
     text = keys.page(ROOT)
     for file in keys.FILES:
@@ -238,7 +262,7 @@ def test_numbers_of_equations():
 def test_the_drawing_and_its_table_are_of_the_plan_as_it_is():
     """After a change of the plan: `rasca drawing`."""
     plan = drawing.plan()
-    assert drawing.PICTURE.read_text() == drawing.svg(plan)
+    assert drawing.PICTURE.read_text() == drawing.svg(plan), "run: rasca drawing"
     assert f"\n{drawing.table(plan)}\n" in drawing.PAGE.read_text()
     other = compile_program(plan.model, EngineConfig.parse("8,1,4"))
     assert drawing.svg(other) != drawing.svg(plan) and drawing.table(other) != drawing.table(plan)

@@ -29,14 +29,16 @@ PARTS = (
     Part(
         "For a chip",
         (
-            *("docs/integration", "docs/registers", "docs/reports", "docs/asic"),
+            *("docs/integration", "docs/registers", "examples/litex/README"),
+            *("docs/reports", "docs/asic"),
             *("docs/explore", "docs/sizes"),
         ),
     ),
     Part(
         "For data",
         (
-            *("docs/pictures", "docs/training", "docs/quantisation", "docs/early_termination"),
+            *("docs/pictures", "docs/training", "docs/training_log", "docs/quantisation"),
+            "docs/early_termination",
             *CARDS,
         ),
     ),
