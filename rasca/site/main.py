@@ -27,7 +27,7 @@ from rasca.version import version
 
 ROOT = files.ROOT
 NEEDS = ("sphinx", "myst_parser", "furo")
-SHOWN = (".py", ".toml", ".json", ".c", ".h")
+SHOWN = (".py", ".toml", ".json", ".c", ".h", ".ipynb")
 """Endings of files that get a page which shows them where a page links to them."""
 
 

@@ -42,7 +42,13 @@ PARTS = (
             *CARDS,
         ),
     ),
-    Part("For the code", ("docs/architecture", "docs/network", "CONTRIBUTING", "CHANGELOG")),
+    Part(
+        "For the code",
+        (
+            *("docs/library", "docs/architecture", "docs/network"),
+            *("CONTRIBUTING", "CHANGELOG"),
+        ),
+    ),
     Part(
         "Reference",
         ("docs/commands", "reference/commands", "reference/variables", "reference/keys"),
