@@ -164,6 +164,7 @@ def main(
     bus: Annotated[
         str | None, typer.Option(help="axi or wishbone: registers, and video by AXI4-Stream")
     ] = None,
+    low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/verilog"),
 ) -> None:
     """Writes the Verilog of an engine, its weights image and a summary of both."""
@@ -172,14 +173,19 @@ def main(
         if bus is not None:
             check_bus(bus)
         model = preset(preset_name)
-        engine = EngineConfig.parse(shape or str(default_shape(model)), weight_memory, sleep=sleeps)
+        engine = EngineConfig.parse(
+            shape or str(default_shape(model)),
+            weight_memory,
+            sleep=sleeps,
+            parts="low_power" if low_power else "parallel",
+        )
         Geometry(model, engine)  # says what does not fit, before anything is built
         numbers = load_weights(weights, model)
         design = (
             Rasca(model, engine, numbers) if bus is None else RascaBus(bus, model, engine, numbers)
         )
     plan = design.plan
-    name = f"rasca_{model.name}_{str(engine).replace(',', '_')}"
+    name = f"rasca_{model.name}_{str(engine).replace(',', '_')}{'_low_power' * low_power}"
     top = "rasca"
     if bus is not None:
         name, top = f"{name}_{bus}", f"rasca_{bus}"
@@ -202,7 +208,7 @@ def main(
     }
     if bus is not None:
         summary |= {"bus": bus, "top": top, "registers": pages.HEADER, "svd": f"{name}.svd"}
-        summary["driver"] = "rasca.c"
+        summary |= {"ipxact": f"{name}.ipxact.xml", "driver": "rasca.c"}
     contents = {
         f"{name}.v": text,
         f"{name}.vlt": waivers(f"{name}.v"),
@@ -210,12 +216,12 @@ def main(
         f"{name}.json": json.dumps(summary, indent=1) + "\n",
     }
     if bus is not None:
+        about = f"RaScaNet {model.name}, {engine}"
         contents |= {
             pages.HEADER: pages.c_header(design.registers),
             **pages.driver(),
-            f"{name}.svd": pages.svd(
-                design.registers, name=name.upper(), description=f"RaScaNet {model.name}, {engine}"
-            ),
+            summary["svd"]: pages.svd(design.registers, name=name.upper(), description=about),
+            summary["ipxact"]: pages.ipxact(design.registers, name=name, description=about),
         }
     kit = whole.kit(design, numbers, name, top)
     core = f"{name}.core"

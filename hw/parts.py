@@ -18,8 +18,10 @@ from hw.loader import Section, image_bytes
 from hw.parallel import attention, classifier
 from hw.parallel import image as parallel_image
 from hw.parallel import parts as parallel
+from hw.parallel.channel_unit import FEW
 from hw.plan import Plan
 from hw.plan.beside import CLASSIFIER_BIAS_BITS
+from hw.plan.latency import LOW_POWER as LOW_POWER_LATENCY
 from hw.plan.latency import PACKED as PACKED_LATENCY
 from hw.plan.latency import PARALLEL as PARALLEL_LATENCY
 from hw.plan.latency import SERIAL as SERIAL_LATENCY
@@ -160,7 +162,16 @@ PACKED = replace(
 )
 """Where LUTs are short: two products from a DSP cell (ECP5), a cycle later."""
 
-PARTS = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED}
+LOW_POWER = replace(
+    PARALLEL,
+    latency=LOW_POWER_LATENCY,
+    window=partial(parallel.Window, tap_registered=False),
+    array=partial(parallel.Array, inside=0),
+    back=partial(parallel.Back, stages=FEW),
+)
+"""For silicon at a slow clock: sums follow their operands, and a channel unit has few registers."""
+
+PARTS = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED, "low_power": LOW_POWER}
 
 
 def weights_image(plan: Plan, weights: Weights) -> bytes:

@@ -78,6 +78,7 @@ _RULE = Variable("RULE", "--rule", "box|area, of COCO's labels")
 _LIBERTY = Variable("LIBERTY", "--liberty", "files")
 _TECH = "ihp130|45nm|22nm"
 _SLEEP = _flag("SLEEP", "1, clocks stand still while nothing is to be done")
+_LOW_POWER = _flag("LOW_POWER", "1, few registers, for a slow clock")
 _BOARD = Variable("BOARD", "--board", "icebreaker")
 _NEEDED_BOARD = Variable("BOARD", "--board", "ulx3s", needed=True)
 _PLACE_SEED = Variable("SEED", "--seed", "1")
@@ -93,7 +94,7 @@ COMMANDS = {
             _WEIGHTS,
             Variable("FRAMES", "--frames", "2"),
             Variable("CAMERA", "--camera", "paced|blanking"),
-            *(_TAU, _SKIP, _SKIP_BAD, _flag("TRACE"), _SLEEP),
+            *(_TAU, _SKIP, _SKIP_BAD, _flag("TRACE"), _SLEEP, _LOW_POWER),
             Variable("PICTURE", "--picture", "file.png, a copy of scan.png"),
         ),
     ),
@@ -106,7 +107,7 @@ COMMANDS = {
         (
             *(_PRESET, _SIZE, _SHAPE, _WEIGHTS),
             Variable("MEMORY", "--weight-memory", "initialised|loaded"),
-            _SLEEP,
+            *(_SLEEP, _LOW_POWER),
             Variable("BUS", "--bus", "axi|wishbone"),
         ),
     ),
@@ -140,6 +141,7 @@ COMMANDS = {
             _WEIGHTS,
             _flag("POWER", "1, clock gates, and power of a sensor's frames"),
             Variable("FPS", "--fps", "30 with POWER"),
+            _LOW_POWER,
         ),
     ),
     "explore": Command(
@@ -164,7 +166,7 @@ COMMANDS = {
             _LIBERTY._replace(hint="files, maps the engine to cells"),
             *(_IMAGES, _WEIGHTS, _SKIP_BAD),
             _flag("COMPACT", "1, the small FPGAs' engine"),
-            _flag("AWAKE", "1, clocks never stand still"),
+            *(_LOW_POWER, _flag("AWAKE", "1, clocks never stand still")),
         ),
     ),
     "bitstream": Command(
@@ -357,6 +359,20 @@ COMMANDS = {
             Variable("WEB_ADDRESS", "--web-address", "127.0.0.1"),
             Variable("WEB_PORT", "--web-port", "8765"),
         ),
+    ),
+    "docs": Command(
+        "rasca.site.main:main",
+        "the documentation as a site under build/site, every link checked",
+    ),
+    "release": Command(
+        "rasca.release:main",
+        "wheel, bitstreams that are there, Verilog kits and digests under build/release",
+        (Variable("PRESETS", "--preset", "'vww_105x120 ...'", "list"),),
+    ),
+    "drawing": Command(
+        "rasca.site.drawing:main",
+        "draws docs/row_group.svg and writes the table of docs/how_it_works.md",
+        target=False,
     ),
     "registers": Command(
         "hw.bus.pages:main", "writes the table of docs/registers.md", target=False

@@ -59,13 +59,13 @@ def load_shape(text: str | None, model: ModelConfig) -> EngineConfig:
 
 
 def sim(
-    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     shape_text: Annotated[
         str | None, typer.Option("--shape", help="pixels,channels,lanes of the array")
     ] = None,
     image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
-    weights_file: Annotated[str | None, typer.Option("--weights")] = None,
-    frames: Annotated[int, typer.Option()] = 2,
+    weights_file: Annotated[str | None, typer.Option("--weights", help="integer weights")] = None,
+    frames: Annotated[int, typer.Option(help="photographs, one after the other")] = 2,
     camera_name: Annotated[str, typer.Option("--camera", help="paced or blanking")] = "paced",
     tau_text: Annotated[
         str | None,
@@ -83,15 +83,17 @@ def sim(
     sleep: Annotated[
         bool, typer.Option(help="the engine's clocks stand still while nothing is to be done")
     ] = False,
+    low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="copy scan.png there (docs/scan.png is README's)")
+        Path | None, typer.Option(help="copy scan.png there (docs/scan.png is of the pages)")
     ] = None,
 ) -> None:
     """Runs photographs through the RTL; compares state, maps, logits and decision."""
     console = Console(highlight=False, soft_wrap=True)
     with bad_input():
         model = preset(preset_name)
-        shape = replace(load_shape(shape_text, model), sleep=sleep)
+        parts = "low_power" if low_power else "parallel"
+        shape = replace(load_shape(shape_text, model), sleep=sleep, parts=parts)
         if frames < 1:
             raise ValueError(f"frames must be at least 1, not {frames}")
         writable(picture)
@@ -173,7 +175,7 @@ def _simulate(
     # The first rows of one frame more, so that the last frame's period can be seen.
     sent.append(sent[0].restarted(model.rows_per_group))
     shots = [camera.Shot(picture, timing) for picture in sent]
-    last = OUTPUT / model.name / (f"{shape}_compact" if shape.parts == "serial" else str(shape))
+    last = OUTPUT / model.name / "_".join(filter(None, (str(shape), shape.limits.called)))
     with files.run_folder(last, shown=("summary.json", "scan.png", NAME)) as folder:
         table = LiveTable(console, model, weights, free)
         result = session.play(

@@ -9,6 +9,7 @@ import torch
 
 from golden import activation as golden
 from hw.arithmetic.activation import Activation
+from hw.parallel.channel_unit import FEW
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 KNOTS = {
@@ -41,8 +42,10 @@ def every_input(knots, latency: int = Activation.latency, order: int = 0):
 def test_verilator():
     from tests.bench_units import rack
 
-    on_verilator(rack(), [(f"activation_{n}", every_input, {"knots": k}) for n, k in KNOTS.items()],
-                 **CELLS)
+    jobs = [(f"activation_{n}", every_input, {"knots": k}) for n, k in KNOTS.items()]
+    jobs.append(("activation_few", every_input,
+                 {"knots": KNOTS["odd"], "latency": len(FEW.activate)}))
+    on_verilator(rack(), jobs, **CELLS)
 
 
 def test_differences_are_seen():

@@ -9,9 +9,10 @@ import torch
 from golden import activation, attention, conv_gru, requant
 from hw.arithmetic.activation import Activation
 from hw.arithmetic.requant import Requantiser
-from hw.parallel.channel_unit import ChannelUnit
+from hw.parallel.channel_unit import EVERY, FEW, ChannelUnit
 from hw.parallel.gate import Gate
 from hw.plan import Function
+from hw.plan.latency import LOW_POWER, PARALLEL
 from tests import test_activation
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator
 
@@ -19,12 +20,16 @@ KINDS = {  # acc_bits, knots, signed_features, spatial
     "plain": (23, "default", False, False),
     "spatial": (22, "default", True, True),
     "odd": (32, "odd", False, True),
+    "few": (23, "default", True, True),
 }
+STAGES = {"few": FEW}
 
 
-def unit(acc_bits, knots, signed_features, spatial):
+def unit(kind):
+    acc_bits, knots, signed_features, spatial = KINDS[kind]
     return ChannelUnit(acc_bits=acc_bits, knots=test_activation.KNOTS[knots],
-                       signed_features=signed_features, spatial=spatial)
+                       signed_features=signed_features, spatial=spatial,
+                       stages=STAGES.get(kind, EVERY))
 
 
 def cases(acc_bits: int, spatial: bool, seed: int, count: int = 3000):
@@ -98,7 +103,8 @@ def bytes_of(kind: str, seed: int, late: int = 0, operands_late: int = 0, change
                     != expected([victim], table, signed_features)):
                 victim.update(changed)
                 break
-    latency, delay = ChannelUnit.latency + late, ChannelUnit.operand_delay + operands_late
+    block = unit(kind)
+    latency, delay = block.latency + late, block.operand_delay + operands_late
     for cycle in range(len(found) + latency):
         inputs = {}
         if cycle < len(found):
@@ -140,11 +146,17 @@ def test_differences_are_seen():
     for wrong in ({"late": -1}, {"late": 1}, {"operands_late": -1}, {"operands_late": 1},
                   {"change": "multiplier"}, {"change": "shift"}, {"change": "bias"}):
         with pytest.raises(AssertionError, match="input"):
-            on_amaranth(unit(*KINDS["spatial"]), bytes_of("spatial", 8, **wrong))
+            on_amaranth(unit("spatial"), bytes_of("spatial", 8, **wrong))
+    for wrong in ({"late": 1}, {"operands_late": -1}):
+        with pytest.raises(AssertionError, match="input"):
+            on_amaranth(unit("few"), bytes_of("few", 8, **wrong))
 
 
 def test_latency():
     """The unit's latency is its parts'; its operands meet the activation's value."""
     parts = [Requantiser.latency, 1, Activation.latency]
-    assert ChannelUnit.operand_delay == sum(parts)
-    assert ChannelUnit.latency == sum(parts) + Gate.latency
+    assert unit("plain").operand_delay == sum(parts)
+    assert unit("plain").latency == sum(parts) + Gate.latency
+    for kind, record in (("plain", PARALLEL), ("few", LOW_POWER)):
+        assert unit(kind).operand_delay == record.requantise + record.activate
+        assert unit(kind).latency == record.unit

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from golden import activation, attention, conv_gru, requant
+from hw.parallel.channel_unit import FEW
 from hw.parallel.gate import Gate
 from hw.plan import Function
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
@@ -99,6 +100,8 @@ def test_verilator():
     jobs = [(f"gate_{name}", gated, {"signed_features": s, "spatial": m, "seed": i})
             for i, (name, (s, m)) in enumerate(KINDS.items())]
     jobs.append(("gate_ecp5", gated, {"signed_features": False, "spatial": True, "seed": 7}))
+    jobs.append(("gate_few", gated,
+                 {"signed_features": True, "spatial": True, "seed": 8, "latency": len(FEW.gate)}))
     on_verilator(rack(), jobs, **CELLS)
 
 

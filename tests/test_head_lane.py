@@ -23,18 +23,21 @@ SHAPES = {  # pixels, channels, acc_bits, shares_pair, kind of cells
     "packed": (5, 3, 23, True, "ecp5"),
     "packed_spare": (3, 2, 22, False, "ecp5"),
     "packed_generic": (4, 3, 23, False, "generic"),
+    "low_power": (5, 3, 23, True, "generic"),
 }
 DSPS = {"ecp5": 3, "packed": 3, "packed_spare": 5}
 
 
 def lane(name):
     pixels, channels, acc_bits, shares_pair, cells = SHAPES[name]
+    more = {"registers": 0} if name == "low_power" else {}
     return HeadLane(pixels=pixels, channels=channels, acc_bits=acc_bits, shares_pair=shares_pair,
-                    cells=cells, dsps=DSPS.get(name), packed=name.startswith("packed"))
+                    cells=cells, dsps=DSPS.get(name), packed=name.startswith("packed"), **more)
 
 
 def latency(name):
-    return LATENCIES["packed" if name.startswith("packed") else "parallel"].multiply
+    record = name.split("_")[0] if name.startswith("packed") else name
+    return LATENCIES.get(record, PARALLEL).multiply
 
 
 @dataclass(eq=False)
@@ -65,7 +68,7 @@ def walks(name: str, seed: int, count: int = 120):
     least = -127 if name.startswith("packed") else -128
     longest = high // (128 * -least)
     positions = pixels + shares_pair
-    found, now, free = [], 0, 0
+    found, now, free = [], HeadLane.lead, 0
     for index in range(count):
         k = min(longest, 40) if index < 4 else source.choice([1, 2, 3, 7, 20])
         a = torch.randint(-128, 128, (k, pixels), generator=generator)
@@ -166,7 +169,7 @@ def test_verilator():
 
 @pytest.mark.parametrize("wrong", ["weight", "valid", "late"])
 def test_differences_are_seen(wrong):
-    for name in ("smallest", "odd"):
+    for name in ("smallest", "odd", "low_power"):
         with pytest.raises(AssertionError):
             on_amaranth(lane(name), sums(name, 4, wrong))
 
@@ -175,3 +178,4 @@ def test_latency():
     for name in SHAPES:
         assert lane(name).latency == latency(name)
     assert latency("packed") == PARALLEL.multiply + 1
+    assert latency("low_power") == 1

@@ -231,8 +231,8 @@ def test_an_outer_makes_variables_are_left_alone(run):
         (["report", "preset=x"], "not preset=; the nearest is PRESET="),
         (["report", "SHAPES="], "not SHAPES=; the nearest is SHAPE="),
         (["report", "FOO=1"], "expected one of PRESET=, SIZE=, SHAPE=, CLOCK_MHZ=, TECH=, FPS=, "
-                              "LIBERTY=, IMAGES=, WEIGHTS=, SKIP_BAD=, COMPACT=, AWAKE= "
-                              "for make report, not FOO="),
+                              "LIBERTY=, IMAGES=, WEIGHTS=, SKIP_BAD=, COMPACT=, LOW_POWER=, "
+                              "AWAKE= for make report, not FOO="),
         (["report", "BOARD=ulx3s"], "not BOARD=, which is for make bitstream, netlist, screen, "
                                     "program, flash-image"),
         (["bench", "PRESET=x"], "expected no variable for make bench, not PRESET="),

@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from hw.arithmetic.multiplier import Multipliers
+from hw.arithmetic.multiplier import REGISTERS, Multipliers
 from hw.plan.engine_config import EngineConfig
 from hw.serial.array import SerialArray
 from sim import runner
@@ -17,6 +17,7 @@ from tests.bench_blocks import CELLS, on_amaranth, on_verilator, pack, unpack
 PAIRS = [(a, b) for a in range(-128, 128) for b in range(-128, 128)]
 KINDS = {
     "generic": {"count": 2},
+    "without": {"count": 1, "registers": 0},
     "ecp5": {"count": 2, "kind": "ecp5"},
     "ecp5_luts": {"count": 1, "kind": "ecp5", "dsps": 0},
     "ecp5_both": {"count": 2, "kind": "ecp5", "dsps": 1},
@@ -25,9 +26,9 @@ KINDS = {
 }
 
 
-def products(count: int, late: int = 0, step: int = 1):
+def products(count: int, late: int = 0, step: int = 1, registers: int = REGISTERS):
     """Scenario: every pair of operands in every place, other pairs in the other places."""
-    latency = Multipliers(count=1).latency + late
+    latency = registers + late
     pairs = PAIRS[::step]
     sets = [[pairs[(i + 7919 * k) % len(pairs)] for k in range(count)] for i in range(len(pairs))]
     for cycle in range(len(sets) + latency):
@@ -44,7 +45,8 @@ def products(count: int, late: int = 0, step: int = 1):
 def test_all_operands():
     on_verilator(
         {name: Multipliers(**kind) for name, kind in KINDS.items()},
-        [(name, products, {"count": kind["count"]}) for name, kind in KINDS.items()],
+        [(name, products, {"count": kind["count"], "registers": kind.get("registers", REGISTERS)})
+         for name, kind in KINDS.items()],
         **CELLS,
     )
 
@@ -181,6 +183,9 @@ def test_two_products_of_all_triples(tmp_path):
             {"count": 2, "kind": "ecp5", "pairs": [(0, 2)]},
             r"pairs must be of different products 0..1, not \[\(0, 2\)\]",
         ),
+        ({"count": 1, "registers": 1}, "registers must be 2, or 0 of generic products without"),
+        ({"count": 1, "kind": "ecp5", "registers": 0}, "without pairs, not 0"),
+        ({"count": 2, "registers": 0, "pairs": []}, "without pairs, not 0"),
         ({"count": 5, "kind": "ice40", "dsps": 2}, "5 products need 3 SB_MAC16, not 2"),
     ],
 )
@@ -197,5 +202,7 @@ def test_dsps_of_the_lanes():
     assert EngineConfig.parse("15,3,4", cells="ecp5").lane_dsps(0) is None
     with pytest.raises(ValueError, match="cells must be generic, ecp5 or ice40, not 'asic'"):
         EngineConfig.parse("15,3,4", cells="asic")
+    with pytest.raises(ValueError, match="of a low-power engine must be generic, not ecp5"):
+        EngineConfig.parse("15,3,4", cells="ecp5", parts="low_power")
     with pytest.raises(ValueError, match="dsps must be at least 0, not -2"):
         EngineConfig.parse("15,3,4", cells="ecp5", dsps=-2)

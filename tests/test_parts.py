@@ -10,7 +10,7 @@ from golden.config import ModelConfig
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from hw import parts
-from hw.generate import to_verilog
+from hw.generate import register_bits, to_verilog
 from hw.parallel.parts import Array
 from hw.plan import compile_program, config_digest, latency, limits
 from hw.plan import parts as plan_parts
@@ -43,22 +43,39 @@ def late(monkeypatch):
     return EngineConfig(pixels=4, channels=2, lanes=2, parts="late")
 
 
-def test_a_fourth_record(late, tmp_path):
+def test_another_record(late, tmp_path):
     """It computes the same, in the cycles that the compiler predicts for its latencies."""
-    weights = random_weights(MODEL, 3)
-    design = Rasca(MODEL, late, weights)
+    engine = computes_the_same(MODEL, late, tmp_path)
     plain = compile_program(MODEL, replace(late, parts="parallel"))
-    assert design.plan.cycles_per_row_group > plain.cycles_per_row_group
-    assert design.config_digest != config_digest(MODEL, plain.engine)
-    engine = session.prepare(MODEL, late, weights, design=design, optimise="build", folder=tmp_path)
-    pixels = fuzz.pictures(MODEL, 5, 2)
-    expected = session.golden_frames(IntegerModel(MODEL, weights).run(pixels, trace=True))
-    timing = camera.paced(design.plan.camera_period, MODEL)
+    assert engine.plan.cycles_per_row_group > plain.cycles_per_row_group
+    assert config_digest(MODEL, late) != config_digest(MODEL, plain.engine)
+
+
+def test_the_low_power_record(tmp_path):
+    """With all that there is beside the array; its clocks sleep."""
+    model = replace(MODEL, name="low", spatial_attention="full", image_width=64)
+    shape = EngineConfig(pixels=5, channels=2, lanes=2, parts="low_power", sleep=True)
+    engine = computes_the_same(model, shape, tmp_path)
+    fast = replace(shape, parts="parallel")
+    plain = register_bits(to_verilog(Rasca(model, fast, random_weights(model, 3))))
+    assert register_bits(engine.verilog) < 0.8 * plain
+    assert engine.plan.cycles_per_row_group < compile_program(model, fast).cycles_per_row_group
+
+
+def computes_the_same(model, shape, folder):
+    """Two frames of an engine: bit for bit, in the predicted cycles; the engine."""
+    weights = random_weights(model, 3)
+    design = Rasca(model, shape, weights)
+    engine = session.prepare(model, shape, weights, design=design, optimise="build", folder=folder)
+    pixels = fuzz.pictures(model, 5, 2)
+    expected = session.golden_frames(IntegerModel(model, weights).run(pixels, trace=True))
+    timing = camera.paced(design.plan.camera_period, model)
     shots = [camera.Shot(camera.Picture.of(session.camera_image(p)), timing) for p in pixels]
     result = session.play(engine, camera.play(shots), expected)
     assert result.difference is None
     assert [result.group_starts(frame) for frame in range(2)] == result.predicted()
     assert counters.difference(result.row_groups, cost(design.plan)) is None
+    return engine
 
 
 def test_parts_must_have_the_plans_latencies(monkeypatch, late):

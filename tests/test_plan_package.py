@@ -79,7 +79,7 @@ def test_every_preset_in_under_a_second():
 
 def test_latencies():
     """One name for a record of parts in all three places; what follows from the others does."""
-    assert set(LATENCIES) == set(PARTS) == {"parallel", "serial", "packed"}
+    assert set(LATENCIES) == set(PARTS) == {"parallel", "serial", "packed", "low_power"}
     for latency in LATENCIES.values():
         assert is_dataclass(latency)
         text = "".join(kind.__doc__ for kind in type(latency).__mro__ if is_dataclass(kind))
@@ -90,7 +90,8 @@ def test_latencies():
         assert later.transfer == latency.transfer + 1
     assert EngineConfig.parse("8,1,2", parts="serial").latency is SERIAL
     assert EngineConfig.parse("8,1,2").latency is PARALLEL
-    with pytest.raises(ValueError, match="parts must be parallel, serial or packed, not 'both'"):
+    known = "parallel, serial, packed or low_power"
+    with pytest.raises(ValueError, match=f"parts must be {known}, not 'both'"):
         EngineConfig.parse("8,1,2", parts="both")
 
 

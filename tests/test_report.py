@@ -925,13 +925,14 @@ def test_make_passes_everything_on():
     given = dict(
         PRESET="p", SHAPE="1,2,3", CLOCK_MHZ="5", TECH="t", FPS="7", LIBERTY="my lib",
         IMAGES="my folder", WEIGHTS="w", COMPACT="1", AWAKE="1",
+        LOW_POWER="1",
     )  # fmt: skip
     found = make.words("report", given)
     assert found == [
         "report", "--preset", "p", "--shape", "1,2,3", "--clock-mhz", "5", "--tech", "t", "--fps",
         "7",
         "--liberty", "my lib", "--images", "my folder", "--weights", "w", "--compact",
-        "--awake",
+        "--low-power", "--awake",
     ]  # fmt: skip
     parse(found)
 
@@ -1037,7 +1038,7 @@ def test_options_of_the_docs_are_make_variables():
     names = set(re.findall(r"\[([A-Z_]+)=", usage))
     assert names == known == {
         "PRESET", "SHAPE", "CLOCK_MHZ", "TECH", "FPS", "LIBERTY", "IMAGES", "WEIGHTS", "COMPACT",
-        "SKIP_BAD", "AWAKE", "SIZE",
+        "SKIP_BAD", "AWAKE", "SIZE", "LOW_POWER",
     }  # fmt: skip
     assert "`make report" in (ROOT / "README.md").read_text()
     table = tomllib.loads((ROOT / "sim" / "study" / "technology.toml").read_text())

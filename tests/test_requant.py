@@ -9,6 +9,7 @@ import torch
 from golden import requant as golden
 from golden.config import preset
 from hw.arithmetic.requant import Requantiser
+from hw.parallel.channel_unit import FEW
 from tests.bench_blocks import CELLS, on_amaranth, on_verilator, stream
 
 SHIFTS = range(1, 33)  # 32 cannot come from the quantiser, but the port says it
@@ -75,14 +76,15 @@ def compare(out, value, index):
     assert out["value"] == value, f"input {index}: {out['value']}, not {value}"
 
 
-def requantised(acc_bits: int, seed: int, wrong: int | None = None):
+def requantised(acc_bits: int, seed: int, wrong: int | None = None,
+                latency: int = Requantiser.latency):
     """Scenario: an input a cycle."""
     found = cases(acc_bits, seed)
     values = expected(found)
     if wrong is not None:
         values[wrong] += 1
     inputs = [{"sum": a, "bias": b, "multiplier": m, "shift": s - 1} for a, b, m, s in found]
-    return stream(Requantiser.latency, inputs, values, compare)
+    return stream(latency, inputs, values, compare)
 
 
 def test_cases():
@@ -102,6 +104,8 @@ def test_verilator():
 
     jobs = [(f"requant_{n}", requantised, {"acc_bits": w, "seed": w}) for n, w in WIDTHS.items()]
     jobs.append(("requant_ecp5", requantised, {"acc_bits": WIDTHS["preset"], "seed": 7}))
+    jobs.append(("requant_few", requantised,
+                 {"acc_bits": 40, "seed": 3, "latency": len(FEW.requantise)}))
     on_verilator(rack(), jobs, **CELLS)
 
 

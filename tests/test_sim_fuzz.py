@@ -10,6 +10,7 @@ from golden.config import ModelConfig
 from golden.model import IntegerModel
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig
+from hw.plan.replay import keeps_up
 from sim import camera, fuzz, session
 from tests.command import invoke, refused
 
@@ -49,6 +50,20 @@ def test_a_state_that_is_soon_written_over(tmp_path, monkeypatch):
     assert (wrong.stage, wrong.frame, wrong.channel) == ("state", 0, 1)
 
 
+@pytest.mark.parametrize("seed, room", [(8, True), (1074, False)])
+def test_rows_are_kept_for_a_late_line(seed, room):
+    """After a late line the next row's first pixel comes at once, where the engine let go of the
+    row in its place by then: 1074 reads its first rows for longer than a pixel lasts."""
+    case = fuzz.case(seed)
+    assert case.cameras == "gaps"
+    plan = compile_program(case.model, case.shape)
+    timing = fuzz.timing_of(case, plan)
+    assert timing.line_blank == (0 if room else timing.pixel)
+    early = int(timing.pixel) * case.model.rows_per_group
+    assert keeps_up(plan, plan.camera_period)
+    assert keeps_up(plan, plan.camera_period, early=early) == room
+
+
 def test_cases_cover_every_kind():
     models = [case.model for case in CASES]
     assert {model.heads for model in models} == {1, 2, 3, 4}
@@ -57,8 +72,10 @@ def test_cases_cover_every_kind():
     assert {model.in_channels for model in models} == {1, 3}
     assert {case.cameras for case in CASES} == {"paced", "blanking", "gaps"}
     assert {case.extreme for case in CASES} == {True, False}
-    assert {case.shape.parts for case in CASES if case.cut} == {"parallel", "serial"}
-    assert {case.shape.parts for case in CASES if case.shape.sleep} == {"parallel", "serial"}
+    assert {case.shape.parts for case in CASES if case.cut} >= {"parallel", "serial"}
+    records = {"parallel", "serial", "low_power"}
+    assert {case.shape.parts for case in CASES} == records
+    assert {case.shape.parts for case in CASES if case.shape.sleep} >= {"parallel", "serial"}
     assert any(case.shape.lanes > case.model.heads for case in CASES)
     assert any(case.model.n > case.shape.pixels for case in CASES)
     assert any(case.model.image_width % (2 * case.shape.pixels) for case in CASES)

@@ -22,9 +22,12 @@ from hw.common import delay
 from hw.plan.beside import tree_cycles
 from hw.plan.engine_config import CELLS
 
+REGISTERS = 2
+"""Of a product on its way: its operands, itself."""
+
 
 class Multipliers(wiring.Component):
-    """Signed 8 x 8 products, each with registered operands and a registered result.
+    """Signed 8 x 8 products, each with registered operands and a registered result, or with none.
 
     Bit-exact model: a * b.
 
@@ -39,6 +42,8 @@ class Multipliers(wiring.Component):
     dsps : int or None
         DSP cells that may be used; None: as many as are wanted. "ice40" has no other multipliers,
         so that it must have enough.
+    registers : int
+        2; or 0, only "generic" and without `pairs`: products follow their operands at once.
     pairs : sequence of (int, int), or None
         Products whose `a` are the same signal and whose `b` are within -127..127: of the first
         `dsps` pairs an "ecp5" cell makes both (`_two_products`), further cells make a product
@@ -47,7 +52,7 @@ class Multipliers(wiring.Component):
     Attributes
     ----------
     latency : int
-        2; 3 with `pairs`.
+        `registers`, one more with `pairs`.
 
     Ports
     -----
@@ -58,7 +63,7 @@ class Multipliers(wiring.Component):
     Raises
     ------
     ValueError
-        If `count`, `kind`, `dsps` or `pairs` is not as said above.
+        If `count`, `kind`, `dsps`, `registers` or `pairs` is not as said above.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Multipliers(wiring.Component):
         count: int,
         kind: str = "generic",
         dsps: int | None = None,
+        registers: int = REGISTERS,
         pairs: Sequence[tuple[int, int]] | None = None,
     ):
         if count < 1:
@@ -82,8 +88,14 @@ class Multipliers(wiring.Component):
         inside = {i for pair in pairs or () for i in pair if 0 <= i < count}
         if len(inside) != 2 * len(pairs or ()):
             raise ValueError(f"pairs must be of different products 0..{count - 1}, not {pairs}")
+        plain = kind == "generic" and pairs is None
+        if registers not in ((0, REGISTERS) if plain else (REGISTERS,)):
+            raise ValueError(
+                f"registers must be {REGISTERS}, or 0 of generic products without pairs, "
+                f"not {registers}"
+            )
         self.count, self.kind, self.late = count, kind, pairs is not None
-        self.latency = 2 + self.late
+        self.latency = registers + self.late
         self.dsps = self.dsps_wanted(count, kind) if dsps is None else dsps
         self.pairs = list(pairs or ())[: self.dsps]
         bytes_ = data.ArrayLayout(signed(8), count)
@@ -125,6 +137,8 @@ class Multipliers(wiring.Component):
                 else:
                     found = _lut_multiplier(m, i, a, b, self.late)
                 m.d.comb += product.eq(found)
+            elif not self.latency:
+                m.d.comb += product.eq(a * b)
             else:
                 # Stage 1: operands; Stage 2: product
                 a1 = Signal(signed(8), name=f"a{i}", reset_less=True)

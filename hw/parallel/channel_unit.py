@@ -1,5 +1,8 @@
 """Channel unit: what happens to a channel's sums between the array and the memory."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -11,6 +14,22 @@ from hw.parallel.gate import Gate
 from hw.plan import Function
 from hw.plan.functions import Saturation, Y, functions
 from hw.plan.latency import PARALLEL
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitStages:
+    """Stages that end in registers: of Requantiser, Activation and Gate. The one between the first
+    two, which saturates, always does."""
+
+    requantise: Collection[int]
+    activate: Collection[int]
+    gate: Collection[int]
+
+
+EVERY = UnitStages(requantise=Requantiser.stages, activate=Activation.stages, gate=Gate.stages)
+"""For a fast clock."""
+FEW = UnitStages(requantise=(1, 4, 6), activate=(3, 5), gate=(3, 5))
+"""For a slow one: hw.plan.latency.LOW_POWER."""
 
 
 class ChannelUnit(wiring.Component):
@@ -33,6 +52,7 @@ class ChannelUnit(wiring.Component):
         See Gate.
     cells : str
         Kind of adders, see hw.arithmetic.carry.
+    stages : UnitStages
 
     Ports
     -----
@@ -58,14 +78,16 @@ class ChannelUnit(wiring.Component):
         signed_features: bool,
         spatial: bool,
         cells: str = "generic",
+        stages: UnitStages = EVERY,
     ):
         self.acc_bits = acc_bits
-        self.requantiser = Requantiser(acc_bits=acc_bits, cells=cells)
-        self.activation = Activation(knots=knots)
-        self.gate = Gate(signed_features=signed_features, spatial=spatial, cells=cells)
-        assert self.latency == (
-            self.requantiser.latency + 1 + self.activation.latency + self.gate.latency
+        self.requantiser = Requantiser(acc_bits=acc_bits, cells=cells, stages=stages.requantise)
+        self.activation = Activation(knots=knots, stages=stages.activate)
+        self.gate = Gate(
+            signed_features=signed_features, spatial=spatial, cells=cells, stages=stages.gate
         )
+        self.operand_delay = self.requantiser.latency + 1 + self.activation.latency
+        self.latency = self.operand_delay + self.gate.latency
         self.spatial = spatial
         super().__init__(
             {

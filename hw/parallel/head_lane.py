@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.arithmetic.carry import choose, cleared
-from hw.arithmetic.multiplier import Multipliers
+from hw.arithmetic.multiplier import REGISTERS, Multipliers
 from hw.common import fan_out
 from hw.plan.latency import PARALLEL
 
@@ -37,6 +37,8 @@ class HeadLane(wiring.Component):
         Kind of multiplier, see hw.arithmetic.multiplier.
     dsps : int or None
         DSP cells for it, likewise.
+    registers : int
+        Of a product, likewise.
     packed : bool
         A DSP cell makes the products of a pixel with the weights of two channels.
 
@@ -74,6 +76,7 @@ class HeadLane(wiring.Component):
         shares_pair: bool = False,
         cells: str = "generic",
         dsps: int | None = None,
+        registers: int = REGISTERS,
         packed: bool = False,
     ):
         self.pixels, self.channels, self.acc_bits = pixels, channels, acc_bits
@@ -85,7 +88,9 @@ class HeadLane(wiring.Component):
                 for c in range(0, channels - 1, 2)
                 for p in range(pixels)
             ]
-        self.multipliers = Multipliers(count=pixels * channels, kind=cells, dsps=dsps, pairs=pairs)
+        self.multipliers = Multipliers(
+            count=pixels * channels, kind=cells, dsps=dsps, registers=registers, pairs=pairs
+        )
         self.latency = self.multipliers.latency + 1
         sums = data.ArrayLayout(signed(acc_bits), channels)
         super().__init__(
@@ -126,7 +131,7 @@ class HeadLane(wiring.Component):
             for p in range(self.pixels):
                 part = c * ceil(self.pixels / together) + p // together
                 valid, first, transfer = valids[part], firsts[part], transfers[part]
-                # Stages 1, 2 (packed: 3): product; then the sum
+                # Stages 1, 2 (packed: 3, without registers: none): product; then the sum
                 i = c * self.pixels + p
                 m.d.comb += [
                     multipliers.a[i].eq(self.operand[p]),

@@ -7,8 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.weights import Weights
+from hw.arithmetic.multiplier import REGISTERS
 from hw.common import delay, own_singles
-from hw.parallel.channel_unit import ChannelUnit
+from hw.parallel.channel_unit import EVERY, ChannelUnit, UnitStages
 from hw.parallel.head_lane import HeadLane
 from hw.parallel.maps import Maps
 from hw.parallel.operands import Operands
@@ -185,6 +186,11 @@ class Addresses(wiring.Component):
 class Window(wiring.Component):
     """Maps and state, and the windows before the lanes.
 
+    Parameters
+    ----------
+    tap_registered : bool
+        See Windows.
+
     Ports
     -----
     attention_word : In(8 * P)
@@ -193,10 +199,10 @@ class Window(wiring.Component):
     and those of hw.path.window_ports.
     """
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, tap_registered: bool = True):
         self.plan, self.latency = plan, plan.latency
         self.addresses = Addresses(plan, plan.line_buffer_words)
-        self.banks, self.windows = Maps(plan), Windows(plan)
+        self.banks, self.windows = Maps(plan), Windows(plan, tap_registered)
         ports = window_ports(plan, camera_read(plan, plan.line_buffer_words), MapAccess(plan))
         if plan.model.spatial:
             ports["attention_word"] = In(8 * plan.engine.pixels)
@@ -243,7 +249,7 @@ class UnitWeights(wiring.Component):
     Ports
     -----
     step : In(step_layout(plan))
-        Two cycles before its weights are valid, and as many more as there are `registers`.
+        `latency.weight` before its weights are valid, and as many more as there are `registers`.
     word : In(8 * C * L)
         Of the weight memory, in the same cycle.
     others : In(8), an array of C * L
@@ -272,8 +278,11 @@ class UnitWeights(wiring.Component):
             if self.plan.model.spatial:
                 own = Mux(step.weights == WeightSource.MEMORY, own, self.others[u])
             chosen = Signal(8, name=f"chosen{u}", reset_less=True)
-            operand = Signal(8, name=f"operand{u}", reset_less=True)
-            m.d.sync += [chosen.eq(own), operand.eq(chosen)]
+            m.d.sync += chosen.eq(own)
+            operand = chosen
+            if self.plan.latency.weight == 2:
+                operand = Signal(8, name=f"operand{u}", reset_less=True)
+                m.d.sync += operand.eq(chosen)
             last = delay(m, operand, self.registers, f"operand{u}", reset_less=True)
             m.d.comb += self.weights[u].eq(last)
         return m
@@ -286,6 +295,8 @@ class Array(wiring.Component):
     ----------
     registers : int
         So many more before the multipliers than they have themselves.
+    inside : int
+        Those that they have themselves, see hw.arithmetic.multiplier.
     packed : bool
         See HeadLane.
 
@@ -297,7 +308,9 @@ class Array(wiring.Component):
     and those of hw.path.array_ports.
     """
 
-    def __init__(self, plan: Plan, registers: int = 0, packed: bool = False):
+    def __init__(
+        self, plan: Plan, registers: int = 0, inside: int = REGISTERS, packed: bool = False
+    ):
         self.plan, self.latency, self.registers = plan, plan.latency, registers
         engine, g = plan.engine, plan.geometry
         pair = g.head_lanes > 1 and engine.pixels % 2 == 1
@@ -310,6 +323,7 @@ class Array(wiring.Component):
                 shares_pair=pair and lane % 2 == 0,
                 cells=engine.cells,
                 dsps=engine.lane_dsps(lane),
+                registers=inside,
                 packed=packed,
             )
             for lane in range(engine.lanes)
@@ -364,6 +378,8 @@ class Back(wiring.Component):
     ----------
     constants : sequence
         What the constant memory holds at power-up, constants of hw.parallel.unit_control.
+    stages : UnitStages
+        Registers of a channel unit.
 
     Ports
     -----
@@ -375,7 +391,13 @@ class Back(wiring.Component):
     and those of hw.path.back_ports.
     """
 
-    def __init__(self, plan: Plan, weights: Weights, constants: Sequence = ()):
+    def __init__(
+        self,
+        plan: Plan,
+        weights: Weights,
+        constants: Sequence = (),
+        stages: UnitStages = EVERY,
+    ):
         self.plan, self.latency = plan, plan.latency
         spatial = plan.model.spatial
         self.control, self.operands = UnitControl(plan, constants), Operands(plan)
@@ -387,6 +409,7 @@ class Back(wiring.Component):
                 signed_features=spatial,
                 spatial=spatial,
                 cells=plan.engine.cells,
+                stages=stages,
             )
             for _ in range(plan.engine.units)
         ]
@@ -399,7 +422,7 @@ class Back(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         assert isinstance(self.latency, ParallelLatency)
-        assert ChannelUnit.latency == self.latency.unit
+        assert all(unit.latency == self.latency.unit for unit in self.units)
         assert self.latency.write == 3, "packed, word's turn, write port"
         control, operands, store = self.control, self.operands, self.store
         for name, block in (("control", control), ("operands", operands), ("store", store)):

@@ -25,6 +25,11 @@ class Windows(wiring.Component):
     Words beyond the row, the state in a frame's first group and the pixels left and right of a row
     are replaced by the padding byte.
 
+    Parameters
+    ----------
+    tap_registered : bool
+        Whether a tap is chosen in a cycle of its own.
+
     Ports
     -----
     step : In(step_layout(plan))
@@ -40,8 +45,8 @@ class Windows(wiring.Component):
         `latency.transfer - latency.multiply` after the step.
     """
 
-    def __init__(self, plan: Plan):
-        self.plan = plan
+    def __init__(self, plan: Plan, tap_registered: bool = True):
+        self.plan, self.tap_registered = plan, tap_registered
         self.one_tap = own_singles(plan)
         word = 8 * plan.engine.pixels
         lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
@@ -59,13 +64,13 @@ class Windows(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         t = self.plan.latency
-        assert t.window == 3, "arrival register, window, tap"
+        assert t.window == 2 + self.tap_registered, "arrival register, window, tap"
+        three, one = t.address_three_tap + t.memory, t.address_one_tap + t.memory
         steps = [self.step]
-        for i in range(t.transfer - t.multiply - 1):
+        for i in range(one + 2):
             later = Signal.like(self.step, name=f"step_{i + 1}")
             m.d.sync += later.eq(steps[-1])
             steps.append(later)
-        three, one = t.address_three_tap + t.memory, t.address_one_tap + t.memory
         zero_now = Signal()
         m.d.comb += zero_now.eq(self.first_group & self.step.state)
         zero = delay(m, zero_now, one + 1, "zero")
@@ -157,6 +162,7 @@ class Windows(wiring.Component):
     def _taps(self, m, tap, windows, edges, right):
         """Stage 3: the window, or shifted by a byte."""
         word, head_lanes = 8 * self.plan.engine.pixels, self.plan.geometry.head_lanes
+        domain = m.d["sync" if self.tap_registered else "comb"]
         for lane, window in enumerate(windows):
             g, i = divmod(lane, head_lanes)
             before, after = edges[g], right[g]
@@ -166,11 +172,11 @@ class Windows(wiring.Component):
                 after = Mux(tap.source[1], after, windows[lane + 1][:8])
             operand = Signal(word, name=f"operand{lane}", reset_less=True)
             with m.If(tap.one_tap | (tap.phase == 1)):
-                m.d.sync += operand.eq(window)
+                domain += operand.eq(window)
             with m.Elif(tap.phase == 0):
-                m.d.sync += operand.eq(Cat(before, window[: word - 8]))
+                domain += operand.eq(Cat(before, window[: word - 8]))
             with m.Else():
-                m.d.sync += operand.eq(Cat(window[8:], after))
+                domain += operand.eq(Cat(window[8:], after))
             m.d.comb += self.operands[lane].eq(operand)
 
 

@@ -37,6 +37,7 @@ class EngineConfig:
         DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
     parts : str
         Record of parts, see hw.plan.parts. "parallel": a channel unit for each sum of a lane.
+        "low_power": the same with few registers, for silicon at a slow clock.
         "serial", for small FPGAs at half the clock: one channel unit for all lanes, no registers
         that a slow clock can do without. "packed", for an ECP5 whose LUTs are short: "parallel"
         with two products from a DSP cell. hw.plan.limits has what each can carry.
@@ -85,6 +86,8 @@ class EngineConfig:
         if self.sleep and self.cells != "generic":
             raise ValueError(f"sleep must be off with the cells of {self.cells}, which has no gate")
         limits = self.limits
+        if limits.generic and self.cells != "generic":
+            raise ValueError(f"cells of a {limits.called} engine must be generic, not {self.cells}")
         if not limits.carries(pixels=self.pixels, channels=self.channels, lanes=self.lanes):
             raise ValueError(f"a {limits.called} engine has {limits.rule}, not {self}")
 

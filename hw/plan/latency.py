@@ -77,6 +77,8 @@ class ParallelLatency(Latency):
     ----------
     weight_memory : int
         Address of the weight memory -> its word: memory, a piece's register, word register.
+    weight : int
+        That word -> operand register of the multipliers.
     drain : int
         Transfer -> first sum at the drain's head: drain register, head register.
     requantise, activate, gate : int
@@ -88,6 +90,7 @@ class ParallelLatency(Latency):
     """
 
     weight_memory: int
+    weight: int
     drain: int
     requantise: int
     activate: int
@@ -97,8 +100,8 @@ class ParallelLatency(Latency):
 
     @property
     def weight_chosen(self) -> int:
-        """Step -> the weight word is cut into the units' weights: selected, registered, operand."""
-        return self.transfer - self.multiply - 2
+        """Step -> the weight word is cut into the units' weights."""
+        return self.transfer - self.multiply - self.weight
 
     @property
     def unit(self) -> int:
@@ -158,6 +161,7 @@ PARALLEL = ParallelLatency(
     multiply=3,  # the multiplier's two registers, accumulator
     weight_address=3,
     weight_memory=3,
+    weight=2,  # chosen, operand
     drain=2,
     requantise=9,
     activate=5,
@@ -168,6 +172,17 @@ PARALLEL = ParallelLatency(
     switch=2,
 )
 """hw.parallel: a fast clock, a register after every level or two of logic."""
+
+LOW_POWER = replace(
+    PARALLEL,
+    window=2,  # no tap register
+    multiply=1,  # accumulator
+    weight=1,
+    requantise=4,
+    activate=2,
+    gate=2,
+)
+"""The parallel parts for a slow clock: few registers, hw.parallel.channel_unit.FEW."""
 
 SERIAL = SerialLatency(
     registered=False,
@@ -191,8 +206,14 @@ SERIAL = SerialLatency(
 PACKED = replace(PARALLEL, multiply=PARALLEL.multiply + 1)
 """hw.parallel with two products from a DSP cell, which are taken apart in a cycle of their own."""
 
-LATENCIES: dict[str, Latency] = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED}
+LATENCIES: dict[str, Latency] = {
+    "parallel": PARALLEL,
+    "serial": SERIAL,
+    "packed": PACKED,
+    "low_power": LOW_POWER,
+}
 """By the name of a record of parts, see `EngineConfig.parts`."""
 
-if PARALLEL.weight_address != PARALLEL.weight_chosen - PARALLEL.weight_memory:
-    raise AssertionError("a weight word must be there when it is cut into the units' weights")
+for _latency in (PARALLEL, PACKED, LOW_POWER):
+    if _latency.weight_address != _latency.weight_chosen - _latency.weight_memory:
+        raise AssertionError("a weight word must be there when it is cut into the units' weights")

@@ -28,6 +28,8 @@ class Limits:
         First and last shift of a requantised sum.
     pixel_cycles : int
         Fewest cycles from pixel to pixel, whatever the colours.
+    generic : bool
+        No FPGA's cells make its multipliers.
     """
 
     called: str = ""
@@ -39,6 +41,7 @@ class Limits:
     whole_heads: bool = False
     shifts: tuple[int, int] = (1, 31)
     pixel_cycles: int = 1
+    generic: bool = False
 
     def carries(self, *, pixels: int, channels: int, lanes: int) -> bool:
         """Whether there is such a shape, of those that any engine may have."""
@@ -67,5 +70,7 @@ PACKED = Limits(
     spatial=False,  # its weights are within +-127, which operands that are data need not be
 )
 
-LIMITS = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED}
+LOW_POWER = Limits(called="low-power", generic=True)
+
+LIMITS = {"parallel": PARALLEL, "serial": SERIAL, "packed": PACKED, "low_power": LOW_POWER}
 """By the name of a record of parts, see `EngineConfig.parts`."""

@@ -1,5 +1,6 @@
 """Memories and multipliers of the parallel parts (hw.parallel), see hw.plan.owners."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from hw.plan.beside import ClassifierTiming, SoftmaxTiming
@@ -206,12 +207,46 @@ def registers(plan: "Plan") -> int:
     return round(3530 + bits + spatial * (279 + 132 * units + 38 * pixels))
 
 
-def clock_registers(plan: "Plan") -> dict[str, int]:
+def few_registers(plan: "Plan") -> int:
+    """The same of the low-power record: a multiplier has its sum and drain register, a channel unit
+    few registers and one of its weight; lanes have no operand, and there are fewer old steps."""
+    engine = plan.engine
+    less = (16 + 16) * engine.multipliers + 8 * engine.pixels * engine.lanes + STEPS_LESS
+    less += engine.units * (8 + EVERY_STAGE.of(plan) - FEW_STAGES.of(plan))
+    return registers(plan) - less
+
+
+STEPS_LESS = 2 * 50
+"""Bits of two steps."""
+
+
+@dataclass(frozen=True)
+class UnitRegisters:
+    """Flip-flops of a channel unit: `fixed`, `a_bit` for each bit of a sum, `spatial` with spatial
+    attention."""
+
+    fixed: int
+    a_bit: int
+    spatial: int
+
+    def of(self, plan: "Plan") -> int:
+        """Those of a plan's units."""
+        model = plan.model
+        return self.fixed + self.a_bit * model.acc_bits + self.spatial * model.spatial
+
+
+EVERY_STAGE = UnitRegisters(373, 8, 126)
+"""hw.parallel.channel_unit.EVERY, exactly."""
+FEW_STAGES = UnitRegisters(146, 2, 54)
+"""hw.parallel.channel_unit.FEW, exactly."""
+
+
+def clock_registers(plan: "Plan", unit: UnitRegisters = EVERY_STAGE) -> dict[str, int]:
     """Flip-flops of the clocks of hw.plan.awake but the engine's; "always": of the gates' own."""
     model, pixels = plan.model, plan.engine.pixels
     words = 8 * (model.in_channels + plan.geometry.head_lanes) + 4
     camera = 340 + pixels * words + 8 * plan.geometry.head_lanes + 32 * (model.class_count - 2)
-    units = plan.engine.units * (373 + 8 * model.acc_bits + 126 * model.spatial)
+    units = plan.engine.units * unit.of(plan)
     return {"host": 154, "classifier": 520, "camera": camera, "units": units, "always": 25}
 
 

@@ -5,6 +5,7 @@ hw.parts has the hardware of the same names.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,15 @@ PARTS["packed"] = replace(
     PARTS["parallel"],
     about="where LUTs are short: a DSP cell of an ECP5 makes two products",
     only_fpgas=True,
+)
+
+PARTS["low_power"] = replace(
+    PARTS["parallel"],
+    registers=parallel_owners.few_registers,
+    clock_registers=partial(parallel_owners.clock_registers, unit=parallel_owners.FEW_STAGES),
+    registers_within=3,
+    about="for silicon at a slow clock: sums follow their operands without a register between, and "
+    "a channel unit has few",
 )
 
 

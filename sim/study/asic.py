@@ -690,6 +690,7 @@ def main(
         typer.Option("--power", help="clock gates; power of a sensor's frames"),
     ] = False,
     rate: Annotated[float, typer.Option("--fps", help="of that sensor")] = 30,
+    low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/asic"),
 ) -> None:
     """Area, frequency and power of an engine in standard cells."""
@@ -697,9 +698,13 @@ def main(
     try:
         with bad_input():
             model = preset(preset_name)
-            engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded", sleep=sleeps)
+            parts = "low_power" if low_power else "parallel"
+            engine = EngineConfig.parse(
+                shape or str(default_shape(model)), "loaded", sleep=sleeps, parts=parts
+            )
             Geometry(model, engine)
-            place = folder / model.name / (str(engine).replace(",", "_") + "_power" * sleeps)
+            made = str(engine).replace(",", "_") + "_low_power" * low_power + "_power" * sleeps
+            place = folder / model.name / made
             summary = study(
                 model,
                 engine,

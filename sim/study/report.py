@@ -94,6 +94,8 @@ def synthesised(
     name, shape, tech = study.model.name, study.cost.shape, study.tech.name
     place = folder / name / shape.replace(",", "_")
     command = f"make asic PRESET={name} SHAPE={shape} TECH={tech}"
+    if study.plan.engine.parts == "low_power":
+        place, command = place.with_name(f"{place.name}_low_power"), f"{command} LOW_POWER=1"
     wanted = None if library is None else liberty.read(*library).name
     try:
         found = json.loads((place / "summary.json").read_text(encoding="utf-8"))
@@ -381,6 +383,7 @@ def main(
     weights_file: Annotated[Path | None, typer.Option("--weights", help="safetensors")] = None,
     skip_bad: Annotated[bool, typer.Option(help="leave out pictures that cannot be read")] = False,
     compact: Annotated[bool, typer.Option("--compact", help="the small FPGAs' engine")] = False,
+    low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/report"),
     asic_folder: Annotated[Path, typer.Option("--asic", help="where make asic writes")] = Path(
         "build/asic"
@@ -390,7 +393,9 @@ def main(
     console = Console(highlight=False)
     with bad_input():
         model = preset(preset_name)
-        parts = "serial" if compact else "parallel"
+        if compact and low_power:
+            raise ValueError("expected COMPACT=1 or LOW_POWER=1, not both")
+        parts = "serial" if compact else "low_power" if low_power else "parallel"
         text = shape or PARTS[parts].usual(model)
         sleeps = not awake and not PARTS[parts].only_fpgas
         engine = EngineConfig.parse(text, "loaded", parts=parts, sleep=sleeps)
@@ -435,6 +440,7 @@ def main(
         "IMAGES": image_folder and image_folder.name,
         "WEIGHTS": weights_file and weights_file.name,
         "COMPACT": "1" if compact else None,
+        "LOW_POWER": "1" if low_power else None,
         "AWAKE": "1" if awake else None,
         "SKIP_BAD": "1" if skip_bad else None,
     }
