@@ -66,7 +66,7 @@ FAULTS = {
     "requantiser: 24 bits": ("for bit in rest[20:])", "for bit in rest[22:])"),
     "activation": ("h.eq((Cat(half, base_later)", "h.eq((Cat(0, base_later)"),
     "gate: RELU": ("Code.OFFSET: offset,", "Code.OFFSET: total,"),
-    "gate: SIGNED": ("m.d.sync += self.byte.eq(total)", "m.d.sync += self.byte.eq(offset)"),
+    "gate: SIGNED": ("half = product[7]\n", "half = ~product[7]\n"),
     "gate: CHANNEL": ("else _offset(self.a),", "else self.a,"),
     "gate: RESET": ("whole.eq(Mux(y[8], x, 0))", "whole.eq(0)"),
     "gate: UPDATE": ("total - (total >= 128)", "total - (total > 128)"),
