@@ -45,7 +45,7 @@ PARTS = (
     Part(
         "For the code",
         (
-            *("docs/library", "docs/architecture", "docs/network"),
+            *("docs/library", "docs/architecture", "docs/network", "docs/verification"),
             *("CONTRIBUTING", "CHANGELOG"),
         ),
     ),
@@ -70,6 +70,7 @@ TITLES = {
     "docs/quantisation": "Integers from floats",
     "docs/early_termination": "Early termination",
     "docs/network": "Network and equations",
+    "docs/verification": "Verification",
     "docs/commands": "Commands and files",
     "reference/keys": "JSON keys",
     **{
