@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 COMMANDS := sim bench verilog fuzz storm asic explore report bitstream bitstreams netlist \
 	screen program train \
 	labels import evaluate onnx fidelity card early-termination visualise ablation accounting \
-	flash-image host
+	flash-image host docs release
 
 # Python takes them from MAKEFLAGS: on export make would expand what stands behind a $.
 unexport $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))

@@ -11,9 +11,9 @@ from hw.plan.engine_config import EngineConfig, Geometry
 from hw.weight_sram import PIECE
 
 # LUT4s of builds with this repository's engine, as nextpnr packs them, by least squares through
-# those in docs/results and two more of docs/boards.md: a constant part with host link, UART and
-# clocks, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs. "shared", of
-# a product in another one's DSP, is counted in hw.arithmetic.multiplier: 36 more than "dsp".
+# those in docs/results and two more of docs/boards_timing.md: a constant part with host link, UART
+# and clocks, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs. "shared",
+# of a product in another one's DSP, is counted in hw.arithmetic.multiplier: 36 more than "dsp".
 _LUT = {
     "ecp5": {"rest": 3700, "pixel": 102, "unit": 574, "dsp": 70, "shared": 106, "luts": 151},
     "ice40": {"rest": 6800, "pixel": 0, "unit": 1500, "dsp": 75, "shared": 0, "luts": 0},

@@ -16,7 +16,7 @@ class Held:
     """A count of clock cycles, made of lookup tables: one a bit, whose table is that bit.
 
     Netlists of two clocks are then the same but for parameters of cells, so that they are placed
-    and routed alike (docs/boards.md, "The clock that is shipped").
+    and routed alike (docs/boards_timing.md, "The clock that is shipped").
 
     Attributes
     ----------

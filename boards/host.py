@@ -306,7 +306,7 @@ def main(
     preset_name: Annotated[
         str | None, typer.Option("--preset", help="network; the board's, if not given")
     ] = None,
-    weights_file: Annotated[str | None, typer.Option("--weights")] = None,
+    weights_file: Annotated[str | None, typer.Option("--weights", help="integer weights")] = None,
     send_weights: Annotated[
         bool, typer.Option("--load", help="send the weights to the board first")
     ] = False,
@@ -316,7 +316,7 @@ def main(
     skip: Annotated[
         float | None, typer.Option(help="skip the next row group at or below this probability")
     ] = None,
-    baud: Annotated[int, typer.Option()] = 1_000_000,
+    baud: Annotated[int, typer.Option(help="of the UART")] = 1_000_000,
     patience: Annotated[float, typer.Option(help="seconds to wait for the board")] = 3.0,
     seconds: Annotated[
         float | None, typer.Option(help="end --watch or --web after so long")

@@ -19,7 +19,7 @@ from hw.plan.engine_config import EngineConfig, config_digest
 
 
 class HostLink(wiring.Component):
-    """Packets of docs/boards.md to and from the ports of `hw.top.Rasca`.
+    """Packets of docs/packets.md to and from the ports of `hw.top.Rasca`.
 
     ::
 

@@ -9,7 +9,7 @@ A packet is::
 
 The CRC is CRC-16/CCITT-FALSE over kind, length and payload. With the high byte first, the CRC over
 kind .. CRC of a good packet is 0, which is what the RTL looks for. All other numbers go low byte
-first. See docs/boards.md for the tables.
+first. See docs/packets.md for the tables.
 """
 
 import struct

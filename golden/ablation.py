@@ -190,16 +190,18 @@ def main(
     kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
     data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")],
     images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
-    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH instead of the preset's")] = None,
-    epochs: Annotated[int, typer.Option()] = 10,
-    batch: Annotated[int, typer.Option()] = 64,
+    epochs: Annotated[int, typer.Option(help="of each training")] = 10,
+    batch: Annotated[int, typer.Option(help="pictures of a step")] = 64,
     seed: Annotated[int, typer.Option(help="the first one")] = 0,
     seeds: Annotated[int, typer.Option(help="runs of each variant")] = 1,
     held: Annotated[float, typer.Option("--held-out", help="validation part")] = 0.2,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
     rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
-    skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="leave out pictures that cannot be read")
+    ] = False,
 ) -> None:
     """Trains the variants of one ablation and prints a table."""
     with bad_input(), ExitStack() as own:

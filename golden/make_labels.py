@@ -43,7 +43,9 @@ def main(
         Path | None, typer.Option(help="new folder of links to the pictures, for --calibrate")
     ] = None,
     rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
-    skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="leave out pictures that cannot be read")
+    ] = False,
 ) -> None:
     """Writes a labels CSV."""
     with bad_input():

@@ -12,7 +12,7 @@ from golden.attention import WEIGHT_SCALE, make_exp_table
 from golden.config import ModelConfig
 from golden.conv_gru import STATE_SCALE
 from golden.network import Activation, Layer, Part
-from golden.requant import fixed_point
+from golden.requant import LARGEST_RATIO, fixed_point
 from golden.weights import LayerWeights, Weights, constants, scale_name
 
 # Root mean square of a map's (byte - zero point) that the random constants aim at.
@@ -79,7 +79,8 @@ def random_weights(config: ModelConfig, seed: int, extreme: bool = False) -> Wei
             spread = (taps * rms.square()).sum(dim=1).sqrt().clamp(min=1.0)
             target, offset = _target(shape)
             gain = 2.0 ** uniform(-0.8, 0.8, shape.out_channels)
-            pairs = [fixed_point(float(r)) for r in target * gain / spread]
+            ratios = (target * gain / spread).clamp(max=LARGEST_RATIO)  # few weights, near 0
+            pairs = [fixed_point(float(r)) for r in ratios]
             multiplier = torch.tensor([pair[0] for pair in pairs])
             shift = torch.tensor([pair[1] for pair in pairs])
             steps = uniform(-offset, offset, shape.out_channels) * 2.0**shift / multiplier

@@ -43,6 +43,10 @@ def pre_activation(value: Tensor) -> Tensor:
     return value.clamp(-PRE_ACTIVATION_LIMIT, PRE_ACTIVATION_LIMIT)
 
 
+LARGEST_RATIO = 127.5
+"""Of a requantisation: multiplier 255, shift 1."""
+
+
 def fixed_point(ratio: float) -> tuple[int, int]:
     """The smallest ``multiplier / 2**shift >= ratio`` with an 8-bit multiplier.
 
@@ -69,5 +73,5 @@ def fixed_point(ratio: float) -> tuple[int, int]:
         shift -= 1
     multiplier = math.ceil(ratio * 2**shift)
     if multiplier > 255:
-        raise ValueError(f"a requantisation ratio must be at most 127.5, not {ratio}")
+        raise ValueError(f"a requantisation ratio must be at most {LARGEST_RATIO}, not {ratio}")
     return multiplier, shift

@@ -642,10 +642,10 @@ def read_cells(path: Path | None, classes: int = 2) -> dict[str, list[float]] | 
 
 
 def main(
-    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     data: Annotated[str, typer.Option(help="folder with labels.csv, VOC, COCO .json, .csv")] = "",
     images: Annotated[str | None, typer.Option(help="pictures of a .json or .csv")] = None,
-    epochs: Annotated[int, typer.Option()] = 60,
+    epochs: Annotated[int, typer.Option(help="draws of the training part")] = 60,
     minutes: Annotated[
         float | None,
         typer.Option(help="instead of --epochs: as many as end in that time, pictures included"),
@@ -656,17 +656,19 @@ def main(
         typer.Option("--begin-with", help="checkpoint, or integer weights"),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder")] = None,
-    batch: Annotated[int, typer.Option()] = 64,
-    learning_rate: Annotated[float, typer.Option()] = 3e-3,
+    batch: Annotated[int, typer.Option(help="pictures of a step, all processes together")] = 64,
+    learning_rate: Annotated[
+        float, typer.Option(help="after the warm-up; then half a cosine to 0")
+    ] = 3e-3,
     confidence: Annotated[
         str, typer.Option(help="proposed, trivial, none, or boxes (a label for every row group)")
     ] = "proposed",
-    alpha: Annotated[float, typer.Option()] = ALPHA,
+    alpha: Annotated[float, typer.Option(help="weight of the confidence term")] = ALPHA,
     mean: Annotated[
         float, typer.Option("--average", help="0 for none: running mean of the network")
     ] = 0.999,
     augmentation: Annotated[float, typer.Option(help="0..1, of crops and colours")] = 1.0,
-    dropout: Annotated[float, typer.Option()] = 0.05,
+    dropout: Annotated[float, typer.Option(help="share of features left out in training")] = 0.05,
     mixup: Annotated[
         float, typer.Option(help="0 for none; pictures mixed in pairs, by Beta(mixup, mixup)")
     ] = 0.0,
@@ -689,9 +691,11 @@ def main(
     integers: Annotated[
         bool, typer.Option("--integers", help="quantise at the end, without training for it")
     ] = False,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="of first weights, draws and augmentation")] = 0,
     rule: Annotated[str, typer.Option(help="of COCO's labels: box or area")] = "box",
-    skip_bad: Annotated[bool, typer.Option("--skip-bad")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="leave out pictures that cannot be read")
+    ] = False,
 ) -> None:
     """Trains a network."""
     begun = time.monotonic()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.config import ModelConfig
+from golden.visualise import probability as of_margin
 from golden.weights import Weights
 
 CONTROL = (0b1101010100, 0b0010101011, 0b0101010100, 0b1010101011)
@@ -141,8 +142,8 @@ def probability_table(scale: float) -> tuple[list[int], int]:
     index as an unsigned byte. scale: of a logit. The last steps are more than 6 (0.998)."""
     shift = max(0, math.ceil(math.log2(6 / scale / PROBABILITY_STEPS)))
     steps = [i if i < PROBABILITY_STEPS else i - 2 * PROBABILITY_STEPS for i in range(256)]
-    reals = [(step + 0.5) * 2**shift * scale for step in steps]
-    return [round(255 / (1 + math.exp(-min(50.0, max(-50.0, r))))) for r in reals], shift
+    reals = (np.array(steps) + 0.5) * 2**shift * scale
+    return np.round(255 * of_margin(reals)).astype(int).tolist(), shift
 
 
 def probability(logits: Sequence[int], stop: int, table: Sequence[int], shift: int) -> int:

@@ -447,7 +447,7 @@ def summary(
 def main(
     image: Annotated[Path, typer.Option(help="picture file")],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder to write to")],
-    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     weights_file: Annotated[Path | None, typer.Option("--weights", help="integer weights")] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="float checkpoint")] = None,
     calibrate: Annotated[

@@ -208,7 +208,7 @@ def main(
     }
     if bus is not None:
         summary |= {"bus": bus, "top": top, "registers": pages.HEADER, "svd": f"{name}.svd"}
-        summary["driver"] = "rasca.c"
+        summary |= {"ipxact": f"{name}.ipxact.xml", "driver": "rasca.c"}
     contents = {
         f"{name}.v": text,
         f"{name}.vlt": waivers(f"{name}.v"),
@@ -216,12 +216,12 @@ def main(
         f"{name}.json": json.dumps(summary, indent=1) + "\n",
     }
     if bus is not None:
+        about = f"RaScaNet {model.name}, {engine}"
         contents |= {
             pages.HEADER: pages.c_header(design.registers),
             **pages.driver(),
-            f"{name}.svd": pages.svd(
-                design.registers, name=name.upper(), description=f"RaScaNet {model.name}, {engine}"
-            ),
+            summary["svd"]: pages.svd(design.registers, name=name.upper(), description=about),
+            summary["ipxact"]: pages.ipxact(design.registers, name=name, description=about),
         }
     kit = whole.kit(design, numbers, name, top)
     core = f"{name}.core"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
-from amaranth.lib.memory import WritePort
+from amaranth.lib.memory import Memory, WritePort
 from amaranth.lib.wiring import In, Out
 
 from hw.interfaces import write_port
@@ -115,7 +115,8 @@ class Loader(wiring.Component):
         Write port of that memory; the word is written in the cycle with ``en``.
     loaded : Out(1)
         The memories hold what ``weights_digest`` says. 0 from the cycle after the first byte of a
-        load until the load is complete; stays 0 after an error. An engine that
+        load until the load is complete; stays 0 after an error, and after a reset once a load has
+        begun: a reset changes no memory, so what they held first is gone. An engine that
         starts a frame in the very cycle in which a first byte is taken must be held off by
         ``load_valid``.
     weights_digest : Out(32)
@@ -126,9 +127,6 @@ class Loader(wiring.Component):
 
     Not handled: a stream that stops in the middle and never goes on keeps ``loaded`` at 0; end it
     with ``load_last`` (an error) and begin again.
-
-    Not handled either: a reset once a load has begun gives back the first ``loaded`` and digest,
-    though the memories keep what was written. Load anew after such a reset.
     """
 
     def __init__(self, *, sections: Sequence[Section], digest: int | None):
@@ -143,8 +141,8 @@ class Loader(wiring.Component):
             "load_data": In(8),
             "load_last": In(1),
             "load_ready": Out(1),
-            "loaded": Out(1, init=digest is not None),
-            "weights_digest": Out(32, init=digest or 0),
+            "loaded": Out(1),
+            "weights_digest": Out(32),
             "load_error": Out(1),
         }
         taken = {*ports, "sections", "digest"}
@@ -220,20 +218,28 @@ class Loader(wiring.Component):
             m, (index, word, place), taken & ~swallowing, ~loading, word_end, finished
         )
 
-        # Stage 3: digest, unless the next load has begun
+        # Stage 3: complete, unless the next load has begun; the CRC register keeps the digest
+        whole = Signal()
         with m.If(complete & ~loading):
-            m.d.sync += self.loaded.eq(1)
+            m.d.sync += whole.eq(1)
         with m.If(taken & ~swallowing):
-            m.d.sync += self.loaded.eq(0)
-        if self.digest is None:
-            # the CRC register keeps it
-            m.d.comb += self.weights_digest.eq(Mux(self.loaded, crc.crc, 0))
-            return m
-        with m.If(complete & ~loading):
-            m.d.sync += self.weights_digest.eq(crc.crc)
-        with m.If(taken & ~swallowing):
-            m.d.sync += self.weights_digest.eq(0)
+            m.d.sync += whole.eq(0)
+        m.d.comb += [
+            self.loaded.eq(whole),
+            self.weights_digest.eq(Mux(whole, crc.crc, 0)),
+        ]
+        if self.digest is not None:
+            with m.If(~self._changed(m, taken)):
+                m.d.comb += [self.loaded.eq(1), self.weights_digest.eq(self.digest)]
         return m
+
+    @staticmethod
+    def _changed(m, begins):
+        """A load has ever begun. A memory as those that it speaks of: a reset leaves it."""
+        m.submodules.changed = changed = Memory(shape=1, depth=1, init=[0])
+        write, read = changed.write_port(), changed.read_port(domain="comb")
+        m.d.comb += [write.en.eq(begins), write.data.eq(1)]
+        return read.data
 
     def _writes(self, m, place, taken, begins, word_end, finished):
         """Bytes become words, each written with its last byte; returns the CRC and `complete`.

@@ -19,12 +19,12 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import version
 from typing import Annotated, Any, get_type_hints
 
 from golden.errors import BAD_INPUT, INTERRUPTED, CommandError, note, one_line, said
 from rasca import make
 from rasca.commands import COMMANDS
+from rasca.version import version
 
 FAULT = 70
 """Exit status after an error that no one foresaw, as sysexits.h has it."""
@@ -114,7 +114,7 @@ def _work(name: str, words: list[str]) -> int:
     if name in ("--help", "-h", "help"):
         print(overview())
     elif name == "--version":
-        print(f"rasca {version('rasca')}")
+        print(f"rasca {version()}")
     elif name == "make":
         return _from_make(words)
     elif name in COMMANDS:

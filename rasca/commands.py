@@ -352,6 +352,20 @@ COMMANDS = {
             Variable("WEB_PORT", "--web-port", "8765"),
         ),
     ),
+    "docs": Command(
+        "rasca.site.main:main",
+        "the documentation as a site under build/site, every link checked",
+    ),
+    "release": Command(
+        "rasca.release:main",
+        "wheel, bitstreams that are there, Verilog kits and digests under build/release",
+        (Variable("PRESETS", "--preset", "'vww_105x120 ...'", "list"),),
+    ),
+    "drawing": Command(
+        "rasca.site.drawing:main",
+        "draws docs/row_group.svg and writes the table of docs/how_it_works.md",
+        target=False,
+    ),
     "registers": Command(
         "hw.bus.pages:main", "writes the table of docs/registers.md", target=False
     ),

@@ -79,7 +79,9 @@ class Ram:
 
 
 _NAME = r"(?:\\\S+ |\w+)"
-_RAM = re.compile(rf"^  reg \[\d+:0\] ({_NAME}) ?\[\d+:0\];$", re.M)
+_FLAG = r"\[0:0\] \S+ ?\[0:0\]"
+"""One bit: a flip-flop that a reset leaves (hw/loader.py), written as a memory."""
+_RAM = re.compile(rf"^  reg (?!{_FLAG})\[\d+:0\] ({_NAME}) ?\[\d+:0\];$", re.M)
 _WORD = re.compile(r"\\\S+ |(?<![\w'])[A-Za-z_]\w*")
 
 

@@ -36,6 +36,7 @@ from hw.plan import Plan
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
 from hw.plan.limits import LIMITS
+from hw.plan.replay import keeps_up
 from sim import camera, counters, runner, session
 
 FRAMES = 2
@@ -305,11 +306,17 @@ def timing_of(wanted: Case, plan: Plan) -> camera.Timing:
     even = camera.paced(cycles, wanted.model)
     if wanted.cameras == "paced":
         return even
-    # a late line's first pixel comes with the next cycle, but where bytes are written at once
-    closest = rules.pixel_spacing if rules.one_byte else 0
+    # A late line's first pixel comes with the next cycle, a pixel a line early, where the rows that
+    # are kept have room for that and bytes are not written at once.
+    pixel = even.pixel + Fraction(1)
+    early = ceil(pixel) * wanted.model.rows_per_group
+    if rules.one_byte:
+        closest = Fraction(rules.pixel_spacing)
+    else:
+        closest = Fraction(0) if keeps_up(plan, cycles, early=early) else pixel
     return camera.Timing(
-        pixel=even.pixel + Fraction(1),
-        line_blank=Fraction(closest),
+        pixel=pixel,
+        line_blank=closest,
         gap_pixel=3,
         gap_line=40,
         gap_frame=2 * cycles,

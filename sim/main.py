@@ -59,13 +59,13 @@ def load_shape(text: str | None, model: ModelConfig) -> EngineConfig:
 
 
 def sim(
-    preset_name: Annotated[str, typer.Option("--preset")] = "vww_105x120",
+    preset_name: Annotated[str, typer.Option("--preset", help="network")] = "vww_105x120",
     shape_text: Annotated[
         str | None, typer.Option("--shape", help="pixels,channels,lanes of the array")
     ] = None,
     image: Annotated[str | None, typer.Option(help="picture file, or a folder of them")] = None,
-    weights_file: Annotated[str | None, typer.Option("--weights")] = None,
-    frames: Annotated[int, typer.Option()] = 2,
+    weights_file: Annotated[str | None, typer.Option("--weights", help="integer weights")] = None,
+    frames: Annotated[int, typer.Option(help="photographs, one after the other")] = 2,
     camera_name: Annotated[str, typer.Option("--camera", help="paced or blanking")] = "paced",
     tau_text: Annotated[
         str | None,
@@ -85,7 +85,7 @@ def sim(
     ] = False,
     low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
     picture: Annotated[
-        Path | None, typer.Option(help="copy scan.png there (docs/scan.png is README's)")
+        Path | None, typer.Option(help="copy scan.png there (docs/scan.png is of the pages)")
     ] = None,
 ) -> None:
     """Runs photographs through the RTL; compares state, maps, logits and decision."""

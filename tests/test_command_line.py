@@ -436,6 +436,19 @@ TABLE = {
         --port NONE --patience x | a number for --patience | 'x'
         """,
     ),
+    "docs": (
+        """
+        --page x | an option of rasca docs | --page
+        --folder | a value after --folder
+        """,
+    ),
+    "release": (
+        """
+        --preset none | preset must be one of | 'none'
+        --folder TEXT | text.txt | a file
+        """,
+    ),
+    "drawing": ("--page x | an option of rasca drawing | --page",),
     "registers": ("--page x | an option of rasca registers | --page",),
     "wiring": ("--page x | an option of rasca wiring | --page",),
 }

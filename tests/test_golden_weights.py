@@ -52,6 +52,21 @@ def test_random_weights_are_valid(variant, channel_attention, extreme):
         assert set(values.tolist()) == {-127, 127}
 
 
+def test_random_weights_of_one_tap():
+    """A channel whose only weight is 0 would want a ratio beyond what requantisation has."""
+    config = replace(
+        CONFIG,
+        in_channels=1,
+        head_channels=(9, 1, 1, 1),
+        head_kernels=((3, 1), (3, 1), (1, 1), (1, 1)),
+        spatial_attention="none",
+    )
+    found = random_weights(config, 13)
+    one = [x for x in found.layers.values() if x.weight is not None and not x.weight.any()]
+    assert [(int(x.multiplier), int(x.shift)) for x in one] == [(255, 1)]
+    found.check(config)
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(ValueError, match="none.safetensors: no such file"):
         Weights.load(tmp_path / "none.safetensors", CONFIG)

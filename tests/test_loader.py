@@ -5,6 +5,7 @@ import random
 import zlib
 
 import pytest
+from amaranth import ResetInserter, Signal
 from amaranth.sim import Simulator
 
 from hw.loader import Loader, Section, image_bytes, image_digest
@@ -194,6 +195,36 @@ def test_back_to_back(gap):
         assert bench.words() == images[1]
 
     simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("taken", ["none", "some", "all", "too many"])
+@pytest.mark.parametrize("digest", [7, None])
+def test_reset(digest, taken):
+    """A reset changes no memory: once a load has begun, the digest of what they held first is gone
+    until a load is complete."""
+    sections = [Section("a", 3, 12), Section("b", 2, 8)]
+    words = random_words(sections, random.Random(6))
+    data = image_bytes(sections, words)
+    sent = {"none": b"", "some": data[:1], "all": data, "too many": data + b"\0"}[taken]
+    first = (digest is not None, digest or 0, 0)
+    dut, reset = Loader(sections=sections, digest=digest), Signal()
+
+    async def testbench(ctx):
+        bench = Bench(ctx, dut)
+        assert bench.state() == first
+        await bench.send(sent, last=taken != "some")
+        for _ in range(dut.cycles):
+            await bench.tick()
+        for reset_now in (1, 0, 1, 0):
+            ctx.set(reset, reset_now)
+            await bench.tick()
+            assert bench.state() == (first if taken == "none" else (0, 0, 0))
+        await bench.send(data)
+        await bench.settle()
+        assert bench.state() == (1, zlib.crc32(data), 0)
+        assert bench.words() == words
+
+    simulate(ResetInserter(reset)(dut), testbench)
 
 
 def test_verilator():

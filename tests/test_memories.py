@@ -12,10 +12,11 @@ from hw.top import Rasca
 
 
 def elaborated_bits(text: str) -> int:
-    """Bits of all memories in a Verilog text."""
+    """Bits of all memories in a Verilog text but hw/loader.py's flag, a memory of one bit."""
     return sum(
         (int(high) + 1 if high else 1) * (int(last) + 1)
         for high, last in re.findall(r"^ *reg (?:\[(\d+):0\] )?\S+ +\[(\d+):0\];", text, flags=re.M)
+        if (high, last) != ("0", "0")
     )
 
 

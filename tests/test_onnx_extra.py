@@ -1,4 +1,4 @@
-"""The extra of make onnx: pinned with hashes, and told by name where it is missing."""
+"""The extras of make onnx and make docs: pinned with hashes, and told by name where missing."""
 
 import importlib.util
 import re
@@ -23,16 +23,18 @@ def locked(name):
     return found
 
 
-def test_lock_has_the_pins():
+@pytest.mark.parametrize("extra_name", ["docs", "onnx"])
+def test_lock_has_the_pins(extra_name):
     """And nothing that the other lock has in another version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extra, whole = locked("requirements-onnx.lock"), locked("requirements.lock")
-    for pin in project["optional-dependencies"]["onnx"]:
+    file = f"requirements-{extra_name}.lock"
+    extra, whole = locked(file), locked("requirements.lock")
+    for pin in project["optional-dependencies"][extra_name]:
         name, version = pin.split("==")
         assert extra[name] == {version}
     for name in extra.keys() & whole.keys():
         assert extra[name] <= whole[name], name
-    assert "://" not in (ROOT / "requirements-onnx.lock").read_text()
+    assert "://" not in (ROOT / file).read_text()
 
 
 def test_what_is_missing_is_named(monkeypatch):

@@ -180,7 +180,7 @@ def test_screens():
 
 
 def preview_row(name, preset_name):
-    """A board's lines of the table in docs/boards.md."""
+    """A board's lines of the table in docs/boards_inside.md."""
     board, model = build.find_board(name, "preview"), preset(preset_name)
     engine = fit.configure(board, model, None)
     rasca = Rasca(model, engine, random_weights(model, 1), readback=not board.events_only)
@@ -206,9 +206,9 @@ def preview_row(name, preset_name):
 
 
 def test_documented_rates():
-    """The table of docs/boards.md is what the boards' cameras and UARTs come to; the last three
-    columns follow a board's clock, which builds move: within a quarter."""
-    text = (Path(__file__).parent.parent / "docs" / "boards.md").read_text()
+    """The table of docs/boards_inside.md is what the boards' cameras and UARTs come to; the last
+    three columns follow a board's clock, which builds move: within a quarter."""
+    text = (Path(__file__).parent.parent / "docs" / "boards_inside.md").read_text()
     table = re.search(r"<!-- previews:begin -->\n(.*?)<!-- previews:end -->", text, re.S)[1]
     pairs = [(n, p) for n in ("icebreaker", "upduino") for p in ("vww_105x120", "vww_210x240")]
     rows = [row for pair in (*pairs, ("ulx3s", "vww_210x240")) for row in preview_row(*pair)]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import rasca
+from rasca import release, version
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,12 +36,9 @@ def wheel(tmp_path_factory):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index"]
-    command += ["--no-build-isolation", "--wheel-dir", str(place), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (found,) = place.glob("*.whl")
-    return found
+    name, content = release.wheel(source, place, 1_700_000_000)
+    (place / name).write_bytes(content)
+    return place / name
 
 
 def test_wheel_holds_every_file_and_nothing_else(wheel):
@@ -51,6 +49,7 @@ def test_wheel_holds_every_file_and_nothing_else(wheel):
     }
     with zipfile.ZipFile(wheel) as file:
         found = {name for name in file.namelist() if ".dist-info/" not in name}
+        assert {one.date_time[:3] for one in file.infolist()} == {(2023, 11, 14)}
     assert found == wanted
 
 
@@ -68,7 +67,7 @@ def test_clean_environment_has_the_command(wheel, tmp_path):
 
     status, out, _ = run("--help")
     assert status == 0 and "sim " in out and "flash-image " in out
-    assert run("--version") == (0, "rasca 0.1.0\n", "")
+    assert run("--version") == (0, f"rasca {version.version()}\n", "")
     status, out, error = run("report")
     assert (status, out) == (2, "") and error.count("\n") == 1
     assert error.startswith("rasca: expected the package ")

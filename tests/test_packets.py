@@ -235,8 +235,8 @@ def test_errors():
 
 
 def test_documented():
-    """Every kind, setting, counter and problem stands in docs/boards.md with its number."""
-    text = (Path(__file__).parent.parent / "docs" / "boards.md").read_text()
+    """Every kind, setting, counter and problem stands in docs/packets.md with its number."""
+    text = (Path(__file__).parent.parent / "docs" / "packets.md").read_text()
     for kind in Kind:
         assert re.search(rf"^\| {kind:#04x} {kind.name.lower()}\b", text, re.M), kind
     for setting in Setting:

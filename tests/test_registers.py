@@ -87,6 +87,93 @@ def test_svd_is_the_map():
         assert len(each.findall("fields/field")) == fields[name.removesuffix("[%s]")]
 
 
+IPXACT = {"i": "http://www.accellera.org/XMLSchema/IPXACT/1685-2014"}
+ORDER = {
+    "component": "vendor library name version memoryMaps description",
+    "memoryMap": "name addressBlock addressUnitBits",
+    "addressBlock": "name baseAddress range width usage register",
+    "register": "name description dim addressOffset size volatile access field",
+    "field": "name description bitOffset resets bitWidth enumeratedValues modifiedWriteValue",
+    "reset": "value",
+    "enumeratedValue": "name value",
+}
+"""Elements as IEEE 1685-2014 orders them (6.1, 6.8.1, 6.9, 6.11), of those that are used."""
+OPTIONAL = {"dim", "resets", "enumeratedValues", "modifiedWriteValue"}
+
+
+def out_of_order(root):
+    """Elements whose children are none of ORDER's, lack one, or stand in another order."""
+    found = []
+    for element in root.iter():
+        kind = element.tag.rpartition("}")[2]
+        if kind in ORDER:
+            children = list(dict.fromkeys(each.tag.rpartition("}")[2] for each in element))
+            wanted = [each for each in ORDER[kind].split() if each in children]
+            lacks = set(ORDER[kind].split()) - set(children) - OPTIONAL
+            if children != wanted or lacks:
+                found.append((kind, children))
+    return found
+
+
+def test_ipxact_is_the_map():
+    """Every name, offset, array, bit, reset value, access and named value of the table."""
+    one = registers(TINY, EngineConfig.parse("5,1,1"), 100)
+    root = ElementTree.fromstring(pages.ipxact(one, name="tiny", description="an engine"))
+    assert root.tag == f"{{{IPXACT['i']}}}component" and not out_of_order(root)
+    block = root.find("i:memoryMaps/i:memoryMap/i:addressBlock", IPXACT)
+
+    def number(element, name):
+        text = element.findtext(f"i:{name}", namespaces=IPXACT)
+        return None if text is None else int(text, 0)
+
+    def text(element, name):
+        return element.findtext(f"i:{name}", namespaces=IPXACT)
+
+    assert number(block, "range") == 1 << one.address_bits and number(block, "width") == 32
+    found = []
+    for each in block.findall("i:register", IPXACT):
+        fields = []
+        for field in each.findall("i:field", IPXACT):
+            named = field.findall("i:enumeratedValues/i:enumeratedValue", IPXACT)
+            values = {text(value, "name"): number(value, "value") for value in named}
+            reset = number(field, "resets/i:reset/i:value")
+            place = number(field, "bitOffset"), number(field, "bitWidth")
+            clears = text(field, "modifiedWriteValue")
+            fields.append((text(field, "name"), *place, reset, values, clears))
+        place = number(each, "addressOffset"), number(each, "dim"), text(each, "access")
+        found.append((text(each, "name"), *place, fields))
+    assert found == [
+        (
+            each.name,
+            each.offset,
+            each.count,
+            "read-write" if each.access is Access.CLEAR else each.access.value,
+            [
+                (
+                    field.name.upper(),
+                    field.low,
+                    field.bits,
+                    None if each.value is None else each.value >> field.low & (1 << field.bits) - 1,
+                    field.values,
+                    "oneToClear" if each.access is Access.CLEAR else None,
+                )
+                for field in each.fields
+            ],
+        )
+        for each in one.registers
+    ]
+    volatile = {text(e, "name"): text(e, "volatile") for e in block.findall("i:register", IPXACT)}
+    assert volatile["STATUS"] == "true" and volatile["ID"] == volatile["CONTROL"] == "false"
+
+
+def test_another_order_is_seen():
+    root = ElementTree.fromstring(pages.ipxact(MAP, name="x", description=""))
+    register = root.find(".//i:register", IPXACT)
+    first, second = register[0], register[1]
+    register[0], register[1] = second, first
+    assert [kind for kind, _ in out_of_order(root)] == ["register"]
+
+
 def test_page_is_the_map():
     text = (ROOT / "docs" / "registers.md").read_text()
     assert f"\n{pages.table(MAP)}\n" in text, "`rasca registers` writes it anew"

@@ -10,6 +10,7 @@ from golden.config import ModelConfig
 from golden.model import IntegerModel
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig
+from hw.plan.replay import keeps_up
 from sim import camera, fuzz, session
 from tests.command import invoke, refused
 
@@ -47,6 +48,20 @@ def test_a_state_that_is_soon_written_over(tmp_path, monkeypatch):
     monkeypatch.setattr(Plan, "state_stays", 1000)  # if it stayed for so long
     wrong = session.play(engine, camera.play(shots), golden).difference
     assert (wrong.stage, wrong.frame, wrong.channel) == ("state", 0, 1)
+
+
+@pytest.mark.parametrize("seed, room", [(8, True), (1074, False)])
+def test_rows_are_kept_for_a_late_line(seed, room):
+    """After a late line the next row's first pixel comes at once, where the engine let go of the
+    row in its place by then: 1074 reads its first rows for longer than a pixel lasts."""
+    case = fuzz.case(seed)
+    assert case.cameras == "gaps"
+    plan = compile_program(case.model, case.shape)
+    timing = fuzz.timing_of(case, plan)
+    assert timing.line_blank == (0 if room else timing.pixel)
+    early = int(timing.pixel) * case.model.rows_per_group
+    assert keeps_up(plan, plan.camera_period)
+    assert keeps_up(plan, plan.camera_period, early=early) == room
 
 
 def test_cases_cover_every_kind():

@@ -243,20 +243,30 @@ def test_activation(pixels, wrong):
     assert same == [True, False, True, not wrong, *[True] * (len(cases) - 4)]
 
 
-@pytest.mark.parametrize("name, least", [("vww_105x120", 0.89), ("vww_210x240", 0.92)])
-def test_slopes(name, least):
-    """The largest is 127; with them heat goes with the exact map of the paper's figure, and uses
-    its five bits."""
+@pytest.mark.parametrize("name", ["vww_105x120", "vww_210x240"])
+def test_slopes(name):
+    """The largest is 127; with them heat goes with the exact map of the paper's figure (how closely
+    hangs on the weights: 0.83 to 0.96 with those of today), and uses its five bits."""
     model = preset(name)
     weights = default_weights(model)
     slope, shift = video.slopes(weights, model)
     assert slope.dtype == np.int8 and np.abs(slope.astype(int)).max() == 127
+
+    def heats(slope):
+        return np.stack([video.heat(state, slope, shift) for state in states_])
+
+    hottest = 0
     shots = load_photographs(None, model, 2).pixels
     for states_ in IntegerModel(model, weights).run(shots).state.numpy():
         exact = class_activation_map(states_, weights, model.stop_index)
-        found = np.stack([video.heat(state, slope, shift) for state in states_])
-        assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > least
-        assert 8 <= found.max() and -16 <= found.min() < 0
+        found, wrong = heats(slope), heats(np.roll(slope, 1))  # a channel with its neighbour's
+        assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > 0.75
+        assert np.corrcoef(exact.ravel(), wrong.ravel())[0, 1] < 0.75
+        # FULL is 16, within the power of two and how far the hidden units are open
+        assert 0.4 < np.polyfit(exact.ravel(), found.ravel(), 1)[0] * video.FULL / 16 < 1.5
+        assert -16 <= found.min() < 0
+        hottest = max(hottest, found.max())
+    assert 8 <= hottest <= 15
 
 
 def test_slopes_are_one_a_channel():

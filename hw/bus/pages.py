@@ -1,4 +1,5 @@
-"""What is made of the register map beside RTL: C header, CMSIS-SVD, a page of documentation."""
+"""What is made of the register map beside RTL: C header, CMSIS-SVD, IP-XACT, a page of
+documentation."""
 
 from __future__ import annotations
 
@@ -105,6 +106,73 @@ def _svd_register(element: Element, one: Register, put) -> None:
             values = SubElement(field, "enumeratedValues")
             for value, number in each.values.items():
                 put(SubElement(values, "enumeratedValue"), name=value, value=number)
+
+
+_IPXACT = "http://www.accellera.org/XMLSchema/IPXACT/1685-2014"
+_SCHEMA = "http://www.w3.org/2001/XMLSchema-instance"
+_IPXACT_ACCESS = {one: one.value for one in Access} | {Access.CLEAR: "read-write"}
+
+
+def ipxact(registers: RegisterMap, *, name: str, description: str) -> str:
+    """The map as an IP-XACT component (IEEE 1685-2014), a memory map with one block at address 0.
+
+    Parameters
+    ----------
+    name : str
+        Of the component.
+    description : str
+    """
+    component = Element(
+        "ipxact:component",
+        {
+            "xmlns:ipxact": _IPXACT,
+            "xmlns:xsi": _SCHEMA,
+            "xsi:schemaLocation": f"{_IPXACT} {_IPXACT}/index.xsd",
+        },
+    )
+
+    def inside(parent: Element, tag: str) -> Element:
+        return SubElement(parent, f"ipxact:{tag}")
+
+    def put(parent: Element, **texts: object) -> None:
+        for tag, text in texts.items():
+            inside(parent, tag).text = str(text)
+
+    put(component, vendor="rasca", library="rasca", name=name, version=f"{VERSION}.0")
+    space = inside(inside(component, "memoryMaps"), "memoryMap")
+    put(space, name="RASCA")
+    block = inside(space, "addressBlock")
+    put(block, name="registers", baseAddress="0x0")
+    put(block, range=f"0x{1 << registers.address_bits:X}", width=8 * WORD, usage="register")
+    for one in registers.registers:
+        _ipxact_register(inside(block, "register"), one, inside, put)
+    put(space, addressUnitBits=8)
+    put(component, description=description)
+    ElementTree.indent(component)
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{ElementTree.tostring(component, 'unicode')}\n"
+
+
+def _ipxact_register(element: Element, one: Register, inside, put) -> None:
+    """An array's registers follow each other, a register's width apart, as the standard has it."""
+    put(element, name=one.name, description=one.about)
+    if one.count is not None:
+        put(element, dim=one.count)
+    moves = not one.constant and one.access in (Access.READ, Access.CLEAR)
+    put(element, addressOffset=f"0x{one.offset:X}", size=8 * WORD, volatile=str(moves).lower())
+    put(element, access=_IPXACT_ACCESS[one.access])
+    for each in one.fields:
+        field = inside(element, "field")
+        put(field, name=each.name.upper(), description=each.about, bitOffset=each.low)
+        if one.value is not None:
+            reset = inside(inside(field, "resets"), "reset")
+            put(reset, value=f"0x{(one.value & each.mask) >> each.low:X}")
+        put(field, bitWidth=each.bits)
+        if each.values:
+            values = inside(field, "enumeratedValues")
+            for value, number in each.values.items():
+                put(inside(values, "enumeratedValue"), name=value, value=number)
+        if one.access is Access.CLEAR:
+            put(field, modifiedWriteValue=one.access.value)
 
 
 def driver() -> dict[str, str]:

@@ -225,7 +225,7 @@ class Issue(wiring.Component):
         return m
 
 
-class Operands(wiring.Component):
+class Factors(wiring.Component):
     """What a product's two factors are: stages 2 to 4 after its addresses.
 
     Ports
@@ -413,7 +413,7 @@ class Classifier(wiring.Component):
     ::
 
         PoolSum ─► values ─┐                  ┌─► y
-        Issue ───► weights ┴► Operands ─► TreeMultiplier ─► sum ─► Results ─► compare ─► answer
+        Issue ───► weights ┴► Factors ─► TreeMultiplier ─► sum ─► Results ─► compare ─► answer
                    constants ───────────────────────────────┘        └─► x
 
     Parameters
@@ -508,7 +508,7 @@ class Classifier(wiring.Component):
         self._init["weights"] = [value & 0xFF for value in weights]
         self.pool = PoolSum(channels=channels, columns=columns)
         self.issue = Issue(self.timing)
-        self.operands = Operands(value_bits=self.memory_shapes["values"][1])
+        self.operands = Factors(value_bits=self.memory_shapes["values"][1])
         self.results = Results(classes=classes, stop_class=stop_class)
         super().__init__(
             {

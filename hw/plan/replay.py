@@ -108,14 +108,19 @@ class EvenCamera:
         return self.last(row) + self.plan.row_delay
 
 
-def keeps_up(plan: "Plan", period: int, groups: int = 12) -> bool:
-    """Whether each row is let go of before the camera's next word for its place."""
+def keeps_up(plan: "Plan", period: int, groups: int = 12, early: int = 0) -> bool:
+    """Whether each row is let go of before the camera's next word for its place.
+
+    early: cycles by which that word may come before an even camera's.
+    """
     camera, k = EvenCamera(plan, period), plan.model.rows_per_group
     # the first write is that of a whole word, or of a pixel
     first = 0 if plan.rules.one_byte else min(plan.engine.pixels, plan.model.image_width) - 1
     steps = timeline(plan, camera.ready, range(groups), frames=True, first=camera.first)
     # a pixel may come a cycle earlier after a row's end in another frame: its phase differs
-    return all(step.end < camera.pixel(row + k, first) for row, step in releases(plan, steps))
+    return all(
+        step.end < camera.pixel(row + k, first) - early for row, step in releases(plan, steps)
+    )
 
 
 def writing_period(plan: "Plan") -> int:

@@ -305,7 +305,7 @@ def two(draw: Draw) -> Bad:
 
 
 @dataclass(frozen=True)
-class Kind:
+class FaultKind:
     """A kind of fault: how it is made, and counters that it may raise, by docs/cameras.md: each
     alternative is a set of names, `n name` where it rises by more than one. () for what no frame
     suffers from."""
@@ -316,34 +316,34 @@ class Kind:
 
 SL, LL, SF, LF, LC = "short_line", "long_line", "short_frame", "long_frame", "lost_clock"
 KINDS = {
-    "short line": Kind(short_line, ((SL,),)),
-    "long line": Kind(long_line, ((LL,), ())),  # (): by no whole pixel
-    "lines missing at the end": Kind(lines_missing_at_the_end, ((SF,),)),
-    "lines missing inside": Kind(lines_missing_inside, ((SF,),)),
-    "lines too many": Kind(lines_too_many, ((LF,),)),
-    "frame without lines": Kind(frame_without_lines, ((SF,),)),
-    "no frame": Kind(no_frame, ((), (LC,))),
-    "VSYNC missing": Kind(vsync_missing, ((LF,),)),
-    "VSYNC late": Kind(vsync_late, ((LF, SF), (LF, SL), (LF,))),
-    "sensor starts afresh": Kind(starts_afresh, ((SL,), (SF,), ())),
-    "clock pauses": Kind(clock_pauses, ((),)),
-    "clock stops": Kind(clock_stops, ((LC,),)),
-    "clock stops, sensor starts afresh": Kind(
+    "short line": FaultKind(short_line, ((SL,),)),
+    "long line": FaultKind(long_line, ((LL,), ())),  # (): by no whole pixel
+    "lines missing at the end": FaultKind(lines_missing_at_the_end, ((SF,),)),
+    "lines missing inside": FaultKind(lines_missing_inside, ((SF,),)),
+    "lines too many": FaultKind(lines_too_many, ((LF,),)),
+    "frame without lines": FaultKind(frame_without_lines, ((SF,),)),
+    "no frame": FaultKind(no_frame, ((), (LC,))),
+    "VSYNC missing": FaultKind(vsync_missing, ((LF,),)),
+    "VSYNC late": FaultKind(vsync_late, ((LF, SF), (LF, SL), (LF,))),
+    "sensor starts afresh": FaultKind(starts_afresh, ((SL,), (SF,), ())),
+    "clock pauses": FaultKind(clock_pauses, ((),)),
+    "clock stops": FaultKind(clock_stops, ((LC,),)),
+    "clock stops, sensor starts afresh": FaultKind(
         clock_stops_starts_afresh, ((LC,), (LC, SL), (LC, SF))
     ),
-    "clock edges missing": Kind(edges_missing, ((), (SL,), (SF,), (LF,), (LL,))),
+    "clock edges missing": FaultKind(edges_missing, ((), (SL,), (SF,), (LF,), (LL,))),
     # LL: off from a line's last clocks into the next line, whose pixels then join the first one's
-    "clock off while the sensor goes on": Kind(
+    "clock off while the sensor goes on": FaultKind(
         clock_is_off, ((LC,), (LC, SL), (LC, LL), (LC, SF), (LC, LF))
     ),
-    "HREF drops": Kind(href_drops, ((SL,),)),
-    "HREF rises": Kind(href_rises, ((), (SL,), (LF,))),
+    "HREF drops": FaultKind(href_drops, ((SL,),)),
+    "HREF rises": FaultKind(href_rises, ((), (SL,), (LF,))),
     # SL: right behind VSYNC itself, which so ends in the first line of a sensor without back porch
-    "VSYNC rises": Kind(vsync_pulse, ((SF,), ("2 " + SF,), ("2 " + SL,), (SF, SL), (SL,), ())),
-    "VSYNC drops": Kind(vsync_drops, ((SF,),)),
-    "HREF stays low": Kind(href_stays_low, ((SF,), (LC, SF), (LC, SL))),
-    "HREF stays high": Kind(href_stays_high, ((LL,), ())),  # as with a long line
-    "two bad frames": Kind(two, ()),
+    "VSYNC rises": FaultKind(vsync_pulse, ((SF,), ("2 " + SF,), ("2 " + SL,), (SF, SL), (SL,), ())),
+    "VSYNC drops": FaultKind(vsync_drops, ((SF,),)),
+    "HREF stays low": FaultKind(href_stays_low, ((SF,), (LC, SF), (LC, SL))),
+    "HREF stays high": FaultKind(href_stays_high, ((LL,), ())),  # as with a long line
+    "two bad frames": FaultKind(two, ()),
 }
 
 
