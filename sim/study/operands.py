@@ -31,6 +31,7 @@ from golden.command_line import load_weights
 from golden.config import ModelConfig, preset
 from golden.errors import DIFFERENT, CommandError, bad_input
 from golden.head_lane import block
+from golden.line_buffer import to_signed
 from golden.weights import Weights
 from sim.study import activity, asic, liberty, rated
 from sim.study.mapped import TOP
@@ -120,9 +121,9 @@ class Walk:
 
 def walks(model: ModelConfig, weights: Weights) -> Iterator[Walk]:
     """`WALKS` of the heads' blocks: of the middle row group of the first photograph."""
-    picture = images.default_images(model)[:1]
+    picture = to_signed(images.default_images(model)[:1])
     first = model.rows_per_group * (model.row_groups // 2)
-    rows = picture[:, :, first : first + model.rows_per_group]
+    rows = picture[:, :, first : first + model.rows_per_group].int()
     jobs, macs = [], []
     for head in range(model.heads):
         maps = rows
