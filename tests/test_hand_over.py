@@ -85,7 +85,7 @@ def boxes(found):
             count[kind] += 0 if kind in modules and not kind.startswith("sram_") else number
 
     enter(TOP)
-    return count
+    return +count
 
 
 def test_the_files(made):
