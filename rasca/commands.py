@@ -121,6 +121,15 @@ COMMANDS = {
         "random camera faults at the pins of a camera's whole path; what comes is compared",
         (Variable("N", "--count", "400"), _SEED),
     ),
+    "prove": Command(
+        "sim.prove.main:main",
+        "proves properties of the parts for all inputs: a table of method, depth and time",
+        (
+            Variable("ONLY", "--only", "part of their names"),
+            Variable("LIMIT", "--limit", "600, seconds for each"),
+            _PAGE,
+        ),
+    ),
     "asic": Command(
         "sim.study.asic:main",
         "an engine in standard cells under build/asic: area, SRAM macros, frequency, power",

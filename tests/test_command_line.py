@@ -163,6 +163,14 @@ TABLE = {
         --seed -1 | --seed must be at least 0 | -1
         """,
     ),
+    "prove": (
+        """
+        --only nothing | part of a property's name | 'nothing'
+        --limit x | a number for --limit | 'x'
+        --limit 0 | --limit must be above 0 | 0
+        --page NONE | none/such
+        """,
+    ),
     "asic": (
         NETWORK,
         SHAPE,

@@ -60,6 +60,12 @@ def test_links_that_lead_nowhere(tmp_path):
     assert links.anchors((tmp_path / "a.md").read_text()) == {"one-two", "one-two-1", "xjson-so"}
 
 
+def test_lines_that_the_site_would_not_show():
+    """A line that begins with a percent sign is a comment for MyST, and is read on GitHub."""
+    text = "77.5\n%; of them\n```\n% code\n```\n 5 %\n+++ more\n"
+    assert [line.partition(": ")[0] for line in main.lost("a.md", text)] == ["a.md:2", "a.md:7"]
+
+
 def test_links_of_a_site(tmp_path):
     (tmp_path / "a.html").write_text(
         '<a href="b.html#x"></a><a href="b.html#y"></a><a href="c.html"></a>'

@@ -70,6 +70,13 @@ FILES = (
         "build/fuzz/cases.jsonl", "fuzz", "commands", "**cases.jsonl**", ("sim/fuzz.py:Result",)
     ),
     JsonFile(
+        "build/prove/prove.json",
+        "prove",
+        "commands",
+        "**prove.json**",
+        ("sim/prove/main.py:row",),
+    ),
+    JsonFile(
         "build/storm/<run>/storm.json",
         "storm",
         "commands",

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import prod
 from typing import Any
 
-from golden.config import preset
+from golden.config import ModelConfig, preset
 from hw.plan import compile_program
 from hw.plan.cost import Cost, cost
 from hw.plan.engine_config import EngineConfig
@@ -136,6 +136,17 @@ def evaluate(design: Design, uses: Sequence[Use]) -> list[dict[str, Any]]:
 
 
 def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
+    return {**Point(design, use).key(), **figures(preset(design.preset), use, found)}
+
+
+def figures(model: ModelConfig, use: Use, found: Cost) -> dict[str, Any]:
+    """The figures of docs/explore.md of a network on an array, by their names there.
+
+    Raises
+    ------
+    ValueError
+        A clock, a rate or an area that cannot be; no such technology.
+    """
     if not use.clock_mhz > 0:
         raise ValueError(f"clocks_mhz must be above 0, not {use.clock_mhz:g}")
     if use.frames_per_s < 0:
@@ -146,15 +157,13 @@ def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
     joules = energy(found, tech, use.clock_mhz, use.frames_per_s or None)["total"]
     fastest = use.clock_mhz * 1e6 / found.cycles_frame
     rate = use.frames_per_s or fastest
-    model = preset(design.preset)
     sensor = use.frames_per_s or SENSOR_RATE
     # a sensor's rows come evenly, also those below the last row group
     rows = model.image_height / model.rows_per_group
     slowest = sensor * max(found.cycles_frame, rows * found.camera_period) / 1e6
     asleep = energy(found, tech, slowest, sensor)["total"]
     return {
-        **Point(design, use).key(),
-        "multipliers": prod(int(part) for part in design.shape.split(",")),
+        "multipliers": found.multipliers,
         "cycles_row_group": found.cycles_row_group,
         "cycles_frame": found.cycles_frame,
         "mac_utilisation": round(found.mac_utilisation, 6),
