@@ -200,12 +200,13 @@ def measure(
     (folder / "gates.txt").write_text(activity.netlist_text(flat, cells, outputs))
     cycles, sums = stimulus(found, way)
     names = activity.input_ports(flat, cells)
-    lines = ["c " + "".join(_bits(0, len(flat.ports[name])) for name in names)] * 2 + ["start"]
+    idle = "c " + "".join(_bits(0, len(flat.ports[name])) for name in names)
+    lines = [idle, idle, "start"]
     for cycle in cycles:
         lines.append(
             "c " + "".join(_bits(cycle.get(name, 0), len(flat.ports[name])) for name in names)
         )
-    lines += ["stop", "r 2"]
+    lines += ["stop", idle, idle]
     (folder / "stimulus.txt").write_text("\n".join(lines) + "\n")
     program = activity.compile_simulator(folder.parent)
     words = [str(program.resolve()), "gates.txt", "stimulus.txt", "counts.txt"]
