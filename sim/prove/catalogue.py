@@ -109,7 +109,7 @@ PROPERTIES = (
         part=f"{_SCCB}:SccbMaster",
         bench=masters.sccb,
         method="bounded",
-        depth=1300,
+        depth=480,
         quick=False,
     ),
     Property(

@@ -58,7 +58,10 @@ def sccb_bus(part, acknowledge=True):
 
 
 def sccb(part, acknowledge=True):
-    """A table ends, whatever both pins do: with its last write, or with an error."""
+    """A table ends, whatever SDA does: with its last write, or with an error.
+
+    Nobody holds SCL here; how long that may last is `quarters`'.
+    """
     m = Module()
     unit = part(
         table=[Write(register=1, value=2, name="a", reason="")],
@@ -72,14 +75,15 @@ def sccb(part, acknowledge=True):
     )
     unit.quarter = unit.stretch_cycles = 2  # below what it is made with: sccb_bus has any
     m.submodules.unit = unit
-    # 29 bits of four quarters, each as long as its cycles and all patience
-    bound = 4 * 29 * (unit.quarter + 1) * (unit.stretch_cycles + 1) + 8
+    m.d.comb += unit.scl_i.eq(~unit.scl_oe)
+    # 29 bits of four quarters, each with the time that SCL takes to be seen
+    bound = 4 * 29 * (unit.quarter + 2) + 8
     age = Signal(range(2 * bound))
     m.d.sync += age.eq(0)
     with m.If(unit.busy):
         m.d.sync += age.eq(age + 1)
     check(m, age <= bound, ~(unit.busy & (unit.done | unit.error)))
-    return Bench(m, inputs(unit), {"the end": unit.done | unit.error})
+    return Bench(m, inputs(unit, "scl_i"), {"the end": unit.done | unit.error})
 
 
 def flash(part, length=1, tries=1):
