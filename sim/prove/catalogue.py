@@ -113,12 +113,7 @@ PROPERTIES = (
         quick=False,
     ),
     Property(
-        name="flash: a load",
-        part="boards.flash:FlashLoader",
-        bench=masters.flash,
-        method="bounded",
-        depth=560,
-        quick=False,
+        name="flash: a load", part="boards.flash:FlashLoader", bench=masters.flash, quick=False
     ),
     Property(name="flash: a byte", part="boards.flash:SpiBytes", bench=masters.spi_bytes),
     Property(
