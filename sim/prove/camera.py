@@ -77,6 +77,42 @@ def crossing_order(part):
     )
 
 
+def fifo_order(part, depth, clocks=True):
+    """What goes into the FIFO comes out once, in its order; no more is in it than there is room.
+
+    As in `crossing_order`; `clocks`: it is between two of them.
+    """
+    m = Module()
+    if clocks:
+        unit = part(width=2, depth=depth, w_domain="camera", r_domain="sync", exact_depth=True)
+        edges = _two_clocks(m, unit)
+        free = list(edges.values())
+    else:
+        m.submodules.unit = unit = part(width=2, depth=depth)
+        edges, free = {"camera": 1, "sync": 1}, []
+    put, get, mark = Signal(name="put"), Signal(name="get"), Signal(name="mark")
+    marked, second, last, first = Signal(), Signal(), Signal(), Signal()
+    m.d.comb += [
+        first.eq(mark & ~marked),
+        unit.w_data.eq(Cat(first, marked & ~second)),
+        unit.w_en.eq(put),
+        unit.r_en.eq(get),
+    ]
+    went, came = edges["camera"] & put & unit.w_rdy, edges["sync"] & get & unit.r_rdy
+    with m.If(went):
+        m.d.sync += [marked.eq(marked | first), second.eq(marked)]
+    with m.If(came):
+        m.d.sync += last.eq(unit.r_data[0])
+    inside = Signal(range(2 * depth))
+    m.d.sync += inside.eq(inside + went - came)
+    check(m, unit.r_data[1] == last, when=came)
+    check(m, inside <= depth)
+    check(m, inside != 0, when=came)
+    return Bench(
+        m, [put, get, mark, *free], {"both": came & last, "full": (inside == depth) & ~unit.w_rdy}
+    )
+
+
 def _framer(part, binning):
     m = Module()
     unit = part(
