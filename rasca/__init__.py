@@ -333,7 +333,8 @@ def sweep(
     tech: str = "ihp130",
     fps: float = 0.0,
 ) -> list[dict[str, Any]]:
-    """The cost model's figures of a network on many arrays, those of `make explore`.
+    """The cost model's figures of a network on many arrays, those of `make explore`: their clocks
+    stand still while nothing is to be done.
 
     Parameters
     ----------
@@ -356,12 +357,17 @@ def sweep(
     ValueError
         A shape does not suit the network; no such process; a clock or a rate that cannot be.
     """
+    from hw.plan import EngineConfig, compile_program
     from hw.plan.cost import cost
     from sim.study.point import Use, figures
 
     model = preset(network)
     use = Use(technology=tech, clock_mhz=clock_mhz, frames_per_s=fps)
-    return [{"shape": shape, **figures(model, use, cost(plan(model, shape)))} for shape in shapes]
+    engines = [(shape, EngineConfig.parse(shape, sleep=True)) for shape in shapes]
+    return [
+        {"shape": shape, **figures(model, use, cost(compile_program(model, engine)))}
+        for shape, engine in engines
+    ]
 
 
 def verilog(

@@ -142,6 +142,7 @@ COMMANDS = {
             _flag("POWER", "1, clock gates, and power of a sensor's frames"),
             Variable("FPS", "--fps", "30 with POWER"),
             _LOW_POWER,
+            Variable("EXPORT", "--export", "folder, for place and route"),
         ),
     ),
     "explore": Command(

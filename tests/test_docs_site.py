@@ -193,11 +193,12 @@ def test_keys_that_are_told_or_made_alone(tmp_path, monkeypatch):
 
 
 WITHIN = set(
-    "arguments coarse cut found mapped netlist progress records routed {TOP} TOP OUT".split()
+    "arguments coarse cut export found mapped netlist progress records routed rtl "
+    "{TOP} TOP OUT".split()
 )
 """JSON files between a command and its tools, or its own next run: nobody else reads them."""
-DRAWN = {"wave_{key}", "bitstream_{board.name}_{name}"}
-"""WaveDrom's format; copies of a build's summary.json."""
+DRAWN = {"wave_{key}", "bitstream_{board.name}_{name}", "config"}
+"""WaveDrom's format; copies of a build's summary.json; LibreLane's configuration."""
 
 
 def test_no_json_file_is_left_out():

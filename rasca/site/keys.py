@@ -173,6 +173,20 @@ FILES = (
         ("yosys", "registers and clock"),
     ),
     JsonFile(
+        "EXPORT/macros.json",
+        "asic",
+        "asic",
+        "**macros.json**",
+        ("sim/study/hand_over.py:macros",),
+    ),
+    JsonFile(
+        "EXPORT/floorplan.json",
+        "asic",
+        "asic",
+        "**floorplan.json**",
+        ("sim/study/hand_over.py:floorplan",),
+    ),
+    JsonFile(
         "build/explore/<space>/explore.json",
         "explore",
         "explore",
