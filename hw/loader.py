@@ -277,5 +277,6 @@ class Loader(wiring.Component):
             m.d.sync += enable.eq(write & (into_index == number))
             m.d.comb += [port.en.eq(enable), port.addr.eq(address), port.data.eq(Cat(*filled))]
         complete = Signal()
-        m.d.sync += complete.eq(finish)
+        # a byte right behind it begins the next load, and may end it
+        m.d.sync += complete.eq(finish & ~taken)
         return crc, complete

@@ -1,4 +1,4 @@
-"""Rasca in a notebook: presets, plan, golden model and Verilog.
+"""Rasca in a notebook: presets, plan, golden model, Verilog, report (docs/library.md).
 
     >>> import rasca
     >>> plan = rasca.plan("vww_105x120", "8,1,2")
@@ -16,12 +16,15 @@ needs neither PyTorch nor Amaranth. `rasca --help` is the command line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import numpy as np
+    from PIL import Image
+    from torch import Tensor
 
     from golden.config import ModelConfig
     from golden.weights import Weights
@@ -31,13 +34,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Report",
+    "Waveform",
+    "activation_map",
     "classify",
+    "draw",
     "on_chip_bytes",
     "photograph",
     "plan",
     "preset",
     "presets",
+    "report",
+    "sweep",
     "verilog",
+    "waveforms",
 ]
 
 
@@ -54,6 +64,40 @@ class Answer(NamedTuple):
     logits: np.ndarray
     rows_used: int
     trained: bool
+
+
+class Report(NamedTuple):
+    """What `make report` writes; a notebook shows the page.
+
+    content : dict, report.json.
+    html : str, report.html.
+    """
+
+    content: dict[str, Any]
+    html: str
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        # a frame of its own: neither page's style reaches the other
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" width="100%" height="800" '
+            'style="border: 0"></iframe>'
+        )
+
+
+class Waveform(NamedTuple):
+    """Ports over some cycles; a notebook shows the drawing.
+
+    wavedrom : dict, for WaveDrom.
+    svg : str, drawn.
+    """
+
+    wavedrom: dict[str, Any]
+    svg: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
 
 
 def presets() -> tuple[str, ...]:
@@ -136,25 +180,13 @@ def classify(
     ValueError
         Another type or shape of picture, or weights of another network.
     """
-    import numpy as np
     import torch
-    from PIL import Image
 
     from golden.classifier import threshold
-    from golden.images import stretch
     from golden.model import IntegerModel
 
     model = preset(network)
-    picture = np.asarray(picture)
-    if (
-        picture.dtype != np.uint8
-        or picture.ndim not in (2, 3)
-        or picture.shape[2:] not in ((), (3,))
-    ):
-        raise ValueError(
-            f"picture must be uint8 (h, w, 3) or (h, w), not {picture.dtype} {tuple(picture.shape)}"
-        )
-    pixels = stretch(Image.fromarray(picture), model)
+    pixels = _pixels(model, picture)
     numbers, trained = _weights(model, weights)
     scale = numbers.scales["logit"]
     result = IntegerModel(model, numbers).run(
@@ -168,6 +200,174 @@ def classify(
         rows_used=int(result.rows_used[0]),
         trained=trained,
     )
+
+
+def activation_map(
+    network: Network, picture: np.ndarray, *, weights: Weights | str | Path | None = None
+) -> np.ndarray:
+    """What in the picture speaks for the class that is looked for, and what against it.
+
+    The class activation map of the state after each row group (Fig. 6 of the paper).
+
+    Parameters
+    ----------
+    network, picture, weights : as `classify`
+
+    Returns
+    -------
+    float64 array [row groups, columns of the state]
+        Above 0 what speaks for it.
+    """
+    from golden.visualise import class_activation_map, scan_image
+
+    model = preset(network)
+    numbers = _weights(model, weights)[0]
+    scan = scan_image("", _pixels(model, picture), numbers, model)
+    return class_activation_map(scan.states, numbers, model.stop_index)
+
+
+def draw(
+    network: Network,
+    picture: np.ndarray,
+    *,
+    weights: Weights | str | Path | None = None,
+    tau: float | None = None,
+    skip: float | None = None,
+) -> Image.Image:
+    """The picture of `make visualise`: photograph, activation map, probability down the scan.
+
+    Parameters
+    ----------
+    network, picture, weights, tau, skip : as `classify`
+    """
+    import tempfile
+    from pathlib import Path
+
+    from PIL import Image
+
+    from golden import visualise
+
+    model = preset(network)
+    numbers = _weights(model, weights)[0]
+    pixels = _pixels(model, picture)
+    scan = visualise.scan_image("picture", pixels, numbers, model, tau=tau, skip=skip)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "scan.png")
+        visualise.draw(path, [scan], numbers, stop=tau, skip=skip)
+        with Image.open(path) as drawn:
+            return drawn.convert("RGB")
+
+
+def waveforms(network: Network, shape: str | None = None) -> dict[str, Waveform]:
+    """Waveforms of an engine's ports by their names, as in the datasheet of `make verilog`.
+
+    Parameters
+    ----------
+    network, shape : as `plan`
+    """
+    from hw.kit import waves
+
+    found = plan(network, shape)
+    drawn = waves.waves(found.model.in_channels, found.rules.pixel_spacing)
+    return {name: Waveform(wave, waves.svg(wave)) for name, wave in drawn.items()}
+
+
+def report(
+    network: Network,
+    shape: str | None = None,
+    *,
+    clock_mhz: float | None = None,
+    tech: str = "ihp130",
+    fps: float | None = None,
+    weights: Weights | str | Path | None = None,
+) -> Report:
+    """Cycles, memories, timing, energy and peers of an engine on one page, as `make report`.
+
+    Parameters
+    ----------
+    network, shape : as `plan`
+    clock_mhz : float or None
+        Of the engine; None takes the slowest that keeps up with the sensor.
+    tech : str
+        A process of sim/study/technology.toml.
+    fps : float or None
+        Frames/s of the sensor; None: 30, or the fastest there is.
+    weights : as `classify`
+        For what early termination saves.
+
+    Raises
+    ------
+    ValueError
+        As `plan`; no such process; a clock that is too slow.
+    """
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from golden.files import BUILD
+    from hw.plan import EngineConfig, default_shape
+    from sim.study import report as page
+    from sim.study.energy import technology
+    from sim.study.savings import Pictures
+
+    model = preset(network)
+    engine = EngineConfig.parse(shape or str(default_shape(model)), "loaded", sleep=True)
+    study = page.study_of(model, engine, technology(tech), clock_mhz, fps)
+    found, missing = page.make(
+        model,
+        study,
+        library=None,
+        pictures=Pictures.of(None),
+        weights=None if weights is None else _weights(model, weights)[0],
+        asic_folder=Path(BUILD, "asic"),
+        console=Console(quiet=True),
+    )
+    return Report(found, page.page(found, study, missing, "rasca.report"))
+
+
+def sweep(
+    network: Network,
+    shapes: Iterable[str],
+    *,
+    clock_mhz: float = 100.0,
+    tech: str = "ihp130",
+    fps: float = 0.0,
+) -> list[dict[str, Any]]:
+    """The cost model's figures of a network on many arrays, those of `make explore`: their clocks
+    stand still while nothing is to be done.
+
+    Parameters
+    ----------
+    network : as `plan`
+    shapes : iterable of str
+        ``pixels,channels,lanes`` each.
+    clock_mhz : float
+    tech : str
+        A process of sim/study/technology.toml.
+    fps : float
+        Frames/s of the sensor; 0: as fast as it goes.
+
+    Returns
+    -------
+    list of dict
+        ``shape`` and the figures of docs/explore.md, in the order of the shapes.
+
+    Raises
+    ------
+    ValueError
+        A shape does not suit the network; no such process; a clock or a rate that cannot be.
+    """
+    from hw.plan import EngineConfig, compile_program
+    from hw.plan.cost import cost
+    from sim.study.point import Use, figures
+
+    model = preset(network)
+    use = Use(technology=tech, clock_mhz=clock_mhz, frames_per_s=fps)
+    engines = [(shape, EngineConfig.parse(shape, sleep=True)) for shape in shapes]
+    return [
+        {"shape": shape, **figures(model, use, cost(compile_program(model, engine)))}
+        for shape, engine in engines
+    ]
 
 
 def verilog(
@@ -187,6 +387,25 @@ def verilog(
     model = preset(network)
     engine = default_shape(model) if shape is None else EngineConfig.parse(shape)
     return to_verilog(Rasca(model, engine, _weights(model, weights)[0]))
+
+
+def _pixels(model: ModelConfig, picture: np.ndarray) -> Tensor:
+    """A picture as the network takes it, uint8 [colours, h, w]."""
+    import numpy as np
+    from PIL import Image
+
+    from golden.images import stretch
+
+    picture = np.asarray(picture)
+    if (
+        picture.dtype != np.uint8
+        or picture.ndim not in (2, 3)
+        or picture.shape[2:] not in ((), (3,))
+    ):
+        raise ValueError(
+            f"picture must be uint8 (h, w, 3) or (h, w), not {picture.dtype} {tuple(picture.shape)}"
+        )
+    return stretch(Image.fromarray(picture), model)
 
 
 def _weights(model: ModelConfig, weights: Weights | str | Path | None) -> tuple[Weights, bool]:

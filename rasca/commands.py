@@ -121,6 +121,20 @@ COMMANDS = {
         "random camera faults at the pins of a camera's whole path; what comes is compared",
         (Variable("N", "--count", "400"), _SEED),
     ),
+    "prove": Command(
+        "sim.prove.main:main",
+        "proves properties of the parts for all inputs: a table of method, depth and time",
+        (
+            Variable("ONLY", "--only", "part of their names"),
+            Variable("LIMIT", "--limit", "600, seconds for each"),
+            _PAGE,
+        ),
+    ),
+    "mutate": Command(
+        "sim.prove.mutate:main",
+        "single faults at random in blocks, and which ones neither proof nor test finds",
+        (Variable("N", "--count", "20"), _SEED, Variable("BLOCK", "--block", "part of the name")),
+    ),
     "asic": Command(
         "sim.study.asic:main",
         "an engine in standard cells under build/asic: area, SRAM macros, frequency, power",
@@ -133,6 +147,7 @@ COMMANDS = {
             _flag("POWER", "1, clock gates, and power of a sensor's frames"),
             Variable("FPS", "--fps", "30 with POWER"),
             _LOW_POWER,
+            Variable("EXPORT", "--export", "folder, for place and route"),
         ),
     ),
     "explore": Command(

@@ -1,6 +1,7 @@
 """sim/study/asic.py: a small engine in a small library that this file makes up."""
 
 import json
+import re
 import shutil
 import stat
 import subprocess
@@ -775,11 +776,14 @@ def test_no_compiler(monkeypatch, tmp_path):
 def test_make_passes_everything_on():
     given = dict(
         PRESET="p", SHAPE="1,2,3", LIBERTY="my lib", TECH="t", CLOCK_MHZ="5", ROW_GROUPS="3",
-        WEIGHTS="w",
+        WEIGHTS="w", POWER="1", FPS="5", LOW_POWER="1", EXPORT="my folder",
     )  # fmt: skip
+    usage = (ROOT / "docs" / "asic.md").read_text()
+    assert {*given, "SIZE"} == {"SIZE", *re.findall(r"\[([A-Z_]+)=", usage.split("\n")[2])}
     found = make.words("asic", given)
     assert found == [
         "asic", "--preset", "p", "--shape", "1,2,3", "--liberty", "my lib", "--technology", "t",
-        "--clock", "5", "--row-groups", "3", "--weights", "w",
+        "--clock", "5", "--row-groups", "3", "--weights", "w", "--power", "--fps", "5",
+        "--low-power", "--export", "my folder",
     ]  # fmt: skip
     parse(found)

@@ -163,6 +163,22 @@ TABLE = {
         --seed -1 | --seed must be at least 0 | -1
         """,
     ),
+    "prove": (
+        """
+        --only nothing | part of a property's name | 'nothing'
+        --limit x | a number for --limit | 'x'
+        --limit 0 | --limit must be above 0 | 0
+        --page NONE | none/such
+        """,
+    ),
+    "mutate": (
+        """
+        --count x | a whole number for --count | 'x'
+        --count 0 | --count must be at least 1 | 0
+        --seed -1 | --seed must be at least 0 | -1
+        --block nothing | part of a block's name | 'nothing'
+        """,
+    ),
     "asic": (
         NETWORK,
         SHAPE,

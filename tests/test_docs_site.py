@@ -60,6 +60,12 @@ def test_links_that_lead_nowhere(tmp_path):
     assert links.anchors((tmp_path / "a.md").read_text()) == {"one-two", "one-two-1", "xjson-so"}
 
 
+def test_lines_that_the_site_would_not_show():
+    """A line that begins with a percent sign is a comment for MyST, and is read on GitHub."""
+    text = "77.5\n%; of them\n```\n% code\n```\n 5 %\n+++ more\n"
+    assert [line.partition(": ")[0] for line in main.lost("a.md", text)] == ["a.md:2", "a.md:7"]
+
+
 def test_links_of_a_site(tmp_path):
     (tmp_path / "a.html").write_text(
         '<a href="b.html#x"></a><a href="b.html#y"></a><a href="c.html"></a>'
@@ -187,11 +193,12 @@ def test_keys_that_are_told_or_made_alone(tmp_path, monkeypatch):
 
 
 WITHIN = set(
-    "arguments coarse cut found mapped netlist progress records routed {TOP} TOP OUT".split()
+    "arguments coarse cut export found mapped netlist progress records routed rtl "
+    "{TOP} TOP OUT".split()
 )
 """JSON files between a command and its tools, or its own next run: nobody else reads them."""
-DRAWN = {"wave_{key}", "bitstream_{board.name}_{name}"}
-"""WaveDrom's format; copies of a build's summary.json."""
+DRAWN = {"wave_{key}", "bitstream_{board.name}_{name}", "config"}
+"""WaveDrom's format; copies of a build's summary.json; LibreLane's configuration."""
 
 
 def test_no_json_file_is_left_out():

@@ -33,10 +33,12 @@ SMALL = {
     "technologies": ["ihp130", "45nm"],
 }
 USE = Use(technology="ihp130", clock_mhz=50.0, frames_per_s=0.0)
+ASLEEP = EngineConfig.parse("8,1,2", "loaded", sleep=True)
 KEYS = (
-    "preset shape weight_memory technology clock_mhz frames_per_s sram_area multipliers "
-    "cycles_row_group cycles_frame mac_utilisation on_chip_bytes area_mm2 energy_uj pj_per_mac "
-    "power_mw fastest_frames_per_s sensor_frames_per_s slowest_clock_mhz sensor_uj sensor_mw"
+    "preset shape weight_memory parts sleep technology clock_mhz frames_per_s sram_area "
+    "multipliers cycles_row_group cycles_frame mac_utilisation on_chip_bytes area_mm2 energy_uj "
+    "pj_per_mac power_mw fastest_frames_per_s sensor_frames_per_s slowest_clock_mhz sensor_uj "
+    "sensor_mw"
 ).split()
 
 
@@ -59,6 +61,8 @@ def test_the_default_space():
     assert {one.design.preset for one in wanted} == set(PRESETS)
     assert len({one.use.technology for one in wanted}) == 3
     assert {one.use.sram_area for one in wanted} == {1.1, 2.0}
+    assert {one.design.parts for one in wanted} == {"parallel", "low_power"}
+    assert all(one.design.sleep for one in wanted)
     for design in {one.design for one in wanted}:
         assert design == point.resolve(design)
 
@@ -118,6 +122,8 @@ def test_points_are_in_order_and_each_once():
     ]  # fmt: skip
     more = {**SMALL, "clocks_mhz": [1, 2.5], "frames_per_s": [0, 30]}
     assert len(explore.points([more])) == 4 * len(wanted)
+    both = {**SMALL, "parts": ["parallel", "low_power"], "sleep": [True, False]}
+    assert len(explore.points([both])) == 4 * len(wanted)
     assert len(explore.points([{**SMALL, "sram_areas": [1, 1.1, 3]}])) == 3 * len(wanted)
     wide = explore.points([{**SMALL, "pixels": ["n+2", 9], "shapes": ["n+2,1,1"]}])
     assert {one.design.shape[0] for one in wide} == {"9"}
@@ -141,6 +147,7 @@ def test_points_are_in_order_and_each_once():
         ("a.json", '{"pixels": [1.5]}', "pixels must be whole numbers, not 1.5"),
         ("a.json", '{"pixels": ["north"]}', "pixels must be whole numbers, not 'north'"),
         ("a.json", '{"clocks_mhz": [true]}', "clocks_mhz must be numbers, not True"),
+        ("a.json", '{"sleep": [1]}', "sleep must be true or false, not 1"),
         ("a.json", '{"pixels": [8], "lanes": [1]}', "needs shapes, or pixels, channels and lanes"),
     ],
 )
@@ -179,7 +186,7 @@ def test_figures_are_the_cost_models():
     slow = Use(technology="45nm", clock_mhz=50.0, frames_per_s=10.0)
     found = point.evaluate(design, [USE, slow])
     assert [list(result) for result in found] == [KEYS, KEYS]
-    counted = cost(compile_program(preset("vww_105x120"), EngineConfig.parse("8,1,2", "loaded")))
+    counted = cost(compile_program(preset("vww_105x120"), ASLEEP))
     for result, use, rate in zip(found, (USE, slow), (None, 10.0), strict=True):
         tech = technology(use.technology)
         joules = energy(counted, tech, 50, rate)["total"]
@@ -198,6 +205,23 @@ def test_figures_are_the_cost_models():
         )
         area = sram + counted.register_bits * tech["logic_area"]
         assert result["area_mm2"] == pytest.approx(area / 1e6, abs=1e-4)
+
+
+def test_sleep_and_few_registers_save_energy():
+    """In this order, at a sensor's rate; and the front and the line name the record."""
+    kinds = [("parallel", False), ("parallel", True), ("low_power", True)]
+    design = Design(preset="vww_105x120", shape="8,1,2")
+    slow = replace(USE, frames_per_s=10.0)
+    results = [
+        point.evaluate(replace(design, parts=parts, sleep=sleep), [slow])[0]
+        for parts, sleep in kinds
+    ]
+    joules = [one["energy_uj"] for one in results]
+    assert joules[0] > 1.5 * joules[1] and joules[1] > 1.1 * joules[2]
+    assert results[1]["area_mm2"] > results[2]["area_mm2"]
+    assert point.pareto(results) == [2]
+    (entry,) = point.choose(results, [2])
+    assert entry["why"].startswith("vww_105x120 8,1,2 low-power in ihp130")
 
 
 def test_larger_macros_that_save_energy():
@@ -228,6 +252,7 @@ def test_larger_macros_that_save_energy():
         ({"shape": "8"}, {}, "a shape is three whole numbers"),
         ({"preset": "vww"}, {}, "preset must be one of"),
         ({"weight_memory": "tape"}, {}, "weight_memory must be"),
+        ({"parts": "serial"}, {}, "parts must be one of parallel, low_power, not 'serial'"),
         ({}, {"technology": "7nm"}, "technology must be one of"),
         ({}, {"clock_mhz": 0.0}, "clocks_mhz must be above 0, not 0"),
         ({}, {"frames_per_s": -1.0}, "frames_per_s must be at least 0, not -1"),
@@ -284,7 +309,7 @@ def test_a_point_is_taken_and_the_line_says_why():
         for one in point.evaluate(Design(preset="vww_105x120", shape=shape), uses)
     ]
     one = results[2]  # 8,1,2
-    counted = cost(compile_program(preset("vww_105x120"), EngineConfig.parse("8,1,2", "loaded")))
+    counted = cost(compile_program(preset("vww_105x120"), ASLEEP))
     assert one["sensor_frames_per_s"] == 30
     least = 30 * max(counted.cycles_frame, 105 / 5 * counted.camera_period) / 1e6
     assert one["slowest_clock_mhz"] == pytest.approx(least, abs=1e-4)
@@ -359,7 +384,7 @@ def test_a_run(tmp_path):
     assert all(list(one) == KEYS for one in found["points"])
     wanted = [one.key() for one in explore.points([SMALL])]
     assert "\N{HORIZONTAL ELLIPSIS}" not in result.output
-    assert [{key: one[key] for key in KEYS[:7]} for one in found["points"]] == wanted
+    assert [{key: one[key] for key in KEYS[:9]} for one in found["points"]] == wanted
     assert found["pareto"] == point.pareto(found["points"])
     assert found["chosen"] == point.choose(found["points"], found["pareto"])
     assert len(found["chosen"]) == 4  # networks x technologies

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from golden.random_weights import random_weights
+from hw.bus.registers import Access
 from hw.bus.top import BUSES, RascaBus
 from hw.generate import to_verilog
-from hw.kit import waves
+from hw.kit import bus_waves, waves, whole
 from hw.kit.datasheet import meanings, ports
 from hw.kit.whole import kit
 from hw.top import Rasca
@@ -183,24 +184,86 @@ def test_meanings_of_a_docstring():
     assert meanings(Some) == {"a": "Pulse. One.", "b": others, "c": others, "d": others}
 
 
+def check_wave(wave):
+    """Every lane has a letter a cycle, a text for every value, and a drawing that is XML."""
+    lanes = wave["signal"]
+    assert len({len(lane["wave"]) for lane in lanes}) == 1, wave
+    for lane in lanes:
+        assert set(lane["wave"]) <= set("p01=x.|")
+        assert lane["wave"].count("=") == len(lane.get("data", []))
+        breaks = [i for i, letter in enumerate(lane["wave"]) if letter == "|"]
+        assert breaks == [i for i, c in enumerate(lanes[0]["wave"]) if c == "|"]
+    root = ElementTree.fromstring(waves.svg(wave))
+    texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {lane["name"] for lane in lanes} <= set(texts)
+
+
 @pytest.mark.parametrize("channels, spacing", [(3, 1), (3, 3), (1, 2)])
 def test_waves(channels, spacing):
-    """Every lane has a letter a cycle, a text for every value, and a drawing that is XML."""
     for wave in waves.waves(channels, spacing).values():
-        lanes = wave["signal"]
-        assert len({len(lane["wave"]) for lane in lanes}) == 1, wave
-        for lane in lanes:
-            assert set(lane["wave"]) <= set("p01=x.|")
-            assert lane["wave"].count("=") == len(lane.get("data", []))
-            breaks = [i for i, letter in enumerate(lane["wave"]) if letter == "|"]
-            assert breaks == [i for i, c in enumerate(lanes[0]["wave"]) if c == "|"]
-        root = ElementTree.fromstring(waves.svg(wave))
-        texts = [each.text for each in root.iter("{http://www.w3.org/2000/svg}text")]
-        assert {lane["name"] for lane in lanes} <= set(texts)
+        check_wave(wave)
     first = waves.waves(channels, spacing)["pixels"]["signal"][1]["wave"]
     apart = [i for i, letter in enumerate(first) if letter == "1"]
     if spacing > 1:
         assert apart[1] - apart[0] == spacing
+
+
+def levels(wave, name):
+    """What a lane is in each cycle: its letter, of a value its text."""
+    (lane,) = [each for each in wave["signal"] if each["name"] == name]
+    found, texts = [], iter(lane.get("data", ()))
+    for letter in lane["wave"]:
+        now = found[-1] if letter == "." else next(texts) if letter == "=" else letter
+        found.append(now)
+    return found
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_waves_of_a_bus(bus, monkeypatch):
+    """Recorded ones keep to the bus's rules; lanes are ports, accesses are of registers there."""
+    model = MODEL if bus == "wishbone" else TINY
+    shape = SERIAL if bus == "wishbone" else SHAPE
+    design = RascaBus(bus, model, shape, random_weights(model, 4))
+    names = {name for name, *_ in ports(design)} | {"clk", "registers"}
+    drawn = whole.waves_of(design)
+    assert set(drawn) == {"pixels", "write", "read", "row", "decision", "state", "load"}
+    registers = {one.name: one.access for one in design.registers.registers}
+    for wave in drawn.values():
+        check_wave(wave)
+        assert {lane["name"] for lane in wave["signal"]} <= names
+        for lane in wave["signal"]:
+            for text in lane.get("data", ()) if lane["name"] == "registers" else ():
+                way, name, *_ = re.split(r"[ :]+", text)
+                refused = {"read": Access.WRITE, "write": Access.READ}[way]
+                assert registers[name] is not refused
+
+    wave = drawn["pixels"]
+    went = [
+        "11" == a + b
+        for a, b in zip(levels(wave, "s_axis_tvalid"), levels(wave, "s_axis_tready"), strict=True)
+    ]
+    data = [text for text, gone in zip(levels(wave, "s_axis_tdata"), went, strict=True) if gone]
+    assert len(set(data)) == len(data) == 6 and "x" not in data
+    for name, marked in (("s_axis_tuser", [0]), ("s_axis_tlast", [2, 5])):
+        bits = [bit for bit, gone in zip(levels(wave, name), went, strict=True) if gone]
+        assert [i for i, bit in enumerate(bits) if bit == "1"] == marked
+    held = levels(wave, "s_axis_tready")
+    assert max(len(run) for run in "".join(held).split("1")) > design.plan.rules.pixel_spacing
+
+    read = "s_axi_rdata" if bus == "axi" else "wb_dat_r"
+    assert [text for text in levels(drawn["read"], read) if text != "x"] == ["52534341"]
+    monkeypatch.setattr(bus_waves, "VALUE", 0xABCD)
+    again = whole.waves_of(design)["write"]
+    written = levels(again, "s_axi_wdata" if bus == "axi" else "wb_dat_w")
+    assert set(written) == {"x", "0000ABCD"}
+    ends = "s_axi_bvalid" if bus == "axi" else "wb_ack"
+    assert levels(again, ends).count("1") == 1 and levels(again, ends)[-1] == "0"
+
+
+def test_a_bus_that_never_answers_is_not_drawn(monkeypatch):
+    monkeypatch.setattr(bus_waves, "_LONGEST", 2)
+    with pytest.raises(RuntimeError, match="pixels are left"):
+        bus_waves.bus_waves("axi", 3, 1, 2)
 
 
 def test_core_and_constraints(made):
@@ -237,4 +300,7 @@ def test_command(tmp_path):
     assert invoke("verilog", *words, "--bus", "wishbone").exit_code == 0
     place = tmp_path / "rasca_tiny_5_1_1_wishbone_kit"
     assert "rasca_wishbone dut" in (place / "tb.v").read_text()
-    assert "**LOAD_DATA**" in (place / "datasheet.md").read_text()
+    sheet = (place / "datasheet.md").read_text()
+    assert "**LOAD_DATA**" in sheet
+    drawn = re.findall(r"!\[\w+\]\((wave_\w+\.svg)\)", sheet)
+    assert len(drawn) == 7 and all((place / name).is_file() for name in drawn)

@@ -65,11 +65,9 @@ class QuarterTimer(wiring.Component):
             with m.If(~timed):
                 m.d.sync += timer.eq(timer - 1)
             with m.Elif(over | self.released):  # it was held: now it is high for its whole time
-                m.d.sync += [
-                    timer.eq(self.cycles - 2),
-                    held.eq(0),
-                    patience.eq(self.patience - 1),
-                ]
+                m.d.sync += [timer.eq(self.cycles - 2), held.eq(0)]
+                with m.If(over):  # a slave that lets go now and then tires us, too
+                    m.d.sync += patience.eq(self.patience - 1)
             with m.Else():
                 m.d.sync += [held.eq(1), patience.eq(patience - 1)]
         with m.If(self.restart):

@@ -35,6 +35,8 @@ class RascaBus(wiring.Component):
 
     Attributes
     ----------
+    bus_name : str
+        `bus`.
     registers : RegisterMap
     ports : dict of str to Signal
         By their names in Verilog.
@@ -55,6 +57,7 @@ class RascaBus(wiring.Component):
 
     def __init__(self, bus: str, model: ModelConfig, engine: EngineConfig, weights: Weights):
         check_bus(bus)
+        self.bus_name = bus
         self.rasca = rasca = Rasca(model, engine, weights, room=True)
         self.plan, self.engine, self.config_digest = rasca.plan, rasca.engine, rasca.config_digest
         size = rasca.engine.loader.load_bytes

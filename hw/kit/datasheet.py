@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from inspect import getdoc
 
 from hw import interfaces
@@ -11,7 +11,7 @@ from hw.bus import axi, pages, stream, wishbone
 from hw.bus.top import RascaBus
 from hw.interfaces import LOGIT
 from hw.kit.bench import pace
-from hw.kit.waves import waves
+from hw.kit.waves import Wave
 from hw.plan import Plan
 from hw.plan.cost import cost, latency_at
 from hw.top import Rasca
@@ -70,7 +70,7 @@ def ports(design: Rasca | RascaBus) -> Iterator[tuple[str, str, int, str]]:
         yield name, "in" if flows == "In" else "out", len(signal), about
 
 
-def datasheet(design: Rasca | RascaBus, name: str) -> str:
+def datasheet(design: Rasca | RascaBus, name: str, waves: Mapping[str, Wave]) -> str:
     """The datasheet in Markdown.
 
     Parameters
@@ -78,6 +78,8 @@ def datasheet(design: Rasca | RascaBus, name: str) -> str:
     design : Rasca or RascaBus
     name : str
         Of the Verilog file, without its suffix.
+    waves : mapping of str to Wave
+        Its waveforms, each drawn in wave_<name>.svg.
     """
     plan, bus = design.plan, isinstance(design, RascaBus)
     lines = [
@@ -110,10 +112,9 @@ def datasheet(design: Rasca | RascaBus, name: str) -> str:
         ),
         "",
     ]
-    if not bus:
-        lines += ["## Waveforms", ""]
-        for key, wave in waves(plan.model.in_channels, plan.rules.pixel_spacing).items():
-            lines += [f"{wave['head']['text']}:", "", f"![{key}](wave_{key}.svg)", ""]
+    lines += ["## Waveforms", ""]
+    for key, wave in waves.items():
+        lines += [f"{wave['head']['text']}:", "", f"![{key}](wave_{key}.svg)", ""]
     if bus:
         lines += ["## Registers", "", pages.table(design.registers), ""]
     which = "the decision, its logits" if bus else "every logit"

@@ -8,8 +8,9 @@ from golden.weights import Weights
 from hw.bus.top import RascaBus
 from hw.kit import bus_bench
 from hw.kit.bench import known_answer
+from hw.kit.bus_waves import bus_waves
 from hw.kit.datasheet import core, datasheet, sdc
-from hw.kit.waves import svg, waves
+from hw.kit.waves import Wave, svg, waves
 from hw.top import Rasca
 
 
@@ -26,21 +27,30 @@ def kit(design: Rasca | RascaBus, weights: Weights, name: str, top: str) -> dict
         Its module.
     """
     plan = design.plan
-    drawn = {}
     if isinstance(design, RascaBus):
         answer = bus_bench.known_answer(design, weights, name)
     else:
         answer = known_answer(plan, weights, design.engine.weights_image(), name)
-        for key, wave in waves(plan.model.in_channels, plan.rules.pixel_spacing).items():
-            drawn[f"wave_{key}.json"] = json.dumps(wave, indent=1) + "\n"
-            drawn[f"wave_{key}.svg"] = svg(wave)
+    drawn = {}
+    found = waves_of(design)
+    for key, wave in found.items():
+        drawn[f"wave_{key}.json"] = json.dumps(wave, indent=1) + "\n"
+        drawn[f"wave_{key}.svg"] = svg(wave)
     return {
         f"{name}.core": core(name, top, folder(name), [*answer]),
-        "datasheet.md": datasheet(design, name),
+        "datasheet.md": datasheet(design, name, found),
         f"{name}.sdc": sdc(name, design),
         **answer,
         **drawn,
     }
+
+
+def waves_of(design: Rasca | RascaBus) -> dict[str, Wave]:
+    """Waveforms of its ports by their names."""
+    channels, spacing = design.plan.model.in_channels, design.plan.rules.pixel_spacing
+    if isinstance(design, RascaBus):
+        return bus_waves(design.bus_name, channels, spacing, design.engine.room_delay)
+    return waves(channels, spacing)
 
 
 def folder(name: str) -> str:

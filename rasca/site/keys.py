@@ -70,6 +70,20 @@ FILES = (
         "build/fuzz/cases.jsonl", "fuzz", "commands", "**cases.jsonl**", ("sim/fuzz.py:Result",)
     ),
     JsonFile(
+        "build/prove/prove.json",
+        "prove",
+        "commands",
+        "**prove.json**",
+        ("sim/prove/main.py:row",),
+    ),
+    JsonFile(
+        "build/prove/mutants.json",
+        "mutate",
+        "commands",
+        "**mutants.json**",
+        ("sim/prove/mutate.py:Mutant", "sim/prove/mutate.py:main"),
+    ),
+    JsonFile(
         "build/storm/<run>/storm.json",
         "storm",
         "commands",
@@ -164,6 +178,20 @@ FILES = (
             *("sim/study/rated.py:at_rate", "sim/study/rated.py:_clocks"),
         ),
         ("yosys", "registers and clock"),
+    ),
+    JsonFile(
+        "EXPORT/macros.json",
+        "asic",
+        "asic",
+        "**macros.json**",
+        ("sim/study/hand_over.py:macros",),
+    ),
+    JsonFile(
+        "EXPORT/floorplan.json",
+        "asic",
+        "asic",
+        "**floorplan.json**",
+        ("sim/study/hand_over.py:floorplan",),
     ),
     JsonFile(
         "build/explore/<space>/explore.json",

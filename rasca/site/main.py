@@ -27,7 +27,7 @@ from rasca.version import version
 
 ROOT = files.ROOT
 NEEDS = ("sphinx", "myst_parser", "furo")
-SHOWN = (".py", ".toml", ".json", ".c", ".h")
+SHOWN = (".py", ".toml", ".json", ".c", ".h", ".ipynb")
 """Endings of files that get a page which shows them where a page links to them."""
 
 
@@ -50,9 +50,24 @@ def unlisted() -> list[str]:
     ]
 
 
+def lost(name: str, text: str) -> list[str]:
+    """Lines of a page that the site would not show: MyST takes them for comments."""
+    return [
+        f"{name}:{number}: expected another beginning of the line than {line.split()[0]}"
+        for number, line in links.prose(text)
+        if line.lstrip().startswith(("%", "+++"))
+    ]
+
+
 def check() -> list[str]:
     """All that is wrong with the pages and can be told without building them."""
-    return [*unlisted(), *links.faults(ROOT, [one for one in markdown() if one.is_file()])]
+    pages = [one for one in markdown() if one.is_file()]
+    hidden = [
+        line
+        for page in pages
+        for line in lost(str(page.relative_to(ROOT)), page.read_text(encoding="utf-8"))
+    ]
+    return [*unlisted(), *links.faults(ROOT, pages), *hidden]
 
 
 def missing() -> str | None:

@@ -42,7 +42,13 @@ PARTS = (
             *CARDS,
         ),
     ),
-    Part("For the code", ("docs/architecture", "docs/network", "CONTRIBUTING", "CHANGELOG")),
+    Part(
+        "For the code",
+        (
+            *("docs/library", "docs/architecture", "docs/network", "docs/verification"),
+            *("CONTRIBUTING", "CHANGELOG"),
+        ),
+    ),
     Part(
         "Reference",
         ("docs/commands", "reference/commands", "reference/variables", "reference/keys"),
@@ -64,6 +70,7 @@ TITLES = {
     "docs/quantisation": "Integers from floats",
     "docs/early_termination": "Early termination",
     "docs/network": "Network and equations",
+    "docs/verification": "Verification",
     "docs/commands": "Commands and files",
     "reference/keys": "JSON keys",
     **{

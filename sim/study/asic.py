@@ -36,7 +36,7 @@ from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig, Geometry, default_shape
 from hw.plan.parts import memory_name
 from hw.top import Rasca, flat_ports
-from sim.study import activity, liberty, rated
+from sim.study import activity, hand_over, liberty, rated
 from sim.study.energy import Technology, technology
 from sim.study.mapped import TOP, Cut, Netlist, cut_memories
 
@@ -57,6 +57,22 @@ proc -norom
 flatten -noscopeinfo
 synth -run coarse:fine -top {top}
 write_json coarse.json"""
+_BLOCK = """read_rtlil design.il
+hierarchy -check -top {top}
+proc -norom
+flatten -noscopeinfo
+synth -run coarse:fine -top {top}
+write_json coarse.json"""
+_RTL = """{gate}read_rtlil design.il
+hierarchy -check -top {top}
+proc -norom
+{keep}
+flatten -noscopeinfo
+opt_expr
+opt_clean
+memory -nomap
+opt_clean
+write_json rtl.json"""
 _FINE = """read_json cut.json
 hierarchy -top {top}
 opt -fast -full
@@ -135,6 +151,10 @@ def _gate_clocks(design: dict[str, Any], gate: liberty.Cell) -> None:
     ways = {pin: "output" if pin == gate.gate[2] else "input" for pin in gate.gate}
     del design["modules"][sleep.GATE]
     for module in design["modules"].values():
+        module["cells"] = {
+            name.removesuffix(".cell") if cell["type"] == sleep.GATE else name: cell
+            for name, cell in module["cells"].items()
+        }
         for cell in module["cells"].values():
             if cell["type"] == sleep.GATE:
                 cell["type"], cell["port_directions"] = gate.name, ways
@@ -164,7 +184,7 @@ def synthesise(
     RuntimeError
         Yosys failed.
     """
-    yosys = tools.tool("yosys")
+    tools.tool("yosys")  # there is one
     cells = None if library is None else liberty.read(*library)
     if cells is not None:
         cells.check_gates()
@@ -176,18 +196,21 @@ def synthesise(
     with console.status("RTL"):
         text = rtlil.convert(design, name=TOP, ports=flat_ports(design), emit_src=False)
     (folder / "design.il").write_text(text)
-    keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {name}" for name in _blocks(text))
-    if sleeps:
-        ports = re.search(rf"module {sleep.GATE} .*?;", sleep.MODEL)[0]
-        (folder / "gate.v").write_text(f"{ports}\nendmodule\n")
-    coarse = _COARSE.format(top=TOP, keep=keep, gate="read_verilog -lib gate.v\n" * sleeps)
-    (folder / "coarse.ys").write_text(coarse + "\n")
-    tools.run([*yosys, "coarse.ys"], folder, "coarse.log", console, "synthesis")
-    content = json.loads((folder / "coarse.json").read_text())
-    _same(content)
-    cuts = cut_memories(content, SMALLEST_SRAM)
-    if sleeps:
-        _gate_clocks(content, gate)
+    content, cuts = _cut(folder, _COARSE, "coarse", gate if sleeps else None, console)
+    netlist = map_cells(folder, content, cells, clock_mhz, console, group)
+    (folder / "netlist.v").write_text(netlist.verilog())
+    return Mapped(netlist=netlist, cuts=cuts, library=cells)
+
+
+def map_cells(
+    folder: Path,
+    content: dict[str, Any],
+    cells: liberty.Library | None,
+    clock_mhz: float,
+    console: Console,
+    group: int | None = None,
+) -> Netlist:
+    """Maps what Yosys' coarse synthesis left, as JSON, to cells; see `synthesise`."""
     (folder / "cut.json").write_text(json.dumps(content))
     script = _FINE
     if cells is None:
@@ -201,6 +224,7 @@ def synthesise(
             f"set_driving_cell {inverter}\nset_load {1000 * load:g} [all_outputs]\n"
         )
         if group:
+            gate = cells.clock_gate
             enable, clock, out = gate.gate
             script += "\n" + _GATED.format(
                 cell=gate.name, enable=enable, clock=clock, out=out, group=group
@@ -208,10 +232,42 @@ def synthesise(
         liberties = " ".join(f"-liberty {name}" for name in copies(cells))
         script += "\n" + _MAPPED.format(period=f"{1e6 / clock_mhz:.0f}", liberty=liberties)
     (folder / "map.ys").write_text(script.format(top=TOP) + "\n")
-    tools.run([*yosys, "map.ys"], folder, "map.log", console, "mapping")
-    netlist = Netlist(json.loads((folder / "mapped.json").read_text()))
-    (folder / "netlist.v").write_text(netlist.verilog())
-    return Mapped(netlist=netlist, cuts=cuts, library=cells)
+    tools.run([*tools.tool("yosys"), "map.ys"], folder, "map.log", console, "mapping")
+    return Netlist(json.loads((folder / "mapped.json").read_text()))
+
+
+def _cut(
+    folder: Path, script: str, name: str, gate: liberty.Cell | None, console: Console
+) -> tuple[dict[str, Any], list[Cut]]:
+    """The design after a script of Yosys, which writes `name`.json: without its large memories,
+    with the library's gates where it has clock gates (None: it has none); and those memories."""
+    blocks = _blocks((folder / "design.il").read_text())
+    keep = "\n".join(f"setattr -mod -set keep_hierarchy 1 {block}" for block in blocks)
+    if gate is not None:
+        ports = re.search(rf"module {sleep.GATE} .*?;", sleep.MODEL)[0]
+        (folder / "gate.v").write_text(f"{ports}\nendmodule\n")
+    read = "" if gate is None else "read_verilog -lib gate.v\n"
+    (folder / f"{name}.ys").write_text(script.format(top=TOP, keep=keep, gate=read) + "\n")
+    words = [*tools.tool("yosys"), f"{name}.ys"]
+    tools.run(words, folder, f"{name}.log", console, "synthesis")
+    content = json.loads((folder / f"{name}.json").read_text())
+    _same(content)
+    cuts = cut_memories(content, SMALLEST_SRAM)
+    if gate is not None:
+        _gate_clocks(content, gate)
+    return content, cuts
+
+
+def block_netlist(
+    folder: Path, text: str, cells: liberty.Library, console: Console, group: int | None = None
+) -> Netlist:
+    """A block alone, from its RTLIL, mapped for 100 MHz; `group` as in `synthesise`."""
+    (folder / "design.il").write_text(text)
+    (folder / "coarse.ys").write_text(_BLOCK.format(top=TOP) + "\n")
+    words = [*tools.tool("yosys"), "coarse.ys"]
+    tools.run(words, folder, "coarse.log", console, "synthesis")
+    content = json.loads((folder / "coarse.json").read_text())
+    return map_cells(folder, content, cells, 100, console, group)
 
 
 def copies(library: liberty.Library) -> list[str]:
@@ -395,7 +451,7 @@ def measure(
     rows = [line.split() for line in (folder / "activity.log").read_text().splitlines()]
     at = [int(row[0]) for row in rows]
     for group, (_, bits) in enumerate(rows):
-        found = [_signed(bits[1 + 32 * i : 33 + 32 * i]) for i in classes]
+        found = [signed_bits(bits[1 + 32 * i : 33 + 32 * i]) for i in classes]
         if found != logits[group]:
             raise RuntimeError(
                 f"the mapped netlist is wrong: logits {found} after row group {group}, "
@@ -410,7 +466,7 @@ def measure(
     return flat, counts
 
 
-def _signed(bits: str) -> int:
+def signed_bits(bits: str) -> int:
     """A two's complement number, lowest bit first."""
     return int(bits[::-1], 2) - (int(bits[-1]) << len(bits))
 
@@ -516,12 +572,14 @@ def study(
     folder: Path,
     console: Console,
     rate: float | None = None,
+    export: Path | None = None,
 ) -> dict[str, Any]:
     """Area, frequency and power of an engine; the summary, also written to `folder`.
 
     groups: row groups whose power is taken, 0 for none.
     rate: frames/s of the sensor that power is of; None: the engine never waits. An engine that
         sleeps then, and flip-flops with an enable, get clock gates.
+    export: where what place and route begins with is written, see sim.study.hand_over.
 
     Raises
     ------
@@ -538,7 +596,7 @@ def study(
     with files.claimed(folder):
         design = Rasca(model, engine, weights)
         return _study(
-            design, weights, library, technology, clock_mhz, groups, folder, console, rate
+            design, weights, library, technology, clock_mhz, groups, folder, console, rate, export
         )
 
 
@@ -552,6 +610,7 @@ def _study(
     folder: Path,
     console: Console,
     rate: float | None,
+    export: Path | None,
 ) -> dict[str, Any]:
     period = None if rate is None else rated.row_group_cycles(design.plan, clock_mhz, rate)
     model, engine = design.plan.model, design.plan.engine
@@ -564,6 +623,23 @@ def _study(
     mapped = synthesise(design, folder, library, clock_mhz, console, group)
     found, cells = mapped.library, count_cells(mapped)
     sram = srams(mapped, design.plan, technology)
+    if export is not None:
+        gate = found.clock_gate if engine.sleep else None
+        content, cuts = _cut(folder, _RTL, "rtl", gate, console)
+        hand_over.write(
+            export,
+            plan=design.plan,
+            content=content,
+            cuts=cuts,
+            netlist=None if found is None else mapped.netlist,
+            library=found,
+            rows=sram,
+            areas={} if found is None else areas(mapped),
+            technology=technology,
+            clock_mhz=clock_mhz,
+            work=folder,
+            console=console,
+        )
     area: dict[str, float | None] = {"sram": round(sum(row["area_um2"] for row in sram), 1)}
     fmax, drawn, slept = None, None, None
     if found is None:
@@ -691,6 +767,9 @@ def main(
     ] = False,
     rate: Annotated[float, typer.Option("--fps", help="of that sensor")] = 30,
     low_power: Annotated[bool, typer.Option(help="few registers, for a slow clock")] = False,
+    export: Annotated[
+        Path | None, typer.Option(help="folder for what place and route begins with")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/asic"),
 ) -> None:
     """Area, frequency and power of an engine in standard cells."""
@@ -703,6 +782,8 @@ def main(
                 shape or str(default_shape(model)), "loaded", sleep=sleeps, parts=parts
             )
             Geometry(model, engine)
+            if export is not None:
+                files.check_folder(export)
             made = str(engine).replace(",", "_") + "_low_power" * low_power + "_power" * sleeps
             place = folder / model.name / made
             summary = study(
@@ -716,8 +797,9 @@ def main(
                 folder=place,
                 console=console,
                 rate=rate if sleeps else None,
+                export=export,
             )
     except RuntimeError as error:
         raise CommandError(str(error), DIFFERENT) from None
     print_summary(summary, console)
-    console.print(f"written to {place}")
+    console.print(f"written to {place}" + (f" and {export}" if export else ""))

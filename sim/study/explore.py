@@ -31,7 +31,17 @@ from rich.table import Table
 
 from golden import files
 from golden.config import PRESETS, preset
-from golden.errors import BAD_INPUT, DIFFERENT, INTERRUPTED, CommandError, bad_input, one_line, said
+from golden.config_file import MOST_BYTES, read_yaml
+from golden.errors import (
+    BAD_INPUT,
+    DIFFERENT,
+    INTERRUPTED,
+    CommandError,
+    bad_input,
+    check_size,
+    one_line,
+    said,
+)
 from sim.study import energy, liberty
 from sim.study.point import (
     OBJECTIVES,
@@ -40,6 +50,7 @@ from sim.study.point import (
     Design,
     Point,
     Use,
+    called,
     choose,
     evaluate,
     pareto,
@@ -54,20 +65,22 @@ KEYS = {
     "channels": "counts",
     "lanes": "counts",
     "weight_memories": "texts",
+    "parts": "texts",
+    "sleep": "flags",
     "technologies": "texts",
     "clocks_mhz": "numbers",
     "frames_per_s": "numbers",
     "sram_areas": "numbers",
 }
 _WITHOUT_SPATIAL = [name for name, model in PRESETS.items() if not model.spatial]
-_MACROS = {"sram_areas": [SRAM_AREA, 2]}  # small ones, or such that take less energy
+# small macros, or such that take less energy; a fast clock, or few registers
+_EACH = {"sram_areas": [SRAM_AREA, 2], "parts": ["parallel", "low_power"]}
 DEFAULT_SPACE = [
     # a word holds the state's n columns, or one pixel more
     {"presets": "all", "pixels": ["n", "n+1"], "channels": [1, 2, 3, 5], "lanes": [1, 2, 4]}
-    | _MACROS,
+    | _EACH,
     # narrower arrays; spatial attention wants the n columns in a word
-    {"presets": _WITHOUT_SPATIAL, "pixels": [5, 8], "channels": [1, 2, 3], "lanes": [1, 2]}
-    | _MACROS,
+    {"presets": _WITHOUT_SPATIAL, "pixels": [5, 8], "channels": [1, 2, 3], "lanes": [1, 2]} | _EACH,
 ]
 """What is explored where no file is given, in all technologies of the table at 100 MHz."""
 PROGRESS, RESULT = "progress.jsonl", "explore.json"
@@ -86,6 +99,7 @@ def read_space(path: Path) -> list[dict[str, Any]]:
         In one line: what is wrong with the file.
     """
     try:
+        check_size(path, MOST_BYTES)
         text = path.read_text()
         if path.suffix == ".toml":
             content = tomllib.loads(text)
@@ -95,7 +109,7 @@ def read_space(path: Path) -> list[dict[str, Any]]:
             import yaml
 
             try:
-                content = yaml.safe_load(text)
+                content = read_yaml(text)
             except yaml.YAMLError as error:
                 raise ValueError(str(error)) from None
         else:
@@ -104,8 +118,10 @@ def read_space(path: Path) -> list[dict[str, Any]]:
             )
     except OSError as error:
         raise ValueError(said(error)) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = one_line(error)
+        if "must have at most" in reason:
+            raise ValueError(reason) from None
         if "must end" not in reason:
             reason = f"not a {path.suffix[1:].upper()} file ({reason})"
         raise ValueError(f"{path} cannot be read: {reason}") from None
@@ -132,6 +148,8 @@ def _check(block: Any, where: str) -> None:
             number = isinstance(item, (int, float)) and not isinstance(item, bool)
             if KEYS[key] == "texts" and not isinstance(item, str):
                 raise ValueError(f"{where}: {key} must be texts, not {item!r}")
+            if KEYS[key] == "flags" and not isinstance(item, bool):
+                raise ValueError(f"{where}: {key} must be true or false, not {item!r}")
             if KEYS[key] == "numbers" and not (number and math.isfinite(item)):
                 raise ValueError(f"{where}: {key} must be numbers, not {item!r}")
             column = key == "pixels" and re.fullmatch(r"n(\+\d+)?", str(item))
@@ -165,8 +183,18 @@ def points(blocks: Iterable[Mapping[str, Any]]) -> list[Point]:
         ]
         for name in PRESETS if presets == "all" else presets:
             for shape in shapes:
-                for memory in block.get("weight_memories", ["loaded"]):
-                    design = Design(preset=name, shape=shape.replace(" ", ""), weight_memory=memory)
+                for memory, parts, asleep in itertools.product(
+                    block.get("weight_memories", ["loaded"]),
+                    block.get("parts", ["parallel"]),
+                    block.get("sleep", [True]),
+                ):
+                    design = Design(
+                        preset=name,
+                        shape=shape.replace(" ", ""),
+                        weight_memory=memory,
+                        parts=parts,
+                        sleep=asleep,
+                    )
                     if name in PRESETS:
                         design = resolve(design)
                     found.update({Point(design, use): None for use in uses})
@@ -421,7 +449,7 @@ def print_best(found: Mapping[str, Any], console: Console) -> None:
         if point["preset"] != seen:
             seen = point["preset"]
             table.add_row(f"[bold]{seen}[/]")
-        table.add_row(f"  {point['shape']}", *(show(point) for show in COLUMNS.values()), goal)
+        table.add_row(f"  {called(point)}", *(show(point) for show in COLUMNS.values()), goal)
     console.print(table)
     console.print(
         f"in {first['technology']}; clock: the slowest that keeps up with "
@@ -446,25 +474,26 @@ def synthesise(
     from hw.plan.engine_config import EngineConfig
     from sim.study import asic
 
+    fields = ("preset", "shape", "parts", "technology", "clock_mhz")
     front = [found["points"][i] for i in found["pareto"]]
-    designs = {(p["multipliers"], p["preset"], p["shape"]): p for p in front}
+    designs = {(p["multipliers"], p["preset"], p["shape"], p["parts"]): p for p in front}
     ordered = [designs[key] for key in sorted(designs)]
     step = max(1, (len(ordered) - 1) / max(1, count - 1))
     chosen = {round(i * step): None for i in range(count) if round(i * step) < len(ordered)}
     for point in (ordered[i] for i in chosen):
         model = preset(point["preset"])
-        entry = {name: point[name] for name in ("preset", "shape", "technology", "clock_mhz")}
-        console.print(f"{point['preset']} {point['shape']}")
+        entry = {name: point[name] for name in fields}
+        console.print(f"{point['preset']} {called(point)}")
         try:
             made = asic.study(
                 model,
-                EngineConfig.parse(point["shape"], "loaded"),
+                EngineConfig.parse(point["shape"], "loaded", parts=point["parts"]),
                 default_weights(model),
                 library=asic.find_library(library),
                 technology=energy.technology(point["technology"]),
                 clock_mhz=point["clock_mhz"],
                 groups=0,
-                folder=folder / "asic" / point["preset"] / point["shape"].replace(",", "_"),
+                folder=folder / "asic" / point["preset"] / re.sub("[, ]", "_", called(point)),
                 console=console,
             )
             names = ("library", "cells", "flip_flops", "fmax_mhz", "area_um2")

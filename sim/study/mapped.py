@@ -187,7 +187,7 @@ class Netlist:
                 own = f"{port}[{i}]" if len(value["bits"]) > 1 else port
                 if value["direction"] == "output" and nets[bit] != own:
                     lines.append(f"  assign {own} = {nets[bit]};")
-        for i, cell in enumerate(module["cells"].values()):
+        for i, (own, cell) in enumerate(module["cells"].items()):
             pins = []
             for pin, bits in cell["connections"].items():
                 found = [nets[bit] for bit in reversed(bits)]
@@ -196,5 +196,7 @@ class Netlist:
                     pin = self._port(cell["type"], pin)
                 pins.append(f".{pin}({value})")
             kind = self.names.get(cell["type"], cell["type"])
-            lines.append(f"  {kind} c{i} ({', '.join(pins)});")
+            # clock gates at a clock's root keep their names, for constraints
+            instance = own if re.fullmatch(r"[a-z]+_gate", own) else f"c{i}"
+            lines.append(f"  {kind} {instance} ({', '.join(pins)});")
         return "\n".join([*lines, "endmodule", ""])

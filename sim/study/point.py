@@ -4,15 +4,17 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from math import prod
 from typing import Any
 
-from golden.config import preset
+from golden.config import ModelConfig, preset
 from hw.plan import compile_program
 from hw.plan.cost import Cost, cost
 from hw.plan.engine_config import EngineConfig
+from hw.plan.limits import LIMITS
+from hw.plan.parts import PARTS
 from sim.study.energy import Technology, energy, technology
 
 OBJECTIVES = ("sensor_uj", "area_mm2", "on_chip_bytes")
@@ -30,6 +32,8 @@ class Design:
     preset: str
     shape: str  # pixels,channels,lanes; pixels may be n, the columns of the network's state, or n+1
     weight_memory: str = "loaded"
+    parts: str = "parallel"  # or another record of hw.plan.parts that silicon can have
+    sleep: bool = True  # clocks stand still while nothing is to be done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +74,28 @@ def resolve(design: Design) -> Design:
     model = preset(design.preset)
     if not match:
         return design
-    pixels = model.n + int(match[1] or 0)
-    return Design(
-        preset=design.preset, shape=f"{pixels},{match[2]}", weight_memory=design.weight_memory
+    return replace(design, shape=f"{model.n + int(match[1] or 0)},{match[2]}")
+
+
+def engine_of(design: Design) -> EngineConfig:
+    """The array.
+
+    Raises
+    ------
+    ValueError
+        There is none such in silicon.
+    """
+    known = [name for name, parts in PARTS.items() if not parts.only_fpgas]
+    if design.parts not in known:
+        raise ValueError(f"parts must be one of {', '.join(known)}, not {design.parts!r}")
+    return EngineConfig.parse(
+        design.shape, design.weight_memory, parts=design.parts, sleep=design.sleep
     )
+
+
+def called(result: Mapping[str, Any]) -> str:
+    """The array of a result in words: its shape, and its parts if they are not the usual ones."""
+    return f"{result['shape']} {LIMITS[result['parts']].called}".strip()
 
 
 def area_um2(found: Cost, tech: Technology) -> float:
@@ -101,10 +123,7 @@ def evaluate(design: Design, uses: Sequence[Use]) -> list[dict[str, Any]]:
         }
 
     try:
-        plan = compile_program(
-            preset(design.preset), EngineConfig.parse(design.shape, design.weight_memory)
-        )
-        found = cost(plan)
+        found = cost(compile_program(preset(design.preset), engine_of(design)))
     except Exception as error:  # whatever it is, the other points go on
         return [failed(use, error) for use in uses]
     results = []
@@ -117,6 +136,17 @@ def evaluate(design: Design, uses: Sequence[Use]) -> list[dict[str, Any]]:
 
 
 def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
+    return {**Point(design, use).key(), **figures(preset(design.preset), use, found)}
+
+
+def figures(model: ModelConfig, use: Use, found: Cost) -> dict[str, Any]:
+    """The figures of docs/explore.md of a network on an array, by their names there.
+
+    Raises
+    ------
+    ValueError
+        A clock, a rate or an area that cannot be; no such technology.
+    """
     if not use.clock_mhz > 0:
         raise ValueError(f"clocks_mhz must be above 0, not {use.clock_mhz:g}")
     if use.frames_per_s < 0:
@@ -127,15 +157,13 @@ def _result(design: Design, use: Use, found: Cost) -> dict[str, Any]:
     joules = energy(found, tech, use.clock_mhz, use.frames_per_s or None)["total"]
     fastest = use.clock_mhz * 1e6 / found.cycles_frame
     rate = use.frames_per_s or fastest
-    model = preset(design.preset)
     sensor = use.frames_per_s or SENSOR_RATE
     # a sensor's rows come evenly, also those below the last row group
     rows = model.image_height / model.rows_per_group
     slowest = sensor * max(found.cycles_frame, rows * found.camera_period) / 1e6
     asleep = energy(found, tech, slowest, sensor)["total"]
     return {
-        **Point(design, use).key(),
-        "multipliers": prod(int(part) for part in design.shape.split(",")),
+        "multipliers": found.multipliers,
         "cycles_row_group": found.cycles_row_group,
         "cycles_frame": found.cycles_frame,
         "mac_utilisation": round(found.mac_utilisation, 6),
@@ -174,7 +202,7 @@ def choose(results: Sequence[dict[str, Any]], front: Sequence[int]) -> list[dict
         least = {name: min(results[i][name] for i in members) for name in OBJECTIVES}
         times = ", ".join(f"{one[name] / least[name]:.2f}" for name in OBJECTIVES)
         why = (
-            f"{one['preset']} {one['shape']} in {one['technology']}, macros up to "
+            f"{one['preset']} {called(one)} in {one['technology']}, macros up to "
             f"{one['sram_area']:g} times the least area: {one['sensor_mw']:.3g} mW at "
             f"{one['sensor_frames_per_s']:g} frames/s with a clock of "
             f"{one['slowest_clock_mhz']:.3g} MHz, {one['area_mm2']:.3g} mm2, "

@@ -34,7 +34,7 @@ from hw.plan.owners import number_word
 from hw.plan.parts import PARTS, parts_of
 from sim.study import report_plots
 from sim.study.content import Study, content, peers, saved_by_stopping, slowest_clock, used_sources
-from sim.study.energy import technology
+from sim.study.energy import Technology, technology
 from sim.study.savings import RELEASE, Pictures, savings
 
 TEMPLATE = "report.html.j2"
@@ -62,6 +62,20 @@ def number(name: str, text: str | None) -> float | None:
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be a number above 0, not {text!r}")
     return value
+
+
+def study_of(
+    model: ModelConfig,
+    engine: EngineConfig,
+    tech: Technology,
+    clock_mhz: float | None,
+    rate: float | None,
+) -> Study:
+    """What a report is about; without a clock the slowest that keeps up with the sensor's rate."""
+    plan = compile_program(model, engine)
+    costs = cost(plan)
+    clock_mhz = clock_mhz or slowest_clock(plan, costs, rate)
+    return Study(plan=plan, cost=costs, tech=tech, clock_mhz=clock_mhz, rate=rate)
 
 
 # ---- what others made ----
@@ -411,10 +425,8 @@ def main(
             liberty.read(*library).check_gates()
         pictures = Pictures.of(image_folder, skip_bad)
         weights = Weights.load(weights_file, model) if weights_file else None
-        plan = compile_program(model, engine)
-        costs = cost(plan)
-        clock_mhz = clock_mhz or slowest_clock(plan, costs, frames)
-        study = Study(plan=plan, cost=costs, tech=process, clock_mhz=clock_mhz, rate=frames)
+        study = study_of(model, engine, process, clock_mhz, frames)
+        clock_mhz = study.clock_mhz
         place = folder / model.name
         files.check_folder(place)
         try:

@@ -1,0 +1,1 @@
+"""Proofs: what holds for all inputs, in all cycles. docs/verification.md says how they are made."""

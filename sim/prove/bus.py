@@ -1,0 +1,104 @@
+"""Properties of the register buses, of the stream of pixels, and of a load in words."""
+
+from amaranth.hdl import Assume, Module, Mux, Signal
+
+from sim.prove.bench import Bench, before, check, inputs
+
+BITS = 4  # of an address
+
+
+def bank_of(m, port):
+    """Any bank: it answers whenever it likes, once, while asked; returns its free signals."""
+    free, data, error = Signal(name="answers"), Signal(32, name="found"), Signal(name="none")
+    m.d.sync += port.done.eq(free & port.valid & ~port.done)
+    m.d.sync += [port.read_data.eq(data), port.error.eq(error)]
+    return [free, data, error]
+
+
+def axi(part):
+    """AXI4-Lite: what is valid stays; as many responses as requests."""
+    m = Module()
+    m.submodules.slave = slave = part(BITS)
+    bus = slave.bus
+    free = bank_of(m, slave.port)
+    begun = before(m, 1, "begun")
+    for valid, ready, payload in (
+        (bus.bvalid, bus.bready, bus.bresp),
+        (bus.rvalid, bus.rready, bus.rdata ^ bus.rresp),
+    ):
+        waits, same = Signal(), Signal.like(payload)
+        m.d.sync += [waits.eq(valid & ~ready), same.eq(payload)]
+        check(m, valid & (payload == same), when=begun & waits)
+    for name, asks, answers in (
+        ("aw", bus.awvalid & bus.awready, bus.bvalid & bus.bready),
+        ("w", bus.wvalid & bus.wready, bus.bvalid & bus.bready),
+        ("ar", bus.arvalid & bus.arready, bus.rvalid & bus.rready),
+    ):
+        open_ = Signal(3, name=f"{name}_open")
+        m.d.sync += open_.eq(open_ + asks - answers)
+        answering = bus.rvalid if name == "ar" else bus.bvalid
+        # one that is answered, one that is kept
+        check(m, open_ == ~getattr(bus, f"{name}ready") + answering)
+    port = slave.port
+    kept = Mux(port.write, ~bus.awready & ~bus.wready & ~bus.bvalid, ~bus.arready & ~bus.rvalid)
+    check(m, kept, when=port.valid)
+    check(m, port.valid, when=port.done)
+    return Bench(m, [*inputs(slave, "port"), *free], {"answers": bus.rvalid & bus.bvalid})
+
+
+def wishbone(part):
+    """Wishbone: an answer is of a strobe that stood before it, one of both kinds."""
+    m = Module()
+    m.submodules.slave = slave = part(BITS)
+    bus = slave.bus
+    free = bank_of(m, slave.port)
+    strobe = bus.cyc & bus.stb
+    answer = bus.ack | bus.err
+    asked = before(m, strobe & ~answer, "asked")
+    answered = before(m, answer, "answered")
+    check(m, ~(bus.ack & bus.err), ~(answer & answered))
+    check(m, strobe & asked, when=answer)
+    return Bench(m, [*inputs(slave, "port"), *free], {"an answer": bus.ack, "an error": bus.err})
+
+
+def stream(part):
+    """As many pixels leave as come, but those that are kept; each in its order, none twice."""
+    m = Module()
+    m.submodules.source = source = part(in_channels=1, spacing=2, delay=3)
+    came, left = Signal(3), Signal(3)
+    took = source.stream.tvalid & source.stream.tready
+    m.d.comb += Assume(source.stream.tdata == came)
+    with m.If(took):
+        m.d.sync += came.eq(came + 1)
+    with m.If(source.pixels.valid):
+        m.d.sync += left.eq(left + 1)
+    inside = (came - left)[:3]
+    check(m, source.pixels.luma == left, when=source.pixels.valid)
+    check(m, inside <= 3)
+    return Bench(m, inputs(source), {"full": inside == 3})
+
+
+def words(part, image_bytes=6):
+    """A load in words: an image's bytes in order, its last one marked; an abort ends it."""
+    m = Module()
+    m.submodules.unit = unit = part(image_bytes=image_bytes)
+    load = unit.load
+    taken, count = load.valid & load.ready, Signal(range(image_bytes + 1))
+    aborted, begun = Signal(), Signal()  # the load at hand ends early; it has begun
+    kept, left = Signal(32), Signal(3)
+    at_end = count == image_bytes - 1
+    with m.If(unit.abort):
+        m.d.sync += aborted.eq((begun | taken) & ~(taken & load.last))
+    with m.If(taken):
+        m.d.sync += [begun.eq(~load.last), kept.eq(kept >> 8), left.eq(left - 1)]
+        m.d.sync += count.eq(Mux(load.last | at_end, 0, count + 1))
+        with m.If(load.last):
+            m.d.sync += [aborted.eq(0), left.eq(0)]
+    with m.If(unit.written & (left == 0) & ~aborted):
+        m.d.sync += [kept.eq(unit.word), left.eq(4)]
+    with m.If(unit.abort):
+        m.d.sync += left.eq(0)
+    # a marked end that is none of an image tells the loader of an error
+    check(m, load.last == (at_end ^ aborted), when=taken)
+    check(m, load.data == kept[:8], when=taken & ~aborted)
+    return Bench(m, inputs(unit), {"an image": taken & load.last & ~aborted, "ends": aborted})

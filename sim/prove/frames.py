@@ -1,0 +1,221 @@
+"""Properties of frames: line buffer and frame control together, with any camera and any engine.
+
+The engine is what the walk sequencer and the classifier promise (hw.sequencer, hw.frames): a row
+group at a time, which ends after all of its rows were there and let go; then its state, then its
+answer, before the next group ends. When each of these comes is left open.
+"""
+
+from amaranth.hdl import Assume, Module, Mux, Signal
+from amaranth.lib import wiring
+
+from hw.frames import FrameControl
+from hw.interfaces import Status
+from hw.line_buffer import PixelPlaces, Receiver
+from sim.prove.bench import Bench, check
+
+ROW_GROUPS, ROWS, WIDTH = 2, 2, 2
+
+
+class System:
+    """Receiver, frame control and an engine that is as slow as it likes.
+
+    Attributes
+    ----------
+    pixel, sof, eol, end : Signal
+        Of the registered pixel; free.
+    free : list of Signal
+    """
+
+    def __init__(self, receiver=Receiver, control=FrameControl, *, early=True, bytewise=False):
+        self.m = m = Module()
+        sizes = {"row_groups": ROW_GROUPS, "rows": ROWS}
+        m.submodules.lines = lines = receiver(**sizes, late_rows=3, bytewise=bytewise)
+        m.submodules.frames = frames = control(**sizes, needs=(1, 2), classes=2, stop_class=1)
+        m.submodules.places = places = PixelPlaces(width=WIDTH, pixels=WIDTH, banks=1)
+        self.lines, self.frames = lines, frames
+        wiring.connect(m, lines.control, frames.lines)
+        self.pixel, self.sof, self.eol, self.end = (
+            Signal(name=name) for name in ("pixel", "sof", "eol", "end")
+        )
+        now = [self.pixel & self.sof, self.pixel & ~self.sof, self.eol, self.end]
+        names = ("starting", "inner", "eol", "end")
+        for name, value in zip(names, now, strict=True):
+            flag = Signal(name=f"in_{name}")
+            m.d.sync += flag.eq(value)
+            m.d.comb += getattr(lines, name).eq(flag)
+        m.d.comb += [
+            places.starting.eq(lines.starting),
+            places.inner.eq(lines.inner),
+            lines.sof.eq(self.sof),
+            lines.last_column.eq(places.last_column),
+            lines.word_end.eq(places.word_end),
+        ]
+        if bytewise:  # as hw.line_buffer.ByteLines, of one colour
+            m.d.sync += lines.writing.eq(lines.starting | lines.inner)
+        self.free = [self.pixel, self.sof, self.eol, self.end]
+        self._engine(early)
+        loading, loaded = Signal(name="loading"), Signal(name="unloaded")
+        m.d.comb += [frames.loading.eq(loading), frames.loaded.eq(~loaded)]
+        self.free += [loading]
+        self.unloaded = loaded
+
+    def _engine(self, early):
+        m, frames = self.m, self.frames
+        walks, answer = frames.walks, frames.answer
+        go = {
+            name: Signal(name=f"go_{name}") for name in ("begin", "release", "done", "state", "say")
+        }
+        stop, skip, index = (Signal(name=name) for name in ("stop", "skip", "index"))
+        self.free += [*go.values(), index, *([stop, skip] if early else [])]
+        working, age = Signal(), Signal(2)  # on a group, for so long
+        let_go = Signal(range(ROWS + 1))
+        state_due, answer_due, answer_now = Signal(), Signal(), Signal()
+        may_end = (let_go == ROWS) & ~state_due & ~answer_due & ~answer_now & ~frames.start
+        begins, ends = Signal(), Signal()
+        m.d.comb += [
+            begins.eq(~working & walks.more & go["begin"] & ~frames.reset),
+            ends.eq(working & may_end & go["done"]),
+            walks.group_first.eq(begins | working & (age == 0)),
+            walks.group_done.eq(ends),
+            # `age`: what is told of the rows belongs to this group
+            walks.release.eq(
+                working & (age == 3) & go["release"] & walks.rows[1] & (let_go != ROWS)
+            ),
+            walks.released.eq(let_go + 1),
+            frames.state_done.eq(state_due & go["state"]),
+            answer.valid.eq(answer_due & go["say"]),
+            answer.stop.eq(stop),
+            answer.skip.eq(skip),
+            answer.index.eq(index),
+        ]
+        with m.If(working & (age != 3)):
+            m.d.sync += age.eq(age + 1)
+        with m.If(begins):
+            m.d.sync += [working.eq(1), age.eq(1), let_go.eq(0)]
+        with m.If(walks.release):
+            m.d.sync += let_go.eq(let_go + 1)
+        with m.If(ends):
+            m.d.sync += [working.eq(walks.again), age.eq(0), let_go.eq(0), state_due.eq(1)]
+        with m.If(frames.state_done):
+            m.d.sync += state_due.eq(0)
+        with m.If(frames.start):
+            m.d.sync += answer_due.eq(1)
+        with m.If(answer.valid | frames.forget):
+            m.d.sync += answer_due.eq(0)
+        with m.If(frames.reset):
+            m.d.sync += [working.eq(0), state_due.eq(0), age.eq(0)]
+        self.quick = go
+
+
+def decisions(part, crossed=True):
+    """Each frame that is accepted has one decision; none is open once nothing is busy.
+
+    Of more than four frames at once nothing is said (hw.plan.memory.FAULT_QUEUE), nor of a frame
+    that goes wrong in its first pixel, inside another one: what comes through the camera's crossing
+    (`crossed`) has an end before each first pixel.
+    """
+    system = System(control=part)
+    m, frames = system.m, system.frames
+    m.d.comb += system.unloaded.eq(0)
+    first = system.pixel & system.sof
+    if crossed:
+        inside = Signal()
+        m.d.comb += Assume(~(first & inside) & ~(system.pixel & system.end))
+        with m.If(system.end):
+            m.d.sync += inside.eq(0)
+        with m.If(first):
+            m.d.sync += inside.eq(1)
+    else:
+        m.d.comb += Assume(~(first & system.eol))
+    open_, idle = Signal(3), Signal(3)
+    m.d.comb += Assume(~(system.lines.accept & (open_ == 4)))
+    m.d.sync += open_.eq(open_ + system.lines.accept - frames.decision.valid)
+    m.d.sync += idle.eq(Mux(frames.busy | system.lines.accept, 0, idle + (idle != 7)))
+    check(m, ~frames.decision.valid | (open_ != 0))
+    check(m, open_ == 0, when=idle == 7)
+    good = frames.decision.valid & (frames.decision.status == Status.OK)
+    return Bench(
+        m,
+        system.free,
+        {"a decision": good, "a fault": frames.decision.valid & ~good, "three": open_ == 3},
+    )
+
+
+def rows_kept(part, bytewise=False):
+    """A row that the engine still needs is not written: the frame ends as an overrun instead.
+
+    Row r of the frame that comes lies where row r - k lay, and in its first k rows where the frame
+    before has its last ones.
+    """
+    system = System(receiver=part, bytewise=bytewise)
+    m, lines = system.m, system.lines
+    m.d.comb += system.unloaded.eq(0)
+    control = lines.control
+    frame_rows = ROW_GROUPS * ROWS
+    row, now = Signal(range(frame_rows + 1)), Signal(range(frame_rows + 1))
+    m.d.comb += now.eq(Mux(lines.starting, 0, row))
+    m.d.sync += row.eq(now + lines.row_done)
+    writes = lines.taken & (1 if bytewise else lines.word_done)
+    own = control.current & ~lines.starting | control.take
+    spoiled = (control.fault & control.fault_current) | (control.current & lines.starting)
+    before = control.busy & ~spoiled
+    last = frame_rows - ROWS
+    kept = Mux(
+        own,
+        (now < ROWS) | (now < control.released + ROWS),
+        Mux(before, (now < ROWS) & (now + last < control.released), now < ROWS),
+    )
+    check(m, kept, when=writes)
+    return Bench(
+        m, system.free, {"a later row": writes & (now == 3), "while busy": writes & before}
+    )
+
+
+def faults_once(part):
+    """A fault ends a frame, is told once with its own status, and one counter goes up by one.
+
+    But of a frame that goes wrong in its first pixel, inside another one.
+    """
+    system = System(receiver=part)
+    m, lines = system.m, system.lines
+    m.d.comb += [system.unloaded.eq(0), Assume(~(system.pixel & system.sof & system.eol))]
+    control, counts = lines.control, lines.counts
+    names = {
+        "overrun": Status.OVERRUN,
+        "truncated": Status.TRUNCATED,
+        "line": Status.LINE,
+        "restart": Status.RESTART,
+    }
+    late, status, open_, accepted = Signal(), Signal(Status), Signal(), Signal()
+    m.d.sync += [late.eq(control.fault), status.eq(control.status)]
+    for name, means in names.items():
+        count, was = getattr(counts, name), Signal(16, name=f"{name}_before")
+        m.d.sync += was.eq(count)
+        check(m, count == was + (late & (status == means) & ~was.all()))
+    # a frame has one fault at most
+    m.d.sync += accepted.eq(lines.accept)
+    with m.If(control.fault):
+        m.d.sync += open_.eq(0)
+    with m.If(accepted & (open_ | ~control.fault)):
+        m.d.sync += open_.eq(1)
+    check(m, open_ | accepted, when=control.fault)
+    return Bench(m, system.free, {"a fault": late})
+
+
+def ends(part, bound=40):
+    """With an engine that goes on, all is idle so many cycles after the camera's last sign."""
+    system = System(control=part)
+    m, frames = system.m, system.frames
+    m.d.comb += system.unloaded.eq(0)
+    quiet, begun = Signal(range(2 * bound)), Signal()
+    for signal in system.quick.values():
+        m.d.comb += Assume(signal)
+    # the camera says that its frame is over, and then nothing
+    with m.If(system.end & ~system.pixel):
+        m.d.sync += [quiet.eq(1), begun.eq(1)]
+    with m.Elif(system.pixel):
+        m.d.sync += [quiet.eq(0), begun.eq(0)]
+    with m.Elif(begun & (quiet != bound)):
+        m.d.sync += quiet.eq(quiet + 1)
+    check(m, ~frames.busy, when=quiet == bound)
+    return Bench(m, system.free, {"idle": (quiet == bound) & ~frames.busy})

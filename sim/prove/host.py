@@ -1,0 +1,58 @@
+"""Properties of a host's reads: each is answered as asked, and the engine never notices."""
+
+from types import SimpleNamespace
+
+from amaranth.hdl import Assume, Module, Signal
+
+from sim.prove.bench import Bench, check, inputs
+
+
+def host_read(part, lanes=2, base=1, state_words=2):
+    """The word that was asked for last is asked of its bank, once."""
+    m = Module()
+    unit = part(lanes=lanes, words=16, pixels=1, base=base, state_words=state_words)
+    m.submodules.unit = unit
+    state, maps = unit.state, unit.maps
+    channel, word, due = Signal(3), Signal(1), Signal()
+    age = Signal(4)
+    m.d.comb += [Assume(state.channel < 8), Assume(state.word < state_words)]
+    m.d.comb += Assume(~maps.done | maps.en)
+    m.d.sync += age.eq(age + (due & ~maps.en))
+    with m.If(maps.en & maps.done):
+        m.d.sync += due.eq(0)
+    with m.If(state.read):
+        m.d.sync += [channel.eq(state.channel), word.eq(state.word), due.eq(1), age.eq(0)]
+    address = base + (channel >> (lanes.bit_length() - 1)) * state_words + word
+    check(m, due, maps.bank == channel[: lanes.bit_length() - 1], when=maps.en)
+    check(m, maps.address == address, when=maps.en)
+    check(m, age <= 1 + 8 // lanes)
+    return Bench(m, inputs(unit), {"a read": maps.en & (channel == 7)})
+
+
+def maps(part, lanes=2):
+    """Array and operands see the same words in the same cycles, whatever the host reads."""
+    m = Module()
+    plan = SimpleNamespace(
+        engine=SimpleNamespace(lanes=lanes, pixels=1),
+        bank_words=2,
+        latency=SimpleNamespace(memory=2),
+    )
+    units = [part(plan), part(plan)]
+    m.submodules.unit, m.submodules.alone = unit, alone = units
+    for name in unit.signature.members:
+        member = unit.signature.members[name]
+        if member.flow.name == "In" and not name.startswith("host"):
+            m.d.comb += getattr(alone, name).eq(getattr(unit, name))
+    reading = unit.read_en
+    for i in range(3):
+        late = Signal(lanes, name=f"reading{i}")
+        m.d.sync += late.eq(reading)
+        reading = late
+    check(m, unit.operand_done == alone.operand_done)
+    check(m, unit.operand_valid == alone.operand_valid)
+    for b in range(lanes):
+        due = reading[b] | unit.operand_valid[b]
+        check(m, unit.words[b] == alone.words[b], when=due)
+    told = unit.host_valid.any()
+    check(m, ~(reading & unit.host_valid).any())
+    return Bench(m, inputs(unit), {"an answer": told})
