@@ -187,7 +187,7 @@ def by_tests(mutant: Mutant, text: str) -> bool:
 
 def main(
     count: Annotated[int, typer.Option(help="faults")] = 20,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="of the faults that are drawn")] = 0,
     block: Annotated[str | None, typer.Option(help="part of the blocks' names")] = None,
 ) -> None:
     """Puts single faults into blocks and tells which ones neither proof nor test finds."""
