@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickletools
 import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(missing(path))
     if path.suffix == ".safetensors" or holds_integers(path):
         return _without_prefix(_read_safetensors(path))
+    check_packed(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the pickle's age; what matters is told below
@@ -68,7 +70,34 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             kind = "meta (without values)" if value.is_meta else "sparse"
             kind = "quantised by torch" if value.is_quantized else kind
             raise ValueError(f"{path}: {key} must be a dense float tensor, not {kind}")
+        # a view of a few values can have any shape
+        size, most = value.numel() * value.element_size(), path.stat().st_size
+        if size > most:
+            raise ValueError(
+                f"{path}: {key} must have at most the file's {most:,} bytes, not {size:,}"
+            )
     return _without_prefix(dict(found))
+
+
+def check_packed(path: Path) -> None:
+    """Refuse an archive that is larger inside than outside: torch.save does not compress.
+
+    Raises
+    ------
+    ValueError
+        In a line that begins with the path.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = sum(one.file_size for one in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return  # none, or a broken one: torch says so
+    outside = path.stat().st_size
+    if inside > outside:
+        raise ValueError(
+            f"{path}: refused: its archive must unpack to at most its own {outside:,} bytes, "
+            f"not {inside:,}"
+        )
 
 
 def _without_prefix(found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from golden.errors import missing, said
+from golden.errors import check_size, missing, said
 
 SUFFIXES = (".toml", ".yaml", ".yml", ".json")
 _SHORT = reprlib.Repr()
@@ -31,8 +31,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+MOST_BYTES = 1 << 20
+"""Of a file of fields; a network has some hundred."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Plain values only, and no key twice."""
+    """Plain values only, no key twice; no merging (<<), by which few lines make gigabytes."""
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict:
@@ -46,14 +50,26 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def _once(keys: list[str]) -> None:
-    for index, key in enumerate(keys):
-        if key in keys[:index]:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
             raise ValueError(f"field {shown(key)} is given twice")
+        seen.add(key)
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     _once([key for key, _ in pairs])
     return dict(pairs)
+
+
+def read_yaml(text: str) -> Any:
+    """What a YAML text holds: plain values, no key twice, nothing merged.
+
+    Raises
+    ------
+    ValueError, RecursionError, yaml.YAMLError
+    """
+    return yaml.load(text, _Loader)
 
 
 def read_fields(path: Path) -> dict[str, Any]:
@@ -71,13 +87,14 @@ def read_fields(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(missing(path))
     try:
+        check_size(path, MOST_BYTES)
         text = path.read_bytes().decode("utf-8-sig")
         if kind == ".toml":
             found = tomllib.loads(text)
         elif kind == ".json":
             found = json.loads(text, object_pairs_hook=_pairs)
         else:
-            found = yaml.load(text, _Loader)
+            found = read_yaml(text)
     except OSError as error:
         raise ValueError(said(error)) from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:

@@ -576,7 +576,7 @@ def rule_of(data: str | Path, rule: str = "box") -> str:
     data = Path(data)
     kind = data_kind(data)
     if kind == "coco":
-        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             if isinstance(json.loads(data.read_text()).get("annotations"), dict):
                 return "area"
         return rule

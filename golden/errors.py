@@ -55,6 +55,13 @@ def bad_input() -> Iterator[None]:
         raise CommandError(said(error)) from None
 
 
+def check_size(path: Path, most: int) -> None:
+    """ValueError for a file of more bytes: before anything of it is read."""
+    size = path.stat().st_size
+    if size > most:
+        raise ValueError(f"{path}: must have at most {most:,} bytes, not {size:,}")
+
+
 def note(text: str) -> None:
     """A line to standard error."""
     print(f"rasca: {text}", file=sys.stderr, flush=True)

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from golden import files
 from golden.boxes import Boxes, Targets, boxes_loss
+from golden.checkpoint import check_packed
 from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
 from golden.config import ModelConfig, preset, resized
@@ -850,6 +851,7 @@ def _quantise(config: ModelConfig, data: Data, folder: Path) -> None:
 def _is_quantised(path: Path) -> bool:
     """Whether a checkpoint is one of `golden.quantised_training.finish`."""
     try:
+        check_packed(path)
         return "ranges" in torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever is wrong with it is told by `read_resumable`
         return False

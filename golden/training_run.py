@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from golden.checkpoint import check_packed
 from golden.config import ModelConfig
 from golden.data import LARGER, Sample, held_out, read_pictures
 from golden.errors import missing
@@ -113,6 +114,7 @@ def read_resumable(
     """
     if not path.is_file():
         raise ValueError(missing(path))
+    check_packed(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is none of its own

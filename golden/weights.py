@@ -283,7 +283,7 @@ class Weights:
             with safe_open(path, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
                 found = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError, ValueError, TypeError) as error:
+        except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path}: not a whole safetensors file ({error})") from error
         except KeyError as error:
             raise ValueError(f"{path}: not a Rasca weights file (no {error} metadata)") from error

@@ -199,7 +199,7 @@ class _Settings(_Handler):
     def _wish(self) -> Wish:
         try:
             found = json.loads(self.request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ValueError("expected JSON") from None
         if not isinstance(found, dict):
             raise ValueError("expected a JSON object")

@@ -31,7 +31,17 @@ from rich.table import Table
 
 from golden import files
 from golden.config import PRESETS, preset
-from golden.errors import BAD_INPUT, DIFFERENT, INTERRUPTED, CommandError, bad_input, one_line, said
+from golden.config_file import MOST_BYTES, read_yaml
+from golden.errors import (
+    BAD_INPUT,
+    DIFFERENT,
+    INTERRUPTED,
+    CommandError,
+    bad_input,
+    check_size,
+    one_line,
+    said,
+)
 from sim.study import energy, liberty
 from sim.study.point import (
     OBJECTIVES,
@@ -89,6 +99,7 @@ def read_space(path: Path) -> list[dict[str, Any]]:
         In one line: what is wrong with the file.
     """
     try:
+        check_size(path, MOST_BYTES)
         text = path.read_text()
         if path.suffix == ".toml":
             content = tomllib.loads(text)
@@ -98,7 +109,7 @@ def read_space(path: Path) -> list[dict[str, Any]]:
             import yaml
 
             try:
-                content = yaml.safe_load(text)
+                content = read_yaml(text)
             except yaml.YAMLError as error:
                 raise ValueError(str(error)) from None
         else:
@@ -107,8 +118,10 @@ def read_space(path: Path) -> list[dict[str, Any]]:
             )
     except OSError as error:
         raise ValueError(said(error)) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         reason = one_line(error)
+        if "must have at most" in reason:
+            raise ValueError(reason) from None
         if "must end" not in reason:
             reason = f"not a {path.suffix[1:].upper()} file ({reason})"
         raise ValueError(f"{path} cannot be read: {reason}") from None

@@ -17,10 +17,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from golden.errors import said
+from golden.errors import check_size, said
 
 _SYNTAX = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([{}();:,])|([^\s{}();:,"]+))', re.S)
 _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.S)
+MOST_BYTES = 1 << 29
+"""Of a file, unpacked: several times the largest open library."""
+MOST_WORDS = 200
+"""Of a function: brackets in brackets are read one in the other."""
 _MOST_NAMES = 12  # pins in a condition whose truth table is worked out
 _PREFIX = {"m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "": 1.0}
 
@@ -175,6 +179,8 @@ def value(function: str, of: dict[str, int]) -> int:
         It cannot be read, or names a pin that is not in `of`.
     """
     words = re.findall(r"[\w.\[\]]+|[^\s]", function)
+    if len(words) > MOST_WORDS:
+        raise ValueError(f"a function must have at most {MOST_WORDS} words, not {len(words)}")
     at = 0
 
     def peek() -> str:
@@ -227,7 +233,10 @@ def value(function: str, of: dict[str, int]) -> int:
             found |= both()
         return found
 
-    found = either()
+    try:
+        found = either()
+    except RecursionError:
+        raise ValueError(f"function {function[:40]!r}... has too many brackets") from None
     if at < len(words):
         raise ValueError(f"function {function!r} cannot be read at {peek()!r}")
     return found
@@ -481,9 +490,15 @@ def read(*paths: Path) -> Library:
     parts, texts = [], []
     for path in paths:
         try:
+            check_size(path, MOST_BYTES)
             content = path.read_bytes()
             if content[:2] == b"\x1f\x8b":
-                content = gzip.decompress(content)
+                with gzip.open(path) as file:
+                    content = file.read(MOST_BYTES + 1)
+                if len(content) > MOST_BYTES:
+                    raise ValueError(
+                        f"{path}: must unpack to at most {MOST_BYTES:,} bytes, not more"
+                    )
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise ValueError(f"{path}: expected a whole gzip file, but: {error}") from None
         except OSError as error:
@@ -491,7 +506,7 @@ def read(*paths: Path) -> Library:
         text = content.decode(errors="replace")
         try:
             parts.append(_library(parse(text)))
-        except (ValueError, IndexError, KeyError) as error:
+        except (ValueError, IndexError, KeyError, RecursionError) as error:
             raise ValueError(f"{path} is no Liberty file that can be read: {error}") from None
         texts.append(text)
     cells: dict[str, Cell] = {}
