@@ -234,6 +234,10 @@ def spelled(text: str, name: str, from_make: bool) -> str:
     if "make " in text:  # a line for make that a message recommends
         return text
 
+    for one in COMMANDS[name].variables:
+        if one.kind == "flag":
+            text = re.sub(rf"\b{one.name}=1\b", one.option, text)
+
     def option_of(found: re.Match[str]) -> str:
         option = variables.get(found[1])
         return found[1] if option is None else option + (" " if found[2] else "")

@@ -130,6 +130,11 @@ COMMANDS = {
             _PAGE,
         ),
     ),
+    "mutate": Command(
+        "sim.prove.mutate:main",
+        "single faults at random in blocks, and which ones neither proof nor test finds",
+        (Variable("N", "--count", "20"), _SEED, Variable("BLOCK", "--block", "part of the name")),
+    ),
     "asic": Command(
         "sim.study.asic:main",
         "an engine in standard cells under build/asic: area, SRAM macros, frequency, power",

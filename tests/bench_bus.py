@@ -1,13 +1,15 @@
-"""Bench of the engine behind AXI: cocotbext-axi's masters (not ours) at all its ports."""
+"""Bench of the engine behind a bus: masters of cocotbext-axi and -wishbone (not ours) at all its
+ports."""
 
 import itertools
 import json
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import ReadOnly, RisingEdge, ValueChange
+from cocotb.triggers import Lock, ReadOnly, RisingEdge, ValueChange
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -16,9 +18,11 @@ from cocotbext.axi import (
     AxiStreamFrame,
     AxiStreamSource,
 )
+from cocotbext.wishbone.driver import WBOp, WishboneMaster
 
-from hw.bus.registers import largest
+from hw.bus.registers import WORD, largest
 from sim import runner
+from tests.bench_wishbone import ACK, SIGNALS
 
 PERIOD = 10  # ns
 MAP = largest()
@@ -27,6 +31,29 @@ IRQ = {name: MAP["INTERRUPT"].field(name).mask for name in ("decision", "row", "
 
 def signed(number):
     return number - (number >> 31 << 32)
+
+
+class Wishbone:
+    """Registers behind Wishbone, asked as cocotbext-axi's master is: one access after the other,
+    with idle cycles before so large a `share` of them."""
+
+    def __init__(self, dut, chance):
+        self.master = WishboneMaster(dut, "wb", dut.clk, timeout=2000, signals_dict=SIGNALS)
+        self.master.log.setLevel("WARNING")
+        self.lock, self.random, self.share = Lock(), chance, 0.0
+
+    async def read(self, offset, size):
+        return await self.access(offset, None)
+
+    async def write(self, offset, data):
+        return await self.access(offset, int.from_bytes(data, "little"))
+
+    async def access(self, offset, data):
+        idle = self.random.randrange(1, 6) if self.random.random() < self.share else 0
+        async with self.lock:
+            (found,) = await self.master.send_cycle([WBOp(offset // WORD, data, idle=idle)])
+        answer = AxiResp.OKAY if found.ack == ACK else AxiResp.SLVERR
+        return SimpleNamespace(resp=answer, data=int(found.datrd).to_bytes(WORD, "little"))
 
 
 class Engine:
@@ -40,15 +67,20 @@ class Engine:
     async def begun(cls, dut, seed):
         self = cls(dut, runner.arguments(), seed)
         Clock(dut.clk, PERIOD, unit="ns").start()
-        self.bus = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
+        self.axi = hasattr(dut, "s_axi_awvalid")
+        if self.axi:
+            self.bus = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.clk, dut.rst)
+            for half in (self.bus.write_if, self.bus.read_if):
+                half.log.setLevel("WARNING")
+        else:
+            self.bus = Wishbone(dut, self.random)
         self.stream = AxiStreamSource(
             AxiStreamBus.from_prefix(dut, "s_axis"),
             dut.clk,
             dut.rst,
             byte_lanes=1,
         )
-        for log in (self.bus.write_if.log, self.bus.read_if.log, self.stream.log):
-            log.setLevel("WARNING")
+        self.stream.log.setLevel("WARNING")
         dut.rst.value = 1
         for _ in range(4):
             await RisingEdge(dut.clk)
@@ -57,9 +89,10 @@ class Engine:
         return self
 
     async def watch(self):
-        """Valid stays, and what goes with it, until ready; counts cycles in which pixels wait."""
-        dut, held = self.dut, {}
-        channels = {"b": ("bresp",), "r": ("rdata", "rresp")}
+        """Valid stays, and what goes with it, until ready; Wishbone answers a strobe, once, with
+        one of both. Counts cycles in which pixels wait."""
+        dut, held, answered = self.dut, {}, False
+        channels = {"b": ("bresp",), "r": ("rdata", "rresp")} if self.axi else {}
         while True:
             await RisingEdge(dut.clk)
             for name, payload in channels.items():
@@ -72,6 +105,12 @@ class Engine:
                 if valid and not ready:
                     held[name] = now
             self.stalls += not dut.s_axis_tready.value
+            if not self.axi and not dut.rst.value:
+                ack, err = bool(dut.wb_ack.value), bool(dut.wb_err.value)
+                strobe = bool(dut.wb_cyc.value and dut.wb_stb.value)
+                assert not (ack and err) and not (answered and (ack or err))
+                assert strobe or not (ack or err), "an answer to nothing"
+                answered = ack or err
 
     # ---- registers ----
 
@@ -150,14 +189,14 @@ class Engine:
 
     def irregular(self, share):
         """Every master waits at random in so large a share of the cycles."""
-        for one in (
-            self.stream,
-            self.bus.write_if.aw_channel,
-            self.bus.write_if.w_channel,
-            self.bus.write_if.b_channel,
-            self.bus.read_if.ar_channel,
-            self.bus.read_if.r_channel,
-        ):
+        masters = [self.stream]
+        if self.axi:
+            writes, reads = self.bus.write_if, self.bus.read_if
+            masters += [writes.aw_channel, writes.w_channel, writes.b_channel]
+            masters += [reads.ar_channel, reads.r_channel]
+        else:
+            self.bus.share = share
+        for one in masters:
             one.set_pause_generator(self.random.random() < share for _ in itertools.count())
 
     def pictures(self):

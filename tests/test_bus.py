@@ -1,4 +1,4 @@
-"""The engine behind AXI: whole photographs through stream and registers, bit for bit."""
+"""The engine behind a bus: whole photographs through stream and registers, bit for bit."""
 
 import json
 import subprocess
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from golden.config import ModelConfig
+from golden.images import default_images
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from hw.bus.registers import DRAWN
@@ -38,7 +39,9 @@ NONE = dict.fromkeys(("dropped", "overrun", "truncated", "line", "restart"), 0)
 def pictures(count):
     generator = torch.Generator().manual_seed(5)
     size = (count, TINY.in_channels, TINY.image_height, TINY.image_width)
-    return torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    noise = torch.randint(0, 256, size, generator=generator, dtype=torch.uint8)
+    noise[0] = default_images(TINY)[0]  # a photograph; noise asks for more
+    return noise
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +49,9 @@ def weights():
     return random_weights(TINY, 1)
 
 
-@pytest.fixture(scope="module")
-def played(weights, tmp_path_factory):
+def play(bus, weights, folder, bench=None):
     """What each bench of tests.bench_bus has written, by its name."""
-    design = RascaBus("axi", TINY, SHAPE, weights)
-    folder = tmp_path_factory.mktemp("bus")
+    design = RascaBus(bus, TINY, SHAPE, weights)
     given = {
         "folder": str(folder),
         "pictures": pictures(2).permute(0, 2, 3, 1).tolist(),
@@ -61,8 +62,19 @@ def played(weights, tmp_path_factory):
         "image": weights_image(design.plan, OTHER).hex(),
     }
     build = runner.build(to_verilog(design, "top"), top="top", optimise="build", public=False)
-    runner.run(build, "tests.bench_bus", arguments=given)
+    runner.run(build, "tests.bench_bus", bench=bench, arguments=given)
     return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+
+
+@pytest.fixture(scope="module")
+def played(weights, tmp_path_factory):
+    """All benches, behind AXI."""
+    return play("axi", weights, tmp_path_factory.mktemp("axi"))
+
+
+@pytest.fixture(scope="module")
+def behind_wishbone(weights, tmp_path_factory):
+    return play("wishbone", weights, tmp_path_factory.mktemp("wishbone"), "photographs")
 
 
 def expected(weights, images, **thresholds):
@@ -92,9 +104,10 @@ def told(record):
     return rows, [one for one in record if one["kind"] == "decision"]
 
 
-def test_photographs(played, weights):
+@pytest.mark.parametrize("which", ["played", "behind_wishbone"])
+def test_photographs(which, weights, request):
     """Every logit and the whole state of every row group, back to back and with pauses."""
-    found = played["photographs"]
+    found = request.getfixturevalue(which)["photographs"]
     images = pictures(2)
     assert told(found["said"]) == told(expected(weights, torch.cat([images, images])))
     assert found["counters"] == NONE and found["frames"] == 4

@@ -171,6 +171,14 @@ TABLE = {
         --page NONE | none/such
         """,
     ),
+    "mutate": (
+        """
+        --count x | a whole number for --count | 'x'
+        --count 0 | --count must be at least 1 | 0
+        --seed -1 | --seed must be at least 0 | -1
+        --block nothing | part of a block's name | 'nothing'
+        """,
+    ),
     "asic": (
         NETWORK,
         SHAPE,

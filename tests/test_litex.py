@@ -11,6 +11,7 @@ import torch
 
 from examples.litex import run
 from golden.config import preset
+from golden.errors import CommandError
 from golden.images import default_images
 from golden.quantise import default_weights
 from hw.bus.top import RascaBus
@@ -112,6 +113,17 @@ def test_refused(words, line, capsys, tmp_path):
     assert run.main(words, tmp_path) == 2
     said = capsys.readouterr().err
     assert said.startswith(line) and said.count("\n") == 1
+
+
+def test_no_package_index(monkeypatch, tmp_path):
+    """One line, and nothing that the next run would take for an installed LiteX."""
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    (tmp_path / "requirements.txt").write_text("litex==0 --hash=sha256:0\n")
+    monkeypatch.setattr(run.venv, "create", lambda folder, **_: folder.mkdir())
+    monkeypatch.setattr(run.subprocess, "run", lambda *_: subprocess.CompletedProcess((), 1))
+    with pytest.raises(CommandError, match="expected LiteX from the Python package index"):
+        run.tools(tmp_path / "venv")
+    assert not (tmp_path / "venv" / "requirements.txt").exists()
 
 
 needs = pytest.mark.skipif(

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from rasca import commands, make
+from rasca.__main__ import load
+from rasca.site import reference
 from tests.command import invoke, parse, refused
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,6 +120,7 @@ def test_the_commands_know_these_options(target):
     needed = {one.name: "1" for one in command.variables if one.needed}
     for given in (every, needed):
         parse(make.words(target, given))
+    assert reference.untold(load(target)) == [], "an option without a help text"
 
 
 def test_help_names_every_target_and_variable():

@@ -27,7 +27,7 @@ FAULTS = {
     "set-up: quarters": ("with m.If(over):  # a slave", "with m.If(1):  # a slave"),
     "set-up: a write": ("left.eq(left - 1)", "left.eq(left - (left != 3))"),
     "set-up: the table": ("self.done.eq(last),", "self.done.eq(1),"),
-    "flash: a load": ("with m.If(tries == 0):", "with m.If(0):"),
+    "flash: a load": ("m.d.sync += start.eq(1)", "m.d.sync += start.eq(0)"),
     "flash: a byte": ("bits.eq(8), timer", "bits.eq(7), timer"),
     "UART: recovers": ("self.glitch.eq(line)", "self.glitch.eq(1)"),
     "packets: recovers": ("with m.If(left == 1):", "with m.If(left == 5):"),

@@ -892,7 +892,7 @@ def test_the_same_bytes(tmp_path):
             ["--compact", "--preset", "vww_105x120_full"],
             "a compact engine has no spatial attention",
         ),
-        (["--compact", "--low-power"], "expected COMPACT=1 or LOW_POWER=1, not both"),
+        (["--compact", "--low-power"], "expected --compact or --low-power, not both"),
         (["--clock-mhz", "fast"], "--clock-mhz must be a number above 0, not 'fast'"),
         (["--clock-mhz", "0"], "--clock-mhz must be a number above 0, not '0'"),
         (["--clock-mhz", "inf"], "--clock-mhz must be a number above 0, not 'inf'"),

@@ -49,7 +49,9 @@ def tools(folder: Path) -> Path:
     if not stamp.is_file() or stamp.read_text() != wanted:
         venv.create(folder, clear=True, with_pip=True)
         words = ["-m", "pip", "-q", "--disable-pip-version-check", "install", "--require-hashes"]
-        subprocess.run([python, *words, "-r", HERE / "requirements.txt"], check=True)
+        done = subprocess.run([python, *words, "-r", HERE / "requirements.txt"])
+        if done.returncode:
+            raise CommandError("expected LiteX from the Python package index, see pip's lines", 1)
         stamp.write_text(wanted)
     return python
 

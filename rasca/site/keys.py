@@ -77,6 +77,13 @@ FILES = (
         ("sim/prove/main.py:row",),
     ),
     JsonFile(
+        "build/prove/mutants.json",
+        "mutate",
+        "commands",
+        "**mutants.json**",
+        ("sim/prove/mutate.py:Mutant", "sim/prove/mutate.py:main"),
+    ),
+    JsonFile(
         "build/storm/<run>/storm.json",
         "storm",
         "commands",

@@ -109,16 +109,11 @@ PROPERTIES = (
         part=f"{_SCCB}:SccbMaster",
         bench=masters.sccb,
         method="bounded",
-        depth=1300,
+        depth=480,
         quick=False,
     ),
     Property(
-        name="flash: a load",
-        part="boards.flash:FlashLoader",
-        bench=masters.flash,
-        method="bounded",
-        depth=560,
-        quick=False,
+        name="flash: a load", part="boards.flash:FlashLoader", bench=masters.flash, quick=False
     ),
     Property(name="flash: a byte", part="boards.flash:SpiBytes", bench=masters.spi_bytes),
     Property(

@@ -58,7 +58,10 @@ def sccb_bus(part, acknowledge=True):
 
 
 def sccb(part, acknowledge=True):
-    """A table ends, whatever both pins do: with its last write, or with an error."""
+    """A table ends, whatever SDA does: with its last write, or with an error.
+
+    Nobody holds SCL here; how long that may last is `quarters`'.
+    """
     m = Module()
     unit = part(
         table=[Write(register=1, value=2, name="a", reason="")],
@@ -72,30 +75,37 @@ def sccb(part, acknowledge=True):
     )
     unit.quarter = unit.stretch_cycles = 2  # below what it is made with: sccb_bus has any
     m.submodules.unit = unit
-    # 29 bits of four quarters, each as long as its cycles and all patience
-    bound = 4 * 29 * (unit.quarter + 1) * (unit.stretch_cycles + 1) + 8
+    m.d.comb += unit.scl_i.eq(~unit.scl_oe)
+    # 29 bits of four quarters, each with the time that SCL takes to be seen
+    bound = 4 * 29 * (unit.quarter + 2) + 8
     age = Signal(range(2 * bound))
     m.d.sync += age.eq(0)
     with m.If(unit.busy):
         m.d.sync += age.eq(age + 1)
     check(m, age <= bound, ~(unit.busy & (unit.done | unit.error)))
-    return Bench(m, inputs(unit), {"the end": unit.done | unit.error})
+    return Bench(m, inputs(unit, "scl_i"), {"the end": unit.done | unit.error})
 
 
-def flash(part, length=1, tries=1):
-    """A load ends, whatever the flash answers, while the engine takes its bytes."""
+def flash(part):
+    """A load that is busy goes on to the next bit, whatever the flash answers.
+
+    While the engine takes its bytes; how many there are is counted down.
+    """
     m = Module()
-    unit = part(length=length, config="00" * 32, divisor=2, wake_cycles=1, tries=tries)
+    unit = part(length=3, config="00" * 32, divisor=2, wake_cycles=1, tries=2)
     m.submodules.unit = unit
     m.d.comb += unit.load.ready.eq(1)
-    # wake, command, header, image, checksum; a byte's eight bits and what is between bytes
-    bound = tries * ((1 + 4 + 16 + length + 4) * (8 * 2 + 4) + 16)
-    age = Signal(range(2 * bound))
-    m.d.sync += age.eq(0)
-    with m.If(unit.busy):
-        m.d.sync += age.eq(age + 1)
-    check(m, age <= bound, unit.busy + unit.ready + unit.failed == 1)
-    return Bench(m, inputs(unit, "load__ready"), {"the end": unit.ready | unit.failed})
+    rises = unit.spi.clock & ~before(m, unit.spi.clock, "clock")
+    # between two bytes: looked at, passed on, asked for; or given up and woken anew
+    bound = 16
+    still = Signal(range(2 * bound))
+    m.d.sync += still.eq(0)
+    with m.If(unit.busy & ~rises):
+        m.d.sync += still.eq(still + 1)
+    check(m, still <= bound, unit.busy + unit.ready + unit.failed == 1)
+    return Bench(
+        m, inputs(unit, "load__ready"), {"the image": unit.load.valid, "given up": unit.failed}
+    )
 
 
 def spi_bytes(part):

@@ -1,0 +1,226 @@
+"""Single faults at random in blocks, and who finds them: `rasca mutate`. See docs/verification.md.
+
+A fault is one operator, one constant or one condition of a block's hardware (whatever has a
+parameter or a variable `m`) that is another. It is looked for by the block's properties
+(sim.prove.catalogue), for a few cycles, then by the block's tests. A seed makes the same faults.
+"""
+
+import ast
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from golden import files
+from golden.errors import bad_input
+from sim import runner
+from sim.prove import mutants, solver
+from sim.prove.catalogue import PROPERTIES
+
+OUTPUT = runner.BUILD / "prove"
+DEPTH, LIMIT = 40, 20
+"""Cycles and seconds in which a property is to find a fault."""
+TEST_LIMIT = 120
+"""Seconds for a block's tests: a fault that makes them hang is found."""
+BLOCKS = {
+    "boards.camera.crossing": "test_crossing.py",
+    "boards.camera.framer": "test_framer.py",
+    "boards.camera.dvp": "test_dvp.py",
+    "boards.camera.sccb": "test_sccb.py",
+    "boards.uart": "test_uart.py",
+    "hw.frames": "test_frames.py",
+    "hw.line_buffer": "test_line_buffer_parts.py",
+    "hw.loader": "test_loader.py",
+    "hw.host_read": "test_host_read.py",
+    "hw.bus.axi": "test_bus_parts.py",
+    "hw.bus.wishbone": "test_bus_parts.py",
+    "hw.arithmetic.requant": "test_requant.py",
+    "hw.parallel.gate": "test_gate.py",
+}
+"""Their modules, and the files of their tests."""
+
+_OTHER = {
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.BitXor: ast.BitOr,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+}
+
+
+UNBUILT = "cannot be built"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault.
+
+    Attributes
+    ----------
+    block : str
+        Module.
+    line : int
+    was, now : str
+        The expression, and what stands in its place.
+    """
+
+    block: str
+    line: int
+    was: str
+    now: str
+
+
+def _faults(node: ast.expr) -> Iterator[ast.expr]:
+    """What may stand in place of an expression."""
+    if isinstance(node, ast.BinOp) and type(node.op) in _OTHER:
+        yield ast.BinOp(node.left, _OTHER[type(node.op)](), node.right)
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in _OTHER and len(node.ops) == 1:
+        yield ast.Compare(node.left, [_OTHER[type(node.ops[0])]()], node.comparators)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Invert):
+        yield node.operand
+    elif isinstance(node, ast.Call):
+        name = ast.unparse(node.func)
+        if name == "Mux":
+            yield ast.Call(node.func, [node.args[0], node.args[2], node.args[1]], [])
+        elif name in ("m.If", "m.Elif"):
+            yield ast.Call(node.func, [ast.UnaryOp(ast.Invert(), node.args[0])], [])
+        elif name.endswith(".eq") and isinstance(node.args[0], ast.Constant):
+            other = ast.Constant(int(not node.args[0].value))
+            yield ast.Call(node.func, [other], [])
+
+
+def _hardware(tree: ast.Module) -> Iterator[ast.AST]:
+    """The functions that build hardware."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            names = {arg.arg for arg in node.args.args}
+            if node.name == "elaborate" or "m" in names:
+                yield node
+
+
+def all_of(block: str) -> list[tuple[Mutant, str]]:
+    """Every fault of a block with the module's text that has it, in the order of the lines."""
+    text = mutants.source(block)
+    lines = text.encode().splitlines(keepends=True)
+    starts = [sum(map(len, lines[:i])) for i in range(len(lines))]
+    found: dict[Mutant, str] = {}
+    for function in _hardware(ast.parse(text)):
+        for node in ast.walk(function):
+            if not isinstance(node, ast.expr):
+                continue
+            for other in _faults(node):
+                begin = starts[node.lineno - 1] + node.col_offset
+                end = starts[node.end_lineno - 1] + node.end_col_offset
+                was = text.encode()[begin:end].decode()
+                now = ast.unparse(ast.fix_missing_locations(other))
+                changed = text.encode()[:begin] + f"({now})".encode() + text.encode()[end:]
+                mutant = Mutant(block, node.lineno, " ".join(was.split()), now)
+                found.setdefault(mutant, changed.decode())
+    return sorted(found.items(), key=lambda one: one[0].line)
+
+
+def drawn(blocks: list[str], count: int, seed: int) -> list[tuple[Mutant, str]]:
+    """As many faults of each block as of the next one, or one more."""
+    rng = random.Random(seed)
+    piles = [rng.sample(found, len(found)) for found in map(all_of, blocks)]
+    turns = [pile[i] for i in range(max(map(len, piles))) for pile in piles if i < len(pile)]
+    return turns[:count]
+
+
+def by_properties(mutant: Mutant, text: str) -> str | None:
+    """The property that finds a fault; `UNBUILT` of one that is no hardware."""
+    try:
+        module = mutants.changed(mutant.block, text)
+    except Exception:  # whatever the changed text does
+        return UNBUILT
+    for one in PROPERTIES:
+        if one.module != mutant.block:
+            continue
+        try:
+            bench = one.build(module)
+            method = "unrolled" if one.method == "unrolled" else "bounded"
+            depth = one.depth if method == "unrolled" else DEPTH
+            if not solver.decide(bench, method, depth, LIMIT).holds:
+                return one.name
+        except solver.Unsolved:
+            continue
+        except Exception:  # Amaranth's, of many kinds
+            return UNBUILT
+    return None
+
+
+PLUGIN = "sim.prove.mutated"
+"""pytest's plugin that puts the fault in."""
+
+
+def by_tests(mutant: Mutant, text: str) -> bool:
+    """Whether the block's tests find a fault."""
+    kept = OUTPUT / "mutant.py"
+    files.write(kept, text)
+    environment = os.environ | {"RASCA_MUTANT": mutant.block, "RASCA_MUTANT_TEXT": str(kept)}
+    words = ("-x", "-q", "-p", "no:cacheprovider", "-p", PLUGIN, f"tests/{BLOCKS[mutant.block]}")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *words],
+            cwd=files.ROOT,
+            env=environment,
+            capture_output=True,
+            timeout=TEST_LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode != 0
+
+
+def main(
+    count: Annotated[int, typer.Option(help="faults")] = 20,
+    seed: Annotated[int, typer.Option(help="of the faults that are drawn")] = 0,
+    block: Annotated[str | None, typer.Option(help="part of the blocks' names")] = None,
+) -> None:
+    """Puts single faults into blocks and tells which ones neither proof nor test finds."""
+    console = Console(highlight=False, soft_wrap=True)
+    with bad_input():
+        if count < 1:
+            raise ValueError(f"count must be at least 1, not {count}")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, not {seed}")
+        blocks = [name for name in BLOCKS if block is None or block in name]
+        if not blocks:
+            raise ValueError(f"expected part of a block's name, not {block!r}")
+        if not (files.ROOT / "tests").is_dir():
+            raise ValueError("expected a checkout with its tests, not an installation")
+        files.check_folder(OUTPUT)
+        OUTPUT.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for mutant, text in drawn(blocks, count, seed):
+        by = by_properties(mutant, text)
+        found = "none" if by == UNBUILT else by and "proof"
+        if by is None and by_tests(mutant, text):
+            found, by = "test", BLOCKS[mutant.block]
+        rows.append(asdict(mutant) | {"found": found, "by": by})
+        says = by or "NOT FOUND"
+        files.write(OUTPUT / "mutants.json", json.dumps(rows, indent=1) + "\n")
+        console.print(
+            f"{mutant.block}:{mutant.line}  {mutant.was[:60]}  ->  {mutant.now[:60]}  {says}"
+        )
+    for name in blocks:
+        mine = [row for row in rows if row["block"] == name and row["found"] != "none"]
+        ways = [sum(row["found"] == way for row in mine) for way in ("proof", "test", None)]
+        if mine:
+            console.print(
+                f"{name:24} {len(mine)} faults: proofs {ways[0]}, tests {ways[1]}, "
+                f"not found {ways[2]}"
+            )
