@@ -16,8 +16,12 @@ FAULTS = {
     "crossing: frames": ("got.end | got.valid & got.sof)", "got.end)"),
     "crossing: ends": ("stalled.eq(quiet == 2 * self.timeout - 3)", "stalled.eq(0)"),
     "crossing: order": ("full.eq(fifo.r_rdy)", "full.eq(1)"),
+    "crossing: FIFO": (
+        "produce_w_gry[-2]  != consume_w_gry[-2]",
+        "produce_w_gry[-2]  == consume_w_gry[-2]",
+    ),
     "framer: binning 1": ("over.eq(end | sof & opened)", "over.eq(end)"),
-    "framer: binning 2": ("return give, colours, (u == 1)", "return give, colours, (u <= 3)"),
+    "framer: binning 2": ("first = self.binning - 1", "first = self.binning + 1"),
     "receiver of pins: rgb565": ("now.eq(Mux(first, 0, place))", "now.eq(place)"),
     "receiver of pins: yuyv": ("valid.eq(give | second)", "valid.eq(give)"),
     "receiver of pins: uyvy, grey": ("place.eq(now + 1)", "place.eq(now)"),
@@ -40,6 +44,7 @@ FAULTS = {
         '"truncated": truncated & ~line_fault & ~overrun',
         '"truncated": truncated',
     ),
+    "frames: FIFO of faults": ("self.w_rdy.eq(self.level != self.depth)", "self.w_rdy.eq(1)"),
     "frames: decisions": (
         "(walking & ~dropping & ~lines.fault_current)",
         "(walking & ~dropping)",

@@ -1,6 +1,6 @@
 """Properties of a camera's way to the engine: receiver, framer, clock crossing."""
 
-from amaranth.hdl import Cat, DomainRenamer, EnableInserter, Module, Signal
+from amaranth.hdl import Cat, DomainRenamer, EnableInserter, Module, Mux, Signal
 
 from golden.camera import UNITS
 from sim.prove.bench import Bench, check, inputs
@@ -77,6 +77,42 @@ def crossing_order(part):
     )
 
 
+def fifo_order(part, depth, clocks=True):
+    """What goes into the FIFO comes out once, in its order; no more is in it than there is room.
+
+    As in `crossing_order`; `clocks`: it is between two of them.
+    """
+    m = Module()
+    if clocks:
+        unit = part(width=2, depth=depth, w_domain="camera", r_domain="sync", exact_depth=True)
+        edges = _two_clocks(m, unit)
+        free = list(edges.values())
+    else:
+        m.submodules.unit = unit = part(width=2, depth=depth)
+        edges, free = {"camera": 1, "sync": 1}, []
+    put, get, mark = Signal(name="put"), Signal(name="get"), Signal(name="mark")
+    marked, second, last, first = Signal(), Signal(), Signal(), Signal()
+    m.d.comb += [
+        first.eq(mark & ~marked),
+        unit.w_data.eq(Cat(first, marked & ~second)),
+        unit.w_en.eq(put),
+        unit.r_en.eq(get),
+    ]
+    went, came = edges["camera"] & put & unit.w_rdy, edges["sync"] & get & unit.r_rdy
+    with m.If(went):
+        m.d.sync += [marked.eq(marked | first), second.eq(marked)]
+    with m.If(came):
+        m.d.sync += last.eq(unit.r_data[0])
+    inside = Signal(range(2 * depth))
+    m.d.sync += inside.eq(inside + went - came)
+    check(m, unit.r_data[1] == last, when=came)
+    check(m, inside <= depth)
+    check(m, inside != 0, when=came)
+    return Bench(
+        m, [put, get, mark, *free], {"both": came & last, "full": (inside == depth) & ~unit.w_rdy}
+    )
+
+
 def _framer(part, binning):
     m = Module()
     unit = part(
@@ -93,27 +129,22 @@ def _framer(part, binning):
 
 
 def framer(part, binning=1):
-    """Whatever the sensor sends: whole lines of a frame, its end once, a fault at most once."""
+    """Whatever the sensor sends: a frame that leaves is whole, or ends with one fault."""
     m, unit = _framer(part, binning)
     o, fault = unit.o, unit.faults.as_value().any()
-    opened, count, told = Signal(), Signal(3), Signal()
-    now = Signal.like(count)
-    m.d.comb += now.eq((o.sof & o.valid).__invert__().replicate(3) & count)
+    opened, count = Signal(), Signal(3)
+    now = Mux(o.valid & o.sof, 0, count)
     with m.If(o.frame_end):
         m.d.sync += opened.eq(0)
     with m.If(o.valid):
         m.d.sync += [opened.eq(1), count.eq(now + 1)]
-    # a fault belongs to what came since the end before
-    ended = Signal()
-    m.d.comb += ended.eq(o.frame_end)
     check(m, o.sof == (now == 0), now < 4, o.eol == now[0], when=o.valid)
     check(m, opened | o.sof, when=o.valid)
     check(m, ~opened | o.frame_end, when=o.valid & o.sof)
     check(m, (count == 4) | fault, when=o.frame_end & opened)
     check(m, unit.faults.as_value() & (unit.faults.as_value() - 1) == 0)
-    m.d.comb += told.eq(fault)
     whole = o.frame_end & opened & (count == 4) & ~fault
-    return Bench(m, inputs(unit), {"a whole frame": whole, "a fault": told})
+    return Bench(m, inputs(unit), {"a whole frame": whole, "a fault": fault})
 
 
 def dvp(part, pixel_format="rgb565", channels=3, data_bits=8):
@@ -122,7 +153,7 @@ def dvp(part, pixel_format="rgb565", channels=3, data_bits=8):
     unit = part(pixel_format=pixel_format, channels=channels, data_bits=data_bits, domain="sync")
     m.submodules.unit = unit
     o = unit.o
-    due, line = Signal(), Signal()  # the next pixel is a frame's first
+    due = Signal()  # the next pixel is a frame's first
     with m.If(o.frame_end):
         m.d.sync += due.eq(1)
     with m.If(o.valid):
@@ -133,10 +164,10 @@ def dvp(part, pixel_format="rgb565", channels=3, data_bits=8):
     alone = UNITS[pixel_format] == 4 and not unit.converts  # Y of two bytes
     clocks = 2 if alone else 8 // data_bits * UNITS[pixel_format]
     at = 0 if alone and pixel_format == "yuyv" else clocks - 1
-    count, given, first = Signal(range(clocks)), Signal(), Signal()
+    count, given = Signal(range(clocks)), Signal()
     m.d.sync += [ran.eq(inside), given.eq(0)]
     place, fresh = Signal.like(count), Signal()
-    m.d.comb += place.eq((~ran).replicate(len(count)).__invert__() & count)
+    m.d.comb += place.eq(Mux(ran, count, 0))
     with m.If(inside):
         m.d.sync += [count.eq(place + 1), given.eq(place == at)]
         with m.If(place == clocks - 1):
@@ -145,8 +176,7 @@ def dvp(part, pixel_format="rgb565", channels=3, data_bits=8):
             m.d.sync += fresh.eq(1)
     with m.If(given):
         m.d.sync += fresh.eq(inside & ~ran)
-    m.d.comb += [first.eq(fresh), line.eq(given)]
-    shown = [line, first]
+    shown = [given, fresh]
     for i in range(unit.latency - 1):
         late = [Signal(name=f"{name}{i}") for name in ("line", "first")]
         m.d.sync += [a.eq(b) for a, b in zip(late, shown, strict=True)]

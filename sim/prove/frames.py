@@ -23,10 +23,15 @@ class System:
     ----------
     pixel, sof, eol, end : Signal
         Of the registered pixel; free.
+    unloaded : Signal
+        The memories hold no weights; 0 where a bench leaves it.
+    quick : dict of str to Signal
+        1: what the engine does next it does at once. Free.
     free : list of Signal
+        All that is.
     """
 
-    def __init__(self, receiver=Receiver, control=FrameControl, *, early=True, bytewise=False):
+    def __init__(self, receiver=Receiver, control=FrameControl, *, bytewise=False):
         self.m = m = Module()
         sizes = {"row_groups": ROW_GROUPS, "rows": ROWS}
         m.submodules.lines = lines = receiver(**sizes, late_rows=3, bytewise=bytewise)
@@ -53,24 +58,23 @@ class System:
         if bytewise:  # as hw.line_buffer.ByteLines, of one colour
             m.d.sync += lines.writing.eq(lines.starting | lines.inner)
         self.free = [self.pixel, self.sof, self.eol, self.end]
-        self._engine(early)
-        loading, loaded = Signal(name="loading"), Signal(name="unloaded")
-        m.d.comb += [frames.loading.eq(loading), frames.loaded.eq(~loaded)]
+        self._engine()
+        loading, self.unloaded = Signal(name="loading"), Signal()
+        m.d.comb += [frames.loading.eq(loading), frames.loaded.eq(~self.unloaded)]
         self.free += [loading]
-        self.unloaded = loaded
 
-    def _engine(self, early):
+    def _engine(self):
         m, frames = self.m, self.frames
         walks, answer = frames.walks, frames.answer
         go = {
             name: Signal(name=f"go_{name}") for name in ("begin", "release", "done", "state", "say")
         }
         stop, skip, index = (Signal(name=name) for name in ("stop", "skip", "index"))
-        self.free += [*go.values(), index, *([stop, skip] if early else [])]
+        self.free += [*go.values(), index, stop, skip]
         working, age = Signal(), Signal(2)  # on a group, for so long
         let_go = Signal(range(ROWS + 1))
-        state_due, answer_due, answer_now = Signal(), Signal(), Signal()
-        may_end = (let_go == ROWS) & ~state_due & ~answer_due & ~answer_now & ~frames.start
+        state_due, answer_due = Signal(), Signal()
+        may_end = (let_go == ROWS) & ~state_due & ~answer_due & ~frames.start
         begins, ends = Signal(), Signal()
         m.d.comb += [
             begins.eq(~working & walks.more & go["begin"] & ~frames.reset),
@@ -116,7 +120,6 @@ def decisions(part, crossed=True):
     """
     system = System(control=part)
     m, frames = system.m, system.frames
-    m.d.comb += system.unloaded.eq(0)
     first = system.pixel & system.sof
     if crossed:
         inside = Signal()
@@ -149,7 +152,6 @@ def rows_kept(part, bytewise=False):
     """
     system = System(receiver=part, bytewise=bytewise)
     m, lines = system.m, system.lines
-    m.d.comb += system.unloaded.eq(0)
     control = lines.control
     frame_rows = ROW_GROUPS * ROWS
     row, now = Signal(range(frame_rows + 1)), Signal(range(frame_rows + 1))
@@ -178,7 +180,7 @@ def faults_once(part):
     """
     system = System(receiver=part)
     m, lines = system.m, system.lines
-    m.d.comb += [system.unloaded.eq(0), Assume(~(system.pixel & system.sof & system.eol))]
+    m.d.comb += Assume(~(system.pixel & system.sof & system.eol))
     control, counts = lines.control, lines.counts
     names = {
         "overrun": Status.OVERRUN,
@@ -206,7 +208,6 @@ def ends(part, bound=40):
     """With an engine that goes on, all is idle so many cycles after the camera's last sign."""
     system = System(control=part)
     m, frames = system.m, system.frames
-    m.d.comb += system.unloaded.eq(0)
     quiet, begun = Signal(range(2 * bound)), Signal()
     for signal in system.quick.values():
         m.d.comb += Assume(signal)
