@@ -142,6 +142,7 @@ class Receiver(wiring.Component):
         failed, lost = Signal(), Signal()
         opened = control.receiving
         received = Signal(range(self.frame_rows + 1))
+        last_row = Signal()  # all but one are
         allowed = Signal()
         here, going, wrong_end, late, row_ends, whole = (
             Signal(name=n) for n in ("here", "going", "wrong_end", "late", "row_ends", "whole")
@@ -164,7 +165,7 @@ class Receiver(wiring.Component):
             self.taken.eq(here & ~overrun),
             row_ends.eq(~wrong_end & self.last_column & ~late),
             self.row_done.eq(here & row_ends),
-            whole.eq(going & row_ends & (received == self.frame_rows - 1)),
+            whole.eq(going & row_ends & last_row),
             truncated.eq(self.end & opened & ~starting & ~whole),
             bad.eq(line_fault | overrun | truncated),
         ]
@@ -175,9 +176,13 @@ class Receiver(wiring.Component):
             control.fault.eq(restart | bad),
             control.fault_current.eq((control.current | control.take) & (restart | ~starting)),
         ]
-        with m.If(self.row_done):
-            m.d.sync += received.eq(received + 1)
-            with m.If(received == self.frame_rows - 1):
+        # what a frame's first pixel completes is its own affair, below
+        with m.If(going & row_ends):
+            m.d.sync += [
+                received.eq(received + 1),
+                last_row.eq(received == self.frame_rows - 2),
+            ]
+            with m.If(last_row):
                 m.d.sync += open_.eq(0)
         with m.If(failed):
             m.d.sync += open_.eq(0)
@@ -190,7 +195,12 @@ class Receiver(wiring.Component):
         with m.If(starting):
             m.d.sync += open_.eq(self.accept)
             with m.If(self.accept):
-                m.d.sync += [held.eq(1), control.current.eq(0), received.eq(0)]
+                m.d.sync += [
+                    held.eq(1),
+                    control.current.eq(0),
+                    received.eq(0),
+                    last_row.eq(self.frame_rows == 1),
+                ]
         with m.If(restart & ~self.accept):
             m.d.sync += held.eq(0)
         with m.If(control.stop & control.current & ~starting):

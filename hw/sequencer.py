@@ -60,7 +60,7 @@ def _facts_layout(needs) -> data.StructLayout:
 _FACTS = {
     **dict.fromkeys(("waits", "idles", "pauses", "releases", "one_row", "one_channel0"), 1),
     **dict.fromkeys(("one_channel1", "one_chunk", "one_group", "one_word"), 1),
-    **dict.fromkeys(("one_step0", "one_step1", "one_step", "only_step"), 1),
+    **dict.fromkeys(("one_step0", "one_step1", "one_step"), 1),
     **dict.fromkeys(("two_rows", "two_channels0", "two_channels1"), 1),
 }
 
@@ -82,12 +82,10 @@ def _facts(word, needs) -> dict:
         "one_chunk": word.chunks == 0,
         "one_group": word.groups == 0,
         "one_word": word.in_groups == 0,
-        # segments, walks and operations of a single step
+        # segments and walks of a single step
         "one_step0": word.one_tap & (word.rows == 0) & (word.last0 == 0),
         "one_step1": word.one_tap & (word.rows == 0) & (word.last1 == 0),
         "one_step": word.one_tap & (word.rows == 0) & (word.last0 == 0) & ~word.two,
-        "only_step": word.one_tap
-        & (Cat(word.rows, word.last0, word.two, word.chunks, word.groups) == 0),
     }
 
 
@@ -115,8 +113,6 @@ class Taps(wiring.Component):
         Of its operation.
     begin_address : In(of the step's `address`), with `begin`
         Of its first word.
-    begin_op_end : In(1), with `begin`
-        That step is the operation's only one left.
     first, last : Out(1)
         The step is the first, the last one of its walk.
     op_end : Out(1)
@@ -151,7 +147,6 @@ class Taps(wiring.Component):
                 "begin_word": In(word),
                 "begin_facts": In(facts),
                 "begin_address": In(step["address"].shape),
-                "begin_op_end": In(1),
                 **ends,
                 **{name: Out(step[name].shape) for name in fields},
             }
@@ -173,6 +168,7 @@ class Taps(wiring.Component):
         m.d.comb += [
             wrap.eq(self.bank[-1] | (word.source != Source.SHARED)),
             self.between.eq(segment_end & word.two & ~self.second),
+            self.op_end.eq(self.last & self.last_walk),
             self.part_end.eq(
                 (self.part == head_lanes - 1) | (word.source >= Source.SHARED)
                 if head_lanes > 1
@@ -192,17 +188,21 @@ class Taps(wiring.Component):
                 channel_end.eq(next_channel_end),
                 segment_end.eq(next_segment_end),
                 self.last.eq(ends),
-                self.op_end.eq(ends & self.last_walk),
             ]
             if head_lanes > 1:
                 m.d.sync += self.part.eq(Mux(self.part_end, 0, self.part + 1))
+            # one choice behind the sum
+            elsewhere = Mux(self.begin, self.begin_address, word.base1 + self.chunk)
+            to_next = Mux(row_end, Mux(wrap, word.channel_step, 0), word.row_step)
+            with m.If(tap_end | self.between | self.begin):
+                m.d.sync += self.address.eq(
+                    Mux(self.between | self.begin, elsewhere, self.address + to_next)
+                )
             with m.If(tap_end):
-                to_next = Mux(row_end, Mux(wrap, word.channel_step, 0), word.row_step)
                 m.d.sync += [
                     self.phase.eq(0),
                     row.eq(Mux(row_end, 0, row + 1)),
                     row_near.eq(Mux(row_end, facts.two_rows, row + 2 == word.rows)),
-                    self.address.eq(self.address + to_next),
                 ]
                 with m.If(row_end):
                     m.d.sync += [
@@ -222,8 +222,6 @@ class Taps(wiring.Component):
                     channel_end.eq(facts.one_channel1),
                     segment_end.eq(facts.one_step1),
                     self.last.eq(facts.one_step1),
-                    self.op_end.eq(facts.one_step1 & self.last_walk),
-                    self.address.eq(word.base1 + self.chunk),
                     self.bank.eq(C(1, len(self.bank)) << word.bank1),
                 ]
             with m.If(self.begin):
@@ -240,10 +238,8 @@ class Taps(wiring.Component):
                     channel_end.eq(self.begin_facts.one_channel0),
                     segment_end.eq(self.begin_facts.one_step0),
                     self.last.eq(self.begin_facts.one_step),
-                    self.op_end.eq(self.begin_op_end),
                     self.inner.eq(0),
                     self.inner_row.eq(0),
-                    self.address.eq(self.begin_address),
                     self.bank.eq(C(1, len(self.bank)) << self.begin_word.bank0),
                     self.part.eq(0),
                 ]
@@ -269,17 +265,17 @@ class Walks(wiring.Component):
         Of the walk under way.
     first, last : Out(1)
         No word to the left of the chunk, to the right.
-    chunk_end, group_end : Out(1)
-        Of the operation's chunks, groups it is the last one.
+    chunk_end : Out(1)
+        Of the operation's chunks it is the last one.
+    is_last : Out(1)
+        The walk is the operation's last one.
     next_address : Out(of the step's `address`)
         First word of the next walk.
-    next_is_last : Out(1)
-        The next walk is the operation's last one.
     """
 
     def __init__(self, plan: Plan, needs):
         step, word = step_layout(plan), word_layout(plan, "walk")
-        ends = ("first", "last", "chunk_end", "group_end", "next_is_last")
+        ends = ("first", "last", "chunk_end", "is_last")
         super().__init__(
             {
                 "word": In(word),
@@ -308,7 +304,6 @@ class Walks(wiring.Component):
             chunk_end.eq(chunk == self.word.chunks),
             group_end.eq(group == self.word.groups),
         ]
-        m.d.comb += self.next_is_last.eq(chunk_end & group_end)
         with m.If(self.advance):
             m.d.sync += [
                 self.chunk.eq(chunk),
@@ -316,7 +311,7 @@ class Walks(wiring.Component):
                 self.first.eq(first),
                 self.last.eq(last),
                 self.chunk_end.eq(chunk_end),
-                self.group_end.eq(group_end),
+                self.is_last.eq(chunk_end & group_end),
             ]
         with m.If(self.begin):
             m.d.sync += [
@@ -325,7 +320,7 @@ class Walks(wiring.Component):
                 self.first.eq(1),
                 self.last.eq(self.begin_facts.one_word),
                 self.chunk_end.eq(self.begin_facts.one_chunk),
-                self.group_end.eq(self.begin_facts.one_group),
+                self.is_last.eq(self.begin_facts.one_chunk & self.begin_facts.one_group),
             ]
         return m
 
@@ -459,15 +454,12 @@ class WalkSequencer(wiring.Component):
             taps.word.eq(now),
             taps.facts.eq(now_is),
             taps.chunk.eq(walks.chunk),
-            taps.last_walk.eq(walks.chunk_end & walks.group_end),
+            taps.last_walk.eq(walks.is_last),
             taps.begin.eq(may_begin | may_advance),
             taps.moves.eq(run | ~busy | ~(inside | changing)),
             taps.begin_word.eq(Mux(may_begin, following.as_value(), now.as_value())),
             taps.begin_facts.eq(Mux(may_begin, following_is.as_value(), now_is.as_value())),
             taps.begin_address.eq(Mux(may_begin, following.base0, walks.next_address)),
-            taps.begin_op_end.eq(
-                Mux(may_begin, following_is.only_step, now_is.one_step & walks.next_is_last)
-            ),
         ]
         self._say(m, now)
         self._weight(m, may_begin, following)
@@ -520,7 +512,8 @@ class WalkSequencer(wiring.Component):
         cycles = self.pause.cycles.shape()
         layout = data.StructLayout(dict.fromkeys(("wait", "idle", "pause"), cycles))
         pauses = Signal(layout, name="following_pause", reset_less=True)
-        m.d["sync" if registered else "comb"] += [
+        # a cycle after a word that has no register
+        m.d.sync += [
             *[facts[name].eq(fact) for name, fact in _facts(fetch.ahead, self.needs).items()],
             *[pauses[name].eq(fetch.ahead[name] - 2) for name in layout.members],
         ]

@@ -21,7 +21,7 @@ FAULTS = {
         "produce_w_gry[-2]  == consume_w_gry[-2]",
     ),
     "framer: binning 1": ("over.eq(end | sof & opened)", "over.eq(end)"),
-    "framer: binning 2": ("return give, colours, (u == 1)", "return give, colours, (u <= 3)"),
+    "framer: binning 2": ("first = self.binning - 1", "first = self.binning + 1"),
     "receiver of pins: rgb565": ("now.eq(Mux(first, 0, place))", "now.eq(place)"),
     "receiver of pins: yuyv": ("valid.eq(give | second)", "valid.eq(give)"),
     "receiver of pins: uyvy, grey": ("place.eq(now + 1)", "place.eq(now)"),

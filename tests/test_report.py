@@ -974,6 +974,8 @@ def test_the_worked_example():
     fast = study("vww_210x240", "15,3,2", "22nm", 100.0, 30.0, sleep=True)
     awake = study("vww_210x240", "15,3,2", "22nm", 100.0, 30.0)
     fast, awake = (content.energy(each, 100.0, 30.0) for each in (fast, awake))
+    few = study("vww_210x240", "15,3,2", "22nm", 19.0, 30.0, parts="low_power", sleep=True)
+    saving = content.energy(few, 19.0, 30.0)
     words = " ".join(PAGE.split())
     for pattern, *values in (
         ("It draws # mW (# to #), # uJ a frame, # pJ/MAC, on about # mm2 with # bytes",
@@ -990,6 +992,7 @@ def test_the_worked_example():
         ("it draws # mW (`CLOCK_MHZ=100`)", fast["mw"]),
         ("would be # mW (`CLOCK_MHZ=100 AWAKE=1`)", awake["mw"]),
         ("the array's own # uJ and the memories' # uJ", uj["mac"], sram),
+        ("draws # mW at 19 MHz (`LOW_POWER=1`), # uJ a frame", saving["mw"], saving["uj"]["total"]),
     ):  # fmt: skip
         match = re.search(re.escape(pattern).replace(r"\#", number), words)
         assert match, pattern

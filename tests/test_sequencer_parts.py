@@ -16,7 +16,6 @@ def facts_of(layout, word, needs):
     channels = [word["last0"] + 1, word["last1"] + 1]
     steps = [(1 if word["one_tap"] else 3) * (word["rows"] + 1) * count for count in channels]
     walk = sum(steps) if word["two"] else steps[0]
-    walks = (word["groups"] + 1) * (word["chunks"] + 1)
     found = {
         "need": pack([word["need"] == rows for rows in needs], 1),
         "waits": word["wait"] > 0,
@@ -35,7 +34,6 @@ def facts_of(layout, word, needs):
         "one_step0": steps[0] == 1,
         "one_step1": steps[1] == 1,
         "one_step": walk == 1,
-        "only_step": walk == walks == 1,
     }
     return pack_struct(layout, {name: int(value) for name, value in found.items()})
 
@@ -77,7 +75,6 @@ def taps(kind, seed, wrong=""):
                 "begin_word": word,
                 "begin_facts": facts,
                 "begin_address": walk[0].get("address", 0),
-                "begin_op_end": last_walk and op.k == 1,
             }
         lanes = head_lanes if op.head_mode else 1
         first_segment = op.segments[0].channels * op.kernel_rows * op.taps
@@ -140,7 +137,7 @@ def walks(kind, seed, apart=3, wrong=""):
                 "first": chunk == 0,
                 "last": chunk == groups - 1,
                 "chunk_end": chunk == op.chunks - 1,
-                "group_end": group == op.out_groups - 1,
+                "is_last": number == op.walks - 1,
             }
             wait = source.choice([apart, apart, apart + 1, apart + 5])
             for cycle in range(1, wait + 1):
@@ -148,10 +145,9 @@ def walks(kind, seed, apart=3, wrong=""):
                 out = yield {"word": word, "advance": advance}
                 told = dict(right)
                 if cycle >= 3:  # the next one is known
-                    told["next_is_last"] = number + 2 == op.walks
                     told["next_address"] = fields["base0"] + (chunk + 1) % op.chunks
                 if number + 1 == op.walks:
-                    told.pop("next_is_last", None), told.pop("next_address", None)
+                    told.pop("next_address", None)
                 if wrong in told and number == 1:
                     seen += 1
                     told[wrong] ^= seen == 1
@@ -168,7 +164,7 @@ def test_walks(kind):
     on_amaranth(Walks(plan, needed_rows(plan)), walks(kind, 6))
 
 
-@pytest.mark.parametrize("wrong", ["chunk", "last", "next_is_last", "next_address"])
+@pytest.mark.parametrize("wrong", ["chunk", "last", "is_last", "next_address"])
 def test_differences_of_walks_are_seen(wrong):
     plan = plan_of("plain")
     with pytest.raises(AssertionError, match=f"{wrong} is"):

@@ -3,10 +3,10 @@
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.cdc import FFSynchronizer
-from amaranth.lib.fifo import AsyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from boards.camera import FAULTS
+from boards.camera.fifo import CrossingFifo
 from hw.interfaces import Pixels
 
 COUNTERS = ("lost_clock", "overflow", "short_line", "long_line", "short_frame", "long_frame")
@@ -84,8 +84,8 @@ class CameraCrossing(wiring.Component):
         self.colours = ("red", "green", "blue")[:channels]
         self.timeout, self.depth, self.spacing = timeout, depth, spacing
         self.camera_domain = camera_domain
-        # two flip-flops of the pointer, the FIFO's memory or its buffer, and the output register
-        self.latency = (4, 5)
+        # the FIFO, the entry that is taken beforehand, the output register
+        self.latency = tuple(cycles + 2 for cycles in CrossingFifo.latency)
         super().__init__(
             {
                 "i": In(Pixels(3)),
@@ -101,12 +101,8 @@ class CameraCrossing(wiring.Component):
         camera = m.d[self.camera_domain]
         flags = ("sof", "eol", "valid", "end")
         entry = data.StructLayout(dict.fromkeys(self.colours, 8) | dict.fromkeys(flags, 1))
-        m.submodules.fifo = fifo = AsyncFIFO(
-            width=entry.size,
-            depth=self.depth,
-            w_domain=self.camera_domain,
-            r_domain="sync",
-            exact_depth=True,
+        m.submodules.fifo = fifo = CrossingFifo(
+            width=entry.size, depth=self.depth, w_domain=self.camera_domain
         )
 
         # Camera domain. `dropping`: nothing is wanted until the next sof; `owed`: an end of frame

@@ -140,7 +140,14 @@ class Framer(wiring.Component):
         with m.If(sof):
             sync += state.eq(State.OPEN)
 
-        give, colours, at_start, at_end = self._part(m, sync, pixel, take, x, y)
+        # what is asked of a place, asked of all that it may be at once
+        def of_x(asked):
+            return Mux(more, asked(column), asked(0))
+
+        def of_y(asked):
+            return Mux(sof, asked(0), Mux(sol, asked(row, 1), asked(row)))
+
+        give, colours, at_start, at_end = self._part(m, sync, pixel, take, of_x, of_y)
         out = self.o
         # Stage 2: out
         sync += [
@@ -154,27 +161,34 @@ class Framer(wiring.Component):
             sync += getattr(out, name).eq(colours[i % self.channels])
         return m
 
-    def _part(self, m, sync, pixel, take, x, y):
-        """Whether the pixel at (x, y) is the network's, its colours, whether it begins or ends."""
+    def _part(self, m, sync, pixel, take, of_x, of_y):
+        """Whether the pixel is the network's, its colours, whether it begins or ends.
+
+        of_x, of_y: the answer to a question about its column, its row.
+        """
         channels = [getattr(pixel, name) for name in pixel.signature.colours[: self.channels]]
         down, along = self.binning * self.height, self.binning * self.width
         u, v = Signal(range(along)), Signal(range(down))
         inside = Signal()
+
+        def between(low, count):
+            return lambda v, more=0: (v >= low - more) & (v < low + count - more)
+
+        def equals(value):
+            return lambda v, more=0: v == value - more
+
         m.d.comb += [
-            u.eq(x - self.left),
-            v.eq(y - self.top),
-            inside.eq(
-                take
-                & (x >= self.left)
-                & (x < self.left + along)
-                & (y >= self.top)
-                & (y < self.top + down)
-            ),
+            u.eq(of_x(lambda x: x - self.left)),
+            v.eq(of_y(lambda y, more=0: y - self.top + more)),
+            inside.eq(take & of_x(between(self.left, along)) & of_y(between(self.top, down))),
         ]
+        first = self.binning - 1  # the last pixel of the first square
+        at_start = of_x(equals(self.left + first)) & of_y(equals(self.top + first))
+        at_end = of_x(equals(self.left + along - 1))
         give = Signal()
         if self.binning == 1:
             m.d.comb += give.eq(inside)
-            return give, channels, (u == 0) & (v == 0), u == self.width - 1
+            return give, channels, at_start, at_end
         # A pair of pixels at a time; the upper line's pairs wait in the memory, which is read
         # in the clock of a pair's first pixel and looked at no earlier than a clock later.
         m.d.comb += give.eq(inside & u[0] & v[0])
@@ -197,4 +211,4 @@ class Framer(wiring.Component):
             read.addr.eq(u[1:]),
             read.en.eq(inside & ~u[0] & v[0]),
         ]
-        return give, colours, (u == 1) & (v == 1), u == along - 1
+        return give, colours, at_start, at_end

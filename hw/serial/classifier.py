@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
@@ -102,13 +102,13 @@ class SerialClassifier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         r = self._registers(m)
-        memory, use_weights = self._memory(m, r)
-        found = memory.word
+        found = self._memory(m, r)
+        self._clip(m, r, found)
         with m.FSM():
-            self._begin(m, r, use_weights, found)
-            self._product(m, r, use_weights, found)
-            self._x(m, r, memory)
-            self._swish(m, r, memory, found)
+            self._begin(m, r, found)
+            self._product(m, r, found)
+            self._x(m, r)
+            self._swish(m, r, found)
             self._logit(m, r)
         with m.If(r.clear & r.rounding):
             m.d.sync += r.total[7].eq(1)
@@ -133,13 +133,20 @@ class SerialClassifier(wiring.Component):
             "shift": 5,
             "beyond": 1,
             "sign": 1,
+            "no_inputs": 1,  # `inputs` is 0, `output` that of the last x: a cycle late
+            "last_x": 1,
+            "fresh": 1,  # RAISE, ALIGN have just begun
+            "aligned": 1,  # ALIGN: the sum is doubled for the last time
         }
         r = SimpleNamespace(
             **{name: Signal(shape, name=name, reset_less=True) for name, shape in shapes.items()}
         )
         # `minus`: the last bit of a weight counts downwards; `double`: the sum goes up by a place;
         # `rounding`: of the hard-swish
-        for name in ("clear", "add", "minus", "double", "ending", "rounding", "done"):
+        names = ["clear", "add", "minus", "double", "ending", "rounding", "done"]
+        # registers that say what the memory does, set with the state before: it reads a weight
+        # (else a value), x or y is written
+        for name in (*names, "use_weights", "write_x", "write_y"):
             setattr(r, name, Signal(name=name))
         # value << i, its weight's bits, the sum
         addend = Signal(32)
@@ -147,7 +154,11 @@ class SerialClassifier(wiring.Component):
             addend.eq(Mux(r.double, r.total, Mux(r.minus, ~r.value, r.value))),
             r.ending.eq(r.left[-1]),
         ]
-        m.d.sync += r.minus.eq(0)
+        m.d.sync += [
+            *[getattr(r, n).eq(0) for n in ("minus", "fresh", "use_weights", "write_x", "write_y")],
+            r.no_inputs.eq(r.inputs == 0),
+            r.last_x.eq(r.output == self.channels + self.hidden - 1),
+        ]
         with m.If(r.clear):
             m.d.sync += r.total.eq(0)
         with m.Elif(r.add | r.double):
@@ -160,7 +171,7 @@ class SerialClassifier(wiring.Component):
         return r
 
     def _memory(self, m, r):
-        """Values and weights; p is written as it comes."""
+        """Values and weights; p is written as it comes. Returns what is read."""
         pooled, lowest = self.pooled, self.channels + self.hidden
         # never read and written at once: one port would do
         memory = m.submodules.classifier_memory = WeightSram(
@@ -175,20 +186,27 @@ class SerialClassifier(wiring.Component):
         channel = delay(m, pooled.channel, 1, "p_channel", reset_less=True)
         p = Signal(signed(16), reset_less=True)
         m.d.sync += p.eq(pooled.sum + times(pooled.max, self.columns))
-        use_weights = Signal()
-        m.d.comb += memory.address.eq(r.values)
-        with m.If(use_weights):
-            m.d.comb += memory.address.eq(r.weights)
+        with m.If(r.use_weights):
             m.d.sync += r.weights.eq(r.weights + 1)
+        x = Signal(signed(13))
+        m.d.comb += x.eq(
+            Mux(r.beyond, Cat(~r.sign.replicate(12), r.sign).as_signed(), r.total[TOP:])
+        )
         load, write = self.load, memory.write
+        here = Mux(r.write_x, r.output, Mux(r.use_weights, r.weights, r.values))
+        outside = Mux(load.en, load.addr + lowest, channel)
         m.d.comb += [
-            write.en.eq(en | load.en),
-            write.addr.eq(Mux(load.en, load.addr + lowest, channel)),
-            write.data.eq(Mux(load.en, load.data, p)),
+            write.en.eq(en | load.en | r.write_x | r.write_y),
+            # one for both ports
+            memory.address.eq(Mux(en | load.en, outside, here)),
+            write.addr.eq(memory.address),
+            write.data.eq(
+                Mux(r.write_x, x, Mux(r.write_y, r.total[8:], Mux(load.en, load.data, p)))
+            ),
         ]
-        return memory, use_weights
+        return memory.word
 
-    def _begin(self, m, r, use_weights, found):
+    def _begin(self, m, r, found):
         """States up to a sum's bias."""
         d, hidden = self.channels, self.hidden
         with m.State("IDLE"):
@@ -204,21 +222,20 @@ class SerialClassifier(wiring.Component):
                 m.next = "WAIT"
         with m.State("WAIT"):
             with m.If(r.ending):
-                m.next = "BIAS_LOW"
+                self._to_bias(m, r)
         with m.State("BIAS_LOW"):  # ask for the bias' low half
-            m.d.comb += [use_weights.eq(1), r.clear.eq(1)]
-            m.d.sync += r.inputs.eq(Mux(r.second, hidden - 1, d - 1))
+            m.d.comb += r.clear.eq(1)
+            m.d.sync += [r.inputs.eq(Mux(r.second, hidden - 1, d - 1)), r.use_weights.eq(1)]
             m.next = "BIAS_HIGH"
         with m.State("BIAS_HIGH"):
-            m.d.comb += use_weights.eq(1)
-            m.d.sync += r.value.eq(found)
+            m.d.sync += [r.value.eq(found), r.use_weights.eq(1)]
             m.next = "SHIFT"
         with m.State("SHIFT"):
-            m.d.comb += [use_weights.eq(1), r.add.eq(1)]
-            m.d.sync += [r.value.eq(found), r.left.eq(14), r.shift.eq(0)]
+            m.d.comb += r.add.eq(1)
+            m.d.sync += [r.value.eq(found), r.left.eq(14), r.shift.eq(0), r.fresh.eq(1)]
             m.next = "RAISE"
         with m.State("RAISE"):  # the high half goes up by 16
-            with m.If(r.left == 14):
+            with m.If(r.fresh):
                 m.d.sync += r.shift.eq(found)
             with m.If(r.ending):
                 m.next = "BIAS"
@@ -226,13 +243,18 @@ class SerialClassifier(wiring.Component):
             m.d.comb += r.add.eq(1)
             m.next = "VALUE"
 
-    def _product(self, m, r, use_weights, found):
+    @staticmethod
+    def _to_bias(m, r):
+        """The next state asks for a bias."""
+        m.d.sync += r.use_weights.eq(1)
+        m.next = "BIAS_LOW"
+
+    def _product(self, m, r, found):
         """States of a value times its weight."""
         with m.State("VALUE"):
-            m.d.sync += r.values.eq(r.values + 1)
+            m.d.sync += [r.values.eq(r.values + 1), r.use_weights.eq(1)]
             m.next = "WEIGHT"
         with m.State("WEIGHT"):
-            m.d.comb += use_weights.eq(1)
             m.d.sync += r.value.eq(found.as_signed())
             m.next = "READY"
         with m.State("READY"):
@@ -241,79 +263,81 @@ class SerialClassifier(wiring.Component):
         with m.State("PRODUCT"):
             m.d.comb += r.add.eq(r.factor[0])
             m.d.sync += r.minus.eq(r.left == 0)
+            # what ALIGN begins with, which may not be next
             with m.If(r.ending):
-                m.d.sync += r.inputs.eq(r.inputs - 1)
+                m.d.sync += [
+                    r.inputs.eq(r.inputs - 1),
+                    r.left.eq(TOP - 2),
+                    r.fresh.eq(1),
+                    r.beyond.eq(0),
+                    r.aligned.eq(r.shift == TOP - 1),
+                ]
                 m.next = "VALUE"
-                with m.If(r.inputs == 0):
-                    m.d.sync += [
-                        r.values.eq(Mux(r.second, self.channels, 0)),
-                        r.left.eq(TOP - 2),
-                    ]
+                with m.If(r.no_inputs):
+                    m.d.sync += r.values.eq(Mux(r.second, self.channels, 0))
                     with m.If(r.second):
                         m.next = "LOGIT"
                     with m.Else():
                         m.next = "ALIGN"
-                        m.d.sync += [r.beyond.eq(0), r.double.eq(r.shift != TOP)]
+                        m.d.sync += r.double.eq(r.shift != TOP)
 
-    def _x(self, m, r, memory):
+    def _x(self, m, r):
         """States that make x of an FC1 sum."""
-        d, lowest = self.channels, self.channels + self.hidden
-        x = Signal(signed(13))
-        m.d.comb += x.eq(
-            Mux(r.beyond, Cat(~r.sign.replicate(12), r.sign).as_signed(), r.total[TOP:])
-        )
+        d = self.channels
         with m.State("ALIGN"):  # x to the upper bits, unless it is too large for them
-            with m.If(r.left == TOP - 2):
+            with m.If(r.fresh):
                 m.d.sync += r.sign.eq(r.total[31])
-            # TOP - shift times
-            m.d.sync += r.double.eq(r.double & (r.left + 1 != r.shift))
+            # TOP - shift times; `left` is one less in the next cycle
+            m.d.sync += [r.double.eq(r.double & ~r.aligned), r.aligned.eq(r.left == r.shift)]
             with m.If(r.double & (r.total[31] != r.total[30])):
                 m.d.sync += r.beyond.eq(1)
+            m.d.sync += r.write_x.eq(r.ending)
             with m.If(r.ending):
                 m.next = "X"
         with m.State("X"):
-            m.d.comb += [
-                memory.write.en.eq(1),
-                memory.write.addr.eq(r.output),
-                memory.write.data.eq(x),
-            ]
             m.d.sync += r.output.eq(r.output + 1)
-            m.next = "BIAS_LOW"
-            with m.If(r.output == lowest - 1):
+            with m.If(r.last_x):
                 m.d.sync += [r.values.eq(d), r.output.eq(d)]
                 m.next = "SWISH_READ"
+            with m.Else():
+                self._to_bias(m, r)
 
-    def _swish(self, m, r, memory, found):
-        """States that make y of x: hard-swish, a factor of clip(x + 768, 0, 1536)."""
-        d, lowest = self.channels, self.channels + self.hidden
-        raised = Signal(signed(14))
-        m.d.comb += raised.eq(found[:13].as_signed() + 768)
-        clipped = Mux(raised[-1], 0, Mux(raised[11:].any() | raised[9:11].all(), 1536, raised[:11]))
+    @staticmethod
+    def _clip(m, r, found):
+        """clip(x + 768, 0, 1536) of the x that is read: 3 and 6 times 256, so that all hangs on its
+        upper bits."""
+        r.clipped, upper = Signal(FACTOR_BITS, name="clipped"), found[8:13]
+        with m.Switch(upper):
+            for value in range(-3, 3):
+                with m.Case(value % 32):
+                    m.d.comb += r.clipped.eq(Cat(found[:8], C(value + 3, 3)))
+            with m.Default():
+                m.d.comb += r.clipped.eq(Mux(upper[-1], 0, 1536))
+
+    def _swish(self, m, r, found):
+        """States that make y of x: hard-swish, with the factor that `_clip` makes."""
+        d = self.channels
         with m.State("SWISH_READ"):
             m.d.comb += [r.clear.eq(1), r.rounding.eq(1)]
             m.next = "FACTOR"
         with m.State("FACTOR"):
             m.d.sync += [
                 r.value.eq(found.as_signed()),
-                r.factor.eq(clipped),
+                r.factor.eq(r.clipped),
                 r.left.eq(FACTOR_BITS - 2),
             ]
             m.next = "SWISH"
         with m.State("SWISH"):
             m.d.comb += r.add.eq(r.factor[0])
+            m.d.sync += r.write_y.eq(r.ending)
             with m.If(r.ending):
                 m.next = "Y"
         with m.State("Y"):
-            m.d.comb += [
-                memory.write.en.eq(1),
-                memory.write.addr.eq(r.values),
-                memory.write.data.eq(r.total[8:]),
-            ]
             m.d.sync += [r.values.eq(r.values + 1), r.output.eq(r.output + 1)]
             m.next = "SWISH_READ"
-            with m.If(r.output == lowest - 1):
+            with m.If(r.last_x):
                 m.d.sync += [r.values.eq(d), r.output.eq(d), r.second.eq(1)]
-                m.next = "BIAS_LOW"
+                self._to_bias(m, r)
 
     def _logit(self, m, r):
         """State of a complete logit; with more than two classes the largest is found on the way."""
@@ -340,7 +364,7 @@ class SerialClassifier(wiring.Component):
             first = r.output == (d + 1 if self.stop_class == 0 else d)
         with m.State("LOGIT"):
             m.d.sync += r.output.eq(d + 1 if self.classes == 2 else r.output + 1)
-            m.next = "BIAS_LOW"
+            self._to_bias(m, r)
             if self.classes > 2:
                 larger = first | ~(r.total + others_not)[-1]
                 with m.If((r.output != d + self.stop_class) & larger):
@@ -352,7 +376,7 @@ class SerialClassifier(wiring.Component):
                     m.d.sync += [k.eq(v) for k, v in zip(kept, logits[1:], strict=True)]
             with m.Else():
                 m.d.comb += r.done.eq(1)
-                m.d.sync += self.busy.eq(0)
+                m.d.sync += [self.busy.eq(0), r.use_weights.eq(0)]
                 m.next = "IDLE"
 
     def _answer(self, m, r):

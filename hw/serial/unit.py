@@ -132,9 +132,12 @@ class SerialUnit(wiring.Component):
         self._gated(m, self._saturated(m, dropped, beyond))
         return m
 
-    def _is(self, which):
-        """Whether something is true of the function."""
-        return one_of(self.function, functions(which, SERIAL_FUNCTIONS))
+    def _is(self, m, name, which):
+        """Whether something is true of the function: a register, which is right long before it is
+        asked for (stage 11)."""
+        found = Signal(name=name, reset_less=True)
+        m.d.sync += found.eq(one_of(self.function, functions(which, SERIAL_FUNCTIONS)))
+        return found
 
     def _pooled(self, m):
         """Stages 1, 2: the sum with its bias; the larger of two; constants that stay with it."""
@@ -203,8 +206,7 @@ class SerialUnit(wiring.Component):
             negative.eq(dropped[-1]),
             outside.eq(beyond),
         ]
-        relu = Signal()
-        m.d.comb += relu.eq(self._is(lambda means: means.saturation is Saturation.RELU))
+        relu = self._is(m, "relu", lambda means: means.saturation is Saturation.RELU)
         (relu_low, relu_high), (low, high) = Saturation.RELU.value, Saturation.ACTIVATION.value
         clamped = Signal(10, reset_less=True)
         low_out = Mux(relu, negative, rounded < low)
@@ -219,16 +221,11 @@ class SerialUnit(wiring.Component):
     def _gated(self, m, clamped):
         """Stages 12 to 17: activation, gate, byte."""
         at, t = self.at, SERIAL
-        feature_x, other_y, tanh_base, offset, gated = (
-            Signal(name=n) for n in ("feature_x", "other_y", "tanh_base", "offset", "gated")
-        )
-        m.d.comb += [
-            feature_x.eq(self._is(lambda means: means.x is X.FEATURE)),
-            other_y.eq(self._is(lambda means: means.y is Y.UPDATE)),
-            tanh_base.eq(self._is(lambda means: means.base is Base.TANH)),
-            offset.eq(self._is(lambda means: means.code is Code.OFFSET)),
-            gated.eq(~self._is(lambda means: not means.gated)),
-        ]
+        feature_x = self._is(m, "feature_x", lambda means: means.x is X.FEATURE)
+        other_y = self._is(m, "other_y", lambda means: means.y is Y.UPDATE)
+        tanh_base = self._is(m, "tanh_base", lambda means: means.base is Base.TANH)
+        offset = self._is(m, "offset", lambda means: means.code is Code.OFFSET)
+        plainly = self._is(m, "ungated", lambda means: not means.gated)
         # Stage 12: activation memory
         v10 = clamped.as_signed()
         memory = m.submodules.table = Memory(shape=8, depth=1024, init=self.table)
@@ -267,5 +264,5 @@ class SerialUnit(wiring.Component):
             self.byte.eq(Cat(result[:7], result[7] ^ feature_x)),
             self.written.eq(at[t.unit_gated]),
         ]
-        with m.If(~gated):
+        with m.If(plainly):
             m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.unit_plain])]
