@@ -36,7 +36,7 @@ BLOCKS = {
     "boards.camera.sccb": "test_sccb.py",
     "boards.uart": "test_uart.py",
     "hw.frames": "test_frames.py",
-    "hw.line_buffer": "test_line_buffer_parts.py",
+    "hw.line_buffer": "test_line_buffer_parts.py test_line_buffer.py",
     "hw.loader": "test_loader.py",
     "hw.host_read": "test_host_read.py",
     "hw.bus.axi": "test_bus_parts.py",
@@ -171,7 +171,8 @@ def by_tests(mutant: Mutant, text: str) -> bool:
     kept = OUTPUT / "mutant.py"
     files.write(kept, text)
     environment = os.environ | {"RASCA_MUTANT": mutant.block, "RASCA_MUTANT_TEXT": str(kept)}
-    words = ("-x", "-q", "-p", "no:cacheprovider", "-p", PLUGIN, f"tests/{BLOCKS[mutant.block]}")
+    tests = [f"tests/{name}" for name in BLOCKS[mutant.block].split()]
+    words = ("-x", "-q", "-p", "no:cacheprovider", "-p", PLUGIN, *tests)
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *words],
