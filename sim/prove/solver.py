@@ -101,6 +101,8 @@ def graph(bench: Bench, folder: Path, never: str | None = None) -> Path:
     if bench.verilog:
         (folder / "cells.v").write_text(bench.verilog)
         steps += [f"read_verilog {folder / 'cells.v'}"]
+    if never is not None:  # the others are hard, and were decided by another method
+        steps += ["chformal -assert -remove top.bench"]
     steps += LOWER
     yosys([*steps, *GATES, f"write_aiger -B -zinit {file}"], folder)
     return file
