@@ -306,14 +306,13 @@ def timing_of(wanted: Case, plan: Plan) -> camera.Timing:
     even = camera.paced(cycles, wanted.model)
     if wanted.cameras == "paced":
         return even
-    # A late line's first pixel comes with the next cycle, a pixel a line early, where the rows that
-    # are kept have room for that and bytes are not written at once.
+    # A late line's first pixel comes with the next cycle in which it can be written, a pixel a line
+    # early, where the rows that are kept have room for that.
     pixel = even.pixel + Fraction(1)
     early = ceil(pixel) * wanted.model.rows_per_group
-    if rules.one_byte:
-        closest = Fraction(rules.pixel_spacing)
-    else:
-        closest = Fraction(0) if keeps_up(plan, cycles, early=early) else pixel
+    closest = Fraction(rules.pixel_spacing if rules.one_byte else 0)
+    if not keeps_up(plan, cycles, early=early):
+        closest = pixel
     return camera.Timing(
         pixel=pixel,
         line_blank=closest,
