@@ -121,10 +121,10 @@ class Rack(wiring.Component):
                 signal = Value.cast(signal)
                 if member.flow == In:
                     offset, width, _ = places["i"][port]
-                    m.d.comb += signal.eq(given[offset:offset + width])
+                    m.d.comb += signal.eq(given[offset : offset + width])
                 else:
                     offset, width, _ = places["o"][port]
-                    m.d.comb += taken[offset:offset + width].eq(signal)
+                    m.d.comb += taken[offset : offset + width].eq(signal)
         return m
 
 
@@ -175,8 +175,15 @@ def on_verilator(blocks: Mapping[str, wiring.Component], jobs, sources=(), flags
     os.environ.setdefault("COCOTB_REWRITE_ASSERTION_FILES", "")
     rack = Rack(blocks)
     build = runner.build(rack, public=False, sources=sources, flags=flags)
-    listed = [{"block": name, "module": function.__module__, "function": function.__name__,
-               "arguments": arguments} for name, function, arguments in jobs]
+    listed = [
+        {
+            "block": name,
+            "module": function.__module__,
+            "function": function.__name__,
+            "arguments": arguments,
+        }
+        for name, function, arguments in jobs
+    ]
     runner.run(build, "tests.bench_blocks", arguments={"places": rack.places, "jobs": listed})
 
 
@@ -201,10 +208,15 @@ async def bench_scenarios(dut):
             queues = {name: jobs for name, jobs in queues.items() if jobs}
             function = getattr(importlib.import_module(job["module"]), job["function"])
             running[name] = {
-                "scenario": function(**job["arguments"]), "cycles": -1, "inputs": {"reset": 1},
-                "i": getattr(dut, f"{name}_i"), "o": getattr(dut, f"{name}_o"),
-                "places": given["places"][name], "title": f"{job['function']} on {name}",
-                "before": None}
+                "scenario": function(**job["arguments"]),
+                "cycles": -1,
+                "inputs": {"reset": 1},
+                "i": getattr(dut, f"{name}_i"),
+                "o": getattr(dut, f"{name}_o"),
+                "places": given["places"][name],
+                "title": f"{job['function']} on {name}",
+                "before": None,
+            }
         for state in running.values():
             word = encode(state["inputs"], state["places"]["i"])
             if word != state["before"]:

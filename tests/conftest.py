@@ -50,6 +50,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the cores are shared out among the workers
 
 
+def pytest_addoption(parser):
+    parser.addoption("--every", action="store_true", help="also the cases marked with `every`")
+
+
+def pytest_collection_modifyitems(config, items):
+    """What is marked with `every` runs only when asked for: make test ARGS=--every."""
+    if not config.getoption("--every"):
+        left = [item for item in items if item.get_closest_marker("every")]
+        items[:] = [item for item in items if not item.get_closest_marker("every")]
+        config.hook.pytest_deselected(items=left)
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     """A seeded random source, the same for every run."""

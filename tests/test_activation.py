@@ -34,8 +34,9 @@ def every_input(knots, latency: int = Activation.latency, order: int = 0):
     random.Random(order).shuffle(shuffled)
     values += shuffled
     tensor, table = torch.tensor(values), torch.tensor(knots)
-    expected = zip(golden.sigmoid(tensor, table).tolist(), golden.tanh(tensor, table).tolist(),
-                   strict=True)
+    expected = zip(
+        golden.sigmoid(tensor, table).tolist(), golden.tanh(tensor, table).tolist(), strict=True
+    )
     return stream(latency, [{"value": v} for v in values], expected, compare)
 
 
@@ -43,8 +44,9 @@ def test_verilator():
     from tests.bench_units import rack
 
     jobs = [(f"activation_{n}", every_input, {"knots": k}) for n, k in KNOTS.items()]
-    jobs.append(("activation_few", every_input,
-                 {"knots": KNOTS["odd"], "latency": len(FEW.activate)}))
+    jobs.append(
+        ("activation_few", every_input, {"knots": KNOTS["odd"], "latency": len(FEW.activate)})
+    )
     on_verilator(rack(), jobs, **CELLS)
 
 

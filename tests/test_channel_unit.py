@@ -27,9 +27,13 @@ STAGES = {"few": FEW}
 
 def unit(kind):
     acc_bits, knots, signed_features, spatial = KINDS[kind]
-    return ChannelUnit(acc_bits=acc_bits, knots=test_activation.KNOTS[knots],
-                       signed_features=signed_features, spatial=spatial,
-                       stages=STAGES.get(kind, EVERY))
+    return ChannelUnit(
+        acc_bits=acc_bits,
+        knots=test_activation.KNOTS[knots],
+        signed_features=signed_features,
+        spatial=spatial,
+        stages=STAGES.get(kind, EVERY),
+    )
 
 
 def cases(acc_bits: int, spatial: bool, seed: int, count: int = 3000):
@@ -54,10 +58,17 @@ def cases(acc_bits: int, spatial: bool, seed: int, count: int = 3000):
             total = (wanted << shift) // max(1, multiplier)
             total -= 0 if function == Function.MIX else bias
             total = min(max(total + source.randint(-1, 1), -high - 1), high)
-            found.append({
-                "sum": total, "bias": bias, "multiplier": multiplier, "shift": shift,
-                "function": int(function), "a": source.randint(-128, 127),
-                "b": source.randint(-128, 127)})
+            found.append(
+                {
+                    "sum": total,
+                    "bias": bias,
+                    "multiplier": multiplier,
+                    "shift": shift,
+                    "function": int(function),
+                    "a": source.randint(-128, 127),
+                    "b": source.randint(-128, 127),
+                }
+            )
     return found
 
 
@@ -78,7 +89,8 @@ def expected(found, knots, signed_features: bool):
         Function.RESET: activation.gate(a, sigmoid),
         Function.UPDATE: activation.encode_unit(sigmoid),
         Function.BLEND: conv_gru.new_state(
-            a, activation.tanh(value, table), activation.decode_unit(b & 255)),
+            a, activation.tanh(value, table), activation.decode_unit(b & 255)
+        ),
         Function.MIX: requant.signed(value + activation.gate(b + 128, gain)),
     }
     chosen = torch.stack([results[f] for f in Function]).gather(0, column["function"][None])[0]
@@ -99,8 +111,9 @@ def bytes_of(kind: str, seed: int, late: int = 0, operands_late: int = 0, change
             changed = victim | {change: victim[change] ^ bit}
             table = test_activation.KNOTS[knots]
             if changed["shift"] in range(1, 32) and (
-                    expected([changed], table, signed_features)
-                    != expected([victim], table, signed_features)):
+                expected([changed], table, signed_features)
+                != expected([victim], table, signed_features)
+            ):
                 victim.update(changed)
                 break
     block = unit(kind)
@@ -117,14 +130,16 @@ def bytes_of(kind: str, seed: int, late: int = 0, operands_late: int = 0, change
         if cycle >= latency:
             index = cycle - latency
             assert out["byte"] == right[index], (
-                f"input {index}: {found[index]}: {out['byte']}, not {right[index]}")
+                f"input {index}: {found[index]}: {out['byte']}, not {right[index]}"
+            )
 
 
 def test_verilator():
     from tests.bench_units import rack
 
-    on_verilator(rack(), [(f"unit_{kind}", bytes_of, {"kind": kind, "seed": 4}) for kind in KINDS],
-                 **CELLS)
+    on_verilator(
+        rack(), [(f"unit_{kind}", bytes_of, {"kind": kind, "seed": 4}) for kind in KINDS], **CELLS
+    )
 
 
 def test_cases():
@@ -143,8 +158,15 @@ def test_cases():
 
 def test_differences_are_seen():
     """A constant's bit, the operands' cycle, the byte's cycle."""
-    for wrong in ({"late": -1}, {"late": 1}, {"operands_late": -1}, {"operands_late": 1},
-                  {"change": "multiplier"}, {"change": "shift"}, {"change": "bias"}):
+    for wrong in (
+        {"late": -1},
+        {"late": 1},
+        {"operands_late": -1},
+        {"operands_late": 1},
+        {"change": "multiplier"},
+        {"change": "shift"},
+        {"change": "bias"},
+    ):
         with pytest.raises(AssertionError, match="input"):
             on_amaranth(unit("spatial"), bytes_of("spatial", 8, **wrong))
     for wrong in ({"late": 1}, {"operands_late": -1}):

@@ -8,8 +8,14 @@ import pytest
 from golden.config import PRESETS, ModelConfig, preset
 from hw.plan.engine_config import EngineConfig, Geometry, config_digest, default_shape
 
-SMALL = ModelConfig(name="small", image_height=10, image_width=52, heads=2,
-                    head_channels=(2, 3, 4, 5), state_channels=4)
+SMALL = ModelConfig(
+    name="small",
+    image_height=10,
+    image_width=52,
+    heads=2,
+    head_channels=(2, 3, 4, 5),
+    state_channels=4,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +59,12 @@ def test_parse_checks():
 
 @pytest.mark.parametrize(
     "name, shape",
-    [("vww_105x120", "8,1,2"), ("vww_140x160", "10,5,2"), ("vww_175x200", "13,3,2"),
-     ("vww_210x240", "15,3,2")],
+    [
+        ("vww_105x120", "8,1,2"),
+        ("vww_140x160", "10,5,2"),
+        ("vww_175x200", "13,3,2"),
+        ("vww_210x240", "15,3,2"),
+    ],
 )
 def test_default_shape(name, shape):
     assert str(default_shape(preset(name))) == shape
@@ -74,11 +84,22 @@ def test_digest():
     engine = EngineConfig(pixels=4, channels=2, lanes=2)
     digest = config_digest(SMALL, engine)
     assert digest == config_digest(replace(SMALL, name="other"), engine)
-    others = [config_digest(replace(SMALL, **{field: value}), engine) for field, value in (
-        ("image_height", 15), ("image_width", 53), ("heads", 1), ("state_channels", 5),
-        ("spatial_attention", "full"), ("channel_attention", False), ("in_channels", 1))]
-    others += [config_digest(SMALL, replace(engine, **{field: 1 + getattr(engine, field)}))
-               for field in ("pixels", "channels", "lanes")]
+    others = [
+        config_digest(replace(SMALL, **{field: value}), engine)
+        for field, value in (
+            ("image_height", 15),
+            ("image_width", 53),
+            ("heads", 1),
+            ("state_channels", 5),
+            ("spatial_attention", "full"),
+            ("channel_attention", False),
+            ("in_channels", 1),
+        )
+    ]
+    others += [
+        config_digest(SMALL, replace(engine, **{field: 1 + getattr(engine, field)}))
+        for field in ("pixels", "channels", "lanes")
+    ]
     assert len({digest, *others}) == 1 + len(others)
     assert len(digest) == 64 and int(digest, 16) >= 0
 

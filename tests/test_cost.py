@@ -1,8 +1,8 @@
-"""hw/plan/cost.py against the running RTL: every preset, the compact engine, latencies, and bites.
+"""hw/plan/cost.py against the running RTL: presets (with --every each), the compact engine,
+latencies, and bites.
 
-Cycles, stalls, reads and writes of each operation in each row group must be equal, exactly. Twenty
-and more random networks are compared in the same way in test_sim_fuzz.py, whole frames in
-test_sim_run.py.
+Cycles, stalls, reads and writes of each operation in each row group must be equal, exactly. Random
+networks are compared in the same way in test_sim_fuzz.py, whole frames in test_sim_run.py.
 """
 
 import re
@@ -26,6 +26,14 @@ from sim import camera, counters, fuzz, session
 GROUPS = 3  # the first has no row group before it, the third is a steady one
 WHOLE = ("vww_105x120", "vww_105x120_full", "vww_105x120_banded", "vww_210x240")
 """Presets that test_sim_run.py simulates, too: the same simulation serves both."""
+ALSO = (
+    "vww_140x160_grey",
+    "vww_175x200",
+    "vww_175x200_banded",
+    "vww_210x240_full",
+    "vww_210x240_h1",
+)
+"""With WHOLE each size, each attention, another number of heads, and grey."""
 COMPACT = ("vww_105x120", "vww_210x240", "vww_210x240_h3")
 
 SMALL = ModelConfig(
@@ -57,7 +65,10 @@ def counted(engine, groups=GROUPS):
 # ---- counters ----
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in WHOLE + ALSO else pytest.mark.every) for n in PRESETS],
+)
 def test_preset(name):
     model = PRESETS[name]
     weights = load_weights(None, model) if name in WHOLE else random_weights(model, 1)

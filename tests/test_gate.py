@@ -32,9 +32,14 @@ def cases(spatial: bool, seed: int, count: int = 1000):
 
     def add(function, **given):
         """What the function does not look at is noise."""
-        noise = {"value": source.randint(-511, 511), "unit": source.randint(0, 256),
-                 "tanh": source.randint(-127, 127), "a": source.randint(-128, 127),
-                 "b": source.randint(-128, 127), "gain": source.randint(0, 256)}
+        noise = {
+            "value": source.randint(-511, 511),
+            "unit": source.randint(0, 256),
+            "tanh": source.randint(-127, 127),
+            "a": source.randint(-128, 127),
+            "b": source.randint(-128, 127),
+            "gain": source.randint(0, 256),
+        }
         found.append({"function": int(function), **noise, **given})
 
     for value in range(256):
@@ -80,8 +85,13 @@ def expected(found, signed_features: bool):
     return (chosen & 255).tolist()
 
 
-def gated(signed_features: bool, spatial: bool, seed: int, latency: int = Gate.latency,
-          wrong: int | None = None):
+def gated(
+    signed_features: bool,
+    spatial: bool,
+    seed: int,
+    latency: int = Gate.latency,
+    wrong: int | None = None,
+):
     """Scenario: an input a cycle, functions mixed."""
     found = cases(spatial, seed)
     right = expected(found, signed_features)
@@ -97,11 +107,18 @@ def gated(signed_features: bool, spatial: bool, seed: int, latency: int = Gate.l
 def test_verilator():
     from tests.bench_units import rack
 
-    jobs = [(f"gate_{name}", gated, {"signed_features": s, "spatial": m, "seed": i})
-            for i, (name, (s, m)) in enumerate(KINDS.items())]
+    jobs = [
+        (f"gate_{name}", gated, {"signed_features": s, "spatial": m, "seed": i})
+        for i, (name, (s, m)) in enumerate(KINDS.items())
+    ]
     jobs.append(("gate_ecp5", gated, {"signed_features": False, "spatial": True, "seed": 7}))
-    jobs.append(("gate_few", gated,
-                 {"signed_features": True, "spatial": True, "seed": 8, "latency": len(FEW.gate)}))
+    jobs.append(
+        (
+            "gate_few",
+            gated,
+            {"signed_features": True, "spatial": True, "seed": 8, "latency": len(FEW.gate)},
+        )
+    )
     on_verilator(rack(), jobs, **CELLS)
 
 
@@ -124,5 +141,7 @@ def test_differences_are_seen():
         on_amaranth(Gate(signed_features=False, spatial=True), gated(True, True, 9))
     for cycles in (-1, 1):
         with pytest.raises(AssertionError):
-            on_amaranth(Gate(signed_features=True, spatial=True),
-                        gated(True, True, 9, latency=Gate.latency + cycles))
+            on_amaranth(
+                Gate(signed_features=True, spatial=True),
+                gated(True, True, 9, latency=Gate.latency + cycles),
+            )

@@ -31,8 +31,16 @@ DSPS = {"ecp5": 3, "packed": 3, "packed_spare": 5}
 def lane(name):
     pixels, channels, acc_bits, shares_pair, cells = SHAPES[name]
     more = {"registers": 0} if name == "low_power" else {}
-    return HeadLane(pixels=pixels, channels=channels, acc_bits=acc_bits, shares_pair=shares_pair,
-                    cells=cells, dsps=DSPS.get(name), packed=name.startswith("packed"), **more)
+    return HeadLane(
+        pixels=pixels,
+        channels=channels,
+        acc_bits=acc_bits,
+        shares_pair=shares_pair,
+        cells=cells,
+        dsps=DSPS.get(name),
+        packed=name.startswith("packed"),
+        **more,
+    )
 
 
 def latency(name):
@@ -43,11 +51,11 @@ def latency(name):
 @dataclass(eq=False)
 class Walk:
     operands: torch.Tensor  # K x P
-    weights: torch.Tensor   # K x C
-    extra: list[int]        # the neighbour's sums
-    late: int               # operand -> sum
+    weights: torch.Tensor  # K x C
+    extra: list[int]  # the neighbour's sums
+    late: int  # operand -> sum
     begin: int = 0
-    cycles: tuple = ()      # of its steps
+    cycles: tuple = ()  # of its steps
 
     @property
     def sums(self):
@@ -113,21 +121,25 @@ def sums(name: str, seed: int, wrong: str = ""):
         for position in range(pixels + shares_pair):
             due[walk.transfer + PARALLEL.drain + position + (wrong == "late")] = (walk, position)
     if wrong == "weight":
-        steps[found[3].cycles[0]] = (
-            Walk(found[3].operands, found[3].weights ^ 1, [], 0), 0)
+        steps[found[3].cycles[0]] = (Walk(found[3].operands, found[3].weights ^ 1, [], 0), 0)
     # a cycle inside a walk that is no step of it, and not the neighbour's
     stray = next(c for w in found[5:] for c in range(w.cycles[0], w.cycles[-1]) if c not in steps)
     last = max(due)
     lead = HeadLane.lead
     checked = 0
     for cycle in range(last + 1):
-        inputs = {"operand": source.getrandbits(8 * pixels),
-                  "weights": source.getrandbits(8 * channels),
-                  "first": source.getrandbits(1), "extra": source.getrandbits(acc_bits * channels)}
+        inputs = {
+            "operand": source.getrandbits(8 * pixels),
+            "weights": source.getrandbits(8 * channels),
+            "first": source.getrandbits(1),
+            "extra": source.getrandbits(acc_bits * channels),
+        }
         if cycle in steps:
             walk, i = steps[cycle]
-            inputs |= {"operand": pack(walk.operands[i].tolist(), 8),
-                       "weights": pack(walk.weights[i].tolist(), 8)}
+            inputs |= {
+                "operand": pack(walk.operands[i].tolist(), 8),
+                "weights": pack(walk.weights[i].tolist(), 8),
+            }
         later = cycle - (latency(name) - 1) + lead
         if later in steps:
             inputs |= {"valid": 1, "first": steps[later][1] == 0}
@@ -145,7 +157,8 @@ def sums(name: str, seed: int, wrong: str = ""):
             head = unpack(out["head"], acc_bits, channels, signed=True)
             right = walk.extra if position == pixels else walk.sums[:, position].tolist()
             assert head == right, (
-                f"walk {found.index(walk)}, position {position}: {head}, not {right}")
+                f"walk {found.index(walk)}, position {position}: {head}, not {right}"
+            )
             checked += 1
     assert checked == len(due)
 
@@ -163,8 +176,11 @@ def test_walks():
 
 
 def test_verilator():
-    on_verilator({name: lane(name) for name in SHAPES},
-                 [(name, sums, {"name": name, "seed": 3}) for name in SHAPES], **CELLS)
+    on_verilator(
+        {name: lane(name) for name in SHAPES},
+        [(name, sums, {"name": name, "seed": 3}) for name in SHAPES],
+        **CELLS,
+    )
 
 
 @pytest.mark.parametrize("wrong", ["weight", "valid", "late"])

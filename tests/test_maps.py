@@ -39,14 +39,17 @@ def traffic(kind: str, seed: int, cycles: int = 4000, wrong: str = ""):
     word_bits = 8 * pixels
     memory = [[source.getrandbits(word_bits) for _ in range(depth)] for _ in range(lanes)]
     for address in range(depth):
-        yield {"write_en": (1 << lanes) - 1, "write_address": address,
-               "write_data": pack([memory[b][address] for b in range(lanes)], word_bits)}
+        yield {
+            "write_en": (1 << lanes) - 1,
+            "write_address": address,
+            "write_data": pack([memory[b][address] for b in range(lanes)], word_bits),
+        }
     if wrong == "word":
         memory[lanes - 1][depth - 1] ^= 1
-    asked = deque()              # per cycle, per bank: (who, address) of a granted read
-    operand, host = None, None   # address; (bank, address)
-    served = 0                   # banks of the operand read that have been granted
-    written = []                 # (cycle, bank, address, word) not yet in the memory
+    asked = deque()  # per cycle, per bank: (who, address) of a granted read
+    operand, host = None, None  # address; (bank, address)
+    served = 0  # banks of the operand read that have been granted
+    written = []  # (cycle, bank, address, word) not yet in the memory
     load = 0.5
     answered = {"array": 0, "operand": 0, "host": 0}
     asked_for = {"operand": 0, "host": 0}
@@ -81,19 +84,29 @@ def traffic(kind: str, seed: int, cycles: int = 4000, wrong: str = ""):
         # a word that is read in the cycle of its write may be the old or the new one: leave those
         reading = {(b, a) for b, (_, a) in (asked[-1] if asked else {}).items()}
         address = source.randrange(depth)
-        write = {b: source.getrandbits(word_bits) for b in range(lanes)
-                 if source.random() < 0.3 and (b, address) not in reading}
+        write = {
+            b: source.getrandbits(word_bits)
+            for b in range(lanes)
+            if source.random() < 0.3 and (b, address) not in reading
+        }
 
-        inputs = {"read_en": sum(1 << b for b in array),
-                  "read_address": pack([array.get(b, source.randrange(depth))
-                                        for b in range(lanes)], (depth - 1).bit_length()),
-                  "operand_en": operand is not None,
-                  "operand_address": source.randrange(depth) if operand is None else operand,
-                  "host_en": host is not None, "host_bank": host[0] if host else 0,
-                  "host_address": host[1] if host else source.randrange(depth),
-                  "write_en": sum(1 << b for b in write), "write_address": address,
-                  "write_data": pack([write.get(b, source.getrandbits(word_bits))
-                                      for b in range(lanes)], word_bits)}
+        inputs = {
+            "read_en": sum(1 << b for b in array),
+            "read_address": pack(
+                [array.get(b, source.randrange(depth)) for b in range(lanes)],
+                (depth - 1).bit_length(),
+            ),
+            "operand_en": operand is not None,
+            "operand_address": source.randrange(depth) if operand is None else operand,
+            "host_en": host is not None,
+            "host_bank": host[0] if host else 0,
+            "host_address": host[1] if host else source.randrange(depth),
+            "write_en": sum(1 << b for b in write),
+            "write_address": address,
+            "write_data": pack(
+                [write.get(b, source.getrandbits(word_bits)) for b in range(lanes)], word_bits
+            ),
+        }
         out = yield inputs
         assert out["operand_done"] == operand_done, f"operand_done in cycle {cycle}"
         assert out["host_done"] == host_done, f"host_done in cycle {cycle}"
@@ -124,8 +137,10 @@ def traffic(kind: str, seed: int, cycles: int = 4000, wrong: str = ""):
 
 
 def test_verilator():
-    on_verilator({name: block(*kind) for name, kind in KINDS.items()},
-                 [(name, traffic, {"kind": name, "seed": 7}) for name in KINDS])
+    on_verilator(
+        {name: block(*kind) for name, kind in KINDS.items()},
+        [(name, traffic, {"kind": name, "seed": 7}) for name in KINDS],
+    )
 
 
 @pytest.mark.parametrize("wrong", ["priority", "late", "word"])

@@ -45,8 +45,14 @@ def products(count: int, late: int = 0, step: int = 1, registers: int = REGISTER
 def test_all_operands():
     on_verilator(
         {name: Multipliers(**kind) for name, kind in KINDS.items()},
-        [(name, products, {"count": kind["count"], "registers": kind.get("registers", REGISTERS)})
-         for name, kind in KINDS.items()],
+        [
+            (
+                name,
+                products,
+                {"count": kind["count"], "registers": kind.get("registers", REGISTERS)},
+            )
+            for name, kind in KINDS.items()
+        ],
         **CELLS,
     )
 

@@ -18,21 +18,49 @@ from hw.plan.engine_config import EngineConfig
 from hw.plan.latency import PARALLEL
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack, unpack_struct
 
-BASE = ModelConfig(name="operands", image_height=10, image_width=16 * 3 + 5, heads=2,
-                   head_channels=(2, 3, 3, 5), state_channels=9, attention_hidden=3)
+BASE = ModelConfig(
+    name="operands",
+    image_height=10,
+    image_width=16 * 3 + 5,
+    heads=2,
+    head_channels=(2, 3, 3, 5),
+    state_channels=9,
+    attention_hidden=3,
+)
 KINDS = {  # model, shape
     "one": (replace(BASE, heads=1), "4,2,1"),
     "two": (BASE, "3,2,2"),
     "four": (replace(BASE, channel_attention=False), "5,1,4"),
     "heads": (replace(BASE, heads=3, spatial_attention="full"), "6,1,3"),
     # with fetches that are held back until their words are written
-    "held": (replace(BASE, image_width=32, head_channels=(1, 7, 7, 2), state_channels=11,
-                     spatial_attention="banded", in_channels=1), "8,3,1"),
-    "later": (replace(BASE, image_width=58, heads=3, head_channels=(1, 6, 8, 5), state_channels=4,
-                      spatial_attention="full", channel_attention=False), "7,2,8"),
+    "held": (
+        replace(
+            BASE,
+            image_width=32,
+            head_channels=(1, 7, 7, 2),
+            state_channels=11,
+            spatial_attention="banded",
+            in_channels=1,
+        ),
+        "8,3,1",
+    ),
+    "later": (
+        replace(
+            BASE,
+            image_width=58,
+            heads=3,
+            head_channels=(1, 6, 8, 5),
+            state_channels=4,
+            spatial_attention="full",
+            channel_attention=False,
+        ),
+        "7,2,8",
+    ),
     # the only bank is let go of in mid-walk
-    "pause": (replace(BASE, image_width=16, heads=1, head_channels=(1, 1, 1, 2),
-                      state_channels=30), "3,3,1"),
+    "pause": (
+        replace(BASE, image_width=16, heads=1, head_channels=(1, 1, 1, 2), state_channels=30),
+        "3,3,1",
+    ),
 }
 
 
@@ -43,9 +71,14 @@ def plan_of(kind):
 
 def constants_of(plan, seed=1):
     source, bits = random.Random(seed), plan.model.acc_bits
-    return [{"bias": source.randint(-(1 << bits - 1), (1 << bits - 1) - 1),
-             "multiplier": source.randint(0, 255), "shift": source.randint(0, 31)}
-            for _ in range(plan.constant_words)]
+    return [
+        {
+            "bias": source.randint(-(1 << bits - 1), (1 << bits - 1) - 1),
+            "multiplier": source.randint(0, 255),
+            "shift": source.randint(0, 31),
+        }
+        for _ in range(plan.constant_words)
+    ]
 
 
 def walks(plan, gaps):
@@ -77,8 +110,9 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
     constants = constants_of(plan, 2 if load else 1)
     if load:
         for address, constant in enumerate(constants):
-            word = sum((constant[n] & ((1 << layout[n].width) - 1)) << layout[n].offset
-                       for n in constant)
+            word = sum(
+                (constant[n] & ((1 << layout[n].width) - 1)) << layout[n].offset for n in constant
+            )
             yield {"load__en": 1, "load__addr": address, "load__data": word}
         yield {"reset": 1}  # as the engine does: constants of the first walk are fetched again
     if wrong == "constant":
@@ -88,8 +122,11 @@ def drained(kind: str, seed: int, wrong: str = "", load: bool = False):
         transfers[last + PARALLEL.transfer] = (op, group)
     if wrong == "cycle":  # a transfer comes before its walk's constants
         times = sorted(transfers)
-        hurry = next(b for a, b in zip(times, times[1:], strict=False)
-                     if transfers[b][0] is not transfers[a][0] and transfers[b][1] == 0)
+        hurry = next(
+            b
+            for a, b in zip(times, times[1:], strict=False)
+            if transfers[b][0] is not transfers[a][0] and transfers[b][1] == 0
+        )
         early = times[times.index(hurry) - 1] + 2
         transfers[early] = transfers.pop(hurry)
     present, ends = None, 0
@@ -131,10 +168,10 @@ def fetched(kind: str, seed: int, wrong: str = ""):
     frame = 2
     found = list(walks(plan, random_gaps(source, frame + 1)))
     transfers = {last + PARALLEL.transfer: op for _, op, _, _, _, last in found}
-    ends, busy = {}, set()      # the array's bank reads: (cycle of the address register, bank)
-    writes = {}                 # cycle -> {bank: (address, word)}
-    right = {}                  # cycle -> [(port, unit, byte, text)]
-    weights = {}                # cycle -> ({unit: word}, text)
+    ends, busy = {}, set()  # the array's bank reads: (cycle of the address register, bank)
+    writes = {}  # cycle -> {bank: (address, word)}
+    right = {}  # cycle -> [(port, unit, byte, text)]
+    weights = {}  # cycle -> ({unit: word}, text)
     maps = {name for op in plan.operations for name in [*op.operands, op.operand_value]} - {""}
 
     def operand(name, op, group, chunk, turn):
@@ -143,7 +180,8 @@ def fetched(kind: str, seed: int, wrong: str = ""):
         for unit in range(e.units):
             if op.first <= group * e.units + unit < op.first + op.out_channels:
                 row = (0 if name.startswith("V") else op.operand_first) + (
-                    group * e.channels + unit // lanes)
+                    group * e.channels + unit // lanes
+                )
                 zero = name == "H" and turn % frame == 0 and wrong != "group"
                 values[unit] = 0 if zero else content[unit % lanes][m.base + row * words + chunk]
         return values
@@ -162,8 +200,13 @@ def fetched(kind: str, seed: int, wrong: str = ""):
             for unit, word in operand(name, op, group, chunk, turn).items():
                 for position in range(e.pixels):
                     right.setdefault(at + position, []).append(
-                        (port, unit, word >> 8 * position & 255,
-                         f"row group {turn}, {op.name}, walk {group}.{chunk}"))
+                        (
+                            port,
+                            unit,
+                            word >> 8 * position & 255,
+                            f"row group {turn}, {op.name}, walk {group}.{chunk}",
+                        )
+                    )
 
     def operation_writes(op, shift):
         """The operation's words come to the memory when the plan has them come."""
@@ -171,7 +214,7 @@ def fetched(kind: str, seed: int, wrong: str = ""):
         for (bank, address), (stage, c, first, _) in plan._places(op).items():
             word = first // e.pixels
             cycle = int(times[op.first + c, word]) + shift
-            if op.target == Target.CONCAT:   # the plan has all heads as late as the last one
+            if op.target == Target.CONCAT:  # the plan has all heads as late as the last one
                 cycle -= e.channels * (plan.geometry.heads - 1 - op.stages.index(stage))
             content[bank][address] = source.getrandbits(bits)
             there = writes.setdefault(cycle, {})
@@ -186,11 +229,14 @@ def fetched(kind: str, seed: int, wrong: str = ""):
             busy |= {(at + shift, bank) for at, bank in plan.array_reads(op)}
         if (group + 1) * (chunk + 1) == op.walks and op.out in maps:
             operation_writes(op, shift)
-        ends[turn] = last + 1   # the group counter moves with the group's last step
+        ends[turn] = last + 1  # the group counter moves with the group's last step
     firsts = {cycle: turn + 1 for turn, cycle in ends.items()}
     for address in range(plan.bank_words):
-        yield {"write_en": (1 << lanes) - 1, "write_address": address,
-               "write_data": pack([begin[b][address] for b in range(lanes)], bits)}
+        yield {
+            "write_en": (1 << lanes) - 1,
+            "write_address": address,
+            "write_data": pack([begin[b][address] for b in range(lanes)], bits),
+        }
     turn, compared = 0, 0
     for cycle in range(max(right) + 1):
         turn = firsts.get(cycle, turn)
@@ -205,8 +251,13 @@ def fetched(kind: str, seed: int, wrong: str = ""):
         for bank, (address, word) in there.items():
             written["write_address"] = address
             written["write_data"] = written.get("write_data", 0) | word << bits * bank
-        out = yield {"transfer": op is not None, "single": single, "first_group": turn % frame == 0,
-                     "read_en": sum(on << bank for bank, on in enumerate(reads)), **written}
+        out = yield {
+            "transfer": op is not None,
+            "single": single,
+            "first_group": turn % frame == 0,
+            "read_en": sum(on << bank for bank, on in enumerate(reads)),
+            **written,
+        }
         for port, unit, byte, text in right.get(cycle, ()):
             got = out[port] >> 8 * unit & 255
             assert got == byte, f"cycle {cycle}, {text}, unit {unit}: {port} is {got}, not {byte}"
@@ -225,22 +276,35 @@ class Fetch(wiring.Component):
         self.operands, self.maps = Operands(plan), Maps(plan)
         ports = self.operands.signature.members
         sram = self.maps.signature.members
-        super().__init__({name: ports[name] for name in (
-            "transfer", "single", "first_group", "a", "b", "values")} | {
-            name: sram[name] for name in ("read_en", "write_en", "write_address", "write_data")})
+        super().__init__(
+            {
+                name: ports[name]
+                for name in ("transfer", "single", "first_group", "a", "b", "values")
+            }
+            | {name: sram[name] for name in ("read_en", "write_en", "write_address", "write_data")}
+        )
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.operands = operands = self.operands
         m.submodules.maps = maps = self.maps
         m.d.comb += [
-            operands.transfer.eq(self.transfer), operands.single.eq(self.single),
-            operands.first_group.eq(self.first_group), operands.words.eq(maps.words),
-            operands.done.eq(maps.operand_done), operands.valid.eq(maps.operand_valid),
-            maps.operand_en.eq(operands.enable), maps.operand_address.eq(operands.address),
-            self.a.eq(operands.a), self.b.eq(operands.b), self.values.eq(operands.values),
-            maps.read_en.eq(self.read_en), maps.write_en.eq(self.write_en),
-            maps.write_address.eq(self.write_address), maps.write_data.eq(self.write_data)]
+            operands.transfer.eq(self.transfer),
+            operands.single.eq(self.single),
+            operands.first_group.eq(self.first_group),
+            operands.words.eq(maps.words),
+            operands.done.eq(maps.operand_done),
+            operands.valid.eq(maps.operand_valid),
+            maps.operand_en.eq(operands.enable),
+            maps.operand_address.eq(operands.address),
+            self.a.eq(operands.a),
+            self.b.eq(operands.b),
+            self.values.eq(operands.values),
+            maps.read_en.eq(self.read_en),
+            maps.write_en.eq(self.write_en),
+            maps.write_address.eq(self.write_address),
+            maps.write_data.eq(self.write_data),
+        ]
         return m
 
 
@@ -292,5 +356,7 @@ def test_plans():
     assert {op.function for op in found} == set(Function)
     assert {len(op.operands) for op in found} == {0, 1, 2}
     fetching = [op for op in found if op.operands]
-    assert all(any(getattr(op.times, name) for op in fetching)
-               for name in ("hold", "extra", "idle", "pause"))
+    assert all(
+        any(getattr(op.times, name) for op in fetching)
+        for name in ("hold", "extra", "idle", "pause")
+    )

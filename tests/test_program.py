@@ -20,8 +20,14 @@ CYCLES = {
     ("vww_210x240", "15,3,4"): 7453,
     ("vww_105x120", "8,1,2"): 30517,
 }
-MORE = ("vww_140x160", "vww_175x200", "vww_210x240_full", "vww_105x120_banded", "vww_210x240_h1",
-        "vww_210x240_h3")
+MORE = (
+    "vww_140x160",
+    "vww_175x200",
+    "vww_210x240_full",
+    "vww_105x120_banded",
+    "vww_210x240_h1",
+    "vww_210x240_h3",
+)
 SEEDS = range(24)
 
 
@@ -67,8 +73,12 @@ def test_cycles(name, shape):
 def test_work_is_the_networks(compiled):
     """The operations carry exactly the model's MACs, all its array layers and all its stages."""
     model = compiled.model
-    layers = {layer.name for op in compiled.operations for layer in op.layers
-              if op.weights == WeightSource.MEMORY}
+    layers = {
+        layer.name
+        for op in compiled.operations
+        for layer in op.layers
+        if op.weights == WeightSource.MEMORY
+    }
     assert layers == {layer.name for layer in model.array_layers}
     stages = [stage for op in compiled.operations for stage in op.stages]
     wanted = {s.name for s in model.stages if not s.name.endswith(".weights")}
@@ -109,8 +119,9 @@ def test_maps(compiled):
     state = compiled.maps["H"]
     assert (state.born, state.dies) == (0, len(compiled.operations))
     # at least the most words that are alive at once; on the released shapes no more
-    need = max(sum(m.words for m in maps if m.born <= t <= m.dies)
-               for t in range(len(compiled.operations)))
+    need = max(
+        sum(m.words for m in maps if m.born <= t <= m.dies) for t in range(len(compiled.operations))
+    )
     assert need <= compiled.bank_words <= need * 1.1 + 1
 
 
@@ -154,8 +165,15 @@ def written(plan):
             firsts = [op.heads[0] * op.out_channels]
         else:
             firsts = [op.out_row * op.out_channels + op.first]
-        yield op, {(first + c, w): int(times[op.first + c, w]) for first in firsts
-                   for c in range(op.out_channels) for w in range(times.shape[1])}
+        yield (
+            op,
+            {
+                (first + c, w): int(times[op.first + c, w])
+                for first in firsts
+                for c in range(op.out_channels)
+                for w in range(times.shape[1])
+            },
+        )
 
 
 def test_words_are_there_in_time(compiled):
@@ -184,8 +202,11 @@ def test_words_are_there_in_time(compiled):
                                 if not 0 <= word < op.in_words:
                                     continue
                                 # lanes beside each other share words: each is read once
-                                when = 0 if lane + phase - 1 < lanes - 1 else (
-                                    1 if lane + phase - 1 == lanes - 1 else 2)
+                                when = (
+                                    0
+                                    if lane + phase - 1 < lanes - 1
+                                    else (1 if lane + phase - 1 == lanes - 1 else 2)
+                                )
                                 address = at + when + PARALLEL.address_three_tap
                                 assert ready[segment.first + row, word] < address, op.name
                     at += op.taps
@@ -208,8 +229,10 @@ def test_bounds(compiled):
     for op, fields in zip(compiled.operations, back, strict=True):
         if op.target != Target.SCORES:
             assert all(value < depth for name, value in fields.items() if name.startswith("base"))
-            assert all(bank < compiled.engine.lanes and address < depth for (bank, address)
-                       in compiled._places(op))
+            assert all(
+                bank < compiled.engine.lanes and address < depth
+                for (bank, address) in compiled._places(op)
+            )
         if compiled.engine.parts != "serial":
             assert fields["count"] <= op.out_groups * compiled.engine.units
     for word, rows in compiled.fields.items():
@@ -251,8 +274,12 @@ def test_locate(compiled):
                 for column in range(first, first + valid):
                     assert (stage, channel, column) not in met
                     met.add((stage, channel, column))
-        whole = {(stage, c, x) for stage in op.stages for c in range(columns[stage][0])
-                 for x in range(columns[stage][1])}
+        whole = {
+            (stage, c, x)
+            for stage in op.stages
+            for c in range(columns[stage][0])
+            for x in range(columns[stage][1])
+        }
         assert met == whole, op.name
         # ... and it is where the map lies
         m = compiled.maps[op.out]
@@ -307,11 +334,18 @@ def test_same_every_time():
 @pytest.mark.parametrize(
     "changes, shape, message",
     [
-        ({}, "8,1,6", r"lanes = 6 gives 3 lanes a head with 2 heads; that must be 1 or even \(two "
-                      "lanes make one pooled word\\); the nearest usable number is 4"),
-        (dict(spatial_attention="full"), "6,1,2",
-         "spatial attention needs the state's 7 columns in one word: pixels must be at least 7, "
-         "not 6"),
+        (
+            {},
+            "8,1,6",
+            r"lanes = 6 gives 3 lanes a head with 2 heads; that must be 1 or even \(two "
+            "lanes make one pooled word\\); the nearest usable number is 4",
+        ),
+        (
+            dict(spatial_attention="full"),
+            "6,1,2",
+            "spatial attention needs the state's 7 columns in one word: pixels must be at least 7, "
+            "not 6",
+        ),
     ],
 )
 def test_impossible(changes, shape, message):
@@ -342,18 +376,23 @@ def test_warnings():
     slow = compile_program(replace(model, classifier_hidden=344), EngineConfig.parse("8,4,4"))
     told = f"its state stays for {slow.state_stays:,} cycles after its row event"
     assert slow.operations[0].wait > slow.latency.group_turn
-    assert any(text.startswith(f"the classifier takes {slow.classifier_cycles:,} cycles, ")
-               and text.endswith(told) for text in slow.warnings)
+    assert any(
+        text.startswith(f"the classifier takes {slow.classifier_cycles:,} cycles, ")
+        and text.endswith(told)
+        for text in slow.warnings
+    )
     grey = replace(model, heads=1, head_channels=(1, 1, 1, 1), image_width=840, in_channels=1)
     small = replace(grey, channel_attention=False, classifier_hidden=1, state_channels=2)
     fast = compile_program(small, EngineConfig.parse("32,1,16"))
     assert fast.camera_period == 5 * 840 > 2 * fast.cycles_per_row_group
-    assert ("even pixels of the camera come no closer than 1 cycles: a row group takes 4,200 "
-            f"cycles at an even camera, {fast.cycles_per_row_group:,} of them work"
-            in fast.warnings)
+    assert (
+        "even pixels of the camera come no closer than 1 cycles: a row group takes 4,200 "
+        f"cycles at an even camera, {fast.cycles_per_row_group:,} of them work" in fast.warnings
+    )
     wasteful = compile_program(preset("vww_105x120"), EngineConfig.parse("32,1,16")).warnings
-    assert any(text.startswith("this shape uses ") and "% of its multipliers" in text
-               for text in wasteful)
+    assert any(
+        text.startswith("this shape uses ") and "% of its multipliers" in text for text in wasteful
+    )
 
 
 def test_a_wrong_program_is_seen():
@@ -362,8 +401,10 @@ def test_a_wrong_program_is_seen():
     compiled = compile_program(case.model, case.shape)
     test_spacing(compiled)
     test_words_are_there_in_time(compiled)
-    reader = max((op for op in compiled.operations if op.source == Source.SHARED
-                  and op.wait), key=lambda op: op.wait)
+    reader = max(
+        (op for op in compiled.operations if op.source == Source.SHARED and op.wait),
+        key=lambda op: op.wait,
+    )
     early = replace(reader, times=replace(reader.times, start=reader.start - reader.wait))
     operations = tuple(early if op is reader else op for op in compiled.operations)
     wrong = replace(compiled, operations=operations)

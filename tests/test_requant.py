@@ -76,8 +76,9 @@ def compare(out, value, index):
     assert out["value"] == value, f"input {index}: {out['value']}, not {value}"
 
 
-def requantised(acc_bits: int, seed: int, wrong: int | None = None,
-                latency: int = Requantiser.latency):
+def requantised(
+    acc_bits: int, seed: int, wrong: int | None = None, latency: int = Requantiser.latency
+):
     """Scenario: an input a cycle."""
     found = cases(acc_bits, seed)
     values = expected(found)
@@ -90,9 +91,7 @@ def requantised(acc_bits: int, seed: int, wrong: int | None = None,
 def test_cases():
     """The cases hold ties of each shift at both signs, and all of the range."""
     found = cases(WIDTHS["widest"], 1)
-    ties = {
-        (s, (a + b) * m > 0) for a, b, m, s in found if (a + b) * m % (1 << s) == 1 << (s - 1)
-    }
+    ties = {(s, (a + b) * m > 0) for a, b, m, s in found if (a + b) * m % (1 << s) == 1 << (s - 1)}
     assert ties == {(s, sign) for s in SHIFTS for sign in (False, True)}
     values = expected(found)
     assert {-2048, -2047, -512, -511, -128, 0, 127, 255, 2046, 2047} <= set(values)
@@ -104,8 +103,9 @@ def test_verilator():
 
     jobs = [(f"requant_{n}", requantised, {"acc_bits": w, "seed": w}) for n, w in WIDTHS.items()]
     jobs.append(("requant_ecp5", requantised, {"acc_bits": WIDTHS["preset"], "seed": 7}))
-    jobs.append(("requant_few", requantised,
-                 {"acc_bits": 40, "seed": 3, "latency": len(FEW.requantise)}))
+    jobs.append(
+        ("requant_few", requantised, {"acc_bits": 40, "seed": 3, "latency": len(FEW.requantise)})
+    )
     on_verilator(rack(), jobs, **CELLS)
 
 
@@ -117,8 +117,10 @@ def test_differences_are_seen():
     inputs = [{"sum": a, "bias": b, "multiplier": m, "shift": s - 1} for a, b, m, s in cases(23, 5)]
     for cycles in (-1, 1):
         with pytest.raises(AssertionError):
-            on_amaranth(Requantiser(acc_bits=23),
-                        stream(Requantiser.latency + cycles, inputs, late, compare))
+            on_amaranth(
+                Requantiser(acc_bits=23),
+                stream(Requantiser.latency + cycles, inputs, late, compare),
+            )
 
 
 @pytest.mark.parametrize("bits", [8, 41])

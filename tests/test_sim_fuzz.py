@@ -1,4 +1,4 @@
-"""Twenty random networks on random arrays: every value equal, every cycle as predicted."""
+"""Random networks on random arrays: every value equal, every cycle as predicted."""
 
 import json
 import random
@@ -14,10 +14,22 @@ from hw.plan.replay import keeps_up
 from sim import camera, fuzz, session
 from tests.command import invoke, refused
 
-CASES = [fuzz.case(seed) for seed in range(20)]
+SEEDS = (1, 3, 7, 8, 9, 11, 14, 15, 16, 17, 18, 19)
+"""Of 0..19 those without which a kind would be missing, and cheap ones; --every runs the others."""
+CASES = [fuzz.case(seed) for seed in SEEDS]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[f"seed{case.seed}" for case in CASES])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            fuzz.case(seed),
+            marks=[] if seed in SEEDS else pytest.mark.every,
+            id=f"seed{seed}",
+        )
+        for seed in range(20)
+    ],
+)
 def test_case(case, tmp_path):
     assert fuzz.check(case, tmp_path) is None, str(case)
 

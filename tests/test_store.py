@@ -13,8 +13,15 @@ from hw.plan.engine_config import EngineConfig
 from hw.plan.latency import PARALLEL
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
-BASE = ModelConfig(name="store", image_height=5, image_width=16 * 4 + 9, heads=2,
-                   head_channels=(3, 2, 5, 3), state_channels=7, attention_hidden=3)
+BASE = ModelConfig(
+    name="store",
+    image_height=5,
+    image_width=16 * 4 + 9,
+    heads=2,
+    head_channels=(3, 2, 5, 3),
+    state_channels=7,
+    attention_hidden=3,
+)
 KINDS = {  # model, shape
     # a lane a head: even and odd words (pairs that straddle two walks), state of several words
     "single": (BASE, "4,2,2"),
@@ -25,8 +32,10 @@ KINDS = {  # model, shape
     "oddpair": (replace(BASE, heads=1, image_width=73), "3,2,2"),
     "four": (replace(BASE, heads=1, channel_attention=False), "3,1,4"),
     # words of S; a head's V and P' between others
-    "spatial": (replace(BASE, heads=3, head_channels=(3, 2, 5, 4), spatial_attention="full"),
-                "4,2,3"),
+    "spatial": (
+        replace(BASE, heads=3, head_channels=(3, 2, 5, 4), spatial_attention="full"),
+        "4,2,3",
+    ),
 }
 
 TWICE = ("oddpair", "paired")  # these run two row groups
@@ -46,11 +55,11 @@ class Outcome:
         self.plan = plan
         self.content = {} if content is None else content  # (bank, address) -> word
         e, g = plan.engine, plan.geometry
-        self.streams = {}    # cycle -> {unit: byte}, of `bytes`
+        self.streams = {}  # cycle -> {unit: byte}, of `bytes`
         self.transfers = {}
-        self.writes = {}     # (bank, cycle) -> (operation, address, word)
-        self.scores = {}     # cycle -> (head, row, word)
-        self.pooled = []     # (channel, sum, maximum)
+        self.writes = {}  # (bank, cycle) -> (operation, address, word)
+        self.scores = {}  # cycle -> (head, row, word)
+        self.pooled = []  # (channel, sum, maximum)
         self.done = {}
         for index, op in enumerate(plan.operations):
             self.operation(index, op, source, e, g)
@@ -64,7 +73,7 @@ class Outcome:
         plan = self.plan
         positions = plan.rules.positions(op)
         spread = source.choice([0, 0, 3])
-        bytes_of = {}        # (head or None, channel) -> bytes of the columns
+        bytes_of = {}  # (head or None, channel) -> bytes of the columns
         shown = {}
         for walk in range(op.walks):
             group, j = divmod(walk, op.chunks)
@@ -88,7 +97,8 @@ class Outcome:
                             continue
                         if column not in row:
                             row[column], shown[key, column] = self.draw(
-                                op, key, column, source, spread)
+                                op, key, column, source, spread
+                            )
                         given[unit] = shown[key, column]
 
         def word_of(row, w):
@@ -152,7 +162,7 @@ def traffic(kind: str, seed: int, groups: int = 1, wrong: str = ""):
     e = plan.engine
     source = random.Random(seed)
     found, pooled = [], []
-    late = []            # of the group before: what comes when the next one has begun
+    late = []  # of the group before: what comes when the next one has begun
     for turn in range(groups + 1):
         outcome = Outcome(plan, source)
         if wrong and turn == 0:
@@ -162,7 +172,7 @@ def traffic(kind: str, seed: int, groups: int = 1, wrong: str = ""):
         gap = source.choice([0, 30])
         pooled += outcome.pooled if turn < groups else []
         span = plan.cycles_per_row_group + gap
-        if turn == groups:   # only what is still under way
+        if turn == groups:  # only what is still under way
             span = max(c for c in (*late[1].done, *(c for _, c in late[1].writes))) - late[0]
             span += plan.engine.units + PARALLEL.write + 5
         for cycle in range(span):
@@ -172,8 +182,10 @@ def traffic(kind: str, seed: int, groups: int = 1, wrong: str = ""):
             if late:
                 given |= late[1].streams.get(before, {})
                 transfer |= before in late[1].transfers
-            out = yield {"transfer": transfer, "bytes": pack(
-                [given.get(u, source.getrandbits(8)) for u in range(e.units)], 8)}
+            out = yield {
+                "transfer": transfer,
+                "bytes": pack([given.get(u, source.getrandbits(8)) for u in range(e.units)], 8),
+            }
             enabled = out["write_en"]
             words = unpack(out["write_data"], 8 * e.pixels, e.lanes)
             for bank in range(e.lanes):
@@ -206,9 +218,10 @@ def traffic(kind: str, seed: int, groups: int = 1, wrong: str = ""):
             last = out["pooled__en"] and out["pooled__channel"] == plan.model.state_channels - 1
             assert out["state_done"] == last, f"{where}: state done"
         # channels beyond the state are not told, the others once
-        told = found == pooled[:len(found)]
+        told = found == pooled[: len(found)]
         assert told and len(found) >= plan.model.state_channels * turn, (
-            f"group {turn}: {found}, not {pooled}")
+            f"group {turn}: {found}, not {pooled}"
+        )
         late = [plan.cycles_per_row_group + gap, outcome]
     assert found == pooled
 
@@ -238,9 +251,13 @@ def mutate(outcome, wrong):
 
 def test_verilator():
     kinds = [kind for kind in KINDS if kind not in ("single", "passes")]
-    on_verilator({kind: Store(plan_of(kind)) for kind in kinds},
-                 [(kind, traffic, {"kind": kind, "seed": 11, "groups": 1 + (kind in TWICE)})
-                  for kind in kinds])
+    on_verilator(
+        {kind: Store(plan_of(kind)) for kind in kinds},
+        [
+            (kind, traffic, {"kind": kind, "seed": 11, "groups": 1 + (kind in TWICE)})
+            for kind in kinds
+        ],
+    )
 
 
 @pytest.mark.parametrize("kind", ["single", "passes"])
@@ -261,8 +278,10 @@ def aborted(kind: str, seed: int):
         outcome = Outcome(plan, source)
         for cycle in range(source.randrange(plan.cycles_per_row_group)):
             given = outcome.streams.get(cycle, {})
-            yield {"transfer": cycle in outcome.transfers,
-                   "bytes": pack([given.get(u, 0) for u in range(plan.engine.units)], 8)}
+            yield {
+                "transfer": cycle in outcome.transfers,
+                "bytes": pack([given.get(u, 0) for u in range(plan.engine.units)], 8),
+            }
         out = yield {"reset": 1}
         for _ in range(source.randrange(3, 30)):
             out = yield {}

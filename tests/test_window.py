@@ -27,8 +27,15 @@ ONE = PARALLEL.address_one_tap + PARALLEL.memory
 
 def plan_of(kind):
     shape, heads, spatial = KINDS[kind]
-    model = ModelConfig(name=kind, image_height=5, image_width=48 + 7, heads=heads,
-                        head_channels=(2, 2, 3, 2), state_channels=3, spatial_attention=spatial)
+    model = ModelConfig(
+        name=kind,
+        image_height=5,
+        image_width=48 + 7,
+        heads=heads,
+        head_channels=(2, 2, 3, 2),
+        state_channels=3,
+        spatial_attention=spatial,
+    )
     return compile_program(model, EngineConfig.parse(shape))
 
 
@@ -52,9 +59,9 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
         return [source.getrandbits(8) for _ in range(words * pixels)]
 
     def word_of(row, index):
-        return row[index * pixels:(index + 1) * pixels]
+        return row[index * pixels : (index + 1) * pixels]
 
-    steps, words, right = {}, {}, {}   # by cycle
+    steps, words, right = {}, {}, {}  # by cycle
     first_group = {}
 
     def give(cycle, port, bank, row, index):
@@ -92,11 +99,23 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
             j = 0 if follows_one else source.randrange(groups)
             follows_one = False
             pad = source.choice([0, 128])
-            step = {"source": int({"camera": Source.CAMERA, "head": Source.HEAD,
-                                   "own": Source.HEAD, "own camera": Source.CAMERA}.get(
-                        name, Source.ATTENTION if name == "attention" else Source.SHARED)),
-                    "one_tap": one, "first_chunk": j == 0, "last_chunk": j == groups - 1,
-                    "tail": tail, "pad": pad == 128, "valid": 1, "bank": source.getrandbits(lanes)}
+            step = {
+                "source": int(
+                    {
+                        "camera": Source.CAMERA,
+                        "head": Source.HEAD,
+                        "own": Source.HEAD,
+                        "own camera": Source.CAMERA,
+                    }.get(name, Source.ATTENTION if name == "attention" else Source.SHARED)
+                ),
+                "one_tap": one,
+                "first_chunk": j == 0,
+                "last_chunk": j == groups - 1,
+                "tail": tail,
+                "pad": pad == 128,
+                "valid": 1,
+                "bank": source.getrandbits(lanes),
+            }
             bank = source.randrange(lanes)
             if name in ("shared", "one"):
                 step["bank"] = 1 << bank
@@ -111,7 +130,8 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
                         give(now + ONE, port, lane, rows[head], head_lanes * j + i)
                     right[now + AHEAD] = [
                         word_of(rows[lane // head_lanes], head_lanes * j + lane % head_lanes)
-                        for lane in range(lanes)]
+                        for lane in range(lanes)
+                    ]
                     now += 1
                     continue
                 row, state, zero = line(in_words), source.getrandbits(1), source.getrandbits(1)
@@ -119,8 +139,13 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
                     state = 0
                 steps[now] = step | {"state": state, "phase": 0}
                 first_group[now] = zero
-                give(now + ONE, "attention" if name == "attention" else "map",
-                     0 if name == "attention" else bank, row, j)
+                give(
+                    now + ONE,
+                    "attention" if name == "attention" else "map",
+                    0 if name == "attention" else bank,
+                    row,
+                    j,
+                )
                 byte = word_of(row, j)
                 if state and zero and wrong != "state":
                     byte = [0] * pixels
@@ -159,13 +184,20 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
         noise = {"camera_words": head_lanes, "map_words": lanes, "attention_word": 1}
         given = words.get(cycle, {})
         ports = dict(zip(noise, ("camera", "map", "attention"), strict=True))
-        inputs = {name: pack([given.get((ports[name], b), source.getrandbits(8 * pixels))
-                              for b in range(size)], 8 * pixels) for name, size in noise.items()}
+        inputs = {
+            name: pack(
+                [given.get((ports[name], b), source.getrandbits(8 * pixels)) for b in range(size)],
+                8 * pixels,
+            )
+            for name, size in noise.items()
+        }
         step = steps.get(cycle)
         if step is None:
             step = {f: source.getrandbits(layout[f].width) for f, _ in layout if f != "valid"}
-        inputs |= {"step": pack_struct(layout, step),
-                   "first_group": first_group.get(cycle, source.getrandbits(1))}
+        inputs |= {
+            "step": pack_struct(layout, step),
+            "first_group": first_group.get(cycle, source.getrandbits(1)),
+        }
         out = yield inputs
         wanted = right.get(cycle - (wrong == "late"))
         if wanted is not None:
@@ -178,8 +210,10 @@ def rows_and_taps(kind: str, seed: int, count: int = 400, wrong: str = ""):
 
 
 def test_verilator():
-    on_verilator({kind: Windows(plan_of(kind)) for kind in KINDS},
-                 [(kind, rows_and_taps, {"kind": kind, "seed": 3}) for kind in KINDS])
+    on_verilator(
+        {kind: Windows(plan_of(kind)) for kind in KINDS},
+        [(kind, rows_and_taps, {"kind": kind, "seed": 3}) for kind in KINDS],
+    )
 
 
 @pytest.mark.parametrize("kind", OWN)
