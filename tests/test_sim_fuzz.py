@@ -34,6 +34,13 @@ def test_case(case, tmp_path):
     assert fuzz.check(case, tmp_path) is None, str(case)
 
 
+def test_a_later_bank_begins_beyond_the_first_ones_bits(tmp_path):
+    """C begins at word 63 for the first head and at 72 for the second: 6 bits and 7."""
+    case = fuzz.case(1771)
+    assert compile_program(case.model, case.shape).maps["C"].base == 63
+    assert fuzz.check(case, tmp_path) is None
+
+
 def test_a_state_that_is_soon_written_over(tmp_path, monkeypatch):
     """The classifier takes longer than all the rest: when a row group is answered, the next one's
     state is almost there, and a host's last words would be that one's."""

@@ -365,7 +365,8 @@ class SerialWriter(wiring.Component):
             Signal(shape, name=n, reset_less=True)
             for n, shape in (("padded", 1), ("first_column", 1), ("target", lanes))
         )
-        here, base = Signal(range(pixels), reset_less=True), Signal.like(word.base0)
+        here = Signal(range(pixels), reset_less=True)
+        base = Signal(range(self.plan.bank_words))  # a later bank's may be wider than base0
         walk_ends, column, bank_base = Signal(), Signal.like(here), word.base0
         for b in range(1, lanes):
             bank_base = Mux(bank == b, word[f"base{b}"], bank_base)
