@@ -17,8 +17,8 @@ FAULTS = {
     "crossing: ends": ("stalled.eq(quiet == 2 * self.timeout - 3)", "stalled.eq(0)"),
     "crossing: order": ("full.eq(fifo.r_rdy)", "full.eq(1)"),
     "crossing: FIFO": (
-        "produce_w_gry[-2]  != consume_w_gry[-2]",
-        "produce_w_gry[-2]  == consume_w_gry[-2]",
+        "room.eq(~full(written_next, taken_seen))",
+        "room.eq(~full(written, taken_seen))",
     ),
     "framer: binning 1": ("over.eq(end | sof & opened)", "over.eq(end)"),
     "framer: binning 2": ("first = self.binning - 1", "first = self.binning + 1"),

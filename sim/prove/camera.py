@@ -84,7 +84,7 @@ def fifo_order(part, depth, clocks=True):
     """
     m = Module()
     if clocks:
-        unit = part(width=2, depth=depth, w_domain="camera", r_domain="sync", exact_depth=True)
+        unit = part(width=2, depth=depth, w_domain="camera", r_domain="sync")
         edges = _two_clocks(m, unit)
         free = list(edges.values())
     else:

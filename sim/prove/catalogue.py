@@ -85,8 +85,8 @@ PROPERTIES = (
     ),
     Property(
         name="crossing: FIFO",
-        part="amaranth.lib.fifo:AsyncFIFO",
-        bench=partial(camera.fifo_order, depth=2),
+        part="boards.camera.fifo:CrossingFifo",
+        bench=partial(camera.fifo_order, depth=4),
         quick=False,
     ),
     *(
