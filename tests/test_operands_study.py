@@ -8,10 +8,12 @@ from amaranth.back import rtlil
 from amaranth.hdl import Value
 from rich.console import Console
 
+from golden.command_line import load_weights
+from golden.config import preset
 from hw.parallel.head_lane import HeadLane
-from sim.study import activity, asic, operands
+from sim.study import activity, asic, energy, operands
 from sim.study.mapped import TOP
-from sim.study.operands import WAYS, ZERO, Walk
+from sim.study.operands import WAYS, ZERO, Walk, walks
 from tests.places import in_build
 from tests.test_asic import simulate
 from tests.test_rated import library as gated_library
@@ -113,3 +115,27 @@ def test_sums_of_zeros_are_not_clocked(library, place):
     assert found == sorted(wanted)
     found, wanted = lane_edges(library, place / "works", 2)
     assert max(found) > max(wanted) and len(found) == 2
+
+
+def test_changes_in_the_rows():
+    """By hand, of a pixel and a weight. 3 * 5, as stored: rows 1..7 have 3, 15, 15, ... after 0:
+    2 + 6 * 4 changes; 3 * 5 again has none, and back to 0 as many. Of -128 less its zero point
+    nothing is left to change."""
+    pixels, weights = torch.tensor([[0], [3], [3], [0]]), torch.tensor([[0], [5], [5], [0]])
+    walk = Walk(operands=pixels, weights=weights, zero_point=0)
+    for way in WAYS[:2]:
+        assert operands.row_changes([walk], way) == pytest.approx(2 * (2 + 6 * 4) / 3)
+    zeros = torch.full((4, 1), ZERO)
+    walk = Walk(operands=zeros, weights=weights, zero_point=ZERO)
+    assert operands.row_changes([walk], WAYS[1]) == 0 < operands.row_changes([walk], WAYS[0])
+
+
+def test_the_models_figures_are_those_counted():
+    """[array_activity] of technology.toml: within 3 % of what the trained presets have."""
+    activity_of = energy.array_activity()
+    for way, wanted in zip(WAYS, (activity_of.stored, activity_of.zeros), strict=False):
+        found = []
+        for name in ("vww_105x120", "vww_210x240"):
+            model = preset(name)
+            found.append(operands.row_changes(list(walks(model, load_weights(None, model))), way))
+        assert sum(found) / 2 == pytest.approx(wanted, rel=0.03), found

@@ -259,3 +259,17 @@ def gated_registers(plan: "Plan") -> int:
     Fitted to the edges counted in mapped engines, 8,1,2 and 15,3,2 (`make asic POWER=1`).
     """
     return round(509 + plan.engine.multipliers * (38.8 + plan.model.acc_bits))
+
+
+RESTING = 0.325
+"""Of the edges of the array's steps, those that a sum rests in, since its pixel is 0: of trained
+networks on photographs (sim.study.operands, clock of the third way and of the second)."""
+
+
+def few_gated_registers(plan: "Plan") -> int:
+    """The same of the low-power record, whose sums of a zero rest. Fitted to 15,3,2 and 15,3,4."""
+    resting = RESTING * plan.sum_bits
+    return round(FEW_GATED + plan.engine.multipliers * (FEW_GATED_EACH + plan.sum_bits + resting))
+
+
+FEW_GATED, FEW_GATED_EACH = 10, 36.3

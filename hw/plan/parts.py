@@ -125,6 +125,7 @@ PARTS["low_power"] = replace(
     PARTS["parallel"],
     registers=parallel_owners.few_registers,
     clock_registers=partial(parallel_owners.clock_registers, unit=parallel_owners.FEW_STAGES),
+    gated_registers=parallel_owners.few_gated_registers,
     registers_within=3,
     zero_is_zero=True,
     about="for silicon at a slow clock: sums follow their operands without a register between, a "
