@@ -1,4 +1,4 @@
-"""The extras of make onnx, make docs and make strangers: pinned with hashes, and told by name where missing."""
+"""The extras of make onnx, docs and strangers: pinned with hashes, and named where missing."""
 
 import importlib.util
 import re
