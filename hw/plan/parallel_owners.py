@@ -267,9 +267,6 @@ networks on photographs (sim.study.operands, clock of the third way and of the s
 
 
 def few_gated_registers(plan: "Plan") -> int:
-    """The same of the low-power record, whose sums of a zero rest. Fitted to 15,3,2 and 15,3,4."""
-    resting = RESTING * plan.sum_bits
-    return round(FEW_GATED + plan.engine.multipliers * (FEW_GATED_EACH + plan.sum_bits + resting))
-
-
-FEW_GATED, FEW_GATED_EACH = 10, 36.3
+    """The same of the low-power record, whose sums of a zero rest; fitted to 15,3,2."""
+    bits = plan.sum_bits
+    return round(509 + plan.engine.multipliers * (30.8 + bits + RESTING * bits))
