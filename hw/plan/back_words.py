@@ -203,8 +203,41 @@ def _places(op: Operation, layout: Layout) -> tuple[tuple[int, int], ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaceWord(Word):
+    """How the serial engine's sums leave, and their constants: what is to be known while the bytes
+    of the operation before are still on their way.
+
+    Attributes
+    ----------
+    groups, chunks, pool
+        As in drain and store word.
+    blend : bool
+        A value takes two operands.
+    constant : int
+        First word of its constants.
+    """
+
+    groups: int
+    chunks: int
+    pool: bool
+    blend: bool
+    constant: int
+
+    @classmethod
+    def of(cls, op: Operation, layout: Layout) -> "PaceWord":
+        return cls(
+            groups=op.out_groups - 1,
+            chunks=op.chunks - 1,
+            pool=op.head_mode,
+            blend=op.function == Function.BLEND,
+            constant=op.constant_base * SERIAL_CONSTANT_WORDS,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackWord(Word):
-    """The serial engine's whole way back: what drain, operand and store word are for the other.
+    """The rest of the serial engine's way back: what drain, operand and store word are for the
+    other.
 
     Attributes
     ----------
@@ -212,8 +245,6 @@ class BackWord(Word):
         As in those words.
     turned : bool
         One-tap words lie in the window turned by a byte, but in head mode.
-    constant : int
-        First word of its constants.
     last_lane : int
         Lane of the last channel.
     bases : tuple of int
@@ -226,7 +257,6 @@ class BackWord(Word):
     turned: bool
     function: Function
     target: Target
-    constant: int
     fetch: bool
     state: bool
     a: int
@@ -248,7 +278,6 @@ class BackWord(Word):
             turned=op.taps == 1 and not op.head_mode,
             function=op.function,
             target=op.target,
-            constant=op.constant_base * SERIAL_CONSTANT_WORDS,
             fetch=bool(op.operands),
             state=op.reads_state_operand,
             a=a,
