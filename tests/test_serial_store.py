@@ -15,6 +15,7 @@ from amaranth.lib.wiring import In, Out
 from hw.plan import Function, Target
 from hw.plan.functions import SERIAL_FUNCTIONS
 from hw.plan.latency import SERIAL
+from hw.plan.memory import serial_constant_words
 from hw.serial.starts import SerialStarts
 from hw.serial.store import SerialConstants, SerialStore, ValueCounter, constant_words
 from hw.serial.unit import FIRST_SHIFT
@@ -47,7 +48,7 @@ class Beside(wiring.Component):
     """
 
     def __init__(self, plan):
-        words = [word for constant in constants_of(plan) for word in constant_words(*constant)]
+        words = constant_words(constants_of(plan), plan.engine.lanes)
         self.plan, self.store = plan, SerialStore(plan, words)
         e = plan.engine
         self.starts = SerialStarts(pixels=e.pixels, lanes=e.lanes, acc_bits=plan.model.acc_bits)
@@ -285,12 +286,12 @@ def test_differences_are_seen(wrong):
 def loaded(kind: str):
     """Scenario: constants written; then the first operation's, lane after lane."""
     plan = plan_of(kind)
-    words = [word for constant in constants_of(plan) for word in constant_words(*constant)]
+    words = constant_words(constants_of(plan), plan.engine.lanes)
     for address, word in enumerate(words):
         yield {"load__en": 1, "load__addr": address, "load__data": word}
     for block in (0, 2):
         for lane in range(plan.engine.lanes):
-            base = 3 * block * plan.engine.lanes
+            base = block * serial_constant_words(plan.engine.lanes)
             yield {"settled": lane == 0, "base": base, "chunks": 3}
             yield {}
             yield {"go": 1, "chunks": 3}

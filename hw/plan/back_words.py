@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from hw.plan.memory import SERIAL_CONSTANT_WORDS
+from hw.plan.memory import serial_constant_words
 from hw.plan.operations import Function, Operation, Target
 from hw.plan.words import Layout, Word
 
@@ -225,12 +225,13 @@ class PaceWord(Word):
 
     @classmethod
     def of(cls, op: Operation, layout: Layout) -> "PaceWord":
+        lanes = layout.geometry.engine.lanes
         return cls(
             groups=op.out_groups - 1,
             chunks=op.chunks - 1,
             pool=op.head_mode,
             blend=op.function == Function.BLEND,
-            constant=op.constant_base * SERIAL_CONSTANT_WORDS,
+            constant=op.constant_base // lanes * serial_constant_words(lanes),
         )
 
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from hw.plan.beside import SerialClassifierTiming
-from hw.plan.memory import BY_CONSTANTS, SERIAL_CONSTANT_WORDS
+from hw.plan.memory import BY_CONSTANTS, serial_constant_words
 from hw.plan.owners import (
     Banks,
     FaultQueue,
@@ -33,6 +33,12 @@ def start_words(pixels: int, lanes: int) -> int:
     """Words of the memory of hw.serial.starts: pixel, lane, and a bit of words that stay 0."""
     pixel, lane = (pixels - 1).bit_length(), (lanes - 1).bit_length()
     return (1 << pixel + lane) + ((lanes - 1) << pixel) + pixels
+
+
+def constant_memory_words(plan: "Plan") -> int:
+    """Words of 16 bits of the constant memory."""
+    lanes = plan.engine.lanes
+    return plan.constant_words // lanes * serial_constant_words(lanes)
 
 
 class SerialBanks(Banks):
@@ -65,7 +71,7 @@ class SerialBack(Owner):
         yield self.memory(
             "constants",
             category="constants",
-            words=SERIAL_CONSTANT_WORDS * plan.constant_words,
+            words=constant_memory_words(plan),
             bits=16,
             lives="bias, multiplier and shift of every output channel, loaded once",
             ports="1RW",
@@ -94,7 +100,7 @@ class SerialBack(Owner):
         )
 
     def reads(self, plan, op):
-        yield "constants", op.walks * plan.engine.lanes * SERIAL_CONSTANT_WORDS
+        yield "constants", op.walks * serial_constant_words(plan.engine.lanes)
 
     def writes(self, plan, op):
         yield "starts", op.walks * plan.engine.multipliers

@@ -1,5 +1,7 @@
 """The serial engine's way back: drain, constants, operands and writes, one value at a time."""
 
+from collections.abc import Sequence
+
 from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -9,22 +11,38 @@ from hw.interfaces import Pooled, write_port
 from hw.plan import Function, Plan, Target
 from hw.plan.functions import SERIAL_FUNCTIONS, functions
 from hw.plan.latency import SERIAL
-from hw.plan.memory import SERIAL_CONSTANT_WORDS
+from hw.plan.serial_owners import constant_memory_words
 from hw.pool import StatePool
 from hw.serial.unit import FIRST_SHIFT, SHIFT_BITS
 from hw.weight_sram import WeightSram
 
+HIGH_BITS = 16 - SHIFT_BITS
+"""Bits of a bias' upper part: a word has the shift beside it."""
 
-def constant_words(bias: int, multiplier: int, shift: int) -> list[int]:
-    """Words of a sum's constants: the bias' lower and upper half; multiplier, shift."""
-    factor = multiplier | (shift - FIRST_SHIFT) % (1 << SHIFT_BITS) << 8
-    return [bias & 0xFFFF, bias >> 16 & 0xFFFF, factor]
+
+def constant_words(constants: Sequence[tuple[int, int, int]], lanes: int) -> list[int]:
+    """Words of the sums' constants (bias, multiplier, shift), so many lanes' at a time.
+
+    For each lane the bias' lower 16 bits; those above, and the shift. With lanes 0, 2, ... a word
+    more, their multiplier and, in the upper byte, that of the lane after them.
+    """
+    words = []
+    for first in range(0, len(constants), lanes):
+        group = constants[first : first + lanes]
+        for lane, (bias, multiplier, shift) in enumerate(group):
+            coded = (shift - FIRST_SHIFT) % (1 << SHIFT_BITS) << HIGH_BITS
+            words += [bias & 0xFFFF, bias >> 16 & (1 << HIGH_BITS) - 1 | coded]
+            if lane % 2 == 0:
+                following = group[lane + 1][1] if lane + 1 < lanes else 0
+                words.append(multiplier | following << 8)
+    return words
 
 
 class SerialConstants(wiring.Component):
     """Constants of the sums, lane after lane, from a memory of 16 bits with one port.
 
-    A lane's are read from three cycles before its first sum on, a word a cycle: the bias is there
+    A lane's are read from three cycles before its first sum on, a word a cycle, the third one for
+    two lanes: the bias is there
     when hw.serial.starts takes something off it; multiplier and shift are when the unit takes them,
     as `fresh` says.
 
@@ -43,14 +61,14 @@ class SerialConstants(wiring.Component):
         As SerialUnit takes them (`scale`: its `shift`).
     op_end : Out(1)
         The operation's last constants are read.
-    load : Out(write_port(3 * constants, 16))
+    load : Out(write_port(constant_memory_words(plan), 16))
         Of the memory, words of `constant_words`.
     """
 
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
         widths = plan.field_widths("pace")
-        depth = SERIAL_CONSTANT_WORDS * plan.constant_words
+        depth = constant_memory_words(plan)
         self.memory = WeightSram(
             depth=depth, bits=16, init=constants, cells=plan.engine.cells, registered=False
         )
@@ -103,21 +121,20 @@ class SerialConstants(wiring.Component):
             ]
         low_not = Signal(16, reset_less=True)  # inverted: see hw.serial.starts
         high = Signal(len(self.bias) - 16, reset_less=True)
-        multiplier, scale = Signal(8, reset_less=True), Signal(SHIFT_BITS, reset_less=True)
+        scale = Signal(SHIFT_BITS, reset_less=True)
+        multipliers = Signal(16, reset_less=True)  # the lane's, and that of the one after it
         with m.If(reading == 1):
             m.d.sync += low_not.eq(~memory.word)
         with m.If(reading == 2):
-            m.d.sync += high.eq(memory.word)
-        # the last word is held for a cycle
-        held = delay(m, reading == 3, 1, "held")
-        with m.If(held):
-            m.d.sync += Cat(multiplier, scale).eq(memory.word)
-        m.d.comb += self.fresh.eq(delay(m, held, 2, "fresh"))
+            m.d.sync += [high.eq(memory.word), scale.eq(memory.word[HIGH_BITS:])]
+        with m.If(reading == 3):
+            m.d.sync += multipliers.eq(Mux(lane[0], multipliers[8:], memory.word))
         m.d.comb += [
             self.bias.eq(Cat(~low_not, high)),
-            self.multiplier.eq(multiplier),
+            self.multiplier.eq(multipliers[:8]),
             self.scale.eq(scale),
-            memory.read_en.eq(self.go | (reading == 1) | (reading == 2)),
+            self.fresh.eq(delay(m, reading == 3, 3, "fresh")),
+            memory.read_en.eq(self.go | (reading == 1) | ((reading == 2) & ~lane[0])),
             memory.address.eq(address),
         ]
         return m
@@ -558,7 +575,7 @@ class SerialStore(wiring.Component):
         A channel of the state, pooled over its columns.
     state_done : Out(1)
         With a row group's last pooled channel.
-    load : Out(write_port(3 * constants, 16))
+    load : Out(write_port(constant_memory_words(plan), 16))
         Of the constant memory, words of `constant_words`.
     """
 
