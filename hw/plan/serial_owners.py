@@ -148,10 +148,10 @@ SERIAL_OWNERS = (
 
 
 def registers(plan: "Plan") -> int:
-    """Flip-flops, estimated: fitted to six elaborated engines, 4,1,2 to 16,1,2."""
+    """Flip-flops, estimated: fitted to elaborated engines, 4,1,2 to 16,1,2."""
     engine = plan.engine
     high = high_bits(plan.model.max_taps)
-    return 1740 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
+    return 1820 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
 
 
 def clock_registers(plan: "Plan") -> dict[str, int]:
