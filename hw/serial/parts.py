@@ -64,7 +64,9 @@ class Sums(wiring.Signature):
     Members
     -------
     ending : Out(1)
-        Two cycles before a walk's sums move to the drain registers.
+        Two cycles before `transfer`.
+    transfer : Out(1), pulse
+        A walk's sums move to the drain registers.
     low : Out(16), high : Out(signed)
         Of the sum at the head, see SerialArray: `high` a cycle later.
     shift : In(1)
@@ -75,6 +77,7 @@ class Sums(wiring.Signature):
         super().__init__(
             {
                 "ending": Out(1),
+                "transfer": Out(1),
                 "low": Out(LOW),
                 "high": Out(signed(high_bits)),
                 "shift": In(1),
@@ -149,6 +152,7 @@ class Array(wiring.Component):
             array.transfer.eq(at.valid & at.last),
             array.clear.eq(self.reset),
             array.shift.eq(sums.shift),
+            sums.transfer.eq(array.transfer),
             sums.ending.eq(sooner.valid & sooner.last),
             sums.low.eq(array.low),
             sums.high.eq(array.high),

@@ -10,7 +10,17 @@ from hw.plan.serial_owners import LOW, start_words
 
 
 class _Place(wiring.Component):
-    """Counts the sums of a walk, lane after lane: pixel and lane of the one that `go` is for."""
+    """Counts the sums of a walk, lane after lane.
+
+    Ports
+    -----
+    go : In(1)
+        A sum is taken.
+    pixel : Out(range(P)), lane : Out(range(L))
+        Of the sum that is taken next.
+    lane_end, last : Out(1)
+        It is its lane's last; the walk's last.
+    """
 
     def __init__(self, *, pixels: int, lanes: int):
         self.pixels, self.lanes = pixels, lanes
