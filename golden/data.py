@@ -457,8 +457,8 @@ def load_table(
             fraction = float(text) if text.strip() else None
         except ValueError as error:
             raise ValueError(
-                f"{table}: largest_person_box_fraction of {errors.one_line(name)} must be a number, "
-                f"not {text!r}"
+                f"{table}: largest_person_box_fraction of {errors.one_line(name)} must be a "
+                f"number, not {text!r}"
             ) from error
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(
