@@ -227,6 +227,8 @@ def covering(folder: Path) -> Iterator[None]:
 
 def _keep_coverage(build: Build, counts: Path) -> None:
     folder = _covering[-1]
+    if not counts.exists():
+        raise SimulationError(f"expected counts of the coverage, not none in {counts.parent}")
     number = len(list(folder.glob("*.dat")))
     shutil.copy(counts, folder / f"{build.folder.name}-{number}.dat")
     if (build.folder / "design.v").exists():

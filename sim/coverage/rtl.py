@@ -38,7 +38,7 @@ def block_of(module: str) -> str:
     """A module's name without numbers, and from the engine on."""
     name = re.sub(r"\$\d+", "", module.lstrip("\\"))
     name = re.sub(r"\d+", "", name)
-    return re.sub(r"^(storm\.)?rasca\.", "", name)
+    return re.sub(r"^(storm\.)?(rasca\.)?(?=.)", "", name)
 
 
 def points(counts: Path, text: str) -> Iterator[tuple[Point, int]]:
