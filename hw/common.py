@@ -69,7 +69,8 @@ NO_COLLISION = {"no_rw_check": True}
 
 
 def word_layout(plan: Plan, word: str) -> data.StructLayout:
-    """Layout of a row program word: "walk", "drain", "operand", "store"; serial: "walk", "back"."""
+    """Layout of a row program word: "walk", "drain", "operand", "store"; serial: "walk", "pace",
+    "back"."""
     return data.StructLayout(dict(plan.field_widths(word)))
 
 

@@ -202,6 +202,11 @@ class Geometry:
         model, lanes, limits = self.model, self.engine.lanes, self.engine.limits
         if model.spatial and not limits.spatial:
             raise ValueError(f"a {limits.called} engine has no spatial attention")
+        if model.acc_bits > limits.sum_bits:
+            raise ValueError(
+                f"sums of a {limits.called} engine must have at most {limits.sum_bits} bits, "
+                f"not {model.acc_bits}"
+            )
         if not limits.whole_heads:
             return
         if self.head_lanes != 1:
