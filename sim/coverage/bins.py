@@ -22,19 +22,13 @@ from golden import array
 from golden.config import ModelConfig
 from golden.weights import LayerWeights, Weights
 from hw.plan import Plan, compile_program
-from hw.plan.back_words import BackWord, DrainWord, OperandWord, StoreWord
 from hw.plan.engine_config import EngineConfig
 from hw.plan.functions import FUNCTIONS
 from hw.plan.operations import Function, Operation
-from hw.plan.words import WalkWord
+from hw.plan.parts import PARTS
 
-WORDS = {
-    "walk": WalkWord,
-    "drain": DrainWord,
-    "operand": OperandWord,
-    "store": StoreWord,
-    "back": BackWord,
-}
+WORDS = {name: word for record in PARTS.values() for name, word in record.words.items()}
+"""The words of each sequencer, of all records."""
 _LISTS = ("places", "bases")
 EDGES = ("below", "inside", "above")
 WALKS = (
