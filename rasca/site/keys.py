@@ -84,6 +84,19 @@ FILES = (
         ("sim/prove/mutate.py:Mutant", "sim/prove/mutate.py:main"),
     ),
     JsonFile(
+        "build/coverage/coverage.json",
+        "coverage",
+        "commands",
+        "**coverage.json**",
+        (
+            "sim/coverage/main.py:summary",
+            "sim/coverage/main.py:module",
+            "sim/coverage/main.py:_hole",
+            "sim/coverage/main.py:main",
+        ),
+        (".json", "coverage.json"),
+    ),
+    JsonFile(
         "build/strangers/runs.jsonl",
         "strangers",
         "commands",
