@@ -288,6 +288,7 @@ def test_shapes(text, rule):
         ({"heads": 1}, "lanes must divide the 1 heads, 2 do not"),
         ({"state_channels": 9}, "state_channels to be a multiple of 2, not 9"),
         ({"head_channels": (3, 4, 5, 7)}, r"head_channels\[3\] to be a multiple of 2, not 7"),
+        ({"head_channels": (3, 4, 5, 2732)}, "sums of a compact engine .* at most 28 bits, not 30"),
     ],
 )
 def test_networks(changes, rule):

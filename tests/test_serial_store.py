@@ -305,6 +305,16 @@ def loaded(kind: str):
             assert found == (bias, multiplier, shift - FIRST_SHIFT), f"block {block}, lane {lane}"
 
 
+def test_constant_words():
+    """Two lanes' multipliers share a word; an odd number of lanes has the last one's alone."""
+    three = [(-1, 200, 9), (0x12345, 3, 24), (5, 255, 10)]
+    assert constant_words(three + three[::-1], 3) == [
+        *(0xFFFF, 0x0FFF, 3 << 8 | 200, 0x2345, 0xF001, 5, 0x1000, 255),
+        *(5, 0x1000, 3 << 8 | 255, 0x2345, 0xF001, 0xFFFF, 0x0FFF, 200),
+    ]
+    assert serial_constant_words(3) == 8 and serial_constant_words(2) == 5
+
+
 def test_constants():
     on_amaranth(SerialConstants(plan_of("two")), loaded("two"))
 

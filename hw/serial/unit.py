@@ -230,8 +230,11 @@ class SerialUnit(wiring.Component):
         self._relu = relu = self._is(m, "relu", lambda means: means.saturation is Saturation.RELU)
         (relu_low, relu_high), (low, high) = Saturation.RELU.value, Saturation.ACTIVATION.value
         clamped = Signal(10, reset_less=True)
-        low_out = Mux(relu, negative, rounded < low)
-        high_out = Mux(relu, rounded > relu_high, rounded > high)
+        # what is beyond them, from the upper bits: comparisons would be carry chains
+        assert (relu_low, relu_high, low, high) == (0, 255, -511, 511)
+        below, above = rounded[-1], rounded[9:-1]
+        low_out = below & (relu | ~above.all() | ~rounded[:9].any())
+        high_out = ~below & (above.any() | relu & rounded[8])
         m.d.sync += clamped.eq(rounded)
         with m.If(Mux(outside, negative, low_out)):
             m.d.sync += clamped.eq(Mux(relu, relu_low, low))
