@@ -230,16 +230,15 @@ FILES = (
         "boards",
         "| `board`, `device`, `preset`, `shape` | what was built |",
         (
-            *("boards/build.py:summary_of", "boards/build.py:build"),
+            *("boards/build.py:summary_of", "boards/build.py:build", "boards/build.py:untimed"),
             *("boards/timing.py:slowest", "boards/timing.py:pin_delays"),
+            "boards/timing.py:untimed",
         ),
         # of nextpnr's report, and for what the page says "..._available"
         (
             "used",
             "delay",
-            "SB_DFF",
-            "ecp5",
-            "ice40",
+            "achieved",
             "lut_available",
             "dsp_available",
             "bram_available",
