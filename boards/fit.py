@@ -27,7 +27,7 @@ _LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RA
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 _CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
 CAMERA_LUT = 600  # front end and set-up, beside an engine that is not in _WHOLE_LUT
-_WHOLE_LUT = {"serial": 4700}  # of a whole engine with its small system, at 8,1,2, by its parts
+_WHOLE_LUT = {"serial": 4840}  # of a whole engine with its small system, at 8,1,2, by its parts
 
 
 @dataclass(frozen=True, kw_only=True)
