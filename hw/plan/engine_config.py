@@ -9,7 +9,7 @@ from golden.config import ModelConfig
 from hw.plan.latency import LATENCIES, Latency
 from hw.plan.limits import LIMITS, Limits
 
-CELLS = ("generic", "ecp5", "ice40")
+CELLS = ("generic", "ecp5", "ice40", "gowin")
 """Multiplier cells that there are, see hw.arithmetic.multiplier."""
 MOST_PIXELS = 64
 WEIGHT_MEMORIES = ("initialised", "loaded")
@@ -32,7 +32,8 @@ class EngineConfig:
         bitstream), and may be loaded anew. "loaded": the memories are empty at power-up (iCE40's
         SPRAM, an ASIC's SRAM macros); frames are dropped and counted until an image is loaded.
     cells : str
-        Multiplier cells of the array: "generic", "ecp5" or "ice40", see hw.arithmetic.multiplier.
+        Multiplier cells of the array: "generic", "ecp5", "ice40" or "gowin", see
+        hw.arithmetic.multiplier.
     dsps : int or None
         DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
     parts : str
