@@ -1,13 +1,15 @@
 """make prove: what holds for all inputs; and that each of its properties bites."""
 
 import json
+import random
+import zlib
 
 import numpy as np
 import pytest
 from amaranth.hdl import Assume
 
 from golden.errors import BROKEN, DIFFERENT
-from sim.prove import arithmetic, main, mutants, solver
+from sim.prove import arithmetic, loading, main, mutants, solver
 from sim.prove.catalogue import PROPERTIES, property_named
 from tests.command import invoke
 
@@ -55,12 +57,18 @@ FAULTS = {
         "self.idle.eq(~self.busy & self.loading)",
     ),
     "loader: image": ("complete.eq(finish & ~taken)", "complete.eq(finish)"),
+    "loader: CRC": (
+        "CRC32_ETHERNET = Algorithm(\n    crc_width=32,\n    polynomial=0x04c11db7",
+        "CRC32_ETHERNET = Algorithm(\n    crc_width=32,\n    polynomial=0x04c11db3",
+    ),
+    "loader: digest": ("begin.eq(taken & begins)", "begin.eq(begins)"),
     "bus: words of a load": ("last.eq(at_end ^ ending)", "last.eq(at_end | ending)"),
     "bus: AXI4-Lite": ("with m.If(bus.rready):", "with m.If(bus.rvalid):"),
     "bus: Wishbone": ("bus.ack.eq(ack & strobe)", "bus.ack.eq(ack)"),
     "bus: stream of pixels": ("stream.tready.eq(~has_second)", "stream.tready.eq(1)"),
     "host: read": ("with m.If(remaining >= self.lanes):", "with m.If(remaining > self.lanes):"),
     "host: unnoticed": ("& ~self.read_en & ~granted),", "& ~granted),"),
+    "host: serial": ("(self.host_bank == b) & ~reading", "(self.host_bank == b) & ~by_three"),
     "sleep: gate": ("if (!clk) held = en;", "held = en;"),
     "sleep: awake": ("init=self.settle)", "init=0)"),
     "sleep: no pixel lost": (
@@ -121,6 +129,15 @@ def test_rows_are_products():
     x, y = np.arange(-128, 128)[:, None], np.arange(-128, 128)
     assert np.array_equal(arithmetic.rows(x, y & 255, 8, True), x * y)
     assert np.array_equal(arithmetic.rows(x, y & 255, 8), x * (y & 255))
+
+
+def test_the_step_of_a_crc_is_zlibs():
+    """What solvers compare with is zlib's: all bytes at any place."""
+    state, data = 0xFFFFFFFF, bytes(range(256)) + random.Random(0).randbytes(256)
+    for count, byte in enumerate(data, 1):
+        for i in range(8):
+            state = loading.crc_bit(state, byte >> i & 1, lambda odd, a, b: a if odd else b)
+        assert state ^ 0xFFFFFFFF == zlib.crc32(data[:count])
 
 
 def test_a_fault_stands_once():

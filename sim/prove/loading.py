@@ -1,9 +1,9 @@
 """Properties of the loader: what it says is what the memories hold, and nothing runs meanwhile."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 
 from hw.loader import Section
-from sim.prove.bench import Bench, check, inputs
+from sim.prove.bench import Bench, before, check, inputs
 from sim.prove.frames import System
 
 SECTIONS = (Section("first", 2, 9), Section("second", 1, 3))
@@ -47,6 +47,61 @@ def image(part):
         m.d.sync += since.eq(since + 1)
     check(m, unit.loaded, when=whole & ~taken & (since == unit.cycles))
     return Bench(m, inputs(unit), {"loaded": unit.loaded})
+
+
+def crc_bit(state, bit, select=Mux):
+    """CRC-32 as zlib's: the register behind another bit, the lowest of a byte first.
+
+    It begins with all ones, and the CRC is its complement.
+    """
+    return state >> 1 ^ select((state ^ bit) & 1, 0xEDB88320, 0)
+
+
+def _behind(m, state, byte):
+    for i in range(8):
+        following = Signal(32, name=f"behind{i}")
+        m.d.comb += following.eq(crc_bit(state, byte[i]))
+        state = following
+    return state
+
+
+def crc(part):
+    """CRC-32 of any bytes, beginning anew at any of them: the definition, bit by bit."""
+    m = Module()
+    m.submodules.unit = unit = part(data_width=8).create()
+    state = Signal(32, init=0xFFFFFFFF)
+    begun = Mux(unit.start, 0xFFFFFFFF, state)
+    m.d.sync += state.eq(Mux(unit.valid, _behind(m, begun, unit.data), begun))
+    check(m, unit.crc == ~state)
+    free = [unit.start, unit.data, unit.valid]
+    return Bench(m, free, {"a byte": unit.crc != 0})
+
+
+def digest(part):
+    """`weights_digest` is the CRC of the image's bytes from its first to its last; else it is 0.
+
+    What a CRC is, is `crc`'s.
+    """
+    m = Module()
+    m.submodules.unit = unit = part(sections=SECTIONS, digest=None)
+    taken = unit.load_valid & unit.load_ready
+    count, long_ = Signal(range(BYTES + 1)), Signal()
+    with m.If(taken):
+        m.d.sync += count.eq(Mux(count == BYTES - 1, 0, count + 1))
+        m.d.sync += long_.eq(long_ | (count == BYTES - 1))
+        with m.If(unit.load_last):
+            m.d.sync += [count.eq(0), long_.eq(0)]
+    # each byte a cycle later, and nothing else
+    valid, byte = before(m, taken & ~long_, "valid"), before(m, unit.load_data, "byte")
+    begin = before(m, taken & (count == 0) & ~long_, "begin")
+    crc, fed = unit.crc, Signal(range(BYTES + 1))
+    check(m, crc.valid == valid, crc.start == begin)
+    check(m, crc.data == byte, when=valid)
+    with m.If(valid):
+        m.d.sync += fed.eq(Mux(begin, 1, fed + 1))
+    check(m, fed == BYTES, when=unit.loaded)
+    check(m, unit.weights_digest == Mux(unit.loaded, crc.crc, 0))
+    return Bench(m, inputs(unit), {"a digest": unit.loaded})
 
 
 def quiet(part):
