@@ -11,6 +11,8 @@ CATEGORIES = (
 
 FAULT_QUEUE = 4
 """Frames that may go wrong while the one before them is being finished."""
+UNDECIDED = FAULT_QUEUE + 1
+"""Frames without a decision, at most: no other is accepted before one of them has its own."""
 STATUS_BITS = 3
 SERIAL_CONSTANT_WORDS = 3
 """Serial parts: words of 16 bits from one sum's constants to the next."""

@@ -150,6 +150,7 @@ PROPERTIES = (
         bench=partial(camera.fifo_order, depth=4, clocks=False),
     ),
     Property(name="frames: decisions", part=_FRAMES, bench=frames.decisions, quick=False),
+    Property(name="frames: order", part="hw.frames:DecisionQueue", bench=frames.order),
     Property(
         name="frames: ends",
         part=_FRAMES,
@@ -160,6 +161,8 @@ PROPERTIES = (
     ),
     Property(name="frames: quiet while loading", part=_FRAMES, bench=loading.quiet),
     Property(name="loader: image", part="hw.loader:Loader", bench=loading.image),
+    Property(name="loader: CRC", part="amaranth.lib.crc.catalog:CRC32_ISO_HDLC", bench=loading.crc),
+    Property(name="loader: digest", part="hw.loader:Loader", bench=loading.digest),
     Property(name="bus: words of a load", part="hw.bus.load:WordLoad", bench=bus.words),
     Property(name="bus: AXI4-Lite", part="hw.bus.axi:AxiLiteSlave", bench=bus.axi),
     Property(name="bus: Wishbone", part="hw.bus.wishbone:WishboneSlave", bench=bus.wishbone),

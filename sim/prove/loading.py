@@ -1,9 +1,9 @@
 """Properties of the loader: what it says is what the memories hold, and nothing runs meanwhile."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 
 from hw.loader import Section
-from sim.prove.bench import Bench, check, inputs
+from sim.prove.bench import Bench, before, check, inputs
 from sim.prove.frames import System
 
 SECTIONS = (Section("first", 2, 9), Section("second", 1, 3))
@@ -49,6 +49,56 @@ def image(part):
     return Bench(m, inputs(unit), {"loaded": unit.loaded})
 
 
+def crc_bit(state, bit, select=Mux):
+    """CRC-32 as zlib's: the register behind another bit, the lowest of a byte first.
+
+    It begins with all ones, and the CRC is its complement.
+    """
+    return state >> 1 ^ select((state ^ bit) & 1, 0xEDB88320, 0)
+
+
+def _behind(m, state, byte):
+    for i in range(8):
+        following = Signal(32, name=f"behind{i}")
+        m.d.comb += following.eq(crc_bit(state, byte[i]))
+        state = following
+    return state
+
+
+def crc(part):
+    """CRC-32 of any bytes, beginning anew at any of them: the definition, bit by bit."""
+    m = Module()
+    m.submodules.unit = unit = part(data_width=8).create()
+    state = Signal(32, init=0xFFFFFFFF)
+    begun = Mux(unit.start, 0xFFFFFFFF, state)
+    m.d.sync += state.eq(Mux(unit.valid, _behind(m, begun, unit.data), begun))
+    check(m, unit.crc == ~state)
+    free = [unit.start, unit.data, unit.valid]
+    return Bench(m, free, {"a byte anew": unit.valid & unit.start})
+
+
+def digest(part):
+    """`weights_digest` is the CRC-32 of the image that was loaded last, 0 while there is none."""
+    m = Module()
+    m.submodules.unit = unit = part(sections=SECTIONS, digest=None)
+    taken = unit.load_valid & unit.load_ready
+    count, long_ = Signal(range(BYTES + 1)), Signal()
+    with m.If(taken):
+        m.d.sync += count.eq(Mux(count == BYTES - 1, 0, count + 1))
+        m.d.sync += long_.eq(long_ | (count == BYTES - 1))
+        with m.If(unit.load_last):
+            m.d.sync += [count.eq(0), long_.eq(0)]
+    # a cycle later, as the loader does
+    valid, byte = before(m, taken & ~long_, "valid"), before(m, unit.load_data, "byte")
+    begin = before(m, taken & (count == 0) & ~long_, "begin")
+    state = Signal(32, init=0xFFFFFFFF)
+    begun = Mux(begin, 0xFFFFFFFF, state)
+    with m.If(valid):
+        m.d.sync += state.eq(_behind(m, begun, byte))
+    check(m, unit.weights_digest == Mux(unit.loaded, ~state, 0))
+    return Bench(m, inputs(unit), {"a digest": unit.loaded})
+
+
 def quiet(part):
     """While weights are written nothing runs, and no frame begins before the image is whole."""
     system = System(control=part)
@@ -58,6 +108,8 @@ def quiet(part):
     m.d.comb += [taken.eq(loading & frames.idle), system.unloaded.eq(~whole)]
     with m.If(taken):
         m.d.sync += whole.eq(last)
-    check(m, ~frames.busy, ~frames.walks.group_first, ~lines.accept, when=taken)
-    check(m, whole, when=lines.accept)
-    return Bench(m, [*system.free, last], {"a load": taken & ~whole, "a frame": lines.accept})
+    check(m, ~frames.busy, ~frames.walks.group_first, ~lines.control.accept, when=taken)
+    check(m, whole, when=lines.control.accept)
+    return Bench(
+        m, [*system.free, last], {"a load": taken & ~whole, "a frame": lines.control.accept}
+    )
