@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from golden import errors
+from golden import errors, files
 from golden.config import TWO_CLASSES, ModelConfig
 from golden.errors import missing
 from golden.images import RULE, Checked, check_image, list_images, load_image, turned
@@ -190,7 +190,7 @@ def load_coco(
             faults.setdefault(f"entries with {error}", []).append(name)
             continue
         path = folder / name
-        if not path.is_file():
+        if not files.is_file(path):
             faults.setdefault("missing files", []).append(name)
             continue
         sample = _boxed(path, origin, persons, fills)
@@ -330,9 +330,13 @@ def load_voc(
     origin = folder.name.lower() if origin is None else origin
     found: list[tuple[Sample, tuple[float, float] | None]] = []
     faults: dict[str, list[str]] = {}
-    for name in (line.split()[0] for line in listed.read_text().splitlines() if line.strip()):
+    try:
+        lines = listed.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{listed}: must be a list of names ({error})") from None
+    for name in (line.split()[0] for line in lines if line.strip()):
         path = folder / "JPEGImages" / f"{name}.jpg"
-        if not path.is_file():
+        if not files.is_file(path):
             faults.setdefault("missing files", []).append(path.name)
             continue
         try:
@@ -468,6 +472,15 @@ def load_table(
     return samples
 
 
+def _rows(table: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; ValueError in one line where it is none."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table}: not a readable CSV file ({error})") from None
+
+
 def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:
     """Person boxes by the file's name in the labels file; empty without a ``boxes.csv``.
 
@@ -481,22 +494,20 @@ def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:
     found: dict[str, list[Box]] = {}
     only = None
     if known.is_file():
-        with known.open(newline="", encoding="utf-8-sig") as file:
-            only = {(row.get("file") or "").strip() for row in csv.DictReader(file)}
+        only = {(row.get("file") or "").strip() for row in _rows(known)}
         found = {name: [] for name in only}
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            try:
-                box = tuple(float(row[side]) for side in ("x0", "y0", "x1", "y1"))
-                if not 0 <= box[0] < box[2] <= 1 or not 0 <= box[1] < box[3] <= 1:
-                    raise ValueError
-                name = row["file"].strip()
-            except (KeyError, TypeError, ValueError, AttributeError):
-                raise ValueError(
-                    f"{table}: line {number} must be file, x0, y0, x1, y1 (0..1 of the picture)"
-                ) from None
-            if only is None or name in only:
-                found.setdefault(name, []).append(box)
+    for number, row in enumerate(_rows(table), 2):
+        try:
+            box = tuple(float(row[side]) for side in ("x0", "y0", "x1", "y1"))
+            if not 0 <= box[0] < box[2] <= 1 or not 0 <= box[1] < box[3] <= 1:
+                raise ValueError
+            name = row["file"].strip()
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ValueError(
+                f"{table}: line {number} must be file, x0, y0, x1, y1 (0..1 of the picture)"
+            ) from None
+        if only is None or name in only:
+            found.setdefault(name, []).append(box)
     return {name: tuple(boxes) for name, boxes in found.items()}
 
 

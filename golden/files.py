@@ -68,6 +68,14 @@ def writing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False, too, of a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def check_folder(folder: Path) -> None:
     """Whether a folder could be made, or is there, and files in it: before the work, not after it.
 

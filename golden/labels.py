@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from golden import files
 from golden.config import TWO_CLASSES
 from golden.errors import missing
 from golden.images import check_image
@@ -122,7 +123,7 @@ def read_labels(
         if class_of(label, classes) is None:
             return kind, f"{label!r} in line {line}"
         path = folder / name
-        if not name or not path.is_file():
+        if not name or not files.is_file(path):
             return "missing files", name or f"no name in line {line}"
         try:
             check_image(path)

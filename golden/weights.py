@@ -26,6 +26,8 @@ _FIELDS = {
 }
 _CONSTANTS = ("bias", "multiplier", "shift")  # present in every layer
 _METADATA_KEY = "rasca"  # one key: the order of several is not fixed in the file
+_CONTENT = "content"
+"""In the metadata: digest of all else in the file. Files of before it was there have none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +222,7 @@ class Weights:
             metadata["untrained"] = True
         if self.early is not None:
             metadata["early_termination"] = asdict(self.early)
+        metadata[_CONTENT] = _content(self, metadata)
         text = json.dumps(metadata, sort_keys=True, separators=(",", ":"))
         # safetensors refuses tensors that share memory, and two layers may share constants
         tensors = {name: tensor.clone() for name, tensor in self.tensors().items()}
@@ -318,7 +321,19 @@ class Weights:
         untrained = bool(metadata.get("untrained", False))
         weights = cls(layers, knots, exp_table, scales, digest, label, untrained, early)
         weights.check(config, str(path))
+        said = metadata.pop(_CONTENT, None)
+        if said is not None and said != (came := _content(weights, metadata)):
+            raise ValueError(
+                f"{path}: damaged: expected what it was saved with (digest {str(said)[:12]}), "
+                f"not {came[:12]}"
+            )
         return weights
+
+
+def _content(weights: Weights, metadata: Mapping[str, object]) -> str:
+    """Hex SHA-256 of the tensors and of the other metadata."""
+    text = json.dumps(metadata, sort_keys=True)
+    return hashlib.sha256((weights.digest + text).encode()).hexdigest()
 
 
 def _check_tensor(source: str, name: str, tensor: Tensor, shape: tuple, dtype: torch.dtype) -> None:

@@ -135,6 +135,16 @@ COMMANDS = {
         "single faults at random in blocks, and which ones neither proof nor test finds",
         (Variable("N", "--count", "20"), _SEED, Variable("BLOCK", "--block", "part of the name")),
     ),
+    "strangers": Command(
+        "sim.strangers.main:main",
+        "files that a stranger may send, changed by the thousand: each is taken or refused",
+        (
+            Variable("MINUTES", "--minutes", "1, of the processor"),
+            _SEED,
+            Variable("KIND", "--kind", "part of the name"),
+            _flag("GUIDED", "1, files that reach new lines, by Atheris"),
+        ),
+    ),
     "asic": Command(
         "sim.study.asic:main",
         "an engine in standard cells under build/asic: area, SRAM macros, frequency, power",

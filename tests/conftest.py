@@ -19,6 +19,10 @@ from importlib.machinery import ExtensionFileLoader
 import pytest
 import torch
 
+from tests import properties
+
+properties.register()
+
 
 def undisturbed(start):
     """The start-up of a module in C, during which warnings are none and no garbage is collected.

@@ -179,6 +179,15 @@ TABLE = {
         --block nothing | part of a block's name | 'nothing'
         """,
     ),
+    "strangers": (
+        """
+        --minutes x | a number for --minutes | 'x'
+        --minutes 0 | --minutes must be above 0 | 0
+        --minutes nan | --minutes must be above 0 | nan
+        --seed -1 | at least 0 for --seed | -1
+        --kind nothing | as a kind | 'nothing'
+        """,
+    ),
     "asic": (
         NETWORK,
         SHAPE,

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from golden.config import ModelConfig
 from golden.random_weights import random_weights
-from golden.weights import Weights
+from golden.weights import _METADATA_KEY, Weights
 
 CONFIG = ModelConfig(
     name="tiny",
@@ -231,3 +232,21 @@ def test_exp_table_without_spatial_attention(tmp_path, weights):
 def save_tensors(path, tensors, weights):
     metadata = {"config": "tiny", "config_digest": CONFIG.digest, "scales": dict(weights.scales)}
     save_file(tensors, path, {"rasca": json.dumps(metadata)})
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    """By the digest of all that it was saved with; a file of before there was one is taken."""
+    path = tmp_path / "a.safetensors"
+    found = random_weights(CONFIG, 1)
+    found.save(path)
+    with safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()[_METADATA_KEY])
+    assert len(metadata["content"]) == 64
+    old = metadata | {"config": "other"}
+    text = "a.safetensors: damaged: expected what it was saved with .digest [0-9a-f]{12}., not"
+    save_file(found.tensors(), path, {_METADATA_KEY: json.dumps(old)})
+    with pytest.raises(ValueError, match=text):
+        Weights.load(path, CONFIG)
+    del old["content"]
+    save_file(found.tensors(), path, {_METADATA_KEY: json.dumps(old)})
+    assert Weights.load(path, CONFIG).digest == found.digest

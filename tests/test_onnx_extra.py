@@ -1,4 +1,4 @@
-"""The extras of make onnx and make docs: pinned with hashes, and told by name where missing."""
+"""The extras of make onnx, docs and strangers: pinned with hashes, and named where missing."""
 
 import importlib.util
 import re
@@ -23,7 +23,7 @@ def locked(name):
     return found
 
 
-@pytest.mark.parametrize("extra_name", ["docs", "onnx"])
+@pytest.mark.parametrize("extra_name", ["atheris", "docs", "onnx"])
 def test_lock_has_the_pins(extra_name):
     """And nothing that the other lock has in another version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

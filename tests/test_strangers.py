@@ -2,58 +2,176 @@
 
 import gzip
 import io
+import json
+import os
 import random
 import zipfile
 
 import pytest
 import torch
+import typer
 
-from golden import checkpoint, config_file, training_run
+from golden import checkpoint, config_file, files, images, training_run
+from golden.data import load_coco, load_voc, read_boxes
 from golden.weights import Weights
+from sim.strangers import kinds as kinds_module
+from sim.strangers import main
+from sim.strangers.kinds import MODEL, NAMES, RAN, Kind, kinds
+from sim.strangers.play import Tally, changed, play
 from sim.study import explore, liberty
-from tests import strangers
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory):
-    return strangers.readers(tmp_path_factory.mktemp("known"))
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("known")
 
 
-NAMES = (
-    *("checkpoint.pt", "weights.safetensors", "network.yaml", "network.toml", "network.json"),
-    *("space.yaml", "cells.lib", "annotations.json", "serial.bin"),
-    *(f"picture.{kind}" for kind in ("png", "gif", "bmp", "jpeg", "tiff", "webp", "ppm")),
-)
+@pytest.fixture(scope="module")
+def known(place):
+    return kinds(place)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_changed_files_are_taken_or_refused(name, known, tmp_path):
-    (tmp_path / "a.png").write_bytes(b"")
-    whole, read = known[name]
-    assert strangers.play(name, read, whole, tmp_path)
+def test_changed_files_are_taken_or_refused(name, known, place):
+    kind = known[name]
+    taken = [play(name, kind, whole, place) for whole in kind.whole]
+    # of checkpoints the whole ones with code in them are refused
+    evil = {"checkpoint.pt": 4, "pickle.pt": 3}.get(name, 0)
+    assert taken == [True] * (len(taken) - evil) + [False] * evil
     for seed in range(20):
-        data = strangers.changed(whole, random.Random(f"{seed} {name}"))
-        strangers.play(name, read, data, tmp_path)
+        play(name, kind, changed(kind, random.Random(f"{seed} {name}")), place)
 
 
 def test_all_are_played(known):
-    assert set(known) == set(NAMES)
+    assert tuple(known) == NAMES
 
 
-def test_what_is_neither_is_found(tmp_path):
+def two_lines(path):
+    raise ValueError("a\nb")
+
+
+BAD = {
+    "two lines": (two_lines, "more than a line"),
+    "IndexError": (lambda path: path.read_bytes()[99], "test_strangers.py:[0-9]+: IndexError"),
+    "writes": (lambda path: path.write_text("a"), "did more than read: open"),
+    "removes": (lambda path: path.unlink(), "did more than read: os.remove"),
+    "calls": (lambda path: os.system("true"), "did more than read: os.system"),
+    "runs": (lambda path: exec(f"import sys; sys.audit({RAN!r})"), "did more than read: rasca.ran"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_neither_is_found(what, tmp_path):
+    read, text = BAD[what]
+    with pytest.raises(AssertionError, match=f"a.bin: {text}"):
+        play("a.bin", Kind((b"x",), read), b"x", tmp_path)
+
+
+@pytest.mark.parametrize("most, text", [("LONGEST", "took 0 s"), ("LARGEST", "took 0 MiB")])
+def test_what_takes_long_or_much_is_found(most, text, monkeypatch, tmp_path):
+    monkeypatch.setattr(f"sim.strangers.play.{most}", 0)
+    with pytest.raises(AssertionError, match=f"a.bin: {text}"):
+        play("a.bin", Kind((b"x",), lambda path: None), b"x", tmp_path)
+
+
+def test_the_command(monkeypatch, tmp_path, capsys):
+    """A reader that fails now and then: its file is kept, its fault told once, and status 1."""
+
     def read(path):
-        return path.read_bytes()[99]
+        if len(path.read_bytes()) < 8:
+            raise KeyError("a")
 
-    with pytest.raises(AssertionError, match="a.bin: IndexError"):
-        strangers.play("a.bin", read, b"x", tmp_path)
+    monkeypatch.setattr(
+        kinds_module, "kinds", lambda folder: {"serial.bin": Kind((b"ab" * 9,), read)}
+    )
+    monkeypatch.setattr(main, "OUTPUT", tmp_path)
+    for seed in (1, 2):
+        with pytest.raises(typer.Exit) as ended:
+            main.main(minutes=0.003, seed=seed, kind="serial", with_atheris=False)
+        assert ended.value.exit_code == 1
+    runs = main.read(tmp_path / main.RUNS)
+    assert [run.seed for run in runs] == [1, 2] and {run.code for run in runs} == {main.digest()}
+    for run in runs:
+        assert run.files > run.taken > 0 and not run.refused and len(run.faults) == 1
+        kept = tmp_path / "faults" / "serial.bin" / run.faults[0].split("(")[-1].rstrip(")")
+        assert len(kept.read_bytes()) < 8
+    said = capsys.readouterr().out
+    assert "KeyError" in said and f"{sum(run.files for run in runs):,} files in" in said
+    with (tmp_path / main.RUNS).open("a") as file:
+        file.write('{"kind": "cut')
+    main.add(tmp_path / main.RUNS, runs[0])
+    assert main.read(tmp_path / main.RUNS) == [*runs, runs[0]]
 
 
-def test_two_lines_are_found(tmp_path):
-    def read(path):
-        raise ValueError("a\nb")
+def test_atheris_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(main.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="expected the package atheris, .*requirements-atheris"):
+        main.check_atheris()
 
-    with pytest.raises(AssertionError, match="more than a line"):
-        strangers.play("a.bin", read, b"x", tmp_path)
+
+def test_a_tally_keeps_each_sort_once(tmp_path):
+    tally = Tally()
+
+    def fails():
+        raise AssertionError("a.bin: b.py:3: KeyError: x")
+
+    for one in (lambda: True, lambda: False, fails, fails):
+        tally.add(one, b"data", tmp_path)
+    told = tally.told(1.25)
+    assert json.loads(json.dumps(told)) == told
+    assert (told["files"], told["taken"], told["refused"], len(told["faults"])) == (4, 1, 1, 1)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"data"]
+
+
+# ---- what was found, or thought of ----
+
+
+def test_pillow_may_raise_anything(monkeypatch, tmp_path):
+    """AVIF's reader raises RuntimeError, PNG's AssertionError."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"x")
+    for error in (RuntimeError("Failed to decode frame 0"), AssertionError(), MemoryError("a\nb")):
+
+        def fails(*given, error=error, **named):
+            raise error
+
+        monkeypatch.setattr(images.Image, "open", fails)
+        text = str(error).split("\n")[0] or type(error).__name__
+        with pytest.raises(ValueError, match=rf"a.png: not a readable picture \({text}\)$"):
+            images.load_image(path, MODEL)
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    """Longer than any, or with a 0 in them: they are missing, as others are."""
+    assert not files.is_file(tmp_path / ("a" * 5000)) and not files.is_file(tmp_path / "a\0")
+    notes = {"1": {"label": 1, "objects": []}}
+    for name in ("a" * 5000, "a\0b"):
+        content = {"images": [{"id": 1, "file_name": name}], "annotations": notes}
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="a.json: 1 missing files"):
+            load_coco(tmp_path / "a.json", tmp_path)
+
+
+def test_tables_that_are_none(tmp_path):
+    for name in ("boxes_known.csv", "boxes.csv"):
+        (tmp_path / "boxes.csv").write_text("file,x0,y0,x1,y1\n")
+        for content in (b"file,x0,y0,x1,y1\n\xff", b"file\n" + b"a" * 200_000):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ValueError, match=f"{name}: not a readable CSV file"):
+                read_boxes(tmp_path)
+        (tmp_path / name).write_text("file\n")
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match="trainval.txt: must be a list of names"):
+        load_voc(tmp_path)
+
+
+def test_a_broken_library_is_told_in_a_line(tmp_path):
+    path = tmp_path / "a.lib"
+    path.write_text("library (a) { b (c\n, d: e; }")
+    with pytest.raises(ValueError, match="a.lib is no Liberty file that can be read") as told:
+        liberty.read(path)
+    assert "\n" not in str(told.value)
 
 
 def packed_zeros(path, count):
@@ -145,4 +263,4 @@ def test_deep_metadata(tmp_path):
     path = tmp_path / "deep.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata={_METADATA_KEY: "[" * 100_000})
     with pytest.raises(ValueError, match="deep.safetensors: not a whole safetensors file"):
-        Weights.load(path, strangers.MODEL)
+        Weights.load(path, MODEL)

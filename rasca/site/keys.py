@@ -84,6 +84,13 @@ FILES = (
         ("sim/prove/mutate.py:Mutant", "sim/prove/mutate.py:main"),
     ),
     JsonFile(
+        "build/strangers/runs.jsonl",
+        "strangers",
+        "commands",
+        "**runs.jsonl**",
+        ("sim/strangers/main.py:Run",),
+    ),
+    JsonFile(
         "build/storm/<run>/storm.json",
         "storm",
         "commands",

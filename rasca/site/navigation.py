@@ -14,7 +14,7 @@ class Part(NamedTuple):
 
 CARDS = tuple(
     f"docs/model_card_vww_{name}"
-    for name in ("210x240", "175x200", "140x160", "105x120", "105x120_grey")
+    for name in ("210x240", "210x240_full", "175x200", "140x160", "105x120", "105x120_grey")
 )
 
 PARTS = (

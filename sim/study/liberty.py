@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from golden.errors import check_size, said
+from golden.errors import check_size, one_line, said
 
 _SYNTAX = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([{}();:,])|([^\s{}();:,"]+))', re.S)
 _COMMENT = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.S)
@@ -507,7 +507,8 @@ def read(*paths: Path) -> Library:
         try:
             parts.append(_library(parse(text)))
         except (ValueError, IndexError, KeyError, RecursionError) as error:
-            raise ValueError(f"{path} is no Liberty file that can be read: {error}") from None
+            reason = one_line(error)
+            raise ValueError(f"{path} is no Liberty file that can be read: {reason}") from None
         texts.append(text)
     cells: dict[str, Cell] = {}
     for path, part in zip(paths, parts, strict=True):
