@@ -145,12 +145,13 @@ class Loader(wiring.Component):
             "weights_digest": Out(32),
             "load_error": Out(1),
         }
-        taken = {*ports, "sections", "digest"}
+        taken = {*ports, "sections", "digest", "crc"}
         for section in sections:
             if section.name in taken or hasattr(Loader, section.name):
                 raise ValueError(f"a section's name must be free, but {section.name} is taken")
             taken.add(section.name)
         self.sections, self.digest = sections, digest
+        self.crc = CRC32_ISO_HDLC(data_width=8).create()
         super().__init__(ports | {section.name: In(section.port()) for section in sections})
 
     @property
@@ -262,7 +263,7 @@ class Loader(wiring.Component):
         ]
 
         # Stage 2: word register and write; CRC
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=8).create()
+        m.submodules.crc = crc = self.crc
         m.d.comb += [crc.data.eq(byte), crc.valid.eq(valid), crc.start.eq(begin)]
         most_bytes = max(section.word_bytes for section in self.sections)
         filled = [Signal(8, name=f"filled{i}", reset_less=True) for i in range(most_bytes)]

@@ -68,6 +68,7 @@ FAULTS = {
     "bus: stream of pixels": ("stream.tready.eq(~has_second)", "stream.tready.eq(1)"),
     "host: read": ("with m.If(remaining >= self.lanes):", "with m.If(remaining > self.lanes):"),
     "host: unnoticed": ("& ~self.read_en & ~granted),", "& ~granted),"),
+    "host: serial": ("(self.host_bank == b) & ~reading", "(self.host_bank == b) & ~by_three"),
     "sleep: gate": ("if (!clk) held = en;", "held = en;"),
     "sleep: awake": ("init=self.settle)", "init=0)"),
     "sleep: no pixel lost": (

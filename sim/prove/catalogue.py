@@ -169,6 +169,7 @@ PROPERTIES = (
     Property(name="bus: stream of pixels", part="hw.bus.stream:PixelSource", bench=bus.stream),
     Property(name="host: read", part="hw.host_read:HostRead", bench=host.host_read),
     Property(name="host: unnoticed", part="hw.parallel.maps:Maps", bench=host.maps),
+    Property(name="host: serial", part="hw.serial.window:SerialWindow", bench=host.window),
     Property(name="sleep: gate", part="hw.sleep:MODEL", bench=sleep.gate),
     Property(name="sleep: awake", part="hw.sleep:Awake", bench=sleep.awake),
     Property(name="sleep: no pixel lost", part=_RECEIVER, bench=partial(sleep.receiver, settle=8)),

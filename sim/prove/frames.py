@@ -147,13 +147,14 @@ def order(part):
     go = {name: Signal(name=name) for name in ("take", "end", "decide", "fault", "own", "pick")}
     told, open_ = queue.decision.valid, Signal(range(UNDECIDED + 1))
     working, answering = Signal(), Signal()
+    whole = Signal()  # the frame that is worked on: another one has begun behind it
     age, since = Signal(2), Signal(2)  # of the frame that is worked on; of the last decision
     take, end, own, other = (Signal(name=name) for name in ("takes", "ends", "owns", "others"))
     m.d.comb += [
         take.eq(go["take"] & ~working & (open_ < UNDECIDED - 1)),
         end.eq(go["end"] & working & (age == 3) & ~answering & ~own & ~queue.decided),
         queue.decided.eq(go["decide"] & (since == 3) & (answering | working & (age == 3))),
-        own.eq(go["fault"] & go["own"] & working & (answering | ~queue.decided)),
+        own.eq(go["fault"] & go["own"] & working & ~whole & (answering | ~queue.decided)),
         other.eq(go["fault"] & ~go["own"] & (open_ < UNDECIDED)),
         queue.fault.eq(own | other),
         queue.behind.eq(answering + (working & ~own)),
@@ -161,6 +162,7 @@ def order(part):
     m.d.sync += [
         working.eq(take | working & ~end & ~own & ~(queue.decided & ~answering)),
         answering.eq(end | answering & ~queue.decided),
+        whole.eq(~take & (whole | working & other)),
         age.eq(Mux(take, 0, age + (age != 3))),
         since.eq(Mux(queue.decided, 0, since + (since != 3))),
         open_.eq(open_ + take + other - told),

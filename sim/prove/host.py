@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
-from amaranth.hdl import Assume, Module, Signal
+from amaranth.hdl import Assume, Module, Signal, Value
+from amaranth.lib.wiring import Flow
 
-from sim.prove.bench import Bench, check, inputs
+from sim.prove.bench import Bench, before, check, inputs, some
 
 
 def host_read(part, lanes=2, base=1, state_words=2):
@@ -56,3 +57,45 @@ def maps(part, lanes=2):
     told = unit.host_valid.any()
     check(m, ~(reading & unit.host_valid).any())
     return Bench(m, inputs(unit), {"an answer": told})
+
+
+def window(part, lanes=2, pixels=2):
+    """The serial array sees the same, whatever the host reads, and the host its word.
+
+    Steps are any, also such as no program has.
+    """
+    m = Module()
+    operation = SimpleNamespace(head_mode=True, taps=1, segments=[SimpleNamespace(channels=1)])
+    plan = SimpleNamespace(
+        engine=SimpleNamespace(lanes=lanes, pixels=pixels),
+        bank_words=2,
+        line_buffer_words=2,
+        weight_words=1,
+        geometry=SimpleNamespace(head_lanes=1),
+        operations=[operation],
+        field_widths=lambda word: dict.fromkeys(("tail", "groups", "head"), 1),
+    )
+    units = [part(plan), part(plan)]
+    m.submodules.unit, m.submodules.alone = unit, alone = units
+    for name, member in unit.signature.members.items():
+        if member.flow is Flow.In and not name.startswith("host"):
+            m.d.comb += Value.cast(getattr(alone, name)).eq(Value.cast(getattr(unit, name)))
+    check(m, unit.granted == alone.granted, unit.camera_address == alone.camera_address)
+    asked, asked_bank = before(m, unit.granted, "asked"), before(m, unit.ask_bank, "asked_bank")
+    # any one word of the banks, as it was written
+    (bank, free_bank), (address, free_address) = some(m, 1, "bank"), some(m, 1, "address")
+    kept, done = Signal(8 * pixels), Signal()
+    here = unit.write_en.bit_select(bank, 1) & (unit.write_address == address)
+    for i in range(pixels):
+        with m.If(here & unit.write_mask[i]):
+            byte = unit.write_low if 2 * i < pixels else unit.write_high
+            m.d.sync += kept[8 * i : 8 * i + 8].eq(byte)
+    own = (unit.host_bank == bank) & (unit.host_address == address)
+    m.d.sync += done.eq(unit.host_done & own & ~here)
+    held = before(m, kept, "held")
+    for b in range(lanes):
+        check(m, unit.operands[b] == alone.operands[b])
+        check(m, unit.words[b] == alone.words[b], when=asked & (asked_bank == b))
+        check(m, unit.words[b] == held, when=done & (bank == b))
+    free = [*inputs(unit), free_bank, free_address]
+    return Bench(m, free, {"an answer": done & (held != 0), "an operand": asked})
