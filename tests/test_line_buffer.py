@@ -18,6 +18,7 @@ from hw.plan import compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.plan.latency import PARALLEL
 from hw.plan.replay import writing_period
+from sim.prove import mutants
 from tests.bench_blocks import on_amaranth, on_verilator, pack, unpack
 
 BASE = ModelConfig(
@@ -52,8 +53,22 @@ BYTES = {  # those of the serial parts
 }
 
 
+SEVEN = {  # slots of which none is the next one's mirror
+    "seven": (
+        replace(
+            BASE,
+            head_kernels=((3, 3),) * 3 + ((1, 3),),
+            image_height=15,
+            image_width=16,
+            in_channels=1,
+        ),
+        "4,1,1",
+    )
+}
+
+
 def plan_of(kind):
-    model, shape = (KINDS | BYTES)[kind]
+    model, shape = (KINDS | BYTES | SEVEN)[kind]
     parts = "serial" if kind in BYTES else "parallel"
     return compile_program(model, EngineConfig.parse(shape, parts=parts))
 
@@ -417,6 +432,14 @@ def test_verilator():
         for kind in kinds
     ]
     on_verilator(blocks, jobs)
+
+
+def test_each_row_has_its_slot():
+    """Counted downwards, the slots of 3, 5 and 9 rows are as good; those of 7 are not."""
+    on_amaranth(buffer_of("seven"), traffic("seven", 1, 2600, False))
+    wrong = mutants.planted("hw.line_buffer", "slot.eq(slot + 1), base", "slot.eq(slot - 1), base")
+    with pytest.raises(AssertionError, match="bank 0"):
+        on_amaranth(wrong.WordLines(plan_of("seven")), traffic("seven", 1, 2600, False))
 
 
 def kept(scenario, box):
