@@ -1,7 +1,7 @@
 # Each target is one line into Python, which reads the variables that make was given as they were
 # typed (rasca/make.py). `make help` tells targets and variables.
 PYTHON := .venv/bin/python
-COMMANDS := sim bench verilog fuzz storm prove mutate strangers asic explore report bitstream bitstreams netlist \
+COMMANDS := sim bench verilog fuzz storm prove mutate coverage strangers asic explore report bitstream bitstreams netlist \
 	screen program train \
 	labels import evaluate onnx fidelity card early-termination visualise ablation accounting \
 	flash-image host docs release

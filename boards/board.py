@@ -20,13 +20,14 @@ class Device:
     name : str
         As vendors write it.
     family : str
-        "ecp5" or "ice40": kind of cells, and which tools build.
+        Kind of cells, and which tools build: a row of boards.family.
     option : str
         nextpnr's name of it.
     package : str
-        nextpnr's name of the package; speed : grade (ECP5).
+        nextpnr's name of the package (Gowin: of the part); speed : grade (ECP5).
     lut, ff, dsp, bram, spram : int
-        LUT4, flip-flops, DSP blocks, block RAMs (DP16KD of 18 kbit, SB_RAM40 of 4 kbit), SPRAMs.
+        LUT4, flip-flops, DSP blocks (Gowin: multipliers of 9 x 9, two in one of 18 x 18), block
+        RAMs (of 18 kbit; iCE40: of 4 kbit), SPRAMs.
     limit_hz : float
         The fastest clock that an engine gets: place and route are asked for it, and times that
         must last at least so long are counted in its cycles.
@@ -73,6 +74,21 @@ def ecp5(size: str, package: str, speed: str = "6") -> Device:
         limit_hz=_LIMIT_HZ[speed],
         # 0.9 puts the array of a large device where its wires have no room
         density=0.6 if size == "85F" else None,
+    )
+
+
+def gw2a_18(part: str, limit_hz: float = 150e6) -> Device:
+    """GW2A-18 devices (data sheet DS102, table 1-1), by their part's number."""
+    return Device(
+        name=part.split("-")[0] + "-18",
+        family="gowin",
+        option="GW2A-18C",
+        package=part,
+        lut=20736,
+        ff=15552,
+        dsp=96,
+        bram=46,
+        limit_hz=limit_hz,
     )
 
 

@@ -19,9 +19,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from boards import carries, fit, outreg, reclock, timing
+from boards import fit, reclock, timing
 from boards.board import Board, Device
 from boards.clocks import pll_of
+from boards.family import DELAYS, FAMILIES, ROUTED, TOP, Family
 from boards.outputs.output import chosen
 from boards.progress import Runs
 from boards.rtlil import allow_collisions
@@ -35,23 +36,7 @@ from hw.generate import plain_names
 from hw.plan import Plan, compile_program
 from hw.top import Rasca
 
-MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino")
-TOP = "rasca"
-_SYNTH = {
-    "ecp5": "synth_ecp5 -nodsp -top {top} -json {json}",
-    # a clock enable of one or two registers costs more than the LUT that it saves
-    "ice40": "synth_ice40 -device u -dffe_min_ce_use 3 -top {top} -json {json}",
-}
-_USED = {
-    "ecp5": {"lut": "TRELLIS_COMB", "ff": "TRELLIS_FF", "dsp": "MULT18X18D", "bram": "DP16KD"},
-    "ice40": {
-        "lut": "ICESTORM_LC",
-        "ff": "SB_DFF",
-        "dsp": "ICESTORM_DSP",
-        "bram": "ICESTORM_RAM",
-        "spram": "ICESTORM_SPRAM",
-    },
-}
+MODULES = ("ulx3s", "orangecrab", "icebreaker", "upduino", "tang_nano_20k")
 
 
 def boards() -> dict[str, Board]:
@@ -88,14 +73,13 @@ def synthesise(rtlil: str, family: str, folder: Path, console: Console) -> dict[
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{TOP}.il").write_text(allow_collisions(plain_names(rtlil)))
-    script = f"read_rtlil {TOP}.il\n" + _SYNTH[family].format(top=TOP, json=f"{TOP}.json")
+    made = FAMILIES[family]
+    script = f"read_rtlil {TOP}.il\n" + made.synthesis.format(top=TOP, json=f"{TOP}.json")
     (folder / f"{TOP}.ys").write_text(script + "\n")
     run([*tool("yosys"), f"{TOP}.ys"], folder, "yosys.log", console, "synthesis")
     netlist = json.loads((folder / f"{TOP}.json").read_text())
-    if family == "ecp5":
-        carries.tidy(netlist)
-        found = outreg.fold(netlist)
-        console.print(f"{found['bits']} flip-flops are output registers of block RAMs")
+    if made.fold:
+        console.print(made.fold(netlist))
         (folder / f"{TOP}.json").write_text(json.dumps(netlist))
     return netlist
 
@@ -117,7 +101,7 @@ def design_of(board: Board, rasca: Rasca, folder: Path, console: Console) -> tup
         system, sources = files_of(board, rasca)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in sources.items():
-        if name.endswith((".lpf", ".pcf")):
+        if name.endswith(f".{FAMILIES[board.device.family].constraints}"):
             (folder / name).write_text(content)
     return system, sources[f"{TOP}.il"]
 
@@ -195,12 +179,6 @@ def check_fit(board: Board, plan: Plan, console: Console) -> fit.Need:
     return wanted
 
 
-def flip_flops(netlist: dict[str, Any]) -> int:
-    """Flip-flops of an iCE40's netlist: nextpnr counts logic cells only."""
-    cells = netlist["modules"][TOP]["cells"].values()
-    return sum(cell["type"].startswith("SB_DFF") for cell in cells)
-
-
 def carried_hz(board: Board, fmax_mhz: float) -> float:
     """The highest clock of the board's PLL that a design of this fmax carries; 0 if there is none.
 
@@ -241,10 +219,7 @@ def summary_of(
     log: of place and route.
     """
     device, early = board.device, timing.hold_violations(log)
-    found = {
-        key: int(report["utilization"].get(cell, {"used": 0})["used"])
-        for key, cell in _USED[device.family].items()
-    }
+    found = FAMILIES[device.family].utilisation(report)
     asked_hz = asked_hz or clock_hz
     fmax = timing.engine_fmax(report, asked_hz)
     cycles = plan.cycles_per_frame
@@ -281,10 +256,6 @@ def summary_of(
     }
 
 
-_PLACED = {"ecp5": ("lpf", "textcfg", "config"), "ice40": ("pcf", "asc", "asc")}
-"""nextpnr's options for constraints and result, and the result's ending."""
-ROUTED = "routed.json"
-"""What nextpnr-ecp5 writes of a routed design: cells and where they are; large, and not kept."""
 AT_ONCE = 2
 """Runs of nextpnr side by side; each takes a core and up to 3 GB."""
 
@@ -306,17 +277,13 @@ def place_and_route(
     dict of int to float
         MHz that the engine's clock reaches, by seed.
     """
-    constraints, result, end = _PLACED[device.family]
-
-    title = "place and route"
+    family, title = FAMILIES[device.family], "place and route"
 
     def go(seed: int, place: Path, said: Console, read: Callable[[str], None]) -> None:
         there = "." if place == folder else ".."
         words = [*command, "--seed", str(seed), "--json", f"{there}/{TOP}.json"]
-        words += [f"--{constraints}", f"{there}/{TOP}.{constraints}"]
-        words += [f"--{result}", f"{TOP}.{end}", "--report", "report.json"]
-        words += ["--detailed-timing-report"]
-        words += ["--write", ROUTED] if device.family == "ecp5" else []
+        words += [*family.file_words(there), "--report", "report.json"]
+        words += ["--detailed-timing-report", *family.more_words]
         run(words, place, "nextpnr.log", said, title, read=read)
 
     def fmax(place: Path) -> float:
@@ -342,8 +309,10 @@ def place_and_route(
         runs = Runs(title, console, status)
         reached = dict(zip(seeds, pool.map(one, seeds), strict=True))
     best = places[max(seeds, key=lambda seed: reached[seed])]
-    for name in (f"{TOP}.{end}", "report.json", "nextpnr.log"):
+    for name in (f"{TOP}.{family.result}", "report.json", "nextpnr.log"):
         shutil.copy(best / name, folder / name)
+    if (best / DELAYS).exists():
+        shutil.copy(best / DELAYS, folder / DELAYS)
     if (best / ROUTED).exists():
         (best / ROUTED).replace(folder / ROUTED)
     for place in places.values():
@@ -351,17 +320,29 @@ def place_and_route(
     return reached
 
 
+def untimed(family: Family, netlist: dict[str, Any], folder: Path) -> dict[str, Any] | None:
+    """Of a routed design, what cells without times let the clock be; None where there are none.
+
+    Returns
+    -------
+    dict of str to Any
+        "cell" (type), "to_ns", "from_ns" (longest wires), "left_ns" (`Family.untimed_ns`),
+        "limit_mhz".
+    """
+    if not family.untimed:
+        return None
+    wires = timing.untimed((folder / DELAYS).read_text(), family.untimed_cells(netlist))
+    limit = 1e3 / (max(wires.values()) + family.untimed_ns)
+    left = {"left_ns": family.untimed_ns, "limit_mhz": round(limit, 2)}
+    return {"cell": family.untimed, **wires, **left}
+
+
 def configured(
     device: Device, folder: Path, netlist: dict[str, Any], changed: reclock.Changes
 ) -> bool:
     """Whether a routed design's configuration was changed to these parameters of its cells."""
-    if device.family != "ecp5":
-        return False
-    place = folder / f"{TOP}.config"
-    text = reclock.configuration(place.read_text(), folder / ROUTED, netlist, changed)
-    if text is not None:
-        place.write_text(text)
-    return text is not None
+    configure = FAMILIES[device.family].configure
+    return configure is not None and configure(folder, netlist, changed)
 
 
 def build(
@@ -376,9 +357,9 @@ def build(
     """Synthesis, place and route, packing; returns the summary (also written).
 
     The board begins with its own clock. If the routed design carries another one of its PLL, the
-    design is made again for that one. It differs in parameters of cells: for ECP5 they are changed
-    in the configuration, for iCE40 in the netlist, which is placed and routed as it was. A design
-    that differs otherwise is synthesised, placed and routed again.
+    design is made again for that one. It differs in parameters of cells: for ECP5 and Gowin they
+    are changed in what was routed, for iCE40 in the netlist, which is placed and routed as it was.
+    A design that differs otherwise is synthesised, placed and routed again.
 
     design: makes the engine; it is asked for each clock. seeds: of place and route, at least one;
     of several the one whose clock is fastest is kept. trained: whether the weights are; the summary
@@ -391,25 +372,20 @@ def build(
     """
     begun = time.monotonic()
     device = board.device
-    packer = {"ecp5": "ecppack", "ice40": "icepack"}[device.family]
-    names = ["yosys", f"nextpnr-{device.family}", packer]
+    family = FAMILIES[device.family]
+    names = ["yosys", family.place, family.pack]
     commands = {name: tool(name) for name in names}
     system, text = design_of(board, design(), folder, console)
     netlist = synthesise(text, device.family, folder, console)
     asked_hz = system.limit_hz
-    place = [*commands[f"nextpnr-{device.family}"], f"--{device.option}"]
-    place += ["--package", device.package, "--timing-allow-fail"]
-    if device.density is not None:
-        place += ["--placer-heap-beta", f"{device.density:g}"]
-    if device.family == "ecp5":
-        place += ["--speed", device.speed]
-        pack = [*commands[packer], f"{TOP}.config", f"{TOP}.bit", "--compress"]
-    else:
-        # of all clocks: nets have other names after synthesis, constraints do not reach them
-        place += ["--freq", f"{asked_hz / 1e6:g}"]
-        pack = [*commands[packer], f"{TOP}.asc", f"{TOP}.bin"]
+    place = [*commands[family.place], *family.device_words(device)]
+    place += ["--freq", f"{asked_hz / 1e6:g}"] if family.frequency else []
+    pack = [*commands[family.pack], *family.pack_words(device)]
     reached = place_and_route(place, device, folder, seeds, asked_hz, console)
     best = max(seeds, key=lambda seed: reached[seed])
+    bound = untimed(family, netlist, folder)
+    if bound:
+        reached[best] = min(reached[best], bound["limit_mhz"])
     carried = carried_hz(board, reached[best])
     if carried and carried != system.pll.output_hz and not fixed:
         console.print(
@@ -429,9 +405,11 @@ def build(
             place_and_route(place, device, folder, [best], asked_hz, console)
     (folder / ROUTED).unlink(missing_ok=True)
     run(pack, folder, "pack.log", console, "bitstream")
-    report = json.loads((folder / "report.json").read_text())
-    if device.family == "ice40":
-        report["utilization"]["SB_DFF"] = {"used": flip_flops(netlist)}
+    report = family.counts(json.loads((folder / "report.json").read_text()), netlist)
+    bound = untimed(family, netlist, folder)
+    for clock in timing.engine_clocks(report, asked_hz) if bound else ():
+        found = report["fmax"][clock]
+        found["achieved"] = min(found["achieved"], bound["limit_mhz"])
     versions = {name: tool_version(name) for name in names}
     summary = summary_of(
         board,
@@ -445,6 +423,8 @@ def build(
         asked_hz,
         (folder / "nextpnr.log").read_text(),
     )
+    if bound:
+        summary["untimed"] = bound
     summary["seeds"] = {str(seed): round(fmax, 2) for seed, fmax in reached.items()}
     files.write(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary

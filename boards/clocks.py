@@ -1,4 +1,4 @@
-"""Clocks: PLL settings, and the PLL cells of ECP5 and iCE40."""
+"""Clocks: PLL settings, and the PLL cells of ECP5, iCE40 and Gowin."""
 
 from dataclasses import dataclass
 
@@ -213,7 +213,100 @@ class Ice40Pll:
         )
 
 
-def pll_of(board: Board, output_hz: float) -> Ecp5Pll | Ice40Pll:
+_GOWIN_ODIV = (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GowinPll:
+    """Dividers of an rPLL (Gowin UG286; limits: data sheet DS102, grade C8/I7).
+
+    Attributes
+    ----------
+    input_hz : float
+    input_div, feedback_div : int
+        1..64: output = input / input_div * feedback_div.
+    vco_div : int
+        The oscillator runs so much faster than the output: 2, 4, 8, 16, 32, 48, ..., 128.
+    second_div : int
+        Even, 2..128: the second clock is the output divided by it.
+    """
+
+    input_hz: float
+    input_div: int
+    feedback_div: int
+    vco_div: int
+    second_div: int
+
+    @property
+    def output_hz(self) -> float:
+        return self.input_hz / self.input_div * self.feedback_div
+
+    @property
+    def second_hz(self) -> float:
+        return self.output_hz / self.second_div
+
+    @classmethod
+    def find(cls, *, input_hz: float, output_hz: float, second_hz: float) -> "GowinPll":
+        """The highest output that is not above `output_hz`, the second not above `second_hz`.
+
+        Raises
+        ------
+        ValueError
+            If no setting gives at least 9/10 of it.
+        """
+        best = None
+        for input_div in range(1, 65):
+            if not 3e6 <= input_hz / input_div <= 500e6:
+                continue
+            for feedback_div in range(1, 65):
+                output = input_hz / input_div * feedback_div
+                if output > output_hz * (1 + 1e-9):
+                    break
+                fit = [d for d in _GOWIN_ODIV if 500e6 <= output * d <= 1250e6]
+                if fit and (best is None or output > best[0] * (1 + 1e-9)):
+                    best = output, input_div, feedback_div, fit[0]
+        if best is None or best[0] < 0.9 * output_hz:
+            raise ValueError(
+                f"no PLL setting makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
+            )
+        ratio = -(-int(best[0]) // int(second_hz))
+        return cls(
+            input_hz=input_hz,
+            input_div=best[1],
+            feedback_div=best[2],
+            vco_div=best[3],
+            second_div=min(128, max(2, ratio + ratio % 2)),
+        )
+
+    def add_to(self, m: Module, source, outputs: tuple[Signal, Signal], locked: Signal) -> None:
+        """Instantiate the PLL: `source` in, two clocks and `locked` out."""
+        off = ("RESET", "RESET_P", "CLKFB")
+        m.submodules.pll = Instance(
+            "rPLL",
+            p_FCLKIN=f"{self.input_hz / 1e6:g}",
+            p_DEVICE="GW2AR-18C",
+            p_IDIV_SEL=self.input_div - 1,
+            p_FBDIV_SEL=self.feedback_div - 1,
+            p_ODIV_SEL=self.vco_div,
+            p_DYN_SDIV_SEL=self.second_div,
+            **{f"p_DYN_{name}": "false" for name in ("IDIV_SEL", "FBDIV_SEL", "ODIV_SEL", "DA_EN")},
+            p_PSDA_SEL="0000",
+            p_DUTYDA_SEL="1000",
+            p_CLKFB_SEL="internal",
+            **{f"p_{name}_BYPASS": "false" for name in ("CLKOUT", "CLKOUTP", "CLKOUTD")},
+            p_CLKOUTD_SRC="CLKOUT",
+            p_CLKOUTD3_SRC="CLKOUT",
+            i_CLKIN=source,
+            **{f"i_{name}": 0 for name in off},
+            **{f"i_{name}": Const(0, 6) for name in ("FBDSEL", "IDSEL", "ODSEL")},
+            **{f"i_{name}": Const(0, 4) for name in ("DUTYDA", "PSDA", "FDLY")},
+            o_CLKOUT=outputs[0],
+            o_CLKOUTD=outputs[1],
+            o_LOCK=locked,
+        )
+
+
+def pll_of(board: Board, output_hz: float) -> Ecp5Pll | Ice40Pll | GowinPll:
     """The PLL of a board for a clock of its engine: what it has at or next below `output_hz`.
 
     Raises
@@ -225,4 +318,4 @@ def pll_of(board: Board, output_hz: float) -> Ecp5Pll | Ice40Pll:
     wanted = {"input_hz": board.oscillator_hz, "output_hz": output_hz, "second_hz": second}
     if board.device.family == "ice40":  # registers divide: the same for all clocks
         return Ice40Pll.find(**wanted, most_hz=board.device.limit_hz)
-    return Ecp5Pll.find(**wanted)
+    return {"ecp5": Ecp5Pll, "gowin": GowinPll}[board.device.family].find(**wanted)

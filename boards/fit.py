@@ -4,28 +4,14 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from boards.board import Board, Device
+from boards.family import FAMILIES
 from golden.config import PRESETS, ModelConfig, preset
 from hw.arithmetic.multiplier import Multipliers
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
 from hw.weight_sram import PIECE
 
-# LUT4s of builds with this repository's engine, as nextpnr packs them, by least squares through
-# those in docs/results and two more of docs/boards_timing.md: a constant part with host link, UART
-# and clocks, and by pixel of a lane, channel unit, multiplier in DSP, multiplier in LUTs. "shared",
-# of a product in another one's DSP, is counted in hw.arithmetic.multiplier: 36 more than "dsp".
-_LUT = {
-    "ecp5": {"rest": 3700, "pixel": 102, "unit": 574, "dsp": 70, "shared": 106, "luts": 151},
-    "ice40": {"rest": 6800, "pixel": 0, "unit": 1500, "dsp": 75, "shared": 0, "luts": 0},
-}
-LUT_LIMIT = 0.9  # of a device; above it, routing fails or takes hours
-_BLOCK_RAM = {
-    "ecp5": ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36)),
-    "ice40": ((2048, 2), (1024, 4), (512, 8), (256, 16)),
-}
-_LUT_RAM_WORDS = {"ecp5": 32, "ice40": 0}  # up to which a memory becomes LUT RAM
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
-_CAMERA_BRAM = {"ecp5": 2, "ice40": 3}  # its set-up's table, the crossing's FIFO
 CAMERA_LUT = 600  # front end and set-up, beside an engine that is not in _WHOLE_LUT
 _WHOLE_LUT = {"serial": 4700}  # of a whole engine with its small system, at 8,1,2, by its parts
 
@@ -42,7 +28,7 @@ class Need:
     def short(self, device: Device) -> dict[str, tuple[int, int]]:
         """(wanted, there) of everything that is short."""
         there = {
-            "LUTs": (self.lut, int(device.lut * (1 if device.family == "ice40" else LUT_LIMIT))),
+            "LUTs": (self.lut, int(device.lut * FAMILIES[device.family].lut_limit)),
             "DSP blocks": (self.dsp, device.dsp),
             "block RAMs": (self.bram, device.bram),
             "SPRAMs": (self.spram, device.spram),
@@ -52,10 +38,11 @@ class Need:
 
 def blocks(words: int, bits: int, family: str) -> int:
     """Block RAMs of a memory."""
-    if words <= _LUT_RAM_WORDS[family]:
+    cells = FAMILIES[family]
+    if words <= cells.lut_ram_words:
         return 0
-    found = [ceil(words / depth) * ceil(bits / width) for depth, width in _BLOCK_RAM[family]]
-    if family == "ecp5":  # several words beside each other, of four bytes of 9 bits a block
+    found = [ceil(words / depth) * ceil(bits / width) for depth, width in cells.block_ram]
+    if cells.bytes_beside:
         found.append(ceil(ceil(words / 512) * ceil(bits / 9) / 4))
     return min(found)
 
@@ -73,7 +60,7 @@ def camera_blocks(board: Board, plan: Plan) -> int:
         return 0
     sensor, model = board.camera.sensor, plan.model
     binned = 2 * model.image_height <= sensor.height and 2 * model.image_width <= sensor.width
-    return _CAMERA_BRAM[board.device.family] + binned  # a row of pairs
+    return FAMILIES[board.device.family].camera_bram + binned  # a row of pairs
 
 
 def free_blocks(board: Board, plan: Plan) -> int:
@@ -101,7 +88,7 @@ def whole(board: Board, plan: Plan) -> Need:
 
 def products(engine: EngineConfig, family: str) -> tuple[int, int, int]:
     """DSP blocks of an array; products beside another one in its block; products in LUTs."""
-    if family != "ecp5":
+    if not FAMILIES[family].lut_multipliers:
         return Multipliers.dsps_wanted(engine.multipliers, family), 0, 0
     dsps = shared = luts = 0
     count = engine.pixels * engine.channels
@@ -121,7 +108,7 @@ def luts(engine: EngineConfig, family: str) -> int:
     whole = _WHOLE_LUT.get(engine.parts)
     if whole is not None:
         return whole
-    lut, (_, shared, in_luts) = _LUT[family], products(engine, family)
+    lut, (_, shared, in_luts) = FAMILIES[family].luts, products(engine, family)
     return (
         lut["rest"]
         + lut["pixel"] * engine.pixels * engine.lanes
@@ -135,13 +122,13 @@ def luts(engine: EngineConfig, family: str) -> int:
 def need(plan: Plan, device: Device) -> Need:
     """What a compiled engine takes of a device, with the system around it but for a camera."""
     engine = plan.engine
-    bram = spram = 0
+    bram, spram = FAMILIES[device.family].system_bram, 0
     for memory in plan.memories:
         if memory.banks:
             continue
         guests = [other.words for other in plan.memories if other.banks == memory.name]
         memory = replace(memory, words=memory.words + sum(guests))
-        if device.family == "ice40" and memory.logic:
+        if memory.logic and FAMILIES[device.family].logic_programs:
             continue
         loaded = engine.weight_memory == "loaded" and device.spram
         if loaded and memory.spram:
@@ -190,7 +177,8 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
         raise reason
     shape = shape or listed
     engine = EngineConfig.parse(shape, board.weights, cells=device.family, parts=board.parts)
-    if device.family == "ecp5" and engine.multipliers > device.dsp:
+    family = FAMILIES[device.family]
+    if family.lut_multipliers and engine.multipliers > device.dsp:
         engine = replace(engine, dsps=device.dsp)
         pairs = replace(engine, parts="packed")
         fewer = luts(pairs, device.family) < luts(engine, device.family)

@@ -4,11 +4,7 @@ from dataclasses import dataclass
 
 from amaranth.hdl import Const, Instance, Module, Signal
 
-_LUT = {
-    "ecp5": ("LUT4", "INIT", "ABCD", "Z"),
-    "ice40": ("SB_LUT4", "LUT_INIT", ("I0", "I1", "I2", "I3"), "O"),
-}
-"""A family's lookup table: cell, its table's parameter, inputs, output."""
+from boards.family import FAMILIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +19,8 @@ class Held:
     cycles : int
     most : int
         The largest number that any clock asks for: as wide are the registers that count it.
-    cells : {"ecp5", "ice40"}
-        Whose lookup tables.
+    cells : str
+        Whose lookup tables, see boards.family.
     """
 
     cycles: int
@@ -32,8 +28,8 @@ class Held:
     cells: str
 
     def __post_init__(self) -> None:
-        if self.cells not in _LUT:
-            raise ValueError(f"cells must be one of {', '.join(_LUT)}, not {self.cells!r}")
+        if self.cells not in FAMILIES:
+            raise ValueError(f"cells must be one of {', '.join(FAMILIES)}, not {self.cells!r}")
         if not 0 <= self.cycles <= self.most:
             raise ValueError(f"cycles must be 0..{self.most}, not {self.cycles}")
 
@@ -42,10 +38,11 @@ def number(m: Module, name: str, value: int, held: Held | None) -> Signal | Cons
     """`value`, which is at most `held.most`, in lookup tables of `m`; a constant without `held`."""
     if held is None:
         return Const(value)
-    cell, table, inputs, output = _LUT[held.cells]
+    lut = FAMILIES[held.cells].table
     found = Signal(range(held.most + 1), name=name)
     for i in range(len(found)):
-        pins = {f"i_{pin}": Const(0) for pin in inputs} | {f"o_{output}": found[i]}
+        pins = {f"i_{pin}": Const(0) for pin in lut.inputs} | {f"o_{lut.output}": found[i]}
         bit = Const(0xFFFF * (value >> i & 1), 16)
-        m.submodules[f"{name}{i}"] = Instance(cell, a_keep=1, **{f"p_{table}": bit}, **pins)
+        table = {f"p_{lut.table}": bit}
+        m.submodules[f"{name}{i}"] = Instance(lut.cell, a_keep=1, **table, **pins)
     return found

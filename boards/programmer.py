@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from boards.build import TOP, find_board
+from boards.build import find_board
+from boards.family import FAMILIES, TOP
 from golden.config import preset
 from golden.errors import bad_input
 
@@ -35,14 +36,15 @@ def command(board_name: str, preset_name: str | None, folder: Path) -> list[str]
     board = find_board(board_name)
     model = preset(preset_name or board.preset, board.preset)
     place = folder / board.name / model.name
-    found = [place / f"{TOP}{end}" for end in (".bit", ".bin") if (place / f"{TOP}{end}").is_file()]
-    if not found:
+    files = [place / f"{TOP}.{family.bitstream}" for family in FAMILIES.values()]
+    found = next((file for file in files if file.is_file()), None)
+    if found is None:
         given = f"BOARD={board.name} PRESET={model.name}"
         raise ValueError(
             f"{place}: expected a bitstream, but there is no bitstream; make bitstream "
             f"{given} makes one"
         )
-    words = shlex.split(board.program.format(file=shlex.quote(str(found[0]))))
+    words = shlex.split(board.program.format(file=shlex.quote(str(found))))
     if not words:
         raise ValueError(f"boards.{board.name} must say with what {board.title} is programmed")
     if shutil.which(words[0]) is None:

@@ -2,7 +2,8 @@
 
 Two designs of a board that differ in the clock differ in parameters of cells (boards/system.py):
 of the PLL, of lookup tables that hold numbers (boards/held.py). Neither place nor time of anything
-depends on them. For ECP5 they are changed in nextpnr's configuration, which is text.
+depends on them. For ECP5 they are changed in nextpnr's configuration, which is text, for Gowin in
+the routed design, which is a netlist.
 """
 
 import mmap
@@ -55,6 +56,30 @@ def _cells(netlist: dict[str, Any], changed: Changes) -> dict[str, Any]:
     """Of the module that has those that change."""
     modules = [module["cells"] for module in netlist["modules"].values()]
     return next(cells for cells in modules if changed.keys() <= cells.keys())
+
+
+def rewrite(routed: dict[str, Any], netlist: dict[str, Any], changed: Changes) -> bool:
+    """Sets the parameters in a routed design, in place; whether all could be set.
+
+    What is there before must be what the netlist says. Inputs of a lookup table may have changed
+    places, which is nothing to one that is constant.
+    """
+    modules = [module["cells"] for module in routed["modules"].values()]
+    after = next((cells for cells in modules if changed.keys() <= cells.keys()), None)
+    if after is None:
+        return False
+    before = _cells(netlist, changed)
+    for name, parameters in changed.items():
+        old, there = before[name], after[name]
+        if there["type"] != old["type"]:
+            return False
+        if old["type"] == "LUT4" and not {*parameters.values()} <= {"0" * 16, "1" * 16}:
+            return False
+        if any(there["parameters"].get(key) != old["parameters"][key] for key in parameters):
+            return False
+    for name, parameters in changed.items():
+        after[name]["parameters"] |= parameters
+    return True
 
 
 def configuration(text: str, routed: Path, netlist: dict[str, Any], changed: Changes) -> str | None:

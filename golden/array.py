@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from golden.requant import requantise
 from golden.weights import LayerWeights
+
+WATCHERS: list[Callable[[LayerWeights, Tensor], None]] = []
+"""Are told of each layer's values, requantised and not yet saturated (sim.coverage)."""
+
+
+def told(layer: LayerWeights, value: Tensor) -> Tensor:
+    """The value; whoever watches is told of it."""
+    for watcher in WATCHERS:
+        watcher(layer, value)
+    return value
 
 
 def exact_matmul(left: Tensor, right: Tensor) -> Tensor:
@@ -61,6 +73,6 @@ def convolve(maps: Tensor, layer: LayerWeights, zero_point: int) -> Tensor:
         maps.to(torch.float32 if small else torch.float64), kernel_rows, kernel_cols, zero_point
     )
     acc = exact_matmul(weight, patches)
-    value = requantise(acc, *layer.columns())
+    value = told(layer, requantise(acc, *layer.columns()))
     rows = maps.shape[2] - kernel_rows + 1
     return value if flat else value.reshape(value.shape[0], out, rows, maps.shape[3])

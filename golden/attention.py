@@ -10,7 +10,7 @@ from torch import Tensor
 
 from golden import requant
 from golden.activation import KNOTS, gate, sigmoid
-from golden.array import convolve, exact_matmul
+from golden.array import convolve, exact_matmul, told
 from golden.weights import LayerWeights
 
 BAND = 2  # the release keeps |row - column| <= 2
@@ -39,7 +39,7 @@ def score(state: Tensor, key: Tensor, layer: LayerWeights, banded: bool) -> Tens
         Row: state position, column: feature position.
     """
     acc = exact_matmul(state.transpose(1, 2), key)
-    result = requant.signed(requant.requantise(acc, *layer.columns()))
+    result = requant.signed(told(layer, requant.requantise(acc, *layer.columns())))
     if banded:
         place = torch.arange(result.shape[-1])
         result = result * ((place[:, None] - place[None, :]).abs() <= BAND)
@@ -82,7 +82,8 @@ def mix(value: Tensor, weights: Tensor, features: Tensor, layer: LayerWeights) -
     attended = requant.requantise(
         exact_matmul(value, weights), torch.zeros_like(gain), multiplier, shift
     )
-    return requant.signed(attended + gate(features.to(torch.int64) + 128, gain))
+    value = attended + gate(features.to(torch.int64) + 128, gain)
+    return requant.signed(told(layer, value))
 
 
 def spatial_attention(

@@ -457,11 +457,13 @@ def load_table(
             fraction = float(text) if text.strip() else None
         except ValueError as error:
             raise ValueError(
-                f"{table}: largest_person_box_fraction of {name} must be a number, not {text!r}"
+                f"{table}: largest_person_box_fraction of {errors.one_line(name)} must be a "
+                f"number, not {text!r}"
             ) from error
         if fraction is not None and not 0 <= fraction <= 1:
             raise ValueError(
-                f"{table}: largest_person_box_fraction of {name} must be 0..1, not {text!r}"
+                f"{table}: largest_person_box_fraction of {errors.one_line(name)} must be 0..1, "
+                f"not {text!r}"
             )
         origin = more[name].get("origin") or ""
         samples.append(
@@ -629,7 +631,7 @@ def _checked(
         more = ", ..." if len(names) > _NAMED else ""
         if names:
             parts.append(f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{more})")
-    bad = ", ".join(parts)
+    bad = errors.one_line(", ".join(parts))
     if bad and not skip_bad:
         raise ValueError(f"{source}: {bad}; --skip-bad leaves them out")
     if not samples:

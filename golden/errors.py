@@ -67,8 +67,8 @@ def note(text: str) -> None:
     print(f"rasca: {text}", file=sys.stderr, flush=True)
 
 
-def one_line(error: BaseException) -> str:
-    """Its text without line breaks."""
+def one_line(error: BaseException | str) -> str:
+    """Its text without line breaks; so are names and words that a file brings into an error."""
     return " ".join(str(error).split())
 
 

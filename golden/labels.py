@@ -11,7 +11,7 @@ from pathlib import Path
 
 from golden import files
 from golden.config import TWO_CLASSES
-from golden.errors import missing
+from golden.errors import missing, one_line
 from golden.images import check_image
 
 _NAMED = 3  # bad rows named of each kind; the rest is counted
@@ -100,7 +100,7 @@ def read_labels(
                 if column not in columns:
                     raise ValueError(
                         f"{table}: no column {column!r} (expected file and label, not "
-                        f"{', '.join(columns)})"
+                        f"{one_line(', '.join(columns))})"
                     )
             rows, rules = [], set()
             for row in reader:
@@ -163,4 +163,5 @@ def _describe(faults: dict[str, list[str]], rows: int) -> str | None:
     for kind, names in faults.items():
         more = ", ..." if len(names) > _NAMED else ""
         parts.append(f"{len(names)} {kind} ({', '.join(names[:_NAMED])}{more})")
-    return f"{sum(map(len, faults.values()))} of {rows} rows are bad: {', '.join(parts)}"
+    bad = sum(map(len, faults.values()))
+    return f"{bad} of {rows} rows are bad: {one_line(', '.join(parts))}"

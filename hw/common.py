@@ -38,28 +38,32 @@ def one_of(value, values):
 def fan_out(m: Module, value, count: int, cells: str, name: str) -> list[Signal]:
     """Copies of a bit, a cycle later, each with a flip-flop of its own.
 
-    On ECP5 the flip-flops are instantiated: synthesis would make one of all copies. They are not
-    reset, neither here nor there.
+    On ECP5 and Gowin the flip-flops are instantiated: synthesis would make one of all copies. They
+    are not reset, neither here nor there.
     """
     copies = [Signal(name=f"{name}_copy{i}", reset_less=True) for i in range(count)]
     for i, copy in enumerate(copies):
-        if cells != "ecp5":
+        if cells == "ecp5":
+            m.submodules[f"{name}_copy{i}"] = Instance(
+                "TRELLIS_FF",
+                p_GSR="DISABLED",
+                p_CEMUX="1",
+                p_CLKMUX="CLK",
+                p_LSRMUX="LSR",
+                p_REGSET="RESET",
+                p_SRMODE="LSR_OVER_CE",
+                i_CLK=ClockSignal(),
+                i_CE=1,
+                i_LSR=0,
+                i_DI=value,
+                o_Q=copy,
+            )
+        elif cells == "gowin":
+            m.submodules[f"{name}_copy{i}"] = Instance(
+                "DFF", p_INIT=Const(0, 1), i_CLK=ClockSignal(), i_D=value, o_Q=copy
+            )
+        else:
             m.d.sync += copy.eq(value)
-            continue
-        m.submodules[f"{name}_copy{i}"] = Instance(
-            "TRELLIS_FF",
-            p_GSR="DISABLED",
-            p_CEMUX="1",
-            p_CLKMUX="CLK",
-            p_LSRMUX="LSR",
-            p_REGSET="RESET",
-            p_SRMODE="LSR_OVER_CE",
-            i_CLK=ClockSignal(),
-            i_CE=1,
-            i_LSR=0,
-            i_DI=value,
-            o_Q=copy,
-        )
     return copies
 
 
@@ -69,7 +73,8 @@ NO_COLLISION = {"no_rw_check": True}
 
 
 def word_layout(plan: Plan, word: str) -> data.StructLayout:
-    """Layout of a row program word: "walk", "drain", "operand", "store"; serial: "walk", "back"."""
+    """Layout of a row program word: "walk", "drain", "operand", "store"; serial: "walk", "pace",
+    "back"."""
     return data.StructLayout(dict(plan.field_widths(word)))
 
 

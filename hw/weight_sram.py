@@ -9,8 +9,9 @@ from hw.common import NO_COLLISION, delay
 from hw.interfaces import write_port
 from hw.plan.latency import PARALLEL
 
-PIECE = {"generic": None, "ecp5": 2048, "ice40": 16384}
-"""Words of a piece by kind of cells: the depth of a DP16KD that is 9 bits wide, of an SPRAM."""
+PIECE = {"generic": None, "ecp5": 2048, "ice40": 16384, "gowin": 2048}
+"""Words of a piece by kind of cells: the depth of a block of 18 kbit that is 9 bits wide, of an
+SPRAM."""
 SPRAM_BITS = 16
 
 

@@ -135,6 +135,11 @@ COMMANDS = {
         "single faults at random in blocks, and which ones neither proof nor test finds",
         (Variable("N", "--count", "20"), _SEED, Variable("BLOCK", "--block", "part of the name")),
     ),
+    "coverage": Command(
+        "sim.coverage.main:main",
+        "what small engines and cameras' faults reach of the hardware, in simulation",
+        (Variable("ONLY", "--only", "part of the simulations' names"), _PAGE),
+    ),
     "strangers": Command(
         "sim.strangers.main:main",
         "files that a stranger may send, changed by the thousand: each is taken or refused",

@@ -306,7 +306,7 @@ def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[
         BY_CAMERA: "filmed",
         BY_STORE: "store",
         BY_SOFTMAX: "softmax",
-        BY_CONSTANTS: "back_program" if "back" in plan.words else "drain_program",
+        BY_CONSTANTS: "pace_program" if "pace" in plan.words else "drain_program",
     }
 
     def count(kind: str, name: str, tag: str) -> str:

@@ -245,12 +245,7 @@ def _as_built(wanted: Case, engine: session.Engine) -> str | None:
 def _as_loaded(wanted: Case, engine: session.Engine) -> str | None:
     """Other weights through the loader, another camera, thresholds that some margins pass."""
     rng = random.Random(f"loaded {wanted.seed}")
-    other = replace(
-        wanted,
-        seed=wanted.seed + 1,
-        extreme=not wanted.extreme,
-        cameras=rng.choice([way for way in CAMERAS if way != wanted.cameras]),
-    )
+    other = loaded(wanted, rng)
     weights = weights_of(other)
     pixels, model = pictures(other.model, other.seed, FRAMES), IntegerModel(other.model, weights)
     stop, skip = thresholds(model.run(pixels).margin.flatten().tolist(), rng)
@@ -270,6 +265,16 @@ def _as_loaded(wanted: Case, engine: session.Engine) -> str | None:
     if [frame.decision is not None for frame in result.frames] != [True] * FRAMES:
         return f"{len(result.frames)} frames begun, {FRAMES} sent: {result.counts}"
     return f"faults counted: {result.counts}" if any(result.counts.values()) else None
+
+
+def loaded(wanted: Case, rng: random.Random) -> Case:
+    """The case whose weights and pictures come second."""
+    return replace(
+        wanted,
+        seed=wanted.seed + 1,
+        extreme=not wanted.extreme,
+        cameras=rng.choice([way for way in CAMERAS if way != wanted.cameras]),
+    )
 
 
 def thresholds(margins: list[int], rng: random.Random) -> tuple[int, int]:

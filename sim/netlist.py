@@ -43,8 +43,9 @@ from sim.camera_models import Exposure
 OURS = Path(__file__).with_name("cells")
 MODELS = {
     "ice40": (YOSYS_SHARE / "ice40" / "cells_sim.v",),  # see `stricter`
-    # Yosys has no model of these two; of modules with one name, the first is taken
+    # Yosys has no models of these; of modules with one name, the first is taken
     "ecp5": (OURS / "dp16kd.v", OURS / "mult18x18d.v", YOSYS_SHARE / "ecp5" / "cells_sim.v"),
+    "gowin": (OURS / "gowin_bsram.v", OURS / "mult9x9.v", YOSYS_SHARE / "gowin" / "cells_sim.v"),
 }
 """Models of the cells by family: Yosys' own where it has one."""
 STRICT = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")

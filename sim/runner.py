@@ -49,6 +49,11 @@ THROWAWAY = ("--output-split", "0", "-fno-merge-cond", "-fno-split", "-fno-table
 passes left out take longer than they save."""
 
 
+COVERAGE = ("--coverage-line", "--coverage-toggle")
+"""Verilator options that count what runs and what changes."""
+_covering: list[Path] = []
+"""The folder of `covering`, while it is on."""
+
 Tell = Callable[[float, int, int], None]
 """Is told twice a second of a compile: seconds, files that are done, of how many (0: unknown)."""
 
@@ -108,6 +113,7 @@ def build(
     started = time.monotonic()
     if optimise not in OPTIMISE:
         raise ValueError(f"optimise must be one of {', '.join(OPTIMISE)}, not {optimise!r}")
+    flags = (*flags, *(COVERAGE if _covering else ()))
     text = design if isinstance(design, str) or design is None else verilog(design, top)
     paths = [Path(source).resolve() for source in sources]
     recipe = {
@@ -197,12 +203,36 @@ def run(
             )
         except (RuntimeError, SystemExit) as error:
             raise SimulationError(f"{module}: simulation failed ({error})\n{_tail(log)}") from None
+        if _covering:
+            _keep_coverage(build, folder / "coverage.dat")
         passed, failed = _results(results)
         if failed:
             raise SimulationError(f"{module}: {', '.join(failed)} failed\n{_tail(log)}")
         if not passed:
             raise SimulationError(f"{module}: no bench ran ({bench or 'any'})\n{_tail(log)}")
     return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def covering(folder: Path) -> Iterator[None]:
+    """Within it every build counts what runs, and every run leaves its counts in the folder: one
+    ``NAME.dat`` a run (Verilator's format), and the design's text as ``DIGEST.v``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _covering.append(folder)
+    try:
+        yield
+    finally:
+        _covering.pop()
+
+
+def _keep_coverage(build: Build, counts: Path) -> None:
+    folder = _covering[-1]
+    if not counts.exists():
+        raise SimulationError(f"expected counts of the coverage, not none in {counts.parent}")
+    number = len(list(folder.glob("*.dat")))
+    shutil.copy(counts, folder / f"{build.folder.name}-{number}.dat")
+    if (build.folder / "design.v").exists():
+        shutil.copy(build.folder / "design.v", folder / f"{build.folder.name}.v")
 
 
 def simulate(design: Any, module: str, *, bench: str | None = None, **options: Any) -> None:

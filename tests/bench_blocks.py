@@ -31,13 +31,16 @@ from cocotb.triggers import FallingEdge, RisingEdge, Timer
 from boards.tools import YOSYS_SHARE
 from sim import runner
 
-# For blocks that are made of an FPGA's cells: Yosys' models of them, and ours of the MULT18X18D,
-# which it lacks.
+# For blocks that are made of an FPGA's cells: Yosys' models of them, and ours of the MULT18X18D and
+# the MULT9X9, which it lacks.
 CELLS = {
     "sources": [
         YOSYS_SHARE / "ice40" / "cells_sim.v",
         YOSYS_SHARE / "ecp5" / "cells_sim.v",
-        Path(__file__).resolve().parent.parent / "sim" / "cells" / "mult18x18d.v",
+        *(
+            Path(__file__).resolve().parent.parent / "sim" / "cells" / name
+            for name in ("mult18x18d.v", "mult9x9.v")
+        ),
     ],
     "flags": [f"-I{YOSYS_SHARE / family}" for family in ("ecp5", "lattice")],
 }

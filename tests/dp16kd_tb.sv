@@ -1,6 +1,8 @@
 // Memories of many shapes: as they are written here (`memories`), and what Yosys makes of them for
-// ECP5 (`memories_netlist`, made by tests/test_dp16kd.py), under the same random traffic.
-// `memories_turned` is the netlist with one bit of the first contents of p36 turned.
+// ECP5 or Gowin (`memories_netlist`, made by tests/test_dp16kd.py and tests/test_gowin_bsram.py),
+// under the same random traffic. `memories_turned` is the netlist with one bit of the first contents
+// of p36 turned. NO_SINGLES: without those of one port,
+// which Gowin's model does not have.
 
 // One write port with byte enables, one read port with reset; a word read and written at once is
 // read as it was. NEG: the read port has the falling edge.
@@ -115,6 +117,10 @@ module memories (
     pair #(.A(10), .W(18), .NEG(1)) neg (clk, 1'b0, x, y, be, a, b, d, q[288+:36]);
     wide #(.A(11), .W(9), .K(2)) w9 (clk, x, y, a, b, d, q[324+:36]);
     wide #(.A(10), .W(18), .K(1)) w18 (clk, x, y, a, b, d, q[360+:36]);
+`ifdef NO_SINGLES
+    wide #(.A(12), .W(4), .K(3)) w4 (clk, x, y, a, b, d, q[396+:36]);
+    assign q[432+:216] = 216'b0;
+`else
     single #(.MODE(0)) old18 (clk, rst, y, x, be, a, d, q[396+:36]);
     single #(.MODE(1)) new18 (clk, rst, y, x, be, a, d, q[432+:36]);
     single #(.MODE(2)) keep18 (clk, rst, y, x, be, a, d, q[468+:36]);
@@ -122,6 +128,7 @@ module memories (
     single #(.MODE(1), .A(12), .W(4), .B(1)) new4 (clk, rst, y, x, be, a, d, q[540+:36]);
     single #(.MODE(2), .A(13), .W(2), .B(1)) keep2 (clk, rst, y, x, be, a, d, q[576+:36]);
     single #(.MODE(0), .ASYNC(1)) async18 (clk, rst, y, x, be, a, d, q[612+:36]);
+`endif
     dual dual9 (clk, x, y, a, b, d, e, q[648+:36], q[684+:36]);
     loose nine (clk, x, y, a, b, d, q[720+:36]);
 endmodule

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace as Namespace
 
@@ -14,7 +15,8 @@ from rich.console import Console
 
 from boards import build, fit, programmer, reclock, results, tools
 from boards.board import ecp5
-from boards.clocks import Ecp5Pll, Ice40Pll, pll_of
+from boards.clocks import Ecp5Pll, GowinPll, Ice40Pll, pll_of
+from boards.family import FAMILIES
 from boards.system import CLOCK_TIMEOUT_MS, System
 from golden.config import ModelConfig, preset
 from golden.quantise import default_weights
@@ -80,7 +82,7 @@ def test_what_is_short():
         build.check_fit(board, plan, Console(quiet=True))
     text = str(caught.value)
     wanted = fit.whole(board, plan)
-    usable = int(24288 * fit.LUT_LIMIT)
+    usable = int(24288 * FAMILIES["ecp5"].lut_limit)
     lacks = f"{wanted.lut - usable:,} LUTs short ({wanted.lut:,} wanted, {usable:,} usable)"
     assert f"does not fit LFE5U-25F: {lacks}; " in text
     assert text.endswith("fits") and "SHAPE=" in text.split(";")[-1]
@@ -128,6 +130,26 @@ def test_two_products_from_a_dsp_block():
 )
 def test_blocks(words, bits, found):
     assert fit.blocks(words, bits, "ecp5") == found
+
+
+def test_blocks_of_gowin():
+    """The same blocks, but nothing lies beside each other."""
+    shapes = ((2048, 9), (513, 36), (32, 200), (33, 200), (1461, 48))
+    assert [fit.blocks(*shape, "gowin") for shape in shapes] == [1, 2, 0, 6, 6]
+
+
+def test_words_for_gowins_tools():
+    """The part's number for nextpnr, the database's name for both."""
+    board, family = build.find_board("tang_nano_20k"), FAMILIES["gowin"]
+    words = family.device_words(replace(board.device, density=0.7))
+    assert words == [
+        *("--device", "GW2AR-LV18QN88C8/I7", "--vopt", "family=GW2A-18C", "--timing-allow-fail"),
+        *("--placer-heap-beta", "0.7"),
+    ]
+    assert family.pack_words(board.device)[:2] == ["-d", "GW2A-18C"]
+    used = {name: {"used": n} for name, n in (("LUT4", 5), ("ALU", 3), ("RAM16SDP4", 2))}
+    found = family.utilisation({"utilization": used})
+    assert (found["lut"], found["ff"]) == (16, 0)
 
 
 def test_constraints(small):
@@ -317,11 +339,34 @@ def test_the_cameras_rate_stands_beside_the_engines():
     """docs/results.md: frames/s at the clock are the engine's; the camera gives its own."""
     for found in results.kept(results.ROOT / results.KEPT):
         rate = found["camera_frames_per_second"]
-        assert (rate is None) == (found["board"] == "orangecrab")
+        assert (rate is None) == (build.find_board(found["board"]).camera is None)
         if rate is not None and found["board"] in ("icebreaker", "upduino"):
             assert 0.7 * found["frames_per_second_clock"] < rate <= found["frames_per_second_clock"]
         elif rate is not None:
             assert 29 < rate < 32
+
+
+@pytest.mark.parametrize(
+    "output_hz, found",
+    [
+        (99e6, (3, 11, 8, 4)),
+        (60e6, (9, 20, 16, 4)),
+        (27.1e6, (1, 1, 32, 2)),
+        (4e6, (9, 1, 0, 0)),
+        (625e6, (1, 23, 2, 24)),
+    ],
+)
+def test_gowin_pll(output_hz, found):
+    """Within the limits of the data sheet; the second clock is not above what is asked for."""
+    given = {"input_hz": 27e6, "output_hz": output_hz, "second_hz": 27e6}
+    if output_hz == 4e6:  # 3 MHz would be there, but no oscillator of 500 MHz for it
+        with pytest.raises(ValueError, match="no PLL setting makes 4 MHz of 27 MHz"):
+            GowinPll.find(**given)
+        return
+    pll = GowinPll.find(**given)
+    assert (pll.input_div, pll.feedback_div, pll.vco_div, pll.second_div) == found
+    assert 0.95 * output_hz <= pll.output_hz <= output_hz and pll.second_hz <= 27e6
+    assert 500e6 <= pll.output_hz * pll.vco_div <= 1250e6 and 27e6 / pll.input_div >= 3e6
 
 
 def test_no_ice40_pll():
@@ -454,6 +499,7 @@ def test_clock_of_a_build():
         ("ulx3s-12f", TINY, "3,1,1", (75e6, 118.8e6), None),
         ("upduino", preset("vww_105x120"), "8,1,2", (30e6, 39.8e6), None),
         ("upduino", preset("vww_105x120"), "8,1,2", (30e6, 39.8e6), 24),
+        ("tang_nano_20k", TINY, "3,1,1", (75e6, 99e6), None),
     ],
 )
 def test_two_clocks_differ_in_parameters(name, model, shape, clocks, camera_mhz):
@@ -467,7 +513,7 @@ def test_two_clocks_differ_in_parameters(name, model, shape, clocks, camera_mhz)
     for hz in clocks:
         rasca = Rasca(model, engine, weights, readback=not board.events_only)
         _, files = build.files_of(replace(board, clock_hz=hz), rasca)
-        texts.append({end: files.get(f"rasca.{end}") for end in ("il", "lpf", "pcf")})
+        texts.append({end: files.get(f"rasca.{end}") for end in ("il", "lpf", "pcf", "cst")})
     one, other = (text.pop("il") for text in texts)
     assert texts[0] == texts[1]
     changed = reclock.changes(one, other)
@@ -478,12 +524,18 @@ def test_two_clocks_differ_in_parameters(name, model, shape, clocks, camera_mhz)
         assert len(tables) == 1 and all(" \\DATA " in line for line in tables[0])
         return
     pll, tables = changed.pop("pll"), [list(changed), [list(of) for of in changed.values()]]
-    assert set(pll) <= ({"DIVF", "DIVQ", "DIVR"} if camera_mhz or name == "upduino" else set(PLL))
+    allowed = {
+        "upduino": {"DIVF", "DIVQ", "DIVR"},
+        "tang_nano_20k": {"IDIV_SEL", "FBDIV_SEL", "ODIV_SEL", "DYN_SDIV_SEL"},
+    }
+    assert set(pll) <= allowed.get(name, set(PLL))
     assert all(re.fullmatch(r"host\.(transmitter|receiver)\.(reload|half)\d", n) for n in tables[0])
     assert tables[1] == [["LUT_INIT" if name == "upduino" else "INIT"]] * len(changed) != []
 
 
-@pytest.mark.parametrize("name, least", [("ulx3s", 60), ("orangecrab", 60), ("icebreaker", 30)])
+@pytest.mark.parametrize(
+    "name, least", [("ulx3s", 60), ("orangecrab", 60), ("icebreaker", 30), ("tang_nano_20k", 60)]
+)
 def test_the_plls_steps(name, least):
     """Whatever fmax is reached, 0.95 of it and more can be shipped (docs/boards_timing.md)."""
     board = build.find_board(name)
@@ -496,8 +548,10 @@ def test_flip_flops(small):
     """nextpnr counts an iCE40's logic cells only; flip-flops are those of the netlist."""
     types = ("SB_DFF", "SB_DFFESR", "SB_LUT4", "SB_DFFNSS")
     cells = {str(i): {"type": kind} for i, kind in enumerate(types)}
-    assert build.flip_flops({"modules": {build.TOP: {"cells": cells}}}) == 3
-    report = REPORT | {"utilization": {"ICESTORM_LC": {"used": 9}, "SB_DFF": {"used": 3}}}
+    netlist = {"modules": {build.TOP: {"cells": cells}}}
+    report = REPORT | {"utilization": {"ICESTORM_LC": {"used": 9}}}
+    assert FAMILIES["ecp5"].counts(deepcopy(report), netlist) == report
+    report = FAMILIES["ice40"].counts(report, netlist)
     board = build.find_board("icebreaker")
     found = build.summary_of(board, small.plan, report, 75e6, 1, {})
     assert (found["lut"], found["ff"], found["spram"]) == (9, 3, 0)
@@ -564,6 +618,46 @@ def test_the_clock_that_is_shipped(
     assert found["seeds"] == {"1": reached - 1, "2": reached}
     if made[-1] == 91.67:  # 275 MHz / 3 * 6 / 23 at the camera, which wants 24 MHz
         assert found["camera_frames_per_second"] == round(30 * 23.913 / 24, 1)
+
+
+@pytest.mark.parametrize("wire, limit", [(4.0, 92.4), (8.0, 71.43)])
+def test_cells_without_times_bound_the_clock(wire, limit, monkeypatch, tmp_path):
+    """Gowin: the clock leaves room for wires of multipliers, whose times nextpnr does not know."""
+    board = build.find_board("tang_nano_20k")
+    plan = Namespace(plan=compile_program(preset("vww_105x120"), EngineConfig.parse("8,1,1")))
+
+    def design_of(board, rasca, folder, console):
+        pll = pll_of(board, board.clock_hz)
+        system = Namespace(pll=pll, limit_hz=150e6, rasca=rasca, camera_frames_per_second=None)
+        return system, ""
+
+    def place_and_route(command, device, folder, these, asked_hz, console):
+        clock = {"achieved": 92.4, "constraint": asked_hz / 1e6}
+        (tmp_path / "report.json").write_text(json.dumps(REPORT | {"fmax": {"clock": clock}}))
+        (tmp_path / "nextpnr.log").write_text("")
+        sdf = f"(INTERCONNECT a/Q m.dsp0/A3 (1:1:{1000 * wire:g}) (1:1:1))\n"
+        (tmp_path / "rasca.sdf").write_text(sdf + "(INTERCONNECT a/Q b/D (1:1:99000) (1:1:1))\n")
+        return {1: 92.4}
+
+    cells = {"m.dsp0": {"type": "MULT9X9"}, "b": {"type": "DFF"}}
+    for name, value in {
+        "design_of": design_of,
+        "synthesise": lambda *_: {"modules": {build.TOP: {"cells": cells}}},
+        "configured": lambda *_: True,
+        "place_and_route": place_and_route,
+        "run": lambda *_: None,
+        "tool": lambda name: [name],
+        "tool_version": str,
+    }.items():
+        monkeypatch.setattr(build, name, value)
+    monkeypatch.setattr(reclock, "changes", lambda before, after: {})
+    found = build.build(board, lambda: plan, tmp_path, (1,), Console(quiet=True))
+    assert found["fmax_mhz"] == limit and found["timing_met"]
+    assert 0.95 * limit <= found["clock_mhz"] <= limit
+    assert found["untimed"] == {
+        **{"cell": "MULT9X9", "to_ns": wire, "from_ns": 0, "left_ns": 6},
+        "limit_mhz": round(1000 / (wire + 6), 2),
+    }
 
 
 def test_tools(monkeypatch, tmp_path):

@@ -179,6 +179,12 @@ TABLE = {
         --block nothing | part of a block's name | 'nothing'
         """,
     ),
+    "coverage": (
+        """
+        --only nothing | part of a simulation's name | 'nothing'
+        --page NONE | none/such
+        """,
+    ),
     "strangers": (
         """
         --minutes x | a number for --minutes | 'x'

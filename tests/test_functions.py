@@ -118,10 +118,9 @@ def test_serial_plan(function):
     plan = serial.plan_of("two")
     rules, means = plan.rules, FUNCTIONS[function]
     op = next(op for op in plan.operations if op.function == function and not op.head_mode)
-    assert rules.value(op) == 2 * max(1, means.operands)
-    late = SERIAL.unit_gated if means.gated else SERIAL.unit_plain
+    assert rules.value(op) == max(1, means.operands)
     # first walk's transfer, first lane's last value, its byte
     transfer = op.pause + op.k - 1 + SERIAL.transfer
     last = 1 + rules.value(op) * (rules.positions(op) - 1)
     written = rules.write_offsets(op, op.idle, op.pause)[0, 0]
-    assert written == transfer + last + late + SERIAL.write
+    assert written == transfer + last + SERIAL.unit + SERIAL.write

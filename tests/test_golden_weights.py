@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from golden.weights import _METADATA_KEY, Weights
 
+SHIPPED = Path(__file__).resolve().parents[1] / "golden" / "default_weights"
 CONFIG = ModelConfig(
     name="tiny",
     image_height=10,
@@ -250,3 +252,9 @@ def test_a_damaged_file_is_refused(tmp_path):
     del old["content"]
     save_file(found.tensors(), path, {_METADATA_KEY: json.dumps(old)})
     assert Weights.load(path, CONFIG).digest == found.digest
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_files_have_a_digest(path):
+    with safe_open(path, framework="pt") as file:
+        assert "content" in json.loads(file.metadata()[_METADATA_KEY])

@@ -23,6 +23,7 @@ KINDS = {
     "ecp5_both": {"count": 2, "kind": "ecp5", "dsps": 1},
     "ice40": {"count": 2, "kind": "ice40"},
     "ice40_odd": {"count": 3, "kind": "ice40", "dsps": 2},
+    "gowin": {"count": 2, "kind": "gowin"},
 }
 
 
@@ -179,7 +180,7 @@ def test_two_products_of_all_triples(tmp_path):
     "options, text",
     [
         ({"count": 0}, "count must be at least 1, not 0"),
-        ({"count": 1, "kind": "xilinx"}, "kind must be generic, ecp5 or ice40, not 'xilinx'"),
+        ({"count": 1, "kind": "xilinx"}, "kind must be generic, ecp5, ice40 or gowin, not 'xi"),
         ({"count": 1, "dsps": -1}, "dsps must be at least 0, not -1"),
         (
             {"count": 2, "kind": "ice40", "pairs": []},
@@ -193,6 +194,7 @@ def test_two_products_of_all_triples(tmp_path):
         ({"count": 1, "kind": "ecp5", "registers": 0}, "without pairs, not 0"),
         ({"count": 2, "registers": 0, "pairs": []}, "without pairs, not 0"),
         ({"count": 5, "kind": "ice40", "dsps": 2}, "5 products need 3 SB_MAC16, not 2"),
+        ({"count": 5, "kind": "gowin", "dsps": 4}, "5 products need 5 MULT9X9, not 4"),
     ],
 )
 def test_errors(options, text):
@@ -206,7 +208,7 @@ def test_dsps_of_the_lanes():
     shares = [engine.lane_dsps(lane) for lane in range(4)]
     assert sum(shares) == 150 and max(shares) - min(shares) <= 1
     assert EngineConfig.parse("15,3,4", cells="ecp5").lane_dsps(0) is None
-    with pytest.raises(ValueError, match="cells must be generic, ecp5 or ice40, not 'asic'"):
+    with pytest.raises(ValueError, match="cells must be generic, ecp5, ice40 or gowin, not 'a"):
         EngineConfig.parse("15,3,4", cells="asic")
     with pytest.raises(ValueError, match="of a low-power engine must be generic, not ecp5"):
         EngineConfig.parse("15,3,4", cells="ecp5", parts="low_power")

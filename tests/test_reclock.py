@@ -1,6 +1,7 @@
 """boards/reclock.py: a routed design gets the numbers of another clock."""
 
 import json
+from copy import deepcopy
 
 import pytest
 
@@ -135,3 +136,26 @@ def test_a_table_that_is_not_where_it_should_be(tmp_path):
     unplaced = routed(tmp_path, "X5/Y3/EBR0")
     with pytest.raises(RuntimeError, match="no place of the lookup table host.transmitter.reload0"):
         reclock.configuration(CONFIG, unplaced, NETLIST, CHANGED)
+
+
+def test_a_routed_netlist():
+    """Gowin: parameters lie in the netlist that nextpnr leaves; anything unexpected stays."""
+    cells = NETLIST["modules"]["rasca"]["cells"]
+    routed = {"modules": {"top": {"cells": deepcopy(cells)}}}
+    assert reclock.rewrite(routed, NETLIST, CHANGED)
+    found = routed["modules"]["top"]["cells"]
+    assert found["host.transmitter.reload0"]["parameters"] == {"INIT": "1" * 16}
+    assert found["pll"]["parameters"] == {"CLKI_DIV": "1"} | CHANGED["pll"]
+    assert found["ram"] == cells["ram"]
+    assert not reclock.rewrite(routed, NETLIST, CHANGED)  # is no longer what the netlist says
+    for cell, change in (
+        ("pll", {"type": "OTHER"}),
+        ("host.transmitter.reload0", {"parameters": {"INIT": "0" * 15 + "1"}}),
+    ):
+        routed = {"modules": {"top": {"cells": deepcopy(cells)}}}
+        routed["modules"]["top"]["cells"][cell] |= change
+        before = deepcopy(routed)
+        assert not reclock.rewrite(routed, NETLIST, CHANGED) and routed == before
+    assert not reclock.rewrite({"modules": {"top": {"cells": {}}}}, NETLIST, CHANGED)
+    half = CHANGED | {"host.transmitter.reload0": {"INIT": "1" + "0" * 15}}  # not constant
+    assert not reclock.rewrite({"modules": {"top": {"cells": deepcopy(cells)}}}, NETLIST, half)

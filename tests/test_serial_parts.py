@@ -26,15 +26,7 @@ from tests.test_serial_store import content_of
 
 def facts_of(plan, index):
     """Ports that say which operation it is."""
-    op = plan.operations[index]
-    word = pack_struct(word_layout(plan, "back"), plan.fields["back"][index])
-    one_word = op.taps == 1 and not op.head_mode
-    return {
-        "word": word,
-        "blend": op.function == Function.BLEND,
-        "turned": one_word,
-        "pool": op.head_mode,
-    }
+    return {"word": pack_struct(word_layout(plan, "back"), plan.fields["back"][index])}
 
 
 def values(plan, op):
@@ -97,16 +89,16 @@ def fetched(kind: str, seed: int, wrong: str = ""):
     compared, busy = 0, False
     for index, op in enumerate(plan.operations):
         facts = facts_of(plan, index) | {"first_group": index % 2 or op.reads_state_operand}
+        facts |= {"blend": op.function == Function.BLEND}
         yield facts | {"settled": 1}
-        yield facts | {"known": 1}
         listed = list(values(plan, op))  # whole walks: counters are back at their first values
         listed = listed[: len(listed) if op.operands else len(listed) // op.walks]
-        period = 4 if len(op.operands) > 1 else 2
+        period = max(1, len(op.operands))
         when = t.operand if wrong == "cycle" else t.gate_at
-        for cycle in range(period * len(listed) + t.unit_gated + 1):
+        for cycle in range(period * len(listed) + t.unit + 1):
             at = sum(
                 1 << i
-                for i in range(t.unit_gated + 1)
+                for i in range(t.unit + 1)
                 if (cycle - i) % period == 0 and 0 <= (cycle - i) // period < len(listed)
             )
             busy = not busy and source.random() < 0.6
@@ -115,7 +107,8 @@ def fetched(kind: str, seed: int, wrong: str = ""):
             if rest or not 0 <= number < len(listed):
                 continue
             _, group, chunk, lane, column = listed[number]
-            for name, operand in zip("ab", op.operands, strict=False):
+            ports = ("a", "factor") if len(op.operands) == 2 else ("factor",)
+            for name, operand in zip(ports, op.operands, strict=False):
                 m = plan.maps[operand]
                 byte = content[lane][m.base + group * m.groups + chunk]
                 byte = byte >> 8 * (column % e.pixels) & 255
@@ -148,7 +141,7 @@ def test_operands_of_the_next_word_are_seen():
 
 
 def written(kind: str, seed: int, wrong: str = ""):
-    """Scenario: bytes of every operation, with pauses; the words that stand there in the end.
+    """Scenario: bytes of every operation, most at once; the words that stand there in the end.
 
     wrong: "byte" and "pad" expect a byte of a word, and of what is beyond a row, otherwise; "last"
     each channel's last byte one later, "bank" the next bank.
@@ -158,16 +151,16 @@ def written(kind: str, seed: int, wrong: str = ""):
     for index, op in enumerate(plan.operations):
         facts = facts_of(plan, index)
         yield facts | {"settled": 1}
-        yield facts | {"known": 1}
+        yield facts | {"coming": 1}
         memory, rows, listed = {}, {}, list(values(plan, op))
         spots = {place[:3]: at for at, place in plan._places(op).items()}
         before = None
         for number, (walk, group, chunk, lane, column) in enumerate([*listed, listed[-1]]):
             byte, ends = source.getrandbits(8), number == len(listed)
-            for _ in range(0 if ends else source.randint(1, 3)):  # each has two cycles
-                out = yield facts | {"byte": source.getrandbits(8)}
-                note(out, memory, pixels, e.lanes)
-            out = yield facts | {"written": not ends, "byte": byte}
+            at_once = number + 1 >= len(listed) or source.random() < 0.7
+            pauses = 0 if at_once else source.randint(1, 3)
+            coming = number + 1 < len(listed) and not pauses
+            out = yield facts | {"written": not ends, "byte": byte, "coming": coming}
             note(out, memory, pixels, e.lanes)
             if ends:
                 break
@@ -188,6 +181,10 @@ def written(kind: str, seed: int, wrong: str = ""):
             assert found == right, f"{where}: {found}, not {right}"
             assert out["pad"] == (column >= op.out_columns), f"{where}: pad"
             before = listed[number]
+            for i in range(pauses):
+                coming = i + 1 == pauses
+                out = yield facts | {"byte": source.getrandbits(8), "coming": coming}
+                note(out, memory, pixels, e.lanes)
         check_rows(plan, op, rows, memory, spots, wrong)
 
 
@@ -248,8 +245,8 @@ def pooled(kind: str, seed: int, wrong: str = ""):
     wrong: "sum", "max", "channel" or "done" is expected otherwise.
     """
     plan, generator = plan_of(kind), torch.Generator().manual_seed(seed)
-    index, op = len(plan.operations) - 1, plan.operations[-1]
-    assert op.writes_state and facts_of(plan, index)["blend"]
+    op = plan.operations[-1]
+    assert op.writes_state and op.function == Function.BLEND
     d, n = plan.model.state_channels, plan.model.n
     for turn in range(2):
         state = torch.randint(-128, 128, (d, n), generator=generator)
@@ -272,7 +269,7 @@ def pooled(kind: str, seed: int, wrong: str = ""):
                     "pad": pad,
                 }
                 byte = op.out_zero_point if pad else int(state[channel, column])
-            for cycle in range(4):  # a value takes four cycles
+            for cycle in range(2):  # a value takes two cycles
                 out = yield given if cycle == 0 else {"byte": given["byte"] if cycle > 1 else byte}
                 if out["pooled__en"]:
                     found.append([out[f"pooled__{name}"] for name in ("channel", "sum", "max")])

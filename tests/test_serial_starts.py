@@ -18,7 +18,7 @@ from tests.bench_blocks import on_amaranth, on_verilator, pack
 
 ACC, TAPS = 21, 60
 SHAPES = {"eight": (4, 2), "twelve": (6, 2), "sixteen": (4, 4)}  # pixels, lanes
-CYCLES = {"pool": 1, "plain": 2, "blend": 4}  # of a sum at the head
+CYCLES = {"pool": 1, "plain": 1, "blend": 2}  # of a sum at the head
 TO_SUM = 3
 """Operands -> their products are in the accumulators."""
 
@@ -28,23 +28,27 @@ class Beside(wiring.Component):
 
     def __init__(self, pixels: int, lanes: int, cells: str = "generic"):
         self.array = SerialArray(pixels=pixels, lanes=lanes, max_taps=TAPS, cells=cells)
-        self.starts = SerialStarts(count=pixels * lanes, acc_bits=ACC)
+        self.starts = SerialStarts(pixels=pixels, lanes=lanes, acc_bits=ACC)
         members, mine = self.array.signature.members, self.starts.signature.members
         ports = {name: members[name] for name in ("operands", "weights", "add", "transfer")}
-        ports |= {name: mine[name] for name in ("ending", "pool", "begins", "shift", "bias")}
+        self.mine = ("ending", "pool", "blend", "bias", "go", "begins", "shift", "running")
+        ports |= {name: mine[name] for name in self.mine}
         super().__init__(ports | {"abort": In(1), "total": Out(signed(ACC + 1))})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.array = array = self.array
         m.submodules.starts = starts = ResetInserter({"sync": self.abort})(self.starts)
-        for name in ("operands", "weights", "add", "transfer", "shift"):
+        for name in ("operands", "weights", "add", "transfer"):
             m.d.comb += getattr(array, name).eq(getattr(self, name))
-        for name in ("ending", "pool", "begins", "shift", "bias"):
-            m.d.comb += getattr(starts, name).eq(getattr(self, name))
+        for name in self.mine:
+            inner, outer = getattr(starts, name), getattr(self, name)
+            inward = starts.signature.members[name].flow is In
+            m.d.comb += inner.eq(outer) if inward else outer.eq(inner)
         below, upper = Signal(17), Signal(ACC + 1 - 16)
         m.d.comb += [
             array.clear.eq(self.abort),
+            array.shift.eq(starts.shift),
             starts.low.eq(array.low),
             upper.eq(array.high + starts.less[16:].as_signed() + below[16]),
         ]
@@ -57,10 +61,11 @@ class Beside(wiring.Component):
 
 @dataclass
 class Times:
-    """Inputs by cycle, and totals that are wanted."""
+    """Inputs by cycle, totals that are wanted, and (cycle, what is said in it)."""
 
     inputs: dict = field(default_factory=dict)
     totals: dict = field(default_factory=dict)
+    said: set = field(default_factory=set)
 
     def at(self, cycle: int, **inputs) -> None:
         self.inputs.setdefault(cycle, {}).update(inputs)
@@ -69,6 +74,7 @@ class Times:
         """Of an abort: what would come from there on does not."""
         self.inputs = {at: each for at, each in self.inputs.items() if at < cycle}
         self.totals = {at: each for at, each in self.totals.items() if at < cycle}
+        self.said = {(at, name) for at, name in self.said if at <= cycle}
 
 
 def timeline(pixels: int, lanes: int, seed: int, walks: int) -> tuple[Times, int]:
@@ -82,8 +88,8 @@ def timeline(pixels: int, lanes: int, seed: int, walks: int) -> tuple[Times, int
         left -= 1
         each = CYCLES[mode]
         steps = source.randint(1, TAPS)
-        # a transfer when the sums of the one before have left, an operation's two cycles later
-        cycle = max(cycle, free + 3 * changed - steps - TO_SUM + 1)
+        # a transfer when the sums of the one before have left, an operation's some cycles later
+        cycle = max(cycle, free + 5 * changed - steps - TO_SUM + 1)
         ends = source.random() < 0.4  # products as large as they can be
         sums = [0] * count
         for step in range(steps):
@@ -98,34 +104,40 @@ def timeline(pixels: int, lanes: int, seed: int, walks: int) -> tuple[Times, int
         free = transfer + count * each
         times.at(transfer - 2, ending=1)
         times.at(transfer, transfer=1)
-        for now in range(transfer - 3, free + 1):
-            times.at(now, pool=int(mode == "pool"))
+        for now in range(transfer - 2, free + 1):
+            times.at(now, pool=int(mode == "pool"), blend=int(mode == "blend"))
         for i, total in enumerate(sums):
             head = transfer + 1 + i * each
             bias = source.randint(-(1 << ACC - 1), (1 << ACC - 1) - 1)
-            early = int(mode == "pool")
-            times.at(head - early, bias_low=bias & 0xFFFF)
-            times.at(head - early + 1, bias_high=bias >> 16)
+            times.at(head - 1, bias_low=bias & 0xFFFF)
+            times.at(head, bias_high=bias >> 16)
+            times.said |= {(head + late, "running") for late in range(each)}
             if mode != "pool" or i % 2 == 0:
-                times.at(head, begins=1)
-            times.at(head + each - 1, shift=1)
-            times.totals[head + (2 if mode == "pool" else 3)] = total + bias
+                times.said.add((head, "begins"))
+            if i % pixels == 0:
+                times.said.add((head - 3, "go"))
+            times.said.add((head + each - 1, "shift"))
+            times.totals[head + 2] = total + bias
         cycle += steps
         if source.random() < 0.3:
             # in its steps, or in its values
             cycle = source.randint(cycle - steps + 1, free)
+            there = times.inputs.get(cycle, {})
             times.forget(cycle)
-            times.at(cycle, abort=1)
+            times.at(cycle, abort=1, **{n: there.get(n, 0) for n in ("pool", "blend")})
             cycle, free, left = cycle + source.randint(2, 9), cycle, 0
     return times, max(times.inputs) + 4
 
 
 def scenario(kind: str, seed: int, walks: int = 60, wrong: str = ""):
-    """wrong: "total" (of one value), "abort" (not told to the block)."""
+    """wrong: "total" (of one value), "abort" (not told to the block), "go", "begins", "shift",
+    "running" (said once more)."""
     times, cycles = timeline(*SHAPES[kind], seed, walks)
     source = random.Random(seed)
     if wrong == "total":
         times.totals[max(times.totals)] += 1 << 16
+    elif wrong and wrong != "abort":
+        times.said.add((max(times.totals), wrong))
     for cycle in range(cycles):
         inputs = dict(times.inputs.get(cycle, {}))
         low = inputs.pop("bias_low", source.getrandbits(16))
@@ -133,6 +145,9 @@ def scenario(kind: str, seed: int, walks: int = 60, wrong: str = ""):
         if wrong == "abort":
             inputs.pop("abort", None)
         out = yield inputs | {"bias": high << 16 | low}
+        for name in ("go", "begins", "shift", "running"):
+            wanted = (cycle, name) in times.said
+            assert out[name] == wanted, f"cycle {cycle}: {name} is {out[name]}"
         if cycle in times.totals:
             wanted = times.totals[cycle]
             assert out["total"] == wanted, f"cycle {cycle}: {out['total']}, not {wanted}"
@@ -158,7 +173,7 @@ def test_cells():
     on_verilator(blocks, jobs, sources=[YOSYS_SHARE / "ice40" / "cells_sim.v"])
 
 
-@pytest.mark.parametrize("wrong", ["total", "abort"])
+@pytest.mark.parametrize("wrong", ["total", "abort", "go", "begins", "shift", "running"])
 def test_differences_are_seen(wrong):
     with pytest.raises(AssertionError, match="cycle"):
         on_amaranth(Beside(*SHAPES["eight"]), scenario("eight", 1, 30, wrong))
@@ -175,4 +190,6 @@ def test_bits(taps):
 
 
 def test_words():
-    assert [start_words(sums) for sums in (8, 12, 16)] == [16, 28, 32]
+    """As many as there are sums, and the zeros, where P and L are powers of two."""
+    shapes = ((4, 2), (8, 2), (6, 2), (6, 4), (4, 3))
+    assert [start_words(*shape) for shape in shapes] == [16, 32, 30, 62, 28]

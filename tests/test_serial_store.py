@@ -10,11 +10,13 @@ import pytest
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
 from hw.plan import Function, Target
-from hw.plan.functions import FUNCTIONS, SERIAL_FUNCTIONS
+from hw.plan.functions import SERIAL_FUNCTIONS
 from hw.plan.latency import SERIAL
+from hw.plan.memory import serial_constant_words
+from hw.serial.starts import SerialStarts
 from hw.serial.store import SerialConstants, SerialStore, ValueCounter, constant_words
 from hw.serial.unit import FIRST_SHIFT
 from tests.bench_blocks import on_amaranth, on_verilator
@@ -39,22 +41,34 @@ def content_of(plan, seed: int = 2):
 
 
 class Beside(wiring.Component):
-    """SerialStore beside banks that never change.
+    """SerialStore with SerialStarts, beside banks that never change.
 
-    Ports: the store's, less those to the banks, and `busy`: the array reads all of them.
+    Ports: the store's, less those to the banks, and `busy`: the array reads all of them; of
+    SerialStarts `ending` and `shift`.
     """
 
     def __init__(self, plan):
-        words = [word for constant in constants_of(plan) for word in constant_words(*constant)]
+        words = constant_words(constants_of(plan), plan.engine.lanes)
         self.plan, self.store = plan, SerialStore(plan, words)
-        names = ("ask", "ask_bank", "ask_address", "granted", "words", "load")
+        e = plan.engine
+        self.starts = SerialStarts(pixels=e.pixels, lanes=e.lanes, acc_bits=plan.model.acc_bits)
+        self.paced = ("go", "begins", "running")
+        names = ("ask", "ask_bank", "ask_address", "granted", "words", "load", "go", "running")
         members = self.store.signature.members
-        self.same = {name: members[name] for name in members if name not in names}
-        super().__init__(self.same | {"busy": In(1)})
+        self.same = {name: members[name] for name in members if name not in (*names, "begins")}
+        told = {"busy": In(1), "ending": In(1), "shift": Out(1), "begins": Out(1)}
+        super().__init__(self.same | told)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.store = store = self.store
+        m.submodules.store, m.submodules.starts = store, starts = self.store, self.starts
+        m.d.comb += [
+            starts.ending.eq(self.ending),
+            *[getattr(starts, name).eq(getattr(store, name)) for name in ("pool", "blend")],
+            *[getattr(store, name).eq(getattr(starts, name)) for name in self.paced],
+            self.shift.eq(starts.shift),
+            self.begins.eq(starts.begins),
+        ]
         for name, member in self.same.items():
             if member.is_port:
                 inner, outer = getattr(store, name), getattr(self, name)
@@ -105,7 +119,8 @@ class Group:
                         "constant": constant,
                         "byte": byte & 255,
                     }
-                    for name, operand in zip("ab", op.operands, strict=False):
+                    ports = ("a", "factor") if len(op.operands) == 2 else ("factor",)
+                    for name, operand in zip(ports, op.operands, strict=False):
                         operand_map = plan.maps[operand]
                         address = operand_map.base + group * operand_map.groups + chunk
                         word = self.content[lane][address]
@@ -151,33 +166,35 @@ def traffic(kind: str, seed: int, groups: int = 2, wrong: str = ""):
         mutate(group, wrong)
         memory, pooled, written, touched = {}, [], {}, {}
         values, late = iter(group.values), []  # late: (cycle, value) of the bytes that come
-        ready, head, bias = [], 0, 0
-        span = max(group.transfers) + 4 * pixels * e.lanes + SERIAL.unit_gated + 10
+        ready, head, bias, constant = [], 0, 0, ()
+        span = max(group.transfers) + 2 * pixels * e.lanes + SERIAL.unit + 10
         for cycle in range(span):
             busy = not busy and source.random() < 0.6
             byte = late.pop(0)[1]["byte"] if late and late[0][0] == cycle else None
             out = yield {
-                "transfer": cycle in group.transfers,
                 "ending": cycle + 2 in group.transfers,
                 "first_group": turn == 0,
-                "written": byte is not None,
                 "byte": source.getrandbits(8) if byte is None else byte,
                 "busy": busy,
             }
             where = f"group {turn}, cycle {cycle}"
-            if out["at"] & 1:
+            if out["begins"]:
                 now = next(values)
-                gated = FUNCTIONS[now["op"].function].gated
-                late.append((cycle + (SERIAL.unit_gated if gated else SERIAL.unit_plain), now))
+                late.append((cycle + SERIAL.unit, now))
                 ready.append((cycle, now))
                 assert head == now["sum"], f"{where}: sum {head}, not {now['sum']}"
-                # in pairs: hw.serial.starts reads it a cycle before the first, and with it
-                early = now["op"].head_mode and bias != now["constant"][0] & 0xFFFF
-                assert not early, f"{where}: bias, low, a cycle before"
+                right = bias == now["constant"][0] & 0xFFFF
+                assert right, f"{where}: bias, low, a cycle before"
             bias = out["bias"] & 0xFFFF
             for began, now in ready:
                 check(out, cycle - began, now, f"{where}, {now['op'].name}")
-            ready = [(began, now) for began, now in ready if cycle - began < SERIAL.unit_gated]
+            if out["fresh"]:
+                constant = out["multiplier"], out["scale"]
+            for began, now in ready:  # what the unit then has
+                _, multiplier, shift = now["constant"]
+                right = cycle - began != 3 or constant == (multiplier, shift - FIRST_SHIFT)
+                assert right, f"{where}: {constant}"
+            ready = [(began, now) for began, now in ready if cycle - began < SERIAL.unit]
             head = 0 if cycle in group.transfers else head + out["shift"]
             for bank in range(e.lanes):
                 for i in range(pixels):
@@ -219,8 +236,8 @@ def mutate(group, wrong):
         bias, multiplier, shift = group.values[middle]["constant"]
         group.values[middle]["constant"] = bias, multiplier ^ 1, shift
     elif wrong == "operand":
-        value = next(value for value in group.values if "b" in value)
-        value["b"] ^= 1
+        value = next(value for value in group.values if "a" in value)
+        value["a"] ^= 1
     elif wrong in ("byte", "address"):
         (op, (bank, address)), bytes_ = group.words[len(group.words) // 2]
         group.words[len(group.words) // 2] = (
@@ -234,17 +251,15 @@ def mutate(group, wrong):
 
 def check(out, age, now, where):
     """A value's constants and operands, so many cycles after it came to the head."""
-    bias, multiplier, shift = now["constant"]
     if age == 0:
-        assert out["bias"] & 0xFFFF == bias & 0xFFFF, f"{where}: bias, low"
-        assert out["function"] == now["op"].function and out["pool"] == now["op"].head_mode, where
-    if age == 1 or (age == 0 and now["op"].head_mode):
-        assert out["bias"] >> 16 == bias >> 16, f"{where}: bias, high"
-    if age == 3:
-        found = out["multiplier"], out["scale"]
-        assert found == (multiplier, shift - FIRST_SHIFT), f"{where}: {found}"
+        assert out["bias"] >> 16 == now["constant"][0] >> 16, f"{where}: bias, high"
+        assert out["blend"] == (now["op"].function == Function.BLEND), where
+    if age in (0, 3):
+        assert out["pool"] == now["op"].head_mode, where
+    if 9 <= age <= SERIAL.unit:
+        assert out["function"] == now["op"].function, where
     if age == SERIAL.gate_at:
-        for name in "ab":
+        for name in ("factor", "a"):
             if name in now:
                 assert out[name] == now[name], f"{where}: {name} is {out[name]}, not {now[name]}"
 
@@ -271,20 +286,33 @@ def test_differences_are_seen(wrong):
 def loaded(kind: str):
     """Scenario: constants written; then the first operation's, lane after lane."""
     plan = plan_of(kind)
-    words = [word for constant in constants_of(plan) for word in constant_words(*constant)]
+    words = constant_words(constants_of(plan), plan.engine.lanes)
     for address, word in enumerate(words):
         yield {"load__en": 1, "load__addr": address, "load__data": word}
     for block in (0, 2):
         for lane in range(plan.engine.lanes):
-            base = 3 * block * plan.engine.lanes
+            base = block * serial_constant_words(plan.engine.lanes)
             yield {"settled": lane == 0, "base": base, "chunks": 3}
             yield {}
             yield {"go": 1, "chunks": 3}
-            for _ in range(5):
+            fresh = []
+            for _ in range(6):
                 out = yield {"chunks": 3}
+                fresh.append(out["fresh"])
+            assert fresh == [0, 0, 0, 0, 0, 1]
             bias, multiplier, shift = constants_of(plan)[block * plan.engine.lanes + lane]
             found = out["bias"], out["multiplier"], out["scale"]
             assert found == (bias, multiplier, shift - FIRST_SHIFT), f"block {block}, lane {lane}"
+
+
+def test_constant_words():
+    """Two lanes' multipliers share a word; an odd number of lanes has the last one's alone."""
+    three = [(-1, 200, 9), (0x12345, 3, 24), (5, 255, 10)]
+    assert constant_words(three + three[::-1], 3) == [
+        *(0xFFFF, 0x0FFF, 3 << 8 | 200, 0x2345, 0xF001, 5, 0x1000, 255),
+        *(5, 0x1000, 3 << 8 | 255, 0x2345, 0xF001, 0xFFFF, 0x0FFF, 200),
+    ]
+    assert serial_constant_words(3) == 8 and serial_constant_words(2) == 5
 
 
 def test_constants():
@@ -297,7 +325,7 @@ def test_counter(pool, turned):
     pixels, lanes = 6, 3
 
     def scenario():
-        yield {"known": 1, "pool": pool, "turned": turned}
+        yield {"settled": 1, "pool": pool, "turned": turned}
         source, count = random.Random(1), pixels // 2 if pool else pixels
         for _ in range(3):
             for lane in range(lanes):

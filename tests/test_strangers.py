@@ -10,9 +10,10 @@ import zipfile
 import pytest
 import torch
 import typer
+from PIL import Image
 
 from golden import checkpoint, config_file, files, images, training_run
-from golden.data import load_coco, load_voc, read_boxes
+from golden.data import load_coco, load_table, load_voc, read_boxes
 from golden.weights import Weights
 from sim.strangers import kinds as kinds_module
 from sim.strangers import main
@@ -164,6 +165,41 @@ def test_tables_that_are_none(tmp_path):
     (tmp_path / "ImageSets" / "Main" / "trainval.txt").write_bytes(b"\xff")
     with pytest.raises(ValueError, match="trainval.txt: must be a list of names"):
         load_voc(tmp_path)
+
+
+PART = "file,label,largest_person_box_fraction\n"
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('file,"a\nb"\n', "no column 'label' .expected file and label, not file, a b"),
+        ('file,label\n"a\nb",1\n', "1 missing files .a b"),
+        (
+            'file,label,largest_person_box_fraction\n"a\nb.png",1,x\n',
+            "fraction of a b.png must be a",
+        ),
+        (
+            'file,label,largest_person_box_fraction\n"a\nb.png",1,2\n',
+            "fraction of a b.png must be 0",
+        ),
+    ],
+)
+def test_names_of_two_lines_are_told_in_one(text, said, tmp_path):
+    Image.new("L", (9, 9)).save(tmp_path / "a\nb.png")
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=said) as told:
+        load_table(tmp_path, path)
+    assert "\n" not in str(told.value)
+
+
+def test_a_picture_of_two_lines_is_told_in_one(tmp_path):
+    notes = {"1": {"label": 1, "objects": []}}
+    content = {"images": [{"id": 1, "file_name": "a\nb"}], "annotations": notes}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="1 missing files .a b"):
+        load_coco(tmp_path / "a.json", tmp_path)
 
 
 def test_a_broken_library_is_told_in_a_line(tmp_path):

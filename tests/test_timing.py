@@ -113,3 +113,33 @@ def test_hold():
     """As nextpnr 0.11 says it; it says nothing where there are none."""
     assert timing.hold_violations("Info: Program finished normally.\n") == 0
     assert timing.hold_violations("Info: 3 Hold/min time violations (showing 10 worst):\n") == 3
+
+
+SDF = r"""
+        (INTERCONNECT m.b_DFF_Q/Q m.lane\[0\].dsp3/A4 (700:700:812) (700:700:812))
+        (INTERCONNECT m.b_DFF_Q_1/Q m.lane\[0\].dsp4/A4 (900:900:900) (900:900:900))
+        (INTERCONNECT m.lane\[0\].dsp3/DOUT15 m.sum_ALU_SUM/I0 (2099:2099:2099) (1:1:1))
+        (INTERCONNECT m.sum_ALU_SUM/COUT m.sum_ALU_SUM_1/CIN (9999:9999:9999) (1:1:1))
+        (IOPATH CLK Q (5000:5000:5000) (5000:5000:5000))
+"""
+
+
+def test_wires_of_cells_without_times():
+    """Those to and from such cells, the longest of each; no others."""
+    assert timing.untimed(SDF, {"m.lane[0].dsp3"}) == {"to_ns": 0.81, "from_ns": 2.1}
+    both = timing.untimed(SDF, {"m.lane[0].dsp3", "m.lane[0].dsp4"})
+    assert both == {"to_ns": 0.9, "from_ns": 2.1}
+    assert timing.untimed(SDF, {"m.other"}) == {"to_ns": 0, "from_ns": 0}
+
+
+@pytest.mark.parametrize(
+    "cell, name",
+    [
+        ("m.walk.left_DFFRE_Q_3_D_ALU_SUM", "m.walk.left"),
+        ("m.walk.left[3]_LUT2_F_1", "m.walk.left"),
+        ("m.walk.left_MUX2_LUT5_O", "m.walk.left"),
+        ("m.walk.left_DFF_Q_passthrough_lut$", "m.walk.left"),
+    ],
+)
+def test_names_of_gowins_cells(cell, name):
+    assert timing.signal(cell) == name

@@ -177,6 +177,8 @@ LUTS = {
     "assign Z = INIT[{D, C, B, A}];\nendmodule\n",
     "ice40": "module SB_LUT4 (input I0, I1, I2, I3, output O);\nparameter LUT_INIT = 0;\n"
     "assign O = LUT_INIT[{I3, I2, I1, I0}];\nendmodule\n",
+    "gowin": "module LUT4 (input I0, I1, I2, I3, output F);\nparameter INIT = 0;\n"
+    "assign F = INIT[{I3, I2, I1, I0}];\nendmodule\n",
 }
 
 
@@ -218,5 +220,5 @@ def test_divisor():
             block(divisor=Held(cycles=3, most=9, cells="ecp5"))
     with pytest.raises(ValueError, match=r"cycles must be 0\.\.4, not 5"):
         Held(cycles=5, most=4, cells="ecp5")
-    with pytest.raises(ValueError, match="cells must be one of ecp5, ice40, not 'gowin'"):
-        Held(cycles=5, most=5, cells="gowin")
+    with pytest.raises(ValueError, match="cells must be one of ecp5, ice40, gowin, not 'asic'"):
+        Held(cycles=5, most=5, cells="asic")

@@ -10,6 +10,7 @@ KINDS = {
     "generic": {"depth": 37, "bits": 24},
     "initialised": {"depth": 37, "bits": 9, "init": list(range(100, 137))},
     "ecp5_pieces": {"depth": 2048 + 700, "bits": 8, "cells": "ecp5"},
+    "gowin_pieces": {"depth": 2048 + 300, "bits": 8, "cells": "gowin"},
     "spram": {"depth": 300, "bits": 8, "cells": "ice40"},
     "spram_wide_pieces": {"depth": 16384 + 900, "bits": 40, "cells": "ice40"},
 }

@@ -345,7 +345,8 @@ class SccbMaster(wiring.Component):
             self.scl_oe.eq(bus.scl_oe),
             self.sda_oe.eq(bus.sda_oe),
         ]
-        m.d.sync += fetched.eq(state == _State.FETCH)
+        ended = Signal()  # a cycle late, as much hangs on it
+        m.d.sync += [fetched.eq(state == _State.FETCH), ended.eq(bus.done)]
         with m.Switch(state):
             with m.Case(_State.IDLE):
                 with m.If(self.start):
@@ -372,7 +373,7 @@ class SccbMaster(wiring.Component):
             with m.Case(_State.FETCH):
                 m.d.sync += state.eq(_State.WRITE)
             with m.Case(_State.WRITE):
-                with m.If(bus.done):
+                with m.If(ended):
                     self._next(m, state, bus.failed, tries, pause, wait, last)
         return m
 
@@ -399,4 +400,4 @@ class SccbMaster(wiring.Component):
         quarters = 3 + 4 * 9 * (2 + self.register_bytes) + 4
         pauses = self.power_up_ms + sum(write.wait_ms for write in self.table)
         writes = len(self.table)
-        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 4) + 2
+        return pauses * self.ms_cycles + writes * (quarters * self.quarter + 5) + 2

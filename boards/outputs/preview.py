@@ -12,6 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect
 
 from boards import packets
+from boards.family import FAMILIES
 from boards.held import Held, number
 from boards.outputs.output import PacketStream, Room, Taps
 from boards.uart import BYTE_BITS
@@ -315,8 +316,9 @@ class Preview:
         """ValueError for a board without a camera."""
         if board.camera is None:
             raise ValueError(f"{board.name} has no camera to see with: leave OUTPUTS=preview away")
-        in_block = board.device.family == "ice40" and self.piece(plan, board, free) > REGISTERS
-        return Room(lut=_LUT[board.device.family], bram=int(in_block))
+        family = FAMILIES[board.device.family]
+        in_block = not family.lut_ram_words and self.piece(plan, board, free) > REGISTERS
+        return Room(lut=family.preview_luts, bram=int(in_block))
 
     @staticmethod
     def piece(plan, board, free: int) -> int:
@@ -355,7 +357,3 @@ class Preview:
         connect(m, taps.pixels, sender.pixels)
         connect(m, sender.packets, taps.packets)
         m.d.comb += [sender.want.eq(taps.asked), sender.colour.eq(taps.colour)]
-
-
-_LUT = {"ecp5": 550, "ice40": 280}
-"""Alone, as Yosys makes it; on ECP5 a piece lies in LUT RAM."""

@@ -22,6 +22,8 @@ from hw.common import delay
 from hw.plan.beside import tree_cycles
 from hw.plan.engine_config import CELLS
 
+_ONLY = {"ice40": "SB_MAC16", "gowin": "MULT9X9"}
+"""Kinds that have no multipliers but these cells."""
 REGISTERS = 2
 """Of a product on its way: its operands, itself."""
 
@@ -38,10 +40,10 @@ class Multipliers(wiring.Component):
     kind : str
         "generic": left to synthesis. "ecp5": MULT18X18D cells with their own registers for the
         first `dsps` products, multipliers of 77 LUTs for the rest. "ice40": SB_MAC16 cells of two
-        products each.
+        products each. "gowin": MULT9X9 cells, halves of a MULT18X18.
     dsps : int or None
-        DSP cells that may be used; None: as many as are wanted. "ice40" has no other multipliers,
-        so that it must have enough.
+        DSP cells that may be used; None: as many as are wanted. "ice40" and "gowin" have no other
+        multipliers, so that they must have enough.
     registers : int
         2; or 0, only "generic" and without `pairs`: products follow their operands at once.
     pairs : sequence of (int, int), or None
@@ -81,9 +83,10 @@ class Multipliers(wiring.Component):
             raise ValueError(f"kind must be {', '.join(CELLS[:-1])} or {CELLS[-1]}, not {kind!r}")
         if dsps is not None and dsps < 0:
             raise ValueError(f"dsps must be at least 0, not {dsps}")
-        if kind == "ice40" and dsps is not None and 2 * dsps < count:
-            raise ValueError(f"{count} products need {-(-count // 2)} SB_MAC16, not {dsps}")
-        if pairs is not None and kind == "ice40":
+        wanted = self.dsps_wanted(count, kind)
+        if kind in _ONLY and dsps is not None and dsps < wanted:
+            raise ValueError(f"{count} products need {wanted} {_ONLY[kind]}, not {dsps}")
+        if pairs is not None and kind in _ONLY:
             raise ValueError(f"kind must be generic or ecp5 with pairs, not {kind!r}")
         inside = {i for pair in pairs or () for i in pair if 0 <= i < count}
         if len(inside) != 2 * len(pairs or ()):
@@ -96,7 +99,7 @@ class Multipliers(wiring.Component):
             )
         self.count, self.kind, self.late = count, kind, pairs is not None
         self.latency = registers + self.late
-        self.dsps = self.dsps_wanted(count, kind) if dsps is None else dsps
+        self.dsps = wanted if dsps is None else dsps
         self.pairs = list(pairs or ())[: self.dsps]
         bytes_ = data.ArrayLayout(signed(8), count)
         super().__init__(
@@ -110,7 +113,7 @@ class Multipliers(wiring.Component):
     @staticmethod
     def dsps_wanted(count: int, kind: str) -> int:
         """DSP cells that `count` products take where there are enough."""
-        return {"generic": 0, "ecp5": count, "ice40": -(-count // 2)}[kind]
+        return {"generic": 0, "ecp5": count, "ice40": -(-count // 2), "gowin": count}[kind]
 
     def elaborate(self, platform):
         m = Module()
@@ -129,7 +132,9 @@ class Multipliers(wiring.Component):
         for i, (a, b, product) in enumerate(zip(*self._ports(), strict=True)):
             if i in paired:
                 continue
-            if self.kind == "ecp5":
+            if self.kind == "gowin":
+                m.d.comb += product.eq(_mult9x9(m, f"dsp{i}", a, b))
+            elif self.kind == "ecp5":
                 if left:
                     left -= 1
                     found = _mult18x18d(m, i, Cat(_LEFT, a), Cat(_LEFT, b))[20:]
@@ -251,6 +256,32 @@ def _lut_multiplier(m, index, a, b, late: bool):
     m.d.sync += result.eq(quads[0] + (quads[1] << 4))
     return result
 
+
+def _mult9x9(m, name, a, b):
+    """a * b, 18 bits, of two times 8 signed ones, with the cell's input and output registers."""
+    wide = Signal(18, name=f"{name}_out")
+    m.submodules[name] = Instance(
+        "MULT9X9",
+        **{f"p_{register}": Const(1, 1) for register in ("AREG", "BREG", "OUT_REG")},
+        **{f"p_{register}": Const(0, 1) for register in _MULT9X9_OFF},
+        p_MULT_RESET_MODE="SYNC",
+        i_CLK=ClockSignal(),
+        i_CE=1,
+        i_RESET=0,
+        i_A=Cat(a, a[7]),
+        i_B=Cat(b, b[7]),
+        i_SIA=Const(0, 9),
+        i_SIB=Const(0, 9),
+        i_ASIGN=1,
+        i_BSIGN=1,
+        i_ASEL=0,
+        i_BSEL=0,
+        o_DOUT=wide,
+    )
+    return wide[:16]
+
+
+_MULT9X9_OFF = ("PIPE_REG", "ASIGN_REG", "BSIGN_REG", "SOA_REG")
 
 _SB_MAC16_OFF = (
     *("AHOLD", "BHOLD", "CHOLD", "DHOLD", "IRSTTOP", "IRSTBOT", "ORSTTOP", "ORSTBOT"),

@@ -13,7 +13,7 @@ from hw.plan.latency import PARALLEL
 
 # Pixels that share one copy of the registers that command all sums: fewer than that crosses the
 # device in a cycle of 10 ns.
-SHARING = {"ecp5": 5}
+SHARING = {"ecp5": 5, "gowin": 5}
 
 
 class HeadLane(wiring.Component):

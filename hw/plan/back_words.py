@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from hw.plan.memory import SERIAL_CONSTANT_WORDS
+from hw.plan.memory import serial_constant_words
 from hw.plan.operations import Function, Operation, Target
 from hw.plan.words import Layout, Word
 
@@ -203,8 +203,42 @@ def _places(op: Operation, layout: Layout) -> tuple[tuple[int, int], ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaceWord(Word):
+    """How the serial engine's sums leave, and their constants: what is to be known while the bytes
+    of the operation before are still on their way.
+
+    Attributes
+    ----------
+    groups, chunks, pool
+        As in drain and store word.
+    blend : bool
+        A value takes two operands.
+    constant : int
+        First word of its constants.
+    """
+
+    groups: int
+    chunks: int
+    pool: bool
+    blend: bool
+    constant: int
+
+    @classmethod
+    def of(cls, op: Operation, layout: Layout) -> "PaceWord":
+        lanes = layout.geometry.engine.lanes
+        return cls(
+            groups=op.out_groups - 1,
+            chunks=op.chunks - 1,
+            pool=op.head_mode,
+            blend=op.function == Function.BLEND,
+            constant=op.constant_base // lanes * serial_constant_words(lanes),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackWord(Word):
-    """The serial engine's whole way back: what drain, operand and store word are for the other.
+    """The rest of the serial engine's way back: what drain, operand and store word are for the
+    other.
 
     Attributes
     ----------
@@ -212,8 +246,6 @@ class BackWord(Word):
         As in those words.
     turned : bool
         One-tap words lie in the window turned by a byte, but in head mode.
-    constant : int
-        First word of its constants.
     last_lane : int
         Lane of the last channel.
     bases : tuple of int
@@ -226,7 +258,6 @@ class BackWord(Word):
     turned: bool
     function: Function
     target: Target
-    constant: int
     fetch: bool
     state: bool
     a: int
@@ -248,7 +279,6 @@ class BackWord(Word):
             turned=op.taps == 1 and not op.head_mode,
             function=op.function,
             target=op.target,
-            constant=op.constant_base * SERIAL_CONSTANT_WORDS,
             fetch=bool(op.operands),
             state=op.reads_state_operand,
             a=a,

@@ -4,6 +4,7 @@ The hardware takes its numbers from here, and its tests hold it to them.
 """
 
 from dataclasses import dataclass
+from math import ceil
 
 from golden.config import MOST_CLASSES, ModelConfig
 
@@ -132,8 +133,9 @@ class SerialClassifierTiming:
 
     @property
     def words(self) -> int:
-        """Words of weights and constants."""
-        return self.hidden * (self.channels + CONSTANTS) + self.classes * (self.hidden + CONSTANTS)
+        """Words of weights, two each, and constants."""
+        rows = (self.hidden, self.channels), (self.classes, self.hidden)
+        return sum(outputs * (CONSTANTS + ceil(inputs / 2)) for outputs, inputs in rows)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from golden.config import ModelConfig
 from hw.plan.latency import LATENCIES, Latency
 from hw.plan.limits import LIMITS, Limits
 
-CELLS = ("generic", "ecp5", "ice40")
+CELLS = ("generic", "ecp5", "ice40", "gowin")
 """Multiplier cells that there are, see hw.arithmetic.multiplier."""
 MOST_PIXELS = 64
 WEIGHT_MEMORIES = ("initialised", "loaded")
@@ -32,7 +32,8 @@ class EngineConfig:
         bitstream), and may be loaded anew. "loaded": the memories are empty at power-up (iCE40's
         SPRAM, an ASIC's SRAM macros); frames are dropped and counted until an image is loaded.
     cells : str
-        Multiplier cells of the array: "generic", "ecp5" or "ice40", see hw.arithmetic.multiplier.
+        Multiplier cells of the array: "generic", "ecp5", "ice40" or "gowin", see
+        hw.arithmetic.multiplier.
     dsps : int or None
         DSP cells for the array (with "ecp5", LUTs multiply the rest); None: as many as it wants.
     parts : str
@@ -202,6 +203,11 @@ class Geometry:
         model, lanes, limits = self.model, self.engine.lanes, self.engine.limits
         if model.spatial and not limits.spatial:
             raise ValueError(f"a {limits.called} engine has no spatial attention")
+        if model.acc_bits > limits.sum_bits:
+            raise ValueError(
+                f"sums of a {limits.called} engine must have at most {limits.sum_bits} bits, "
+                f"not {model.acc_bits}"
+            )
         if not limits.whole_heads:
             return
         if self.head_lanes != 1:

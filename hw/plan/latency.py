@@ -28,8 +28,8 @@ class Latency:
         Last byte of a word -> write port of the memory.
     switch : int
         Parallel: as many more cycles between transfers where the next walk belongs to another
-        operation, whose drain word is fetched first. Serial: first cycle of the last value -> first
-        transfer of another operation.
+        operation, whose drain word is fetched first. Serial: last cycle of a walk's sums at the
+        head -> first transfer of another operation.
     fetch : int
         Fewest cycles of an operation: the walk sequencer fetches the next walk word meanwhile.
     group_turn : int
@@ -139,18 +139,20 @@ class SerialLatency(Latency):
     ----------
     gate_at : int
         First `low` of a value -> its operand bytes.
-    unit_plain, unit_gated : int
-        First `low` -> byte of the functions without and with a gate.
+    unit : int
+        First `low` -> byte.
     operand, operands : int
-        First `low` -> the two cycles in which its operand byte is read; with two operands, both
-        pairs of cycles.
+        First `low` of a pair of values -> the two cycles in which the word of its operand bytes is
+        read. With two operands: `operands` for the second one, then `operand` for the first.
+    switch_operands : int
+        As many more cycles than `switch` before an operation that takes operands.
     """
 
     gate_at: int
-    unit_plain: int
-    unit_gated: int
+    unit: int
     operand: int
     operands: int
+    switch_operands: int
 
 
 PARALLEL = ParallelLatency(
@@ -193,13 +195,14 @@ SERIAL = SerialLatency(
     window=1,
     multiply=3,  # its DSP cell's two registers, accumulator
     weight_address=2,
-    gate_at=15,
-    unit_plain=16,
-    unit_gated=20,
+    gate_at=12,
+    unit=16,
     write=1,
-    operand=12,
-    operands=10,
-    switch=20 + 5,
+    operand=9,
+    operands=7,
+    # the unit's function is another one two cycles after the word that follows the last byte
+    switch=16 + 3 - 11,
+    switch_operands=4,  # operands are asked for before
 )
 """hw.serial: slow clocks, so that there is little between two registers."""
 

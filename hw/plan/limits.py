@@ -26,6 +26,8 @@ class Limits:
         both the state's channels and a head's last ones.
     shifts : (int, int)
         First and last shift of a requantised sum.
+    sum_bits : int
+        Bits of a sum at most.
     pixel_cycles : int
         Fewest cycles from pixel to pixel, whatever the colours.
     generic : bool
@@ -40,6 +42,7 @@ class Limits:
     rule: str = ""
     whole_heads: bool = False
     shifts: tuple[int, int] = (1, 31)
+    sum_bits: int = 32
     pixel_cycles: int = 1
     generic: bool = False
 
@@ -62,6 +65,7 @@ SERIAL = Limits(
     rule="even pixels, 1 channel and at least 2 lanes, for example 8,1,2",
     whole_heads=True,  # operand bytes are read in cycles in which the array reads another bank
     shifts=(9, 24),
+    sum_bits=28,  # a constant's upper word has its shift beside the bias
     pixel_cycles=2,
 )
 

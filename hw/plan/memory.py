@@ -14,13 +14,16 @@ FAULT_QUEUE = 4
 UNDECIDED = FAULT_QUEUE + 1
 """Frames without a decision, at most: no other is accepted before one of them has its own."""
 STATUS_BITS = 3
-SERIAL_CONSTANT_WORDS = 3
-"""Serial parts: words of 16 bits from one sum's constants to the next."""
 
 BY_WALK, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_CAMERA, BY_CLASSIFIER = (
     *("walk", "constants", "softmax", "store", "camera", "classifier"),
 )
 """Who reads or writes a memory: whose operation an access belongs to (sim/counters.py)."""
+
+
+def serial_constant_words(lanes: int) -> int:
+    """Serial parts: words of 16 bits that have the constants of a sum in each lane."""
+    return 2 * lanes + ceil(lanes / 2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,7 @@ class Programs(Owner):
         "drain": "row program: functions and constants",
         "operand": "row program: bytes beside the stream",
         "store": "row program: what is written",
+        "pace": "row program: how sums leave, and their constants",
         "back": "row program: functions, operands, what is written",
     }
     at: ClassVar = {f"{name} program": f"{name}_program" for name in LIVES}
@@ -112,7 +113,7 @@ class Programs(Owner):
                 lives=self.LIVES[name],
                 ports="1R",
                 always_read=name in always,
-                logic=name in ("walk", "back"),
+                logic=name in ("walk", "pace", "back"),
             )
 
     def reads(self, plan, op):

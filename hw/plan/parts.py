@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from golden.config import ModelConfig
 from hw.plan import parallel_owners, serial_owners
-from hw.plan.back_words import BackWord, DrainWord, OperandWord, StoreWord
+from hw.plan.back_words import BackWord, DrainWord, OperandWord, PaceWord, StoreWord
 from hw.plan.beside import ClassifierTiming, SerialClassifierTiming, SoftmaxTiming
 from hw.plan.engine_config import EngineConfig, default_shape
 from hw.plan.owners import Owner
@@ -91,7 +91,7 @@ PARTS = {
         compared=lambda columns: product((columns,), (1, 2, 3, 5), (1, 2, 4)),
     ),
     "serial": PartsModel(
-        words={"walk": WalkWord, "back": BackWord},
+        words={"walk": WalkWord, "pace": PaceWord, "back": BackWord},
         rules=SerialRules,
         schedule=SerialSchedule,
         classifier=SerialClassifierTiming.of,

@@ -54,7 +54,7 @@ class Plan:
         When an operation's words are read and written.
     words : dict of str to tuple of Word
         The row program: for each sequencer ("walk", "drain", "operand", "store"; serial: "walk",
-        "back") a word an operation.
+        "pace", "back") a word an operation.
     """
 
     model: ModelConfig

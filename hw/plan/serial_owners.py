@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from hw.plan.beside import SerialClassifierTiming
-from hw.plan.memory import BY_CONSTANTS, BY_STORE, SERIAL_CONSTANT_WORDS
+from hw.plan.memory import BY_CONSTANTS, serial_constant_words
 from hw.plan.owners import (
     Banks,
     FaultQueue,
@@ -29,9 +29,16 @@ def high_bits(max_taps: int) -> int:
     return max(2, passes.bit_length() + 1)
 
 
-def start_words(sums: int) -> int:
-    """Words of the memory of hw.serial.starts: from the last power of two on they stay 0."""
-    return (1 << (sums - 1).bit_length()) + sums
+def start_words(pixels: int, lanes: int) -> int:
+    """Words of the memory of hw.serial.starts: pixel, lane, and a bit of words that stay 0."""
+    pixel, lane = (pixels - 1).bit_length(), (lanes - 1).bit_length()
+    return (1 << pixel + lane) + ((lanes - 1) << pixel) + pixels
+
+
+def constant_memory_words(plan: "Plan") -> int:
+    """Words of 16 bits of the constant memory."""
+    lanes = plan.engine.lanes
+    return plan.constant_words // lanes * serial_constant_words(lanes)
 
 
 class SerialBanks(Banks):
@@ -40,8 +47,8 @@ class SerialBanks(Banks):
     def reads(self, plan, op):
         e = plan.engine
         state = sum(s.channels * op.kernel_rows * op.taps for s in op.segments if s.state)
-        # an operand is read for each byte of a lane, one lane after the other
-        state = op.walks * (state + op.reads_state_operand * e.lanes * e.pixels)
+        # an operand is read for two bytes of a lane at a time, one lane after the other
+        state = op.walks * (state + op.reads_state_operand * e.lanes * e.pixels // 2)
         yield "state", state
         yield "maps", -state  # of the reads in every cycle
 
@@ -64,7 +71,7 @@ class SerialBack(Owner):
         yield self.memory(
             "constants",
             category="constants",
-            words=SERIAL_CONSTANT_WORDS * plan.constant_words,
+            words=constant_memory_words(plan),
             bits=16,
             lives="bias, multiplier and shift of every output channel, loaded once",
             ports="1RW",
@@ -74,7 +81,7 @@ class SerialBack(Owner):
         yield self.memory(
             "activation",
             category="tables",
-            words=1024,
+            words=512,
             bits=8,
             lives="table of sigmoid and tanh",
             ports="1R",
@@ -84,23 +91,23 @@ class SerialBack(Owner):
         yield self.memory(
             "starts",
             category="buffers",
-            words=start_words(plan.engine.multipliers),
+            words=start_words(plan.engine.pixels, plan.engine.lanes),
             bits=LOW,
             lives="accumulators as a walk found them; zeros for the first one after a reset",
             always_read=True,
-            reader=BY_STORE,
-            writer=BY_STORE,
+            reader=BY_CONSTANTS,
+            writer=BY_CONSTANTS,
         )
 
     def reads(self, plan, op):
-        yield "constants", op.walks * plan.engine.lanes * SERIAL_CONSTANT_WORDS
+        yield "constants", op.walks * serial_constant_words(plan.engine.lanes)
 
     def writes(self, plan, op):
         yield "starts", op.walks * plan.engine.multipliers
 
     def multipliers(self, plan):
-        yield multiplier("requantise", 1, plan.model.acc_bits + 1, 4)
-        yield multiplier("gate", 1, 10, 4)
+        yield multiplier("requantise", 1, plan.model.acc_bits + 1, 8)
+        yield multiplier("gate", 1, 10, 9)
 
 
 class SerialClassifier(Owner):
@@ -141,10 +148,10 @@ SERIAL_OWNERS = (
 
 
 def registers(plan: "Plan") -> int:
-    """Flip-flops, estimated: fitted to six elaborated engines, 4,1,2 to 16,1,2."""
+    """Flip-flops, estimated: fitted to elaborated engines, 4,1,2 to 16,1,2."""
     engine = plan.engine
     high = high_bits(plan.model.max_taps)
-    return 1740 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
+    return 1820 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
 
 
 def clock_registers(plan: "Plan") -> dict[str, int]:

@@ -8,15 +8,12 @@ from hw.plan.functions import FUNCTIONS
 from hw.plan.operations import Operation
 from hw.plan.rules import NEVER, Rules
 
-VALUE = 2
-"""Cycles of a value, in one of which an operand byte is read; twice as many for two operands."""
-
 
 class SerialRules(Rules):
     """The same for a value at a time, lane after lane (hw.serial.store)."""
 
     one_byte = True
-    programs_always_read = ("back",)
+    programs_always_read = ("pace", "back")
 
     @property
     def even_spacing(self) -> Fraction:
@@ -24,8 +21,9 @@ class SerialRules(Rules):
         return Fraction(max(self.e.limits.pixel_cycles, self.g.model.in_channels))
 
     def value(self, op: Operation) -> int:
-        """Cycles of a value."""
-        return VALUE * max(1, FUNCTIONS[op.function].operands)
+        """Cycles from a value to the next: one; two where two sums make it or two operands meet in
+        it, whose words are read for two values at a time, each in one of two cycles."""
+        return 2 if op.head_mode else max(1, FUNCTIONS[op.function].operands)
 
     def positions(self, op: Operation) -> int:
         """Values of a lane that leave after a walk: it pools first."""
@@ -35,7 +33,8 @@ class SerialRules(Rules):
         return self.value(op) * self.positions(op) * self.e.lanes
 
     def apart(self, previous: Operation, op: Operation) -> int:
-        return self.spacing(previous) + self.t.switch
+        more = self.t.switch_operands if op.operands else 0
+        return self.spacing(previous) + self.t.switch + more
 
     def turn(self, previous: Operation, op: Operation) -> int:
         # the byte left of a row comes when the word of a one-tap step would
@@ -46,8 +45,7 @@ class SerialRules(Rules):
         offsets = np.full((op.out_channels, max(1, words)), NEVER)
         c = np.arange(op.out_channels)
         group, lane = (c, e.lanes - 1) if op.head_mode else np.divmod(c, e.lanes)
-        gated = FUNCTIONS[op.function].gated
-        late = 1 + self.t.write + (self.t.unit_gated if gated else self.t.unit_plain)
+        late = 1 + self.t.unit + self.t.write
         late = late + self.value(op) * ((lane + 1) * self.positions(op) - 1)
         for j in range(op.chunks):
             last = (group * op.chunks + j) * period + period - idle - 1

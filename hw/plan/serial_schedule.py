@@ -10,16 +10,17 @@ class SerialSchedule(Schedule):
     """Solves the times of every operation."""
 
     def operands_in_time(self, index: int) -> bool:
-        """Each operand byte has two cycles; in one of them the array must leave its bank alone."""
+        """Two values' operand bytes have two cycles; in one of them the array must leave their bank
+        alone."""
         e, draft = self.e, self.drafts[index]
         op = draft.op
         following = self.drafts[index + 1] if index + 1 < len(self.drafts) else None
         number = len(op.operands)
-        # (walk, lane, place, operand): the first of the two cycles
-        walk, lane, place, which = np.indices((op.walks, e.lanes, e.pixels, number))
-        begin = 1 + (self.t.operand if number == 1 else self.t.operands)
+        # (walk, lane, pair of values, operand): the first of the two cycles
+        walk, lane, pair, which = np.indices((op.walks, e.lanes, e.pixels // 2, number))
+        begin = 1 + np.where(which == 0, self.t.operand, self.t.operands)
         slot = draft.start + walk * draft.period + op.k + draft.pause - 1 + self.t.transfer + begin
-        slot = slot + self.rules.value(op) * (lane * e.pixels + place) + 2 * which
+        slot = slot + self.rules.value(op) * (lane * e.pixels + 2 * pair)
 
         there = np.full(slot.shape, -1)
         for i, name in enumerate(op.operands):
@@ -39,9 +40,11 @@ class SerialSchedule(Schedule):
         if unready.flat[first]:
             draft.extra += int(there.flat[first]) + 1 - int(slot.flat[first])
         elif never.flat[first]:
-            raise ValueError(
-                f"{op.name}: no cycle in which to read operand {op.operands[first % number]}"
-            )
+            if draft.idle > self.rules.spacing(op):
+                raise ValueError(
+                    f"{op.name}: no cycle in which to read operand {op.operands[first % number]}"
+                )
+            draft.idle += 1  # an odd number of channels: a bank is read twice from walk to walk
         else:
             following.extra += 1
         return False

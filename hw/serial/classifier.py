@@ -17,7 +17,8 @@ from hw.weight_sram import WeightSram
 
 
 def words(first: LayerWeights, second: LayerWeights) -> list[int]:
-    """Words of the memory, 16 bits: for each output bias, shift and weights, FC1, then FC2.
+    """Words of the memory, 16 bits: for each output bias, shift and weights, FC1, then FC2. A word
+    has two weights, the first one in its lower byte.
 
     FC1's biases have the half of the rounding in them.
 
@@ -35,7 +36,9 @@ def words(first: LayerWeights, second: LayerWeights) -> list[int]:
                     f"a {SERIAL.called} classifier's shifts must be 1..{TOP}, not {shift}"
                 )
             value = bias + (1 << shift - 1 if rounds else 0)
-            found += [value & 0xFFFF, value >> 16 & 0xFFFF, shift, *(w & 0xFFFF for w in row)]
+            pairs = zip(row[::2], [*row[1::2], 0], strict=False)
+            two = [low & 0xFF | (high & 0xFF) << 8 for low, high in pairs]
+            found += [value & 0xFFFF, value >> 16 & 0xFFFF, shift, *two]
     return found
 
 
@@ -130,6 +133,7 @@ class SerialClassifier(wiring.Component):
             "values": range(lowest),
             "weights": range(lowest + self.count),
             "second": 1,  # FC2
+            "upper": 1,  # the next weight is in the upper byte
             "shift": 5,
             "beyond": 1,
             "sign": 1,
@@ -146,7 +150,8 @@ class SerialClassifier(wiring.Component):
         names = ["clear", "add", "minus", "double", "ending", "rounding", "done"]
         # registers that say what the memory does, set with the state before: it reads a weight
         # (else a value), x or y is written
-        for name in (*names, "use_weights", "write_x", "write_y"):
+        # (and the next one is not read after it: a weight, which has half a word)
+        for name in (*names, "use_weights", "halves", "write_x", "write_y"):
             setattr(r, name, Signal(name=name))
         # value << i, its weight's bits, the sum
         addend = Signal(32)
@@ -155,7 +160,10 @@ class SerialClassifier(wiring.Component):
             r.ending.eq(r.left[-1]),
         ]
         m.d.sync += [
-            *[getattr(r, n).eq(0) for n in ("minus", "fresh", "use_weights", "write_x", "write_y")],
+            *[
+                getattr(r, n).eq(0)
+                for n in ("minus", "fresh", "use_weights", "halves", "write_x", "write_y")
+            ],
             r.no_inputs.eq(r.inputs == 0),
             r.last_x.eq(r.output == self.channels + self.hidden - 1),
         ]
@@ -186,7 +194,8 @@ class SerialClassifier(wiring.Component):
         channel = delay(m, pooled.channel, 1, "p_channel", reset_less=True)
         p = Signal(signed(16), reset_less=True)
         m.d.sync += p.eq(pooled.sum + times(pooled.max, self.columns))
-        with m.If(r.use_weights):
+        r.onward = Signal(name="onward")  # a word's last weight is there
+        with m.If((r.use_weights & ~r.halves) | r.onward):
             m.d.sync += r.weights.eq(r.weights + 1)
         x = Signal(signed(13))
         m.d.comb += x.eq(
@@ -226,6 +235,7 @@ class SerialClassifier(wiring.Component):
         with m.State("BIAS_LOW"):  # ask for the bias' low half
             m.d.comb += r.clear.eq(1)
             m.d.sync += [r.inputs.eq(Mux(r.second, hidden - 1, d - 1)), r.use_weights.eq(1)]
+            m.d.sync += r.upper.eq(0)
             m.next = "BIAS_HIGH"
         with m.State("BIAS_HIGH"):
             m.d.sync += [r.value.eq(found), r.use_weights.eq(1)]
@@ -252,13 +262,19 @@ class SerialClassifier(wiring.Component):
     def _product(self, m, r, found):
         """States of a value times its weight."""
         with m.State("VALUE"):
-            m.d.sync += [r.values.eq(r.values + 1), r.use_weights.eq(1)]
+            m.d.sync += [r.values.eq(r.values + 1), r.use_weights.eq(1), r.halves.eq(1)]
             m.next = "WEIGHT"
         with m.State("WEIGHT"):
             m.d.sync += r.value.eq(found.as_signed())
             m.next = "READY"
         with m.State("READY"):
-            m.d.sync += [r.factor.eq(found[:8]), r.value.eq(r.value), r.left.eq(6)]
+            m.d.comb += r.onward.eq(r.upper | r.no_inputs)
+            m.d.sync += [
+                r.factor.eq(Mux(r.upper, found[8:], found[:8])),
+                r.upper.eq(~r.upper),
+                r.value.eq(r.value),
+                r.left.eq(6),
+            ]
             m.next = "PRODUCT"
         with m.State("PRODUCT"):
             m.d.comb += r.add.eq(r.factor[0])

@@ -5,7 +5,7 @@ from hw.image import walk_words, weights_section
 from hw.loader import Section
 from hw.plan import Plan
 from hw.plan.beside import SerialClassifierTiming
-from hw.plan.memory import SERIAL_CONSTANT_WORDS
+from hw.plan.serial_owners import constant_memory_words
 from hw.serial import classifier
 from hw.serial.store import constant_words
 
@@ -29,7 +29,7 @@ def words(plan: Plan, weights: Weights) -> dict[str, list[int]]:
     layers = weights.layers["classifier.0"], weights.layers["classifier.1"]
     return {
         "weights": walks,
-        "constants": [word for c in constants for word in constant_words(*c)],
+        "constants": constant_words(constants, plan.engine.lanes),
         "classifier": classifier.words(*layers),
     }
 
@@ -50,6 +50,6 @@ def sections(plan: Plan) -> list[Section]:
     """The loader's sections: the memories that a weights image fills, in its order."""
     return [
         weights_section(plan),
-        Section("constants", SERIAL_CONSTANT_WORDS * plan.constant_words, 16),
+        Section("constants", constant_memory_words(plan), 16),
         Section("classifier", SerialClassifierTiming.of(plan.model).words, 16),
     ]

@@ -152,8 +152,8 @@ class Array(wiring.Component):
             array.transfer.eq(at.valid & at.last),
             array.clear.eq(self.reset),
             array.shift.eq(sums.shift),
-            sums.ending.eq(sooner.valid & sooner.last),
             sums.transfer.eq(array.transfer),
+            sums.ending.eq(sooner.valid & sooner.last),
             sums.low.eq(array.low),
             sums.high.eq(array.high),
         ]
@@ -182,7 +182,8 @@ class Back(wiring.Component):
         self.plan, self.latency = plan, plan.latency
         acc_bits, counts = plan.model.acc_bits, high_bits(plan.model.max_taps)
         self.unit = SerialUnit(acc_bits=acc_bits, high_bits=counts, knots=weights.knots.tolist())
-        self.starts = SerialStarts(count=plan.engine.multipliers, acc_bits=acc_bits)
+        engine = plan.engine
+        self.starts = SerialStarts(pixels=engine.pixels, lanes=engine.lanes, acc_bits=acc_bits)
         self.store = SerialStore(plan, constants)
         ports = back_ports(plan, Sums(counts), MapAccess(plan))
         super().__init__(ports | {"load": self.store.signature.members["load"]})
@@ -198,28 +199,22 @@ class Back(wiring.Component):
         wiring.connect(m, store.pooled, wiring.flipped(self.pool))
         wiring.connect(m, wiring.flipped(self.load), store.load)
         m.d.comb += [
-            store.ending.eq(sums.ending),
-            store.transfer.eq(sums.transfer),
-            sums.shift.eq(store.shift),
             store.first_group.eq(self.first_group),
+            sums.shift.eq(starts.shift),
             unit.low.eq(sums.low),
             unit.high.eq(sums.high),
             starts.ending.eq(sums.ending),
-            starts.pool.eq(store.pool),
-            starts.begins.eq(store.at[0]),
-            starts.shift.eq(store.shift),
             starts.low.eq(sums.low),
             starts.bias.eq(store.bias),
+            *[getattr(starts, name).eq(getattr(store, name)) for name in ("pool", "blend")],
+            *[getattr(store, n).eq(getattr(starts, n)) for n in ("go", "begins", "running")],
             unit.bias.eq(starts.less),
-            unit.multiplier.eq(store.multiplier),
             unit.shift.eq(store.scale),
-            unit.pool.eq(store.pool),
-            unit.function.eq(store.function),
-            unit.at.eq(store.at),
-            unit.a.eq(store.a),
-            unit.b.eq(store.b),
+            *[
+                getattr(unit, name).eq(getattr(store, name))
+                for name in ("multiplier", "fresh", "pool", "function", "factor", "a")
+            ],
             store.byte.eq(unit.byte),
-            store.written.eq(unit.written),
             self.state_done.eq(store.state_done),
         ]
         return m

@@ -1,16 +1,49 @@
-"""Where the serial engine's accumulators stood when a walk began."""
+"""When a walk's sums are at the head of the drain, and where their accumulators stood before."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import NO_COLLISION
+from hw.common import NO_COLLISION, delay
 from hw.plan.serial_owners import LOW, start_words
 
 
+class _Place(wiring.Component):
+    """Counts the sums of a walk, lane after lane.
+
+    Ports
+    -----
+    go : In(1)
+        A sum is taken.
+    pixel : Out(range(P)), lane : Out(range(L))
+        Of the sum that is taken next.
+    lane_end, last : Out(1)
+        It is its lane's last; the walk's last.
+    """
+
+    def __init__(self, *, pixels: int, lanes: int):
+        self.pixels, self.lanes = pixels, lanes
+        ends = dict.fromkeys(("lane_end", "last"), Out(1))
+        places = {"pixel": Out(range(pixels)), "lane": Out(range(lanes))}
+        super().__init__({"go": In(1)} | places | ends)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += [
+            self.lane_end.eq(self.pixel == self.pixels - 1),
+            self.last.eq(self.lane_end & (self.lane == self.lanes - 1)),
+        ]
+        with m.If(self.go):
+            m.d.sync += self.pixel.eq(Mux(self.lane_end, 0, self.pixel + 1))
+            with m.If(self.lane_end):
+                m.d.sync += self.lane.eq(Mux(self.last, 0, self.lane + 1))
+        return m
+
+
 class SerialStarts(wiring.Component):
-    """Bias of each value, less what its accumulator had before the walk.
+    """Paces the drain: a sum a cycle at its head; and the bias of each, less what its accumulator
+    had before the walk.
 
     An accumulator of SerialArray goes on from walk to walk: a walk begins with what the one before
     it ended with. Every transfer's P x L lower halves pass by at the head of the drain in the same
@@ -19,45 +52,47 @@ class SerialStarts(wiring.Component):
 
         less = bias - (the value's `low` one transfer before; 0 for the first one after a reset)
 
-    A word is read two cycles before its value is at the head (a cycle, where values do not go in
-    pairs: there their second cycle counts), and taken off the bias in the two halves in which the
-    unit adds it. After a reset words of zeros are read, beyond those that are written: an abort may
-    come while a walk's values are leaving.
+    A word is read two cycles before its value is at the head, and taken off the bias in the two
+    halves in which the unit adds it. After a reset words of zeros are read, beyond those that are
+    written: an abort may come while a walk's values are leaving.
 
     Parameters
     ----------
-    count : int
-        P x L, at least 8.
+    pixels, lanes : int
+        P, L.
     acc_bits : int
         Of a bias.
 
     Ports
     -----
     ending : In(1)
-        Two cycles before a transfer.
-    pool : In(1)
-        The transfer's values go in pairs, a shift a cycle from the cycle after the transfer on;
-        else a value has two cycles or more, and the shift is in its last one. Not while a transfer
-        is less than two cycles away, or its values are leaving.
-    begins : In(1)
-        A value's first cycle at the head (every second one's, with `pool`).
-    shift : In(1)
-        A value's last cycle at the head.
+        Two cycles before a transfer, whose first sum is at the head in the cycle after it.
+    pool, blend : In(1)
+        The transfer's values are made of two sums each, in two cycles; each of one, in two cycles.
+        From the cycle after `ending` until the values have left.
+    go : Out(1)
+        Three cycles before a lane's first sum is at the head.
+    begins : Out(1)
+        A value's first cycle at the head.
+    shift : Out(1)
+        A sum's last cycle at the head.
+    running : Out(1)
+        A sum is at the head.
     low : In(16)
         Of the accumulator that is at the head.
     bias : In(signed(acc_bits))
-        A value's lower 16 bits are read a cycle before it is at the head (with `pool`; else in that
-        cycle), those above a cycle later.
+        A value's lower 16 bits are read a cycle before it is at the head, those above in the first
+        cycle there.
     less : Out(signed(acc_bits + 1))
-        Its lower 16 bits with the value's `low`, those above a cycle later; without `pool` a cycle
-        after these.
+        Its lower 16 bits with the value's `low`, those above a cycle later.
     """
 
-    def __init__(self, *, count: int, acc_bits: int):
-        self.count = count
+    def __init__(self, *, pixels: int, lanes: int, acc_bits: int):
+        self.pixels, self.lanes = pixels, lanes
         super().__init__(
             {
-                **dict.fromkeys(("ending", "pool", "begins", "shift"), In(1)),
+                **dict.fromkeys(("ending", "pool", "blend"), In(1)),
+                **dict.fromkeys(("go", "begins", "shift", "running"), Out(1)),
                 "low": In(LOW),
                 "bias": In(signed(acc_bits)),
                 "less": Out(signed(acc_bits + 1)),
@@ -67,26 +102,33 @@ class SerialStarts(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         memory = m.submodules.starts = Memory(
-            shape=LOW, depth=start_words(self.count), init=[], attrs=NO_COLLISION
+            shape=LOW, depth=start_words(self.pixels, self.lanes), init=[], attrs=NO_COLLISION
         )
         write, read = memory.write_port(), memory.read_port()
-        there, here = Signal(range(self.count)), Signal(range(self.count))
-        first, pairs, goes_on = Signal(init=1), Signal(), Signal()  # of what is read
-        last = there == self.count - 1
+        m.submodules.there = there = _Place(pixels=self.pixels, lanes=self.lanes)
+        m.submodules.here = here = _Place(pixels=self.pixels, lanes=self.lanes)
+        # two cycles before the head; the second one of two
+        ahead, second, first = Signal(), Signal(), Signal(init=1)
+        m.d.sync += [
+            ahead.eq(self.ending | (ahead & ~(there.go & there.last))),
+            second.eq(~self.ending & ~second),
+        ]
+        running = delay(m, ahead, 2, "running")
+        halves = delay(m, second, 2, "second")
         m.d.comb += [
-            goes_on.eq(Mux(self.pool, pairs, self.begins)),
-            read.addr.eq(Cat(there, first)),
-            write.addr.eq(here),
+            there.go.eq(ahead & (~self.blend | second)),
+            self.go.eq(self.ending | (there.go & there.lane_end & ~there.last)),
+            self.running.eq(running),
+            self.begins.eq(running & ~(halves & (self.pool | self.blend))),
+            self.shift.eq(running & (~self.blend | halves)),
+            here.go.eq(self.shift),
+            read.addr.eq(Cat(there.pixel, there.lane, first)),
+            write.addr.eq(Cat(here.pixel, here.lane)),
             write.data.eq(self.low),
             write.en.eq(self.shift),
         ]
-        m.d.sync += pairs.eq(self.ending | (pairs & ~last))
-        with m.If(goes_on):
-            m.d.sync += there.eq(Mux(last, 0, there + 1))
-            with m.If(last):
-                m.d.sync += first.eq(0)
-        with m.If(self.shift):
-            m.d.sync += here.eq(Mux(here == self.count - 1, 0, here + 1))
+        with m.If(there.go & there.last):
+            m.d.sync += first.eq(0)
         # as a sum of what is in registers, without an inverter for each bit of the memory's word
         low, borrow = Signal(LOW, reset_less=True), Signal(reset_less=True)
         high = Signal(signed(len(self.less) - LOW), reset_less=True)

@@ -1,6 +1,6 @@
 """The serial engine's one channel unit: bias, pool, requantise, activation, gate; bytes out."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import C, Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -8,8 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hw.arithmetic.activation import segments
 from hw.common import delay, one_of
 from hw.plan import Function
-from hw.plan.functions import SERIAL_FUNCTIONS, Base, Code, Saturation, X, Y, functions
-from hw.plan.latency import SERIAL
+from hw.plan.functions import SERIAL_FUNCTIONS, Base, Code, Saturation, X, functions
 from hw.plan.limits import SERIAL as SERIAL_LIMITS
 
 FIRST_SHIFT, LAST_SHIFT = SERIAL_LIMITS.shifts
@@ -20,21 +19,18 @@ KEPT = 12
 
 
 def table(knots) -> list[int]:
-    """Contents of the activation memory: of |v| in 0..511, half (0..128), then size (0..127).
+    """Contents of the activation memory: of |v| in 0..511, the size of tanh (0..127), and in bit 7
+    how much larger that of sigmoid is (0 or 1).
 
-    sigmoid = 128 +- half, tanh = +- size; see golden.activation.
+    sigmoid = 128 +- (size + bit 7), tanh = +- size; see golden.activation.
     """
     knots, steps = segments(knots)
     found = []
     for v in range(512):
-        base, step = knots[v >> 5], steps[v >> 5]
-        found.append(base + ((step * (v & 31) + 16) >> 5))
-    return [(h + 1) >> 1 for h in found] + [(h * 127 + 128) >> 8 for h in found]
-
-
-def _rows(y, x, at):
-    """Row `at` of y * x: x where y's bit is set."""
-    return Mux(y[at], x, 0) << at
+        h = knots[v >> 5] + ((steps[v >> 5] * (v & 31) + 16) >> 5)
+        size = (h * 127 + 128) >> 8
+        found.append(size | ((h + 1 >> 1) - size) << 7)
+    return found
 
 
 def _with_carry(a, b, carry):
@@ -43,36 +39,47 @@ def _with_carry(a, b, carry):
     return (Cat(1, a) + Cat(carry, b))[1 : len(a) + 1]
 
 
-def _digits(m, name, y, x, bits, strobe, special=None):
-    """x * y, shifted right by 4, in three stages; the last 8 bits are never used.
+DIGITS = 0b01010101
+"""What is added to a factor, so that its pairs of bits become digits -1, 0, 1, 2 (as 0..3)."""
 
-    Four rows a cycle, the lower digit first. `strobe`: x (of so many bits) and y (8 bits) are there
-    for the first time. `special`: y is 256.
+
+def _product(m, name, x, digits, bits):
+    """x times a number of four digits, in two stages. What comes out has the sum floor(it / 64).
+
+    A digit is a pair of bits, see DIGITS. x times -1 is its complement: a carry has the 1 that it
+    lacks, the last digit's comes out beside the sum. `bits`: of the product that count.
     """
-    digit = Mux(strobe, y[:4], y[4:8])
-    pairs = [Signal(signed(bits + 2), name=f"{name}_pair{i}", reset_less=True) for i in range(2)]
-    upper = Mux(digit[2], x, 0)
-    odd = digit[3]
-    if special is not None:  # twice the highest row
-        now = special & ~strobe
-        upper, odd = Mux(digit[2], x, Mux(now, x << 1, 0)), digit[3] | now
-    m.d.sync += [
-        pairs[0].eq(_rows(digit, x, 0) + _rows(digit, x, 1)),
-        pairs[1].eq(upper + (Mux(odd, x, 0) << 1)),
-    ]
-    quad = Signal(signed(bits + 4), name=f"{name}_quad", reset_less=True)
-    m.d.sync += quad.eq(pairs[0] + (pairs[1] << 2))
-    before = Signal(signed(bits), name=f"{name}_before", reset_less=True)
-    m.d.sync += before.eq(quad >> 4)
-    return before + quad
+
+    def of(i):
+        digit, double = digits[2 * i : 2 * i + 2], x << 1
+        row = Signal(signed(len(x) + 1), name=f"{name}_row{i}")
+        m.d.comb += row.eq(Mux(digit[1], Mux(digit[0], double, x), Mux(digit[0], 0, ~x)))
+        return row, digit == 0
+
+    def total(suffix, width, a, b, carry):
+        """In `width` bits, registered."""
+        wide = [Signal(signed(width), name=f"{name}_{suffix}{i}") for i in range(2)]
+        found = Signal(signed(width), name=f"{name}_{suffix}", reset_less=True)
+        m.d.comb += [wide[0].eq(a), wide[1].eq(b)]
+        m.d.sync += found.eq(_with_carry(*wide, carry))
+        return found
+
+    (r0, c0), (r1, c1), (r2, c2), (r3, c3) = (of(i) for i in range(4))
+    low = total("low", min(bits, len(x) + 4), r0, r1 << 2, c0)
+    high = total("high", min(bits - 4, len(x) + 4), r2, r3 << 2, c2)
+    carry = delay(m, c1, 1, f"{name}_carry", reset_less=True)
+    both = total("both", bits - 2, low >> 2, high << 2, carry)
+    return both >> 4, delay(m, c3, 2, f"{name}_lacks", reset_less=True)
 
 
 class SerialUnit(wiring.Component):
-    """Sums of all lanes one after the other, a value every two cycles (four for BLEND).
+    """Sums of all lanes one after the other, a value every cycle at most.
 
     The functions of a channel never fall, so that the larger of two neighbouring sums gives the
-    larger of their two bytes: it pools (max pool 1x2, Table 1) before it requantises, and has two
-    cycles for each value. Both multiplications take their 8-bit factor in two digits.
+    larger of their two bytes: it pools (max pool 1x2, Table 1) before it requantises. Both
+    multiplications take their factor in digits -1, 0, 1, 2 of base 4: a row of each is one LUT a
+    bit. Factors of the gate are the operand (channel's feature, reset's state) or the update; what
+    they multiply, comes from the activation memory.
 
     Bit-exact model: golden.requant, golden.activation, then hw.plan.functions.Meaning.byte.
 
@@ -90,18 +97,19 @@ class SerialUnit(wiring.Component):
     bias : In(signed(acc_bits + 1))
         What is to be added, see hw.serial.starts. Its lower 16 bits with `low`, those above with
         `high`.
+    fresh : In(1)
+        Three cycles after a lane's first `low`.
     multiplier : In(8), shift : In(4)
-        With bit 3 of `at`; the shift less FIRST_SHIFT.
+        With `fresh`, of the lane; the shift less FIRST_SHIFT.
     pool : In(1)
-        Sums go in pairs.
+        Sums go in pairs, until three cycles after the last one's `low`.
     function : In(Function)
-        The same from the first `low` to the byte.
-    at : In(unit_gated + 1)
-        Bit i is set i cycles after the first `low` of a value.
-    a, b : In(8)
-        Operand bytes, with bit `gate_at` of `at`.
-    byte : Out(8), written : Out(1)
-        The value's byte is there.
+        From nine cycles after the first `low` to the byte.
+    factor, a : In(8)
+        Operand bytes, `gate_at` cycles after the value's `low`: the one of functions that take one,
+        or the second one; and the first one of two.
+    byte : Out(8)
+        The value's byte, `unit` cycles after its (first) `low`.
     """
 
     def __init__(self, *, acc_bits: int, high_bits: int, knots):
@@ -112,36 +120,33 @@ class SerialUnit(wiring.Component):
                 "low": In(16),
                 "high": In(signed(high_bits)),
                 "bias": In(signed(acc_bits + 1)),
+                "fresh": In(1),
                 "multiplier": In(8),
                 "shift": In(SHIFT_BITS),
                 "pool": In(1),
                 "function": In(Function),
-                "at": In(SERIAL.unit_gated + 1),
+                "factor": In(8),
                 "a": In(8),
-                "b": In(8),
                 "byte": Out(8),
-                "written": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        total, value, multiplier, shifts = self._pooled(m)
-        product = _digits(m, "scale", multiplier, value, len(total), self.at[4])
-        dropped, beyond = self._shifted(m, product, len(total) + 8, shifts)
-        self._gated(m, self._saturated(m, dropped, beyond))
+        value = self._pooled(m)
+        digits, shifts = self._constants(m)
+        scaled = self._scaled(m, value, digits)
+        self._gated(m, self._saturated(m, *self._shifted(m, scaled, shifts)))
         return m
 
     def _is(self, m, name, which):
-        """Whether something is true of the function: a register, which is right long before it is
-        asked for (stage 11)."""
+        """Whether something is true of the function: a register."""
         found = Signal(name=name, reset_less=True)
         m.d.sync += found.eq(one_of(self.function, functions(which, SERIAL_FUNCTIONS)))
         return found
 
     def _pooled(self, m):
-        """Stages 1, 2: the sum with its bias; the larger of two; constants that stay with it."""
-        at = self.at
+        """Stages 1 to 3: the sum with its bias; the larger of two."""
         # Stage 1: bias, the lower half first
         n = max(self.acc_bits, 16 + self.high_bits) + 1
         below = Signal(17, reset_less=True)
@@ -154,50 +159,66 @@ class SerialUnit(wiring.Component):
             below.eq(self.low + self.bias[:16]),
             total.eq(Cat(below[:16], upper).as_signed()),
         ]
-        # Stage 2: the larger of two
-        # the first is kept inverted, so that comparing them is a sum
-        hold_not, value = Signal.like(total), Signal.like(total)
+        # Stage 3: of two the larger, else the one that was there a cycle before; kept inverted, so
+        # that comparing them is a sum
+        before_not, value = Signal.like(total), Signal.like(total)
         smaller = Signal()
-        m.d.comb += smaller.eq((total + hold_not)[-1])
-        with m.If(at[2]):
-            m.d.sync += hold_not.eq(~total)
-        multiplier, shifts = Signal(8, reset_less=True), [self.shift]
-        for i, strobe in enumerate((3, 5, 7, 9)):
-            later = Signal(SHIFT_BITS, name=f"shift_at{i}", reset_less=True)
-            with m.If(at[strobe]):
-                m.d.sync += later.eq(shifts[-1])
-            shifts.append(later)
-        with m.If(at[3]):
-            m.d.sync += [
-                value.eq(Mux(self.pool & smaller, ~hold_not, total)),
-                multiplier.eq(self.multiplier),
-            ]
-        return total, value, multiplier, shifts
+        m.d.comb += smaller.eq((total + before_not)[-1])
+        m.d.sync += [
+            before_not.eq(~total),
+            value.eq(Mux(self.pool & ~smaller, total, ~before_not)),
+        ]
+        return value
 
-    def _shifted(self, m, product, bits, shifts):
-        """Stages 6 to 9: the shift, less one, that rounds; and whether bits were lost."""
+    def _constants(self, m):
+        """The multiplier's digits at stage 4; bits of the shift at stages 7 and 8."""
+        digits, shift = Signal(9, reset_less=True), Signal(SHIFT_BITS, reset_less=True)
+        with m.If(self.fresh):
+            m.d.sync += [digits.eq(self.multiplier + DIGITS), shift.eq(self.shift)]
+        later, strobe, half = [], delay(m, self.fresh, 3, "fresh"), SHIFT_BITS // 2
+        for name, part in (("large", shift[half:]), ("small", shift[:half])):
+            later.append(Signal(len(part), name=f"{name}_shift", reset_less=True))
+            with m.If(strobe):
+                m.d.sync += later[-1].eq(part)
+            strobe = delay(m, strobe, 1, f"fresh_{name}")
+        return digits, later
+
+    def _scaled(self, m, value, digits):
+        """Stages 4 to 6: value * multiplier, shifted right by 8."""
+        whole, lacks = _product(m, "scale", value, digits[:8], len(value) + 8)
+        most = delay(m, Mux(digits[8], value, 0), 2, "scale_most", reset_less=True)
+        scaled = Signal(signed(len(value)), reset_less=True)
+        sums = [Signal(signed(len(value) + 2), name=f"scaled{i}") for i in range(2)]
+        m.d.comb += [sums[0].eq(whole), sums[1].eq(Cat(C(0, 2), most))]
+        m.d.sync += scaled.eq(_with_carry(*sums, lacks)[2:].as_signed())
+        return scaled
+
+    def _shifted(self, m, scaled, shifts):
+        """Stages 7, 8: the shift, less one, that rounds; and whether bits were lost."""
         # large ones first: bits that no later shift brings into the result only say that it is
         # beyond what is kept
-        dropped = Signal(signed(bits - (FIRST_SHIFT - 1)), reset_less=True)
-        m.d.sync += dropped.eq(product >> (FIRST_SHIFT - 1 - 4))
-        beyond = 0
-        for stage, i in enumerate(reversed(range(SHIFT_BITS))):
-            width = min(len(dropped), KEPT + (1 << i) - 1)
-            shift = shifts[1 + (stage + 4) // 2][i]
-            moved = Signal.like(dropped, name=f"moved{i}")
-            m.d.comb += moved.eq(Mux(shift, dropped >> (1 << i), dropped))
-            top = moved[width - 1 :]
-            later = Signal(signed(width), name=f"shifted{i}", reset_less=True)
+        assert FIRST_SHIFT - 1 == 8  # as it comes
+        dropped, beyond, i = scaled, 0, SHIFT_BITS
+        for shift in shifts:
+            for bit in reversed(shift):
+                i -= 1
+                width = min(len(dropped), KEPT + (1 << i) - 1)
+                moved = Signal.like(dropped, name=f"moved{i}")
+                kept = Signal(signed(width), name=f"kept{i}")
+                top = moved[width - 1 :]
+                m.d.comb += [
+                    moved.eq(Mux(bit, dropped >> (1 << i), dropped)),
+                    kept.eq(Cat(moved[: width - 1], moved[-1])),
+                ]
+                dropped, beyond = kept, beyond | (top.any() & ~top.all())
+            later = Signal.like(dropped, name=f"shifted{i}", reset_less=True)
             outside = Signal(name=f"beyond{i}", reset_less=True)
-            m.d.sync += [
-                later.eq(Cat(moved[: width - 1], moved[-1])),
-                outside.eq(beyond | (top.any() & ~top.all())),
-            ]
+            m.d.sync += [later.eq(dropped), outside.eq(beyond)]
             dropped, beyond = later, outside
         return dropped, beyond
 
     def _saturated(self, m, dropped, beyond):
-        """Stage 10: round half up; Stage 11: saturate as the function wants it."""
+        """Stage 9: round half up; Stage 10: saturate as the function wants it."""
         short, outside, negative = Signal(signed(KEPT)), Signal(), Signal()
         rounded = Signal(signed(KEPT), reset_less=True)
         m.d.comb += short.eq(dropped)
@@ -206,11 +227,14 @@ class SerialUnit(wiring.Component):
             negative.eq(dropped[-1]),
             outside.eq(beyond),
         ]
-        relu = self._is(m, "relu", lambda means: means.saturation is Saturation.RELU)
+        self._relu = relu = self._is(m, "relu", lambda means: means.saturation is Saturation.RELU)
         (relu_low, relu_high), (low, high) = Saturation.RELU.value, Saturation.ACTIVATION.value
         clamped = Signal(10, reset_less=True)
-        low_out = Mux(relu, negative, rounded < low)
-        high_out = Mux(relu, rounded > relu_high, rounded > high)
+        # what is beyond them, from the upper bits: comparisons would be carry chains
+        assert (relu_low, relu_high, low, high) == (0, 255, -511, 511)
+        below, above = rounded[-1], rounded[9:-1]
+        low_out = below & (relu | ~above.all() | ~rounded[:9].any())
+        high_out = ~below & (above.any() | relu & rounded[8])
         m.d.sync += clamped.eq(rounded)
         with m.If(Mux(outside, negative, low_out)):
             m.d.sync += clamped.eq(Mux(relu, relu_low, low))
@@ -219,50 +243,61 @@ class SerialUnit(wiring.Component):
         return clamped
 
     def _gated(self, m, clamped):
-        """Stages 12 to 17: activation, gate, byte."""
-        at, t = self.at, SERIAL
-        feature_x = self._is(m, "feature_x", lambda means: means.x is X.FEATURE)
-        other_y = self._is(m, "other_y", lambda means: means.y is Y.UPDATE)
-        tanh_base = self._is(m, "tanh_base", lambda means: means.base is Base.TANH)
-        offset = self._is(m, "offset", lambda means: means.code is Code.OFFSET)
+        """Stages 11 to 15: activation, gate, byte::
+
+            byte = base + (x * factor + 128 >> 8)
+
+        x: the sigmoid, or a less tanh. base: of a function without a gate its value.
+        """
+        relu = self._relu
+        feature = self._is(m, "feature", lambda means: means.x is X.FEATURE)
+        state = self._is(m, "state", lambda means: means.x is X.STATE)
+        tanh = self._is(m, "tanh", lambda means: means.base is Base.TANH)
+        unit = self._is(m, "unit_code", lambda means: means.code is Code.UNIT)
+        offset = self._is(m, "offset", lambda means: means.code in (Code.OFFSET, Code.FEATURE))
+        baseless = self._is(m, "baseless", lambda means: means.base is Base.NONE)
         plainly = self._is(m, "ungated", lambda means: not means.gated)
-        # Stage 12: activation memory
+        # Stage 11: activation memory
         v10 = clamped.as_signed()
-        memory = m.submodules.table = Memory(shape=8, depth=1024, init=self.table)
+        memory = m.submodules.table = Memory(shape=8, depth=512, init=self.table)
         read = memory.read_port()
-        m.d.comb += read.addr.eq(Cat(Mux(v10 < 0, -v10, v10)[:9], tanh_base))
+        m.d.comb += read.addr.eq(Mux(v10 < 0, -v10, v10)[:9])
         plain = delay(m, clamped[:8], 1, "plain", reset_less=True)
         sign = delay(m, v10 < 0, 1, "sign", reset_less=True)
-        # Stage 13: operands of the gate. Each is one sum behind the slow memory: what it takes off
-        # is added inverted, and the 1 that this lacks is the carry
-        inverted = Signal(signed(9))  # for a negative sum less than 0: -1 - the memory's
-        unit, tanh, less = Signal(9), Signal(signed(8)), Signal(signed(9))
+        # Stage 12: what is multiplied, and what it is added to
+        size, more = read.data[:7], read.data[7]
+        x = Signal(signed(10), reset_less=True)
+        turned, begin, inverted = Signal(10), Signal(10), Signal()
         m.d.comb += [
-            inverted.eq(Cat(read.data ^ sign.replicate(8), sign)),
-            unit.eq(_with_carry(inverted, Const(128, signed(9)), sign)),
-            tanh.eq(inverted + sign),
-            less.eq(Mux(tanh_base, ~inverted, 0)),
+            inverted.eq(sign ^ tanh),
+            turned.eq(Cat(size ^ inverted.replicate(7), inverted.replicate(3))),
+            begin.eq(Mux(tanh, Cat(self.a, self.a[7].replicate(2)), 128)),
         ]
-        x, y = Signal(signed(9), reset_less=True), Signal(9, reset_less=True)
-        base, simple = Signal(signed(8), reset_less=True), Signal(8, reset_less=True)
-        a9 = Cat(self.a, self.a[7]).as_signed()
-        feature = Cat(self.a[:7], ~self.a[7])
-        # a unit value less one from 128 on, where it is stored as a byte
-        coded = _with_carry(inverted[:8], Cat((~sign).replicate(7), sign), sign & read.data.any())
-        with m.If(at[t.gate_at]):
-            m.d.sync += [
-                x.eq(Mux(feature_x, feature, _with_carry(a9, less, tanh_base & ~sign))),
-                y.eq(Mux(other_y, self.b + self.b[7], unit)),
-                base.eq(Mux(tanh_base, tanh, 0)),
-                simple.eq(Mux(offset, Cat(plain[:7], ~plain[7]), coded)),
-            ]
-        # Stages 14 to 17: x * y, rounded, and the base
-        product = _digits(m, "gate", y, x, 9, at[t.gate_at + 1], special=y[8])
-        result = Signal(8, reset_less=True)
-        m.d.sync += result.eq((product >> 4) + product[3] + base)
-        m.d.comb += [
-            self.byte.eq(Cat(result[:7], result[7] ^ feature_x)),
-            self.written.eq(at[t.unit_gated]),
+        m.d.sync += x.eq(_with_carry(turned, begin, inverted ^ (more & ~tanh)))
+        base, carry = Signal(8, reset_less=True), Signal(reset_less=True)
+        # a unit value is 127 or 128 more, less one from 128 on: as it is stored
+        below, above = Signal(reset_less=True), Signal(reset_less=True)
+        moved = Cat(size ^ sign.replicate(7), sign)
+        coded = Mux(sign, ~more & size.any(), more)
+        m.d.sync += [
+            base.eq(Mux(baseless, 0, Mux(relu, plain, moved))),
+            carry.eq(Mux(unit, coded, tanh & sign)),
+            below.eq(unit & ~sign),
+            above.eq(unit & sign),
         ]
-        with m.If(plainly):
-            m.d.comb += [self.byte.eq(simple), self.written.eq(at[t.unit_plain])]
+        digits, factor = Signal(10, reset_less=True), self.factor
+        whole = Cat(factor[:7], factor[7] ^ feature, (state & factor[7]).replicate(2))
+        summed = _with_carry(whole, C(DIGITS, 10), tanh & factor[7])
+        m.d.sync += digits.eq(Mux(plainly, DIGITS, summed))
+        # Stages 13, 14: the product; the base, with what a fifth digit adds
+        product, lacks = _product(m, "gate", x, digits[:8], 16)
+        less, most = digits[9], digits[8] & ~digits[9]
+        added = Mux(less, ~x[:8], Mux(most, x[:8], 0)) | Cat(below.replicate(7), above)
+        based = Signal(8, reset_less=True)
+        m.d.sync += based.eq(_with_carry(base, added[:8], carry | less))
+        based = delay(m, based, 1, "based", reset_less=True)
+        # Stage 15: rounded
+        result, sums = Signal(8, reset_less=True), [Signal(10, name=f"sum{i}") for i in range(2)]
+        m.d.comb += [sums[0].eq(product), sums[1].eq(Cat(C(0b10, 2), based))]
+        m.d.sync += result.eq(_with_carry(*sums, lacks)[2:])
+        m.d.comb += self.byte.eq(Cat(result[:7], result[7] ^ offset))

@@ -84,6 +84,19 @@ FILES = (
         ("sim/prove/mutate.py:Mutant", "sim/prove/mutate.py:main"),
     ),
     JsonFile(
+        "build/coverage/coverage.json",
+        "coverage",
+        "commands",
+        "**coverage.json**",
+        (
+            "sim/coverage/main.py:summary",
+            "sim/coverage/main.py:module",
+            "sim/coverage/main.py:_hole",
+            "sim/coverage/main.py:main",
+        ),
+        (".json", "coverage.json"),
+    ),
+    JsonFile(
         "build/strangers/runs.jsonl",
         "strangers",
         "commands",
@@ -217,16 +230,15 @@ FILES = (
         "boards",
         "| `board`, `device`, `preset`, `shape` | what was built |",
         (
-            *("boards/build.py:summary_of", "boards/build.py:build"),
+            *("boards/build.py:summary_of", "boards/build.py:build", "boards/build.py:untimed"),
             *("boards/timing.py:slowest", "boards/timing.py:pin_delays"),
+            "boards/timing.py:untimed",
         ),
         # of nextpnr's report, and for what the page says "..._available"
         (
             "used",
             "delay",
-            "SB_DFF",
-            "ecp5",
-            "ice40",
+            "achieved",
             "lut_available",
             "dsp_available",
             "bram_available",

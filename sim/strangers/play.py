@@ -31,7 +31,7 @@ class _Watch:
     def _event(self, event: str, given: tuple) -> None:
         if not self.on:
             return
-        writes = event == "open" and isinstance(given[1], str) and set(given[1]) & set("wax+")
+        writes = event == "open" and given[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         if writes or (event.startswith(_ACTS) and event not in _HARMLESS):
             self.seen.append(event)
 

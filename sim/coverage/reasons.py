@@ -1,0 +1,41 @@
+"""Why something is reached by no simulation: a hole that has a reason is none to fill."""
+
+import re
+
+REASONS: tuple[tuple[str, str, str], ...] = (
+    ("bin", r"(walk|store|back): tail 0", "the last word of a row has a pixel at least"),
+    ("bin", r"walk: bank1 more", "the second map is read from its first channel on"),
+    ("bin", r"store: count 0", "an operation writes a channel at least"),
+    (
+        "bin",
+        r"back: (function (SIGNED|MIX)|target SCORES)",
+        "the serial record has no spatial attention",
+    ),
+    ("bin", r"head\.block, RELU: two segments", "a block reads one map"),
+    (
+        "bin",
+        r"(attention|channel_attention|gru)\.\w+, \w+: (padding left and right|several rows)",
+        "its kernel is 1 x 1",
+    ),
+    ("bin", r"projection\.\d, RELU: (one tap|several rows)", "its kernel is 1 x 3"),
+    (
+        "bin",
+        r"(attention\.\w+|channel_attention\.1|projection\.\d), \w+: two segments",
+        "it reads one map",
+    ),
+    ("bin", r"(channel_attention\.0|gru\.\w+), \w+: one segment", "it reads two maps"),
+    (
+        "bin",
+        r"attention\.\w+, \w+: several words",
+        "with spatial attention a word holds a row of the state",
+    ),
+)
+"""(module or "bin", what, why): patterns of whole names."""
+
+
+def reason(module: str, what: str) -> str | None:
+    """Why nothing reaches it; None where nobody knows."""
+    for where, name, why in REASONS:
+        if re.fullmatch(where, module) and re.fullmatch(name, what):
+            return why
+    return None
