@@ -44,7 +44,7 @@ FAULTS = {
     "lines: rows kept, bytewise": ("allowed.eq(received < k)", "allowed.eq(1)"),
     "lines: faults once": ("second.eq(bad & (restart | second))", "second.eq(bad & restart)"),
     "frames: FIFO of faults": ("self.w_rdy.eq(self.level != self.depth)", "self.w_rdy.eq(1)"),
-    "frames: decisions": ("depth=FAULT_QUEUE)", "depth=FAULT_QUEUE - 1)"),
+    "frames: decisions": ("& ~self.loading & ~self._full(m)", "& ~self.loading"),
     "frames: order": (  # all that wait, wait for as many frames as the last one
         "one.eq(Mux(self.decided, two, one) + comes[1]),\n"
         "            two.eq(Mux(self.decided, 0, two) + comes[2]),",
