@@ -188,6 +188,7 @@ class RowEngine(wiring.Component):
         frames, classifier = self.frames, self.classifier
         m.d.comb += [
             sleep.pixel.eq(self.pixels.valid | self.pixels.frame_end),
+            sleep.line.eq(self.lines.event),
             sleep.load.eq(self.load.valid),
             sleep.standing.eq(self.sequencer.standing),
             sleep.drop.eq(reset & self.loader.loaded),

@@ -61,7 +61,10 @@ def _operation_constants(
     zero = (0, 0, 1)
 
     def taken(layer, channel):
-        return tuple(int(v[channel]) for v in (layer.bias, layer.multiplier, layer.shift))
+        bias, *scale = (int(v[channel]) for v in (layer.bias, layer.multiplier, layer.shift))
+        if plan.zero_is_zero and op.zero_point:  # the operands are without it
+            bias += op.zero_point * int(layer.weight[channel].sum())
+        return (bias, *scale)
 
     if op.weights != WeightSource.MEMORY:
         return [taken(layers[0], 0)] * op.constants

@@ -288,6 +288,9 @@ class LineBuffer(wiring.Component):
         `receiving`: a frame is being received.
     counts : Out(Counters())
     camera : In(CameraRead)
+    event : Out(1)
+        Only of an engine that sleeps: a word is complete, a frame begins, ends or has gone wrong;
+        more follows than pixels' own places, see hw.plan.awake.
     """
 
     bytewise = False
@@ -314,6 +317,7 @@ class LineBuffer(wiring.Component):
                 "control": Out(self.receiver.control.signature),
                 "counts": Out(Counters()),
                 "camera": In(CameraRead(banks=banks, words=words, pixels=engine.pixels)),
+                **({"event": Out(1)} if engine.sleep else {}),
             }
         )
 
@@ -349,6 +353,10 @@ class LineBuffer(wiring.Component):
         ]
         wiring.connect(m, receiver.control, wiring.flipped(self.control))
         wiring.connect(m, receiver.counts, wiring.flipped(self.counts))
+        if self.plan.engine.sleep:
+            m.d.comb += self.event.eq(
+                receiver.starting | receiver.end | receiver.word_done | receiver.control.fault
+            )
         self._store(m, colours)
         return m
 

@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.plan import Plan
-from hw.plan.awake import CLOCKS, settles
+from hw.plan.awake import CLOCKS, settle_pixel, settles
 
 GATE = "rasca_clock_gate"
 """Name of the gate's module in Verilog: `clk`, `en`, `gclk`."""
@@ -69,25 +69,34 @@ class Awake(wiring.Component):
     ----------
     settle : int
         It also runs so many cycles after the reset.
+    brief : int
+        Cycles after a brief event, 0..settle; 0: there are none.
 
     Ports
     -----
     event : In(1)
+    brief_event : In(1)
+        Only where there are such.
     awake : Out(1)
     """
 
-    def __init__(self, settle: int):
-        self.settle = settle
-        super().__init__({"event": In(1), "awake": Out(1)})
+    def __init__(self, settle: int, brief: int = 0):
+        self.settle, self.brief = settle, brief
+        brief_event = {"brief_event": In(1)} if brief else {}
+        super().__init__({"event": In(1), **brief_event, "awake": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         left = Signal(range(self.settle + 1), init=self.settle)
+        brief_event = self.brief_event if self.brief else 0
         with m.If(self.event):
             m.d.sync += left.eq(self.settle)
+        if self.brief:
+            with m.Elif(brief_event & (left <= self.brief)):
+                m.d.sync += left.eq(self.brief)
         with m.Elif(left.any()):
             m.d.sync += left.eq(left - 1)
-        m.d.comb += self.awake.eq(self.event | left.any())
+        m.d.comb += self.awake.eq(self.event | brief_event | left.any())
         return m
 
 
@@ -102,6 +111,8 @@ class Sleep(wiring.Component):
     -----
     pixel : In(1)
         A pixel or the end of a frame is on the wires.
+    line : In(1)
+        LineBuffer's `event`.
     load, read : In(1)
         A byte of the image, a read of the state is asked for.
     reading : In(1)
@@ -118,8 +129,11 @@ class Sleep(wiring.Component):
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.clocks = {name: Awake(settle) for name, settle in settles(plan).items()}
-        events = ("pixel", "load", "read", "reading", "standing", "drop", "pooled", "start")
+        brief = {"camera": settle_pixel(plan)}
+        self.clocks = {
+            name: Awake(settle, brief.get(name, 0)) for name, settle in settles(plan).items()
+        }
+        events = ("pixel", "line", "load", "read", "reading", "standing", "drop", "pooled", "start")
         super().__init__(dict.fromkeys((*events, "forget", "classifying", "transfer"), In(1)))
 
     def elaborate(self, platform):
@@ -133,7 +147,8 @@ class Sleep(wiring.Component):
                 host.awake | self.pooled | self.start | self.forget | self.classifying
             ),
             # frame control hears of all that the others do
-            camera.event.eq(self.pixel | host.awake | engine.awake | classifier.awake),
+            camera.event.eq(self.line | host.awake | engine.awake | classifier.awake),
+            camera.brief_event.eq(self.pixel),
         ]
         if "units" in self.clocks:
             m.d.comb += self.clocks["units"].event.eq(self.transfer)

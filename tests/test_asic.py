@@ -280,7 +280,7 @@ STIMULUS = "start\nc 1\nr 11\nc 0\nr 4\nstop\n"
 
 
 def simulate(design, library, place, stimulus=STIMULUS, events=("y",)):
-    flat = activity.flatten(Netlist(design))
+    flat = activity.flatten(design if isinstance(design, Netlist) else Netlist(design))
     (place / "gates.txt").write_text(activity.netlist_text(flat, library, events))
     (place / "stimulus.txt").write_text(stimulus)
     program = activity.compile_simulator(place)

@@ -21,14 +21,16 @@ KINDS = {  # acc_bits, knots, signed_features, spatial
     "spatial": (22, "default", True, True),
     "odd": (32, "odd", False, True),
     "few": (23, "default", True, True),
+    "wraps": (23, "default", False, False),
 }
-STAGES = {"few": FEW}
+STAGES = {"few": FEW, "wraps": FEW}
 
 
 def unit(kind):
     acc_bits, knots, signed_features, spatial = KINDS[kind]
     return ChannelUnit(
         acc_bits=acc_bits,
+        wraps=kind == "wraps",
         knots=test_activation.KNOTS[knots],
         signed_features=signed_features,
         spatial=spatial,
@@ -116,6 +118,14 @@ def bytes_of(kind: str, seed: int, late: int = 0, operands_late: int = 0, change
             ):
                 victim.update(changed)
                 break
+    if kind == "wraps":  # the same together, beyond the bits of each
+        bits = acc_bits + 1
+        for i, case in enumerate(found):
+            less = random.Random(i).getrandbits(bits)
+            found[i] = case | {
+                name: (value + (1 << bits - 1)) % (1 << bits) - (1 << bits - 1)
+                for name, value in (("sum", case["sum"] - less), ("bias", case["bias"] + less))
+            }
     block = unit(kind)
     latency, delay = block.latency + late, block.operand_delay + operands_late
     for cycle in range(len(found) + latency):

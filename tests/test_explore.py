@@ -219,7 +219,9 @@ def test_sleep_and_few_registers_save_energy():
     joules = [one["energy_uj"] for one in results]
     assert joules[0] > 1.5 * joules[1] and joules[1] > 1.1 * joules[2]
     assert results[1]["area_mm2"] > results[2]["area_mm2"]
-    assert point.pareto(results) == [2]
+    # its biases have a bit more, for zeros that are 0: that many bytes, and nothing else
+    assert results[2]["on_chip_bytes"] - results[1]["on_chip_bytes"] < 100
+    assert point.pareto(results) == [1, 2] and point.pareto([results[0], results[2]]) == [0, 1]
     (entry,) = point.choose(results, [2])
     assert entry["why"].startswith("vww_105x120 8,1,2 low-power in ihp130")
 

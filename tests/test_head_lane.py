@@ -23,14 +23,15 @@ SHAPES = {  # pixels, channels, acc_bits, shares_pair, kind of cells
     "packed": (5, 3, 23, True, "ecp5"),
     "packed_spare": (3, 2, 22, False, "ecp5"),
     "packed_generic": (4, 3, 23, False, "generic"),
-    "low_power": (5, 3, 23, True, "generic"),
+    "low_power": (5, 3, 24, True, "generic"),
 }
+NINE = ("low_power",)  # operands of 9 bits, -128..255, and half of them 0
 DSPS = {"ecp5": 3, "packed": 3, "packed_spare": 5}
 
 
 def lane(name):
     pixels, channels, acc_bits, shares_pair, cells = SHAPES[name]
-    more = {"registers": 0} if name == "low_power" else {}
+    more = {"registers": 0, "operand_bits": 9} if name in NINE else {}
     return HeadLane(
         pixels=pixels,
         channels=channels,
@@ -68,24 +69,28 @@ class Walk:
 
 
 def walks(name: str, seed: int, count: int = 120):
-    """Random walks: some back to back, some with gaps inside; all -128 and all 127 first."""
+    """Random walks: some back to back, some with gaps inside; extremes first."""
     pixels, channels, acc_bits, shares_pair, _ = SHAPES[name]
     source = random.Random(seed)
     generator = torch.Generator().manual_seed(seed)
     high = (1 << acc_bits - 1) - 1
     least = -127 if name.startswith("packed") else -128
-    longest = high // (128 * -least)
+    most = 255 if name in NINE else 127
+    largest = (255, 127) if name in NINE else (-128, least)
+    longest = high // (largest[0] * largest[1])
     positions = pixels + shares_pair
     found, now, free = [], HeadLane.lead, 0
     for index in range(count):
         k = min(longest, 40) if index < 4 else source.choice([1, 2, 3, 7, 20])
-        a = torch.randint(-128, 128, (k, pixels), generator=generator)
+        a = torch.randint(-128, most + 1, (k, pixels), generator=generator)
+        if name in NINE:
+            a[torch.rand((k, pixels), generator=generator) < 0.5] = 0
         w = torch.randint(least, 128, (k, channels), generator=generator)
         if index < 4:
-            a[:], w[:] = (-128, 127)[index & 1], (least, 127)[index >> 1]
+            a[:], w[:] = (-128, most)[index & 1], (least, 127)[index >> 1]
         if index == 4:  # the largest sum that the accumulator was made for
             k = longest
-            a, w = torch.full((k, pixels), -128), torch.full((k, channels), least)
+            a, w = torch.full((k, pixels), largest[0]), torch.full((k, channels), largest[1])
         gaps = source.random() < 0.5
         begin, cycles = now, []
         for _ in range(k):
@@ -112,7 +117,7 @@ def sums(name: str, seed: int, wrong: str = ""):
     wrong: "weight" changes one weight, "valid" adds a step, "late" looks a cycle too late.
     """
     pixels, channels, acc_bits, shares_pair, _ = SHAPES[name]
-    source = random.Random(seed)
+    source, bits = random.Random(seed), 8 + (name in NINE)
     found = walks(name, seed)
     steps = {cycle: (walk, i) for walk in found for i, cycle in enumerate(walk.cycles)}
     transfers = {walk.transfer: walk for walk in found}
@@ -129,7 +134,7 @@ def sums(name: str, seed: int, wrong: str = ""):
     checked = 0
     for cycle in range(last + 1):
         inputs = {
-            "operand": source.getrandbits(8 * pixels),
+            "operand": source.getrandbits(bits * pixels),
             "weights": source.getrandbits(8 * channels),
             "first": source.getrandbits(1),
             "extra": source.getrandbits(acc_bits * channels),
@@ -137,7 +142,7 @@ def sums(name: str, seed: int, wrong: str = ""):
         if cycle in steps:
             walk, i = steps[cycle]
             inputs |= {
-                "operand": pack(walk.operands[i].tolist(), 8),
+                "operand": pack(walk.operands[i].tolist(), bits),
                 "weights": pack(walk.weights[i].tolist(), 8),
             }
         later = cycle - (latency(name) - 1) + lead
@@ -172,7 +177,7 @@ def test_walks():
         assert any(b.transfer - a.transfer == pixels + shares_pair for a, b in pairs)
         assert any(w.cycles[-1] - w.cycles[0] >= len(w.cycles) for w in found)
         largest = int(found[4].sums.max())
-        assert largest.bit_length() == acc_bits - 1 and largest + 2**14 >= 1 << acc_bits - 1
+        assert largest.bit_length() == acc_bits - 1 and largest + 2**15 >= 1 << acc_bits - 1
 
 
 def test_verilator():

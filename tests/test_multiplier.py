@@ -193,6 +193,7 @@ def test_two_products_of_all_triples(tmp_path):
         ({"count": 1, "registers": 1}, "registers must be 2, or 0 of generic products without"),
         ({"count": 1, "kind": "ecp5", "registers": 0}, "without pairs, not 0"),
         ({"count": 2, "registers": 0, "pairs": []}, "without pairs, not 0"),
+        ({"count": 1, "a_bits": 9}, "a_bits must be 8 with registers, not 9"),
         ({"count": 5, "kind": "ice40", "dsps": 2}, "5 products need 3 SB_MAC16, not 2"),
         ({"count": 5, "kind": "gowin", "dsps": 4}, "5 products need 5 MULT9X9, not 4"),
     ],

@@ -1,12 +1,21 @@
 """sim/study/operands.py: small lanes in a small library."""
 
+import random
+
 import pytest
 import torch
+from amaranth.back import rtlil
+from amaranth.hdl import Value
 from rich.console import Console
 
-from sim.study import operands
-from sim.study.operands import WAYS, ZERO, Walk
+from golden.command_line import load_weights
+from golden.config import preset
+from hw.parallel.head_lane import HeadLane
+from sim.study import activity, asic, energy, operands
+from sim.study.mapped import TOP
+from sim.study.operands import WAYS, ZERO, Walk, walks
 from tests.places import in_build
+from tests.test_asic import simulate
 from tests.test_rated import library as gated_library
 
 ACC_BITS = 18
@@ -65,3 +74,68 @@ def test_wrong_sums_are_found(small, library, place, monkeypatch):
     monkeypatch.setattr(operands, "stimulus", wrong)
     with pytest.raises(RuntimeError, match="makes other sums than the golden model"):
         measured(WAYS[0], drawn(0.5), library, place)
+
+
+# ---- the engine's own lane ----
+
+
+def lane_edges(library, folder, registers):
+    """Edges that pass each clock gate of a lane of two pixels, in 300 random cycles, sorted; and
+    how many would if the sums of a pixel that is 0 rest: the sums' two, the drain's."""
+    lane = HeadLane(
+        pixels=2, channels=1, acc_bits=12, operand_bits=8 + (not registers), registers=registers
+    )
+    members = lane.signature.members
+    ports = {name: (Value.cast(getattr(lane, name)), None) for name in members}
+    folder.mkdir(exist_ok=True)
+    text = rtlil.convert(lane, name=TOP, ports=ports, emit_src=False)
+    netlist = asic.block_netlist(folder, text, library, Console(quiet=True), asic.GROUP)
+    flat, source, lines = activity.flatten(netlist), random.Random(5), []
+    names = activity.input_ports(flat, library)
+    told, edges = {"valid": 0, "first": 0, "transfer": 0}, [0, 0, 0]
+    for _ in range(300):
+        pixels = [source.choice([0, 0, source.randint(1, 255)]) for _ in range(2)]
+        inputs = {name: source.randrange(2) for name in told}
+        inputs |= {"weights": source.getrandbits(8)}
+        inputs["operand"] = sum(p << len(lane.operand[0]) * i for i, p in enumerate(pixels))
+        for i, pixel in enumerate(pixels):
+            edges[i] += told["valid"] and bool(told["first"] or pixel)
+        edges[2] += told["transfer"]
+        told = {name: inputs[name] for name in told}  # a cycle ahead
+        bits = (f"{inputs.get(n, 0):0{len(flat.ports[n])}b}"[::-1] for n in names)
+        lines.append("c " + "".join(bits))
+    stimulus = "\n".join(["start", *lines, lines[0], "stop"]) + "\n"  # the last one's edge
+    _, counts, _ = simulate(netlist, library, folder, stimulus, ())
+    return sorted(counts.changes[net] // 2 for net in activity.clock_gates(flat, library)), edges
+
+
+def test_sums_of_zeros_are_not_clocked(library, place):
+    """... in the low-power record; elsewhere all of them are with every step."""
+    found, wanted = lane_edges(library, place / "rests", 0)
+    assert found == sorted(wanted)
+    found, wanted = lane_edges(library, place / "works", 2)
+    assert max(found) > max(wanted) and len(found) == 2
+
+
+def test_changes_in_the_rows():
+    """By hand, of a pixel and a weight. 3 * 5, as stored: rows 1..7 have 3, 15, 15, ... after 0:
+    2 + 6 * 4 changes; 3 * 5 again has none, and back to 0 as many. Of -128 less its zero point
+    nothing is left to change."""
+    pixels, weights = torch.tensor([[0], [3], [3], [0]]), torch.tensor([[0], [5], [5], [0]])
+    walk = Walk(operands=pixels, weights=weights, zero_point=0)
+    for way in WAYS[:2]:
+        assert operands.row_changes([walk], way) == pytest.approx(2 * (2 + 6 * 4) / 3)
+    zeros = torch.full((4, 1), ZERO)
+    walk = Walk(operands=zeros, weights=weights, zero_point=ZERO)
+    assert operands.row_changes([walk], WAYS[1]) == 0 < operands.row_changes([walk], WAYS[0])
+
+
+def test_the_models_figures_are_those_counted():
+    """[array_activity] of technology.toml: within 3 % of what the trained presets have."""
+    activity_of = energy.array_activity()
+    for way, wanted in zip(WAYS, (activity_of.stored, activity_of.zeros), strict=False):
+        found = []
+        for name in ("vww_105x120", "vww_210x240"):
+            model = preset(name)
+            found.append(operands.row_changes(list(walks(model, load_weights(None, model))), way))
+        assert sum(found) / 2 == pytest.approx(wanted, rel=0.03), found

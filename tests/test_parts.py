@@ -5,14 +5,16 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 
 from golden.config import ModelConfig
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
 from hw import parts
 from hw.generate import register_bits, to_verilog
+from hw.image import walk_words
 from hw.parallel.parts import Array
-from hw.plan import compile_program, config_digest, latency, limits
+from hw.plan import WeightSource, compile_program, config_digest, latency, limits
 from hw.plan import parts as plan_parts
 from hw.plan.cost import cost
 from hw.plan.engine_config import EngineConfig
@@ -60,6 +62,35 @@ def test_the_low_power_record(tmp_path):
     plain = register_bits(to_verilog(Rasca(model, fast, random_weights(model, 3))))
     assert register_bits(engine.verilog) < 0.8 * plain
     assert engine.plan.cycles_per_row_group < compile_program(model, fast).cycles_per_row_group
+
+
+def test_zeros_that_are_zero():
+    """Of a few sums of each layer, of all taps: bytes and the file's bias, or what the bytes stand
+    for and the image's, make the same number, and it has the bits of the adder behind them."""
+    shape = EngineConfig(pixels=4, channels=2, lanes=2, parts="low_power")
+    plan, weights = compile_program(MODEL, shape), random_weights(MODEL, 3)
+    plain = compile_program(MODEL, replace(shape, parts="parallel"))
+    assert plan.sum_bits == plain.sum_bits + 1 == MODEL.acc_bits + 1
+    image, stored = (walk_words(one, weights)[1] for one in (plan, plain))
+    source, moved = torch.Generator().manual_seed(1), 0
+    for op in plan.operations:
+        if op.weights != WeightSource.MEMORY or op.row:
+            continue
+        kernels = weights.layers[op.layer.name].weight.flatten(1).long()
+        for place in range(min(op.constants, op.out_channels, shape.channels)):
+            byte = torch.randint(-128, 128, (kernels.shape[1],), generator=source)
+            bias, old = (found[op.constant_base + place][0] for found in (image, stored))
+            total = int(((byte - op.zero_point) * kernels[place]).sum()) + bias
+            assert total == int((byte * kernels[place]).sum()) + old, op.name
+            assert image[op.constant_base + place][1:] == stored[op.constant_base + place][1:]
+            for part in (total, bias, total - bias):
+                assert -(1 << plan.sum_bits - 1) <= part < 1 << plan.sum_bits - 1
+            moved += bias != old
+    assert moved >= len(MODEL.head_channels)
+    # where both factors are data, no bias could make up for it
+    spatial = replace(MODEL, name="low", spatial_attention="full")
+    for op in compile_program(spatial, shape).operations:
+        assert op.weights == WeightSource.MEMORY or op.zero_point == 0
 
 
 def computes_the_same(model, shape, folder):

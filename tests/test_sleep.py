@@ -46,8 +46,10 @@ class Late(sleep.Awake):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.inner = inner = sleep_awake(self.settle)
+        m.submodules.inner = inner = sleep_awake(self.settle, self.brief)
         m.d.sync += inner.event.eq(self.event)
+        if self.brief:
+            m.d.sync += inner.brief_event.eq(self.brief_event)
         m.d.comb += self.awake.eq(inner.awake)
         return m
 

@@ -104,6 +104,26 @@ def test_the_command(monkeypatch, tmp_path, capsys):
     assert main.read(tmp_path / main.RUNS) == [*runs, runs[0]]
 
 
+def test_kinds_that_had_least_come_first():
+    one = {
+        "way": "guided",
+        "seed": 0,
+        "files": 1,
+        "taken": 1,
+        "refused": 0,
+        "faults": [],
+        "code": "",
+    }
+    before = [
+        main.Run(kind="a", seconds=2.0, **one),
+        main.Run(kind="b", seconds=1.5, **one),
+        main.Run(kind="b", seconds=1.0, **one),
+        main.Run(kind="c", seconds=9.0, **one | {"way": "random"}),
+    ]
+    assert main.least_first(["a", "b", "c"], before, "guided") == ["c", "a", "b"]
+    assert main.least_first(["a", "b", "c"], before, "random") == ["a", "b", "c"]
+
+
 def test_atheris_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(main.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="expected the package atheris, .*requirements-atheris"):

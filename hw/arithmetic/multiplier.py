@@ -46,6 +46,8 @@ class Multipliers(wiring.Component):
         multipliers, so that they must have enough.
     registers : int
         2; or 0, only "generic" and without `pairs`: products follow their operands at once.
+    a_bits : int
+        Of `a`: 8; or any, without `registers`.
     pairs : sequence of (int, int), or None
         Products whose `a` are the same signal and whose `b` are within -127..127: of the first
         `dsps` pairs an "ecp5" cell makes both (`_two_products`), further cells make a product
@@ -58,14 +60,15 @@ class Multipliers(wiring.Component):
 
     Ports
     -----
-    a, b : In(signed(8)), an array of `count`
-    product : Out(signed(16)), an array of `count`
+    a : In(signed(a_bits)), an array of `count`
+    b : In(signed(8)), likewise
+    product : Out(signed(8 + a_bits)), likewise
         `latency` cycles later.
 
     Raises
     ------
     ValueError
-        If `count`, `kind`, `dsps`, `registers` or `pairs` is not as said above.
+        If `count`, `kind`, `dsps`, `registers`, `a_bits` or `pairs` is not as said above.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Multipliers(wiring.Component):
         kind: str = "generic",
         dsps: int | None = None,
         registers: int = REGISTERS,
+        a_bits: int = 8,
         pairs: Sequence[tuple[int, int]] | None = None,
     ):
         if count < 1:
@@ -97,16 +101,17 @@ class Multipliers(wiring.Component):
                 f"registers must be {REGISTERS}, or 0 of generic products without pairs, "
                 f"not {registers}"
             )
+        if a_bits != 8 and registers:
+            raise ValueError(f"a_bits must be 8 with registers, not {a_bits}")
         self.count, self.kind, self.late = count, kind, pairs is not None
         self.latency = registers + self.late
         self.dsps = wanted if dsps is None else dsps
         self.pairs = list(pairs or ())[: self.dsps]
-        bytes_ = data.ArrayLayout(signed(8), count)
         super().__init__(
             {
-                "a": In(bytes_),
-                "b": In(bytes_),
-                "product": Out(data.ArrayLayout(signed(16), count)),
+                "a": In(data.ArrayLayout(signed(a_bits), count)),
+                "b": In(data.ArrayLayout(signed(8), count)),
+                "product": Out(data.ArrayLayout(signed(8 + a_bits), count)),
             }
         )
 

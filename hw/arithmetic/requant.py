@@ -22,6 +22,8 @@ class Requantiser(wiring.Component):
     ----------
     acc_bits : int
         Width of `sum` and of `bias`, signed.
+    wraps : bool
+        They have one bit more each, but no more together.
     cells : str
         Kind of adders, see hw.arithmetic.carry.
     stages : collection of int
@@ -29,7 +31,7 @@ class Requantiser(wiring.Component):
 
     Ports
     -----
-    sum, bias : In(signed(acc_bits))
+    sum, bias : In(signed(acc_bits + wraps))
     multiplier : In(8)
     shift : In(5)
         The shift minus one (so 1..32 is meant).
@@ -40,15 +42,22 @@ class Requantiser(wiring.Component):
     latency = PARALLEL.requantise - 1
     stages = range(1, latency + 1)
 
-    def __init__(self, *, acc_bits: int, cells: str = "generic", stages: Collection[int] = stages):
+    def __init__(
+        self,
+        *,
+        acc_bits: int,
+        wraps: bool = False,
+        cells: str = "generic",
+        stages: Collection[int] = stages,
+    ):
         if not 9 <= acc_bits <= 40:
             raise ValueError(f"acc_bits must be 9..40, not {acc_bits}")
         self.acc_bits, self.cells = acc_bits, cells
         self.stages, self.latency = stages, len(stages)
         super().__init__(
             {
-                "sum": In(signed(acc_bits)),
-                "bias": In(signed(acc_bits)),
+                "sum": In(signed(acc_bits + wraps)),
+                "bias": In(signed(acc_bits + wraps)),
                 "multiplier": In(8),
                 "shift": In(5),
                 "value": Out(signed(12)),

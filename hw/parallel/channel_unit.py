@@ -44,8 +44,8 @@ class ChannelUnit(wiring.Component):
 
     Parameters
     ----------
-    acc_bits : int
-        Width of the sums.
+    acc_bits, wraps
+        Width of the sums, see Requantiser.
     knots : sequence of int
         See Activation.
     signed_features, spatial : bool
@@ -56,9 +56,9 @@ class ChannelUnit(wiring.Component):
 
     Ports
     -----
-    sum : In(signed(acc_bits))
+    sum : In(signed(acc_bits + wraps))
         Head of the drain register.
-    bias : In(signed(acc_bits)), multiplier : In(8), shift : In(5), with `sum`
+    bias : In(signed(acc_bits + wraps)), multiplier : In(8), shift : In(5), with `sum`
         Constants of the channel; the shift minus one.
     function : In(Function), with `sum`
     a, b : In(8)
@@ -74,6 +74,7 @@ class ChannelUnit(wiring.Component):
         self,
         *,
         acc_bits: int,
+        wraps: bool = False,
         knots,
         signed_features: bool,
         spatial: bool,
@@ -81,7 +82,9 @@ class ChannelUnit(wiring.Component):
         stages: UnitStages = EVERY,
     ):
         self.acc_bits = acc_bits
-        self.requantiser = Requantiser(acc_bits=acc_bits, cells=cells, stages=stages.requantise)
+        self.requantiser = Requantiser(
+            acc_bits=acc_bits, wraps=wraps, cells=cells, stages=stages.requantise
+        )
         self.activation = Activation(knots=knots, stages=stages.activate)
         self.gate = Gate(
             signed_features=signed_features, spatial=spatial, cells=cells, stages=stages.gate
@@ -91,8 +94,8 @@ class ChannelUnit(wiring.Component):
         self.spatial = spatial
         super().__init__(
             {
-                "sum": In(signed(acc_bits)),
-                "bias": In(signed(acc_bits)),
+                "sum": self.requantiser.signature.members["sum"],
+                "bias": self.requantiser.signature.members["bias"],
                 "multiplier": In(8),
                 "shift": In(5),
                 "function": In(Function),

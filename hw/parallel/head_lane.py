@@ -37,8 +37,11 @@ class HeadLane(wiring.Component):
         Kind of multiplier, see hw.arithmetic.multiplier.
     dsps : int or None
         DSP cells for it, likewise.
+    operand_bits : int
+        Of an operand, signed; 8 with `registers`.
     registers : int
-        Of a product, likewise.
+        Of a product, likewise; without any, sums to which a pixel that is 0 adds nothing are not
+        clocked: each pixel's have an enable of their own.
     packed : bool
         A DSP cell makes the products of a pixel with the weights of two channels.
 
@@ -49,7 +52,7 @@ class HeadLane(wiring.Component):
 
     Ports
     -----
-    operand : In(signed(8)), an array of P
+    operand : In(signed(operand_bits)), an array of P
     weights : In(signed(8)), an array of C, with `operand`
     valid, first : In(1)
         The product counts; it begins a sum: `lead` before the product of `operand` (which is its
@@ -76,6 +79,7 @@ class HeadLane(wiring.Component):
         shares_pair: bool = False,
         cells: str = "generic",
         dsps: int | None = None,
+        operand_bits: int = 8,
         registers: int = REGISTERS,
         packed: bool = False,
     ):
@@ -88,14 +92,20 @@ class HeadLane(wiring.Component):
                 for c in range(0, channels - 1, 2)
                 for p in range(pixels)
             ]
+        self.rests = not registers
         self.multipliers = Multipliers(
-            count=pixels * channels, kind=cells, dsps=dsps, registers=registers, pairs=pairs
+            count=pixels * channels,
+            kind=cells,
+            dsps=dsps,
+            registers=registers,
+            a_bits=operand_bits,
+            pairs=pairs,
         )
         self.latency = self.multipliers.latency + 1
         sums = data.ArrayLayout(signed(acc_bits), channels)
         super().__init__(
             {
-                "operand": In(data.ArrayLayout(signed(8), pixels)),
+                "operand": In(data.ArrayLayout(signed(operand_bits), pixels)),
                 "weights": In(data.ArrayLayout(signed(8), channels)),
                 "valid": In(1),
                 "first": In(1),
@@ -140,7 +150,10 @@ class HeadLane(wiring.Component):
                 product = multipliers.product[i]
                 total = Signal(signed(self.acc_bits), name=f"sum{c}_{p}", reset_less=True)
                 drain = Signal(signed(self.acc_bits), name=f"drain{c}_{p}", reset_less=True)
-                with m.If(valid):
+                adds = valid
+                if self.rests:
+                    adds = valid & (first | self.operand[p].any())
+                with m.If(adds):
                     m.d.sync += total.eq(
                         cleared(m, product, total, first, self.acc_bits, self.cells, f"next{c}_{p}")
                     )

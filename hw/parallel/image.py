@@ -50,7 +50,7 @@ def sections(plan: Plan) -> list[Section]:
     classifier = ClassifierTiming.of(model).shapes(columns=model.n)
     found = [
         weights_section(plan),
-        Section("constants", plan.constant_words, constant_layout(model.acc_bits).size),
+        Section("constants", plan.constant_words, constant_layout(plan.sum_bits).size),
         Section("classifier_weights", *classifier["weights"]),
         Section("classifier_constants", *classifier["constants"]),
     ]
@@ -59,5 +59,5 @@ def sections(plan: Plan) -> list[Section]:
 
 def flat_words(plan: Plan, words: dict[str, list]) -> dict[str, list[int]]:
     """The same words as plain numbers, as the loader's stream carries them."""
-    layout = constant_layout(plan.model.acc_bits)
+    layout = constant_layout(plan.sum_bits)
     return words | {"constants": [layout.const(c).as_value().value for c in words["constants"]]}

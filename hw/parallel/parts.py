@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, Mux, ResetInserter, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -68,12 +68,12 @@ class Sums(wiring.Signature):
     -------
     transfer : Out(1), pulse
         A walk's sums move to the drain registers.
-    heads : Out(signed(acc_bits)), an array of C * L (unit k * L + l)
+    heads : Out(signed(plan.sum_bits)), an array of C * L (unit k * L + l)
         The first sum of each unit's P ones, `drain` cycles after `transfer`, then one a cycle.
     """
 
     def __init__(self, plan: Plan):
-        heads = data.ArrayLayout(signed(plan.model.acc_bits), plan.engine.units)
+        heads = data.ArrayLayout(signed(plan.sum_bits), plan.engine.units)
         super().__init__({"transfer": Out(1), "heads": Out(heads)})
 
 
@@ -319,10 +319,11 @@ class Array(wiring.Component):
             HeadLane(
                 pixels=engine.pixels,
                 channels=engine.channels,
-                acc_bits=plan.model.acc_bits,
+                acc_bits=plan.sum_bits,
                 shares_pair=pair and lane % 2 == 0,
                 cells=engine.cells,
                 dsps=engine.lane_dsps(lane),
+                operand_bits=8 + plan.zero_is_zero,
                 registers=inside,
                 packed=packed,
             )
@@ -353,10 +354,14 @@ class Array(wiring.Component):
         ]
         if self.plan.model.spatial:
             m.d.comb += weights.others.eq(self.others)
+        operands = [self.operands[lane] for lane in range(lanes)]
+        if self.plan.zero_is_zero:
+            behind_relu = steps[t.transfer - t.multiply].pad
+            operands = [self._values(word, behind_relu) for word in operands]
         for lane, block in enumerate(self.lanes):
             m.submodules[f"lane{lane}"] = block
             m.d.comb += [
-                block.operand.eq(delay(m, self.operands[lane], self.registers, f"operand{lane}")),
+                block.operand.eq(delay(m, operands[lane], self.registers, f"operand{lane}")),
                 block.valid.eq(adding.valid),
                 block.first.eq(adding.first),
                 block.transfer.eq(ending),
@@ -369,6 +374,11 @@ class Array(wiring.Component):
                     self.sums.heads[k * lanes + lane].eq(block.head[k]),
                 ]
         return m
+
+    def _values(self, word, behind_relu):
+        """What a word's bytes stand for, of 9 bits: behind a ReLU 128 more than they are."""
+        bytes_ = [word.word_select(p, 8) for p in range(self.plan.engine.pixels)]
+        return Cat(Cat(b[:7], b[7] ^ behind_relu, b[7] & ~behind_relu) for b in bytes_)
 
 
 class Back(wiring.Component):
@@ -405,6 +415,7 @@ class Back(wiring.Component):
         self.units = [
             ChannelUnit(
                 acc_bits=plan.model.acc_bits,
+                wraps=plan.zero_is_zero,
                 knots=weights.knots.tolist(),
                 signed_features=spatial,
                 spatial=spatial,

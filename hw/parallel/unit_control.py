@@ -10,9 +10,9 @@ from hw.interfaces import write_port
 from hw.plan import Function, Plan
 
 
-def constant_layout(acc_bits: int) -> data.StructLayout:
+def constant_layout(bias_bits: int) -> data.StructLayout:
     """A channel's requantisation constants: bias, multiplier, shift minus one."""
-    return data.StructLayout({"bias": signed(acc_bits), "multiplier": 8, "shift": 5})
+    return data.StructLayout({"bias": signed(bias_bits), "multiplier": 8, "shift": 5})
 
 
 def constant(bias: int, multiplier: int, shift: int) -> dict[str, int]:
@@ -44,7 +44,7 @@ class UnitControl(wiring.Component):
 
     def __init__(self, plan: Plan, constants=()):
         self.plan = plan
-        self.layout = constant_layout(plan.model.acc_bits)
+        self.layout = constant_layout(plan.sum_bits)
         self.constants = Memory(
             shape=self.layout, depth=plan.constant_words, init=constants, attrs=NO_COLLISION
         )

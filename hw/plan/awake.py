@@ -26,7 +26,8 @@ SETTLE_ROW = 8
 
 
 def settles(plan: "Plan") -> dict[str, int]:
-    """Cycles that each clock runs after its last event; "units" only where that is one."""
+    """Cycles that each clock runs after its last event (the camera's: a word, a frame's begin or
+    end); "units" only where that is one."""
     found = {
         "host": SETTLE_HOST,
         "engine": plan.settled,
@@ -39,6 +40,12 @@ def settles(plan: "Plan") -> dict[str, int]:
         sums = max(plan.rules.positions(op) for op in plan.operations)
         found["units"] = t.drain + sums + t.unit
     return found
+
+
+def settle_pixel(plan: "Plan") -> int:
+    """Cycles that the camera's clock runs after a pixel that ends no word: until its last colour is
+    in its place."""
+    return plan.model.in_channels + 1
 
 
 def running(plan: "Plan", cycles: float) -> dict[str, float]:
@@ -57,11 +64,26 @@ def running(plan: "Plan", cycles: float) -> dict[str, float]:
     answering = list(_answering(plan, pixel, settle["classifier"]))
     engine, classifier, both = (_length(some) for some in (spans, answering, [*spans, *answering]))
     left = max(0.0, cycles - both)
-    camera = both + left * min(1.0, (1 + settle["camera"]) / pixel)
+    camera = both + left * _receiving(plan, pixel, settle["camera"])
     found = {"host": 0.0, "engine": engine, "classifier": classifier, "camera": camera}
     if "units" in settle:
         found["units"] = _draining(plan, pixel, 1 + settle["units"])
     return {name: min(value, cycles) for name, value in found.items()}
+
+
+def _receiving(plan: "Plan", pixel: float, settle: int) -> float:
+    """Share of the cycles in which the camera's clock runs for its pixels."""
+    model = plan.model
+    width, word = model.image_width, plan.engine.pixels
+    pixels = [(at * pixel, at * pixel + 1 + settle_pixel(plan)) for at in range(width)]
+    ends = {*range(word - 1, width, word), width - 1}
+    # a word is complete in the cycle after; rows below the last row group have none
+    words = [(at * pixel, at * pixel + 2 + settle) for at in ends]
+    used = model.row_groups * model.rows_per_group / model.image_height
+    return sum(
+        share * min(1.0, _length(spans) / (width * pixel))
+        for share, spans in ((used, [*pixels, *words]), (1 - used, pixels))
+    )
 
 
 def _steps(plan: "Plan", pixel: float):

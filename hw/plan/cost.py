@@ -146,6 +146,8 @@ class Cost:
         The same by clock: see `clock_registers`.
     gated_bits : int
         Those of the engine's clock that hardly any edge reaches, where each enable has a gate.
+    zero_is_zero : bool
+        Of the array's operands: see hw.plan.parts.PartsModel.
     running : function of float, or None
         Of an engine that sleeps: see hw.plan.awake.running.
     """
@@ -168,6 +170,7 @@ class Cost:
     register_bits: int
     clock_bits: Mapping[str, int] = field(default_factory=dict)
     gated_bits: int = 0
+    zero_is_zero: bool = False
     running: Callable[[float], Mapping[str, float]] | None = field(default=None, compare=False)
 
     def register_cycles(
@@ -284,6 +287,7 @@ def cost(plan: Plan) -> Cost:
         register_bits=registers(plan),
         clock_bits=clock_registers(plan),
         gated_bits=parts_of(plan.engine).gated_registers(plan),
+        zero_is_zero=plan.zero_is_zero,
         running=partial(awake.running, plan) if plan.engine.sleep else None,
     )
 

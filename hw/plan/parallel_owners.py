@@ -32,7 +32,7 @@ class UnitControl(Owner):
             "constants",
             category="constants",
             words=plan.constant_words,
-            bits=plan.model.acc_bits + 13,
+            bits=plan.sum_bits + 13,
             lives="bias, multiplier and shift of every output channel, loaded once",
             ports="1RW",
             reader=BY_CONSTANTS,
@@ -213,7 +213,9 @@ def few_registers(plan: "Plan") -> int:
     engine = plan.engine
     less = (16 + 16) * engine.multipliers + 8 * engine.pixels * engine.lanes + STEPS_LESS
     less += engine.units * (8 + EVERY_STAGE.of(plan) - FEW_STAGES.of(plan))
-    return registers(plan) - less
+    # a bit of each sum and drain register; of a unit's head, of its bias twice
+    more = (plan.sum_bits - plan.model.acc_bits) * (2 * engine.multipliers + 3 * engine.units)
+    return registers(plan) - less + more
 
 
 STEPS_LESS = 2 * 50
@@ -257,3 +259,14 @@ def gated_registers(plan: "Plan") -> int:
     Fitted to the edges counted in mapped engines, 8,1,2 and 15,3,2 (`make asic POWER=1`).
     """
     return round(509 + plan.engine.multipliers * (38.8 + plan.model.acc_bits))
+
+
+RESTING = 0.325
+"""Of the edges of the array's steps, those that a sum rests in, since its pixel is 0: of trained
+networks on photographs (sim.study.operands, clock of the third way and of the second)."""
+
+
+def few_gated_registers(plan: "Plan") -> int:
+    """The same of the low-power record, whose sums of a zero rest; fitted to 15,3,2 and 15,3,4."""
+    bits = plan.sum_bits
+    return round(509 + plan.engine.multipliers * (32.2 + bits + RESTING * bits))

@@ -45,6 +45,10 @@ class PartsModel:
         Those of hw.plan.awake's clocks but the engine's, by clock; "always": of the gates' own.
     gated_registers : function of Plan
         Those of the engine's clock that hardly any edge reaches behind gates of their own.
+    zero_is_zero : bool
+        The array multiplies what a map's bytes stand for: behind a ReLU 0..255, of 9 bits, where a
+        byte is that less 128. Sums and biases have one bit more (`Plan.sum_bits`), and what biases
+        hold for zero points is taken out of them.
     registers_within : int
         Per cent by which the estimate may be wrong.
     about : str
@@ -66,6 +70,7 @@ class PartsModel:
     clock_registers: Callable[["Plan"], dict[str, int]]
     gated_registers: Callable[["Plan"], int]
     registers_within: int
+    zero_is_zero: bool = False
     about: str = ""
     only_fpgas: bool = False
     usual: Callable[[ModelConfig], str]
@@ -120,9 +125,11 @@ PARTS["low_power"] = replace(
     PARTS["parallel"],
     registers=parallel_owners.few_registers,
     clock_registers=partial(parallel_owners.clock_registers, unit=parallel_owners.FEW_STAGES),
+    gated_registers=parallel_owners.few_gated_registers,
     registers_within=3,
-    about="for silicon at a slow clock: sums follow their operands without a register between, and "
-    "a channel unit has few",
+    zero_is_zero=True,
+    about="for silicon at a slow clock: sums follow their operands without a register between, a "
+    "channel unit has few, and a zero switches nothing",
 )
 
 

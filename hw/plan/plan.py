@@ -84,6 +84,18 @@ class Plan:
         return self.engine.latency
 
     @property
+    def zero_is_zero(self) -> bool:
+        """See hw.plan.parts.PartsModel."""
+        return parts_of(self.engine).zero_is_zero
+
+    @property
+    def sum_bits(self) -> int:
+        """Bits of a signed sum of the array, and of a bias. Where zeros are zero, one more than any
+        sum of bytes has, for products of 9-bit operands; a sum and its bias together have as many
+        in every engine."""
+        return self.model.acc_bits + self.zero_is_zero
+
+    @property
     def state(self) -> Map:
         """The state's place in the banks."""
         return self.maps[STATE]

@@ -86,6 +86,15 @@ def chosen(text: str | None, names: list[str]) -> list[str]:
     return found
 
 
+def least_first(names: list[str], before: list[Run], way: str) -> list[str]:
+    """Kinds in the order of the time that they have had: a run that was stopped is gone on with."""
+    spent = dict.fromkeys(names, 0.0)
+    for run in before:
+        if run.way == way and run.kind in spent:
+            spent[run.kind] += run.seconds
+    return sorted(names, key=spent.__getitem__)
+
+
 def at_random(names: list[str], seed: int, seconds: float, folder: Path) -> Iterator[dict]:
     """Whole files changed at random, `seconds` of each kind."""
     from sim.strangers.kinds import kinds
@@ -155,6 +164,7 @@ def main(
         OUTPUT.mkdir(parents=True, exist_ok=True)
         files.check_folder(OUTPUT)
     path, code, way = OUTPUT / RUNS, digest(), "guided" if with_atheris else "random"
+    names = least_first(names, read(path), way)
     table, mine = Table("kind", "files", "taken", "refused", "seconds", "faults"), []
     play = guided if with_atheris else at_random
     for found in play(names, seed, 60 * minutes / len(names), OUTPUT):

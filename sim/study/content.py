@@ -146,7 +146,7 @@ def layer(study: Study, part: LayerCost, *, array: bool = True) -> dict[str, Any
     if array:
         found["steps"] = part.steps
         found["products"] = part.slots
-        found["mac_nj"] = round(part.slots * mac_pj(tech, cost.acc_bits) / 1e3, 6)
+        found["mac_nj"] = round(part.slots * mac_pj(tech, cost) / 1e3, 6)
     return found
 
 
@@ -576,8 +576,10 @@ def assumptions(study: Study) -> list[str]:
             "reached is measured in mapped netlists)"
         ),
         f"technology: {tech.title}",
-        "energy of a product and a sum: a published table, not a library's switching; every "
-        f"multiplier works in every step ({cost.acc_bits}-bit sums)",
+        "energy of the array: bits that change in the rows of a multiplier when a trained network "
+        f"looks at a photograph ({energies.array_activity().row_changes(cost):g} a product), times "
+        "what a change takes in IHP's cells with random operands; every multiplier works in every "
+        "step. Channel units, classifier: a published table of products and sums",
         "SRAM: macros of the table's sizes with the least area, scaled to the technology; widths "
         "and words rounded up to whole macros",
         f"flip-flops: {cost.register_bits:,}, estimated from the shape (within "

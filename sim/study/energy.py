@@ -191,9 +191,28 @@ def product_pj(tech: Technology, bits: int) -> float:
     return tech["multiply_8x8"] * bits / 64
 
 
-def mac_pj(tech: Technology, acc_bits: int) -> float:
-    """Energy of a multiply-accumulate, its registers apart."""
-    return tech["multiply_8x8"] + tech["add_bit"] * acc_bits
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """What the array's operands switch: see technology.toml."""
+
+    stored: float
+    zeros: float
+    source: str
+
+    def row_changes(self, cost: Cost) -> float:
+        """Of a product of a cost's array."""
+        return self.zeros if cost.zero_is_zero else self.stored
+
+
+def array_activity() -> Activity:
+    """That of trained networks on photographs; the same in all processes."""
+    return Activity(**_table()["array_activity"])
+
+
+def mac_pj(tech: Technology, cost: Cost) -> float:
+    """Energy of a multiply-accumulate, the clock of its registers apart: what changes in the rows
+    of a multiplier, times the energy of a change."""
+    return array_activity().row_changes(cost) * tech["row_change"]
 
 
 def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | None = None):
@@ -229,8 +248,8 @@ def parts(cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | 
     found = {
         # every multiplier works in every step, useful or not
         "mac": Part(
-            energy=groups * cost.slots_row_group * mac_pj(tech, cost.acc_bits) / 1e6,
-            uncertainty=logic,
+            energy=groups * cost.slots_row_group * mac_pj(tech, cost) / 1e6,
+            uncertainty=numbers["row_change"].uncertainty,
         ),
         "channel units": Part(
             energy=groups
