@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from hw.common import delay
 from hw.interfaces import LOGIT, Answer, Decision, LineControl, RowEvent, Status, WalkControl
 from hw.plan.beside import check_classes
-from hw.plan.memory import FAULT_QUEUE, STATUS_BITS
+from hw.plan.memory import FAULT_QUEUE, STATUS_BITS, UNDECIDED
 
 
 class CameraRows(wiring.Component):
@@ -129,11 +129,18 @@ class DecisionQueue(wiring.Component):
         m = Module()
         m.submodules.faults = faults = SyncFIFO(width=STATUS_BITS, depth=FAULT_QUEUE)
         m.d.sync += [faults.w_en.eq(self.fault), faults.w_data.eq(self.status)]
-        before = Signal(2)  # frames before the queue's that are still to be decided
-        with m.If(self.fault):
-            m.d.sync += before.eq(self.behind - self.decided)
-        with m.Elif(self.decided & (before != 0)):
-            m.d.sync += before.eq(before - 1)
+        # statuses in the queue that wait for none, one, two frames of the engine
+        free, one, two = (
+            Signal(range(FAULT_QUEUE + 1), name=name) for name in ("free", "one", "two")
+        )
+        left, comes = Signal(2), [Signal(name=f"comes{n}") for n in range(3)]
+        m.d.comb += left.eq(self.behind - self.decided)
+        m.d.comb += [now.eq(self.fault & (left == n)) for n, now in enumerate(comes)]
+        m.d.sync += [
+            free.eq(free + Mux(self.decided, one, 0) + comes[0] - faults.r_en),
+            one.eq(Mux(self.decided, two, one) + comes[1]),
+            two.eq(Mux(self.decided, 0, two) + comes[2]),
+        ]
         told = self.decision
         m.d.sync += told.valid.eq(0)
         with m.If(self.decided):
@@ -144,7 +151,7 @@ class DecisionQueue(wiring.Component):
                 told.rows_used.eq(self.rows_used),
                 *[out.eq(logit) for out, logit in zip(told.logits, self.logits, strict=True)],
             ]
-        with m.Elif(faults.r_rdy & (before == 0)):
+        with m.Elif(faults.r_rdy & (free != 0)):
             m.d.comb += faults.r_en.eq(1)
             m.d.sync += [
                 told.valid.eq(1),
@@ -167,6 +174,8 @@ class FrameControl(wiring.Component):
     Early termination (Sec. 3.5): on `stop` the frame ends with the stop class; on `skip` the next
     group is left out. Either drops the group that has begun, by a reset of the pipeline; the state
     stays as it was. A frame that the camera spoils is dropped once the one before it is through.
+
+    Each frame that is accepted has one decision; while `UNDECIDED` have none, none is accepted.
 
     Parameters
     ----------
@@ -302,7 +311,7 @@ class FrameControl(wiring.Component):
         ]
         # once it is so, it stays: no frame is accepted while a load is to begin
         m.d.sync += self.idle.eq(~self.busy & ~lines.enable & self.loading)
-        m.d.sync += lines.enable.eq(self.loaded & ~self.loading)
+        m.d.sync += lines.enable.eq(self.loaded & ~self.loading & ~self._full(m))
         self._camera_rows(m, take, group_done, skip & ~skip_last)
         answered = answer.valid & (ended_last | ~dropping)
         self._tell(m, finish, ended_group, ended_used, answered)
@@ -317,6 +326,18 @@ class FrameControl(wiring.Component):
             ),
         ]
         return m
+
+    def _full(self, m):
+        """No frame may be accepted in the next cycle: as many are undecided as may be."""
+        open_, following = Signal(UNDECIDED), Signal(UNDECIDED)  # so many ones
+        accept, told = self.lines.accept, self.decision.valid
+        m.d.comb += following.eq(open_)
+        with m.If(accept & ~told):
+            m.d.comb += following.eq(Cat(1, open_))
+        with m.If(~accept & told):
+            m.d.comb += following.eq(open_ >> 1)
+        m.d.sync += open_.eq(following)
+        return following[-1]
 
     def _camera_rows(self, m, take, following, skip):
         m.submodules.camera = camera = self.camera

@@ -166,7 +166,8 @@ class Counters(_Interface):
     Members
     -------
     dropped : Out(16)
-        Frames that were not accepted: one was waiting already, or there were no weights.
+        Frames that were not accepted: one was waiting already, there were no weights, or as many
+        had no decision yet as may (hw.plan.memory.UNDECIDED).
     overrun, truncated, line, restart : Out(16)
         Frames that ended with that `Status`. All saturate, a cycle after the fault.
     """
@@ -398,6 +399,8 @@ class LineControl(_Interface):
 
     Members
     -------
+    accept : Out(1), pulse
+        A frame begins: the pixel's, a cycle after the wires.
     waiting : Out(1)
         A frame waits for the engine.
     receiving : Out(1)
@@ -407,7 +410,7 @@ class LineControl(_Interface):
     rows : Out(range(frame_rows + 1))
         Complete rows of the frame being received, readable.
     fault : Out(1), pulse
-        A frame ended badly.
+        A frame ended badly; of two that end in one cycle the later one's comes a cycle later.
     status : Out(Status), fault_current : Out(1), with `fault`
         How; and that it was the engine's.
     enable : In(1)
@@ -427,6 +430,7 @@ class LineControl(_Interface):
     def __init__(self, frame_rows: int):
         super().__init__(
             {
+                "accept": Out(1),
                 "waiting": Out(1),
                 "receiving": Out(1),
                 "current": Out(1),

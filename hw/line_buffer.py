@@ -86,10 +86,11 @@ class PixelPlaces(wiring.Component):
 class Receiver(wiring.Component):
     """Frames from the camera: which are accepted, and how they end.
 
-    A frame begins with a pixel marked `sof`. It is accepted unless one is already waiting for the
-    engine; else it is counted (`dropped`) and ignored. A frame that goes wrong ends at once, with
-    one `fault` (its status and a count) in the next cycle, and pixels are ignored until the next
-    `sof`.
+    A frame begins with a pixel marked `sof`. It is accepted (`enable`) unless one is already
+    waiting for the engine; else it is counted (`dropped`) and ignored. A frame that goes wrong ends
+    at once, with one `fault` (its status and a count) in the next cycle, and pixels are ignored
+    until the next `sof`. A first pixel that goes wrong inside another frame ends both: the fault of
+    the frame before is told first, its own one a cycle later.
 
     Parameters
     ----------
@@ -111,8 +112,7 @@ class Receiver(wiring.Component):
     writing : In(1)
         There is no time to write what this pixel completes.
     control : Out(LineControl), counts : Out(Counters())
-    accept : Out(1)
-        The pixel begins a frame.
+        `accept`: the pixel begins a frame.
     taken : Out(1)
         The pixel belongs to a frame and may be written.
     word_done : Out(1)
@@ -130,13 +130,13 @@ class Receiver(wiring.Component):
                 **dict.fromkeys(flags, In(1)),
                 "control": Out(LineControl(self.frame_rows)),
                 "counts": Out(Counters()),
-                **dict.fromkeys(("accept", "taken", "word_done", "row_done"), Out(1)),
+                **dict.fromkeys(("taken", "word_done", "row_done"), Out(1)),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
-        control, starting = self.control, self.starting
+        control, starting, accept = self.control, self.starting, self.control.accept
         # A fault is many gates behind the pixel: it is a register, which hides what it ends.
         open_, held = Signal(), Signal()  # as if nothing had gone wrong in the cycle before
         failed, lost = Signal(), Signal()
@@ -147,16 +147,17 @@ class Receiver(wiring.Component):
         here, going, wrong_end, late, row_ends, whole = (
             Signal(name=n) for n in ("here", "going", "wrong_end", "late", "row_ends", "whole")
         )
-        restart, line_fault, overrun, truncated, bad = (
-            Signal(name=n) for n in ("restart", "line_fault", "overrun", "truncated", "bad")
+        restart, line_fault, overrun, truncated, bad, second = (
+            Signal(name=n)
+            for n in ("restart", "line_fault", "overrun", "truncated", "bad", "second")
         )
         m.d.comb += [
             opened.eq(open_ & ~failed),
             control.waiting.eq(held & ~lost),
             restart.eq(starting & opened),
-            self.accept.eq(starting & control.enable & (~control.waiting | opened)),
+            accept.eq(starting & control.enable & (~control.waiting | opened)),
             going.eq(self.inner & opened),
-            here.eq(going | self.accept),
+            here.eq(going | accept),
             wrong_end.eq(self.eol != self.last_column),
             late.eq(~allowed | self.writing),
             line_fault.eq(here & wrong_end),
@@ -173,8 +174,13 @@ class Receiver(wiring.Component):
         m.d.sync += [
             failed.eq(bad),
             lost.eq(bad & (~control.current | starting)),
-            control.fault.eq(restart | bad),
-            control.fault_current.eq((control.current | control.take) & (restart | ~starting)),
+            # a first pixel's fault that waits for the one before: its frame was nobody's, and
+            # until it is told only a first pixel may go wrong
+            second.eq(bad & (restart | second)),
+            control.fault.eq(restart | bad | second),
+            control.fault_current.eq(
+                (control.current | control.take) & (restart | ~starting) & ~second
+            ),
         ]
         # what a frame's first pixel completes is its own affair, below
         with m.If(going & row_ends):
@@ -193,23 +199,23 @@ class Receiver(wiring.Component):
         with m.If(control.take):
             m.d.sync += [held.eq(0), control.current.eq(1)]
         with m.If(starting):
-            m.d.sync += open_.eq(self.accept)
-            with m.If(self.accept):
+            m.d.sync += open_.eq(accept)
+            with m.If(accept):
                 m.d.sync += [
                     held.eq(1),
                     control.current.eq(0),
                     received.eq(0),
                     last_row.eq(self.frame_rows == 1),
                 ]
-        with m.If(restart & ~self.accept):
+        with m.If(restart & ~accept):
             m.d.sync += held.eq(0)
         with m.If(control.stop & control.current & ~starting):
             m.d.sync += open_.eq(0)
         self._allow(m, allowed, received)
-        self._tell(m, restart, overrun, line_fault, truncated)
+        self._tell(m, second, restart, overrun, line_fault, truncated)
         # rows count once their last word is readable
         written = delay(m, self.row_done, self.late_rows, "written")
-        with m.If(starting & self.accept):
+        with m.If(accept):
             m.d.sync += control.rows.eq(0)
         with m.Elif(written & (control.rows != received)):
             m.d.sync += control.rows.eq(control.rows + 1)
@@ -235,10 +241,13 @@ class Receiver(wiring.Component):
                     | (control.released > before)
                 )
 
-    def _tell(self, m, restart, overrun, line_fault, truncated):
+    def _tell(self, m, second, restart, overrun, line_fault, truncated):
         """Status and counts of what went wrong."""
-        status = self.control.status
-        with m.If(restart):
+        status, overran = self.control.status, Signal()  # the first pixel's that waits
+        m.d.sync += overran.eq(overrun)
+        with m.If(second):
+            m.d.sync += status.eq(Mux(overran, Status.OVERRUN, Status.LINE))
+        with m.Elif(restart):
             m.d.sync += status.eq(Status.RESTART)
         with m.Elif(overrun):
             m.d.sync += status.eq(Status.OVERRUN)
@@ -246,16 +255,12 @@ class Receiver(wiring.Component):
             m.d.sync += status.eq(Status.LINE)
         with m.Else():
             m.d.sync += status.eq(Status.TRUNCATED)
-        counted = {
-            "dropped": self.starting & ~self.accept,
-            "restart": restart,
-            "overrun": overrun,
-            "line": line_fault & ~overrun,
-            "truncated": truncated & ~line_fault & ~overrun,
-        }
-        for name, now in counted.items():
+        dropped = Signal()
+        m.d.sync += dropped.eq(self.starting & ~self.control.accept)
+        for kind, name in zip(Status, self.counts.signature.names, strict=True):
             count, more = getattr(self.counts, name), Signal(name=f"count_{name}")
-            m.d.sync += more.eq(now)
+            told = self.control.fault & (status == kind)
+            m.d.comb += more.eq(dropped if kind == Status.OK else told)
             with m.If(more & (count != 0xFFFF)):
                 m.d.sync += count.eq(count + 1)
 
@@ -394,7 +399,7 @@ class WordLines(LineBuffer):
                 m.d.sync += [slot.eq(0), base.eq(0)]
             with m.Else():
                 m.d.sync += [slot.eq(slot + 1), base.eq(base + self.channels * self.row_words)]
-        with m.If(starting & receiver.accept):
+        with m.If(receiver.control.accept):
             m.d.sync += [slot.eq(0), base.eq(0)]
         # Stages 2..: colour c is c cycles late, so that one word leaves a cycle
         write_en, write_bank = Signal(), Signal(banks)
@@ -483,7 +488,7 @@ class ByteLines(LineBuffer):
                 m.d.sync += pointer.eq(0)
         with m.If(receiver.row_done):
             m.d.sync += slot.eq(Mux(slot == k - 1, 0, slot + 1))
-        with m.If(starting & receiver.accept):
+        with m.If(receiver.control.accept):
             m.d.sync += [pointer.eq(0), slot.eq(0)]
         memory = m.submodules.bank = Memory(
             shape=data.ArrayLayout(8, len(places.place)),

@@ -8,9 +8,12 @@ import pytest
 
 from hw.frames import CameraRows, DecisionQueue, FrameControl
 from hw.interfaces import Status
+from hw.plan.memory import UNDECIDED
 from tests.bench_blocks import on_amaranth
 
 FAULTS = (Status.OVERRUN, Status.TRUNCATED, Status.LINE)
+BEGIN = ("begin", "begin wrong")
+"""A frame's first pixel, and one that goes wrong itself."""
 SHAPES = {  # the paper's; others
     "five": {"row_groups": 4, "rows": 5, "needs": (3, 4, 5), "classes": 2, "stop_class": 1},
     "seven": {"row_groups": 3, "rows": 7, "needs": (3, 5, 6, 7), "classes": 3, "stop_class": 0},
@@ -20,17 +23,22 @@ SHAPES = {  # the paper's; others
 
 
 class Lines:
-    """The line buffer's frames, as LineControl tells them; `pixel` does what the camera does."""
+    """The line buffer's frames, as LineControl tells them; `step` does what the camera does."""
 
     def __init__(self, total):
         self.total, self.rows = total, 0
         self.receiving = self.waiting = self.current = False
-        self.fault = None  # (status, the engine's) of the cycle before
+        self.fault = None  # (status, the engine's), told in this cycle
+        self.owed = []  # ... and after it
         self.frame = self.accepted = -1  # numbers: the frame being received or waiting
 
-    def inputs(self):
+    def accepts(self, event, enable):
+        return event in BEGIN and enable and (not self.waiting or self.receiving)
+
+    def inputs(self, event, enable):
         status, current = self.fault or (Status.OK, False)
         return {
+            "lines__accept": self.accepts(event, enable),
             "lines__waiting": self.waiting,
             "lines__receiving": self.receiving,
             "lines__current": self.current,
@@ -41,35 +49,39 @@ class Lines:
         }
 
     def step(self, event, out):
-        """To the next cycle; returns (status, frame) of a frame that goes wrong."""
+        """To the next cycle; returns (status, frame) of each frame that goes wrong."""
         engines = bool(self.current or out["lines__take"])
-        was_current, was_waiting, frame = self.current, self.waiting, self.frame
-        wrong = None
+        was_current, frame = self.current, self.frame
+        accept = self.accepts(event, out["lines__enable"])
+        wrong = []
         if out["lines__done"]:
             self.current = False
         if out["lines__take"]:
             self.waiting, self.current = False, True
-        if event == "begin":
+        if event in BEGIN:
             if self.receiving:
-                wrong = (Status.RESTART, frame)
+                wrong.append((Status.RESTART, frame))
                 if not was_current:
                     self.waiting = False
-            free = not was_waiting or wrong is not None
-            self.receiving = bool(out["lines__enable"] and free)
-            if self.receiving:
+            self.receiving = accept
+            if accept:
                 self.accepted += 1
                 self.frame, self.rows = self.accepted, 0
                 self.waiting, self.current = True, False
+                if event == "begin wrong":
+                    wrong.append((Status.LINE, self.frame))
+                    self.waiting = self.receiving = False
         elif event == "row" and self.receiving:
             self.rows += 1
             self.receiving = self.rows < self.total
         elif event in FAULTS and self.receiving:
-            wrong, self.receiving = (event, frame), False
+            wrong, self.receiving = [(event, frame)], False
             if not was_current:
                 self.waiting = False
-        if out["lines__stop"] and was_current and event != "begin":
+        if out["lines__stop"] and was_current and event not in BEGIN:
             self.receiving = False
-        self.fault = wrong and (wrong[0], engines)
+        self.owed += [(status, engines and number == frame) for status, number in wrong]
+        self.fault = self.owed.pop(0) if self.owed else None
         return wrong
 
 
@@ -92,17 +104,18 @@ def frames(kind, seed, cycles=6000, wrong=""):
     last_ended = False  # the group that ended last was a frame's last one
     drain = answer_in = None  # cycles until its state is done, until the answer
     dropping = starts = reset = False
-    loaded, load, quiet = True, 0, False
+    loaded, load, quiet, enable = True, 0, False, False
     flags = [False] * len(needs)
     ahead: deque = deque([None, None])  # rows of the group that are there, one and two cycles ago
     for cycle in range(cycles):
         where = f"{kind}, cycle {cycle}"
         # ---- what comes in
-        queued = lines.accepted + 1 - told
+        undecided = lines.accepted + 1 - told
         chances = [6, 0.3 if lines.receiving else 2, 6, 3 if answer_in in (0, 1) else 0.15]
-        if queued > 3:  # so many faults the queue takes
-            chances[1] = chances[3] = 0
-        event = source.choices(["", "begin", "row", source.choice(FAULTS)], chances)[0]
+        if cycle % 600 < 90:  # one after the other
+            chances = [3, 3, 3, 6]
+        events = ["", source.choice(BEGIN[:1] * 4 + BEGIN[1:]), "row", source.choice(FAULTS)]
+        event = source.choices(events, chances)[0]
         noise = reset and source.random() < 0.5  # ignored
         logits = [source.randrange(-9, 9) for _ in range(classes)]
         index = logits.index(max(logits))
@@ -115,7 +128,7 @@ def frames(kind, seed, cycles=6000, wrong=""):
             ends = begun and ended is None and flags[-1] and source.random() < 0.3
             if ends or (begun and source.random() < 0.1):
                 release = group_released = k if ends else source.randint(group_released, k)
-        inputs = lines.inputs() | {
+        inputs = lines.inputs(event, enable) | {
             "walks__group_first": begins or noise,
             "walks__group_done": ends or noise,
             "walks__release": release is not None or noise,
@@ -145,6 +158,7 @@ def frames(kind, seed, cycles=6000, wrong=""):
             "start": starts,
             "first_group": group == 0,
             "frame_start": begins and group == 0,
+            "lines__enable": enable,
             "lines__busy": engine is not None and not dropping,
             "lines__take": lines.waiting and engine is None,
             "lines__stop": stops or over,
@@ -188,9 +202,14 @@ def frames(kind, seed, cycles=6000, wrong=""):
         ahead.append((lines.rows - k * group) if lines.current else k)
         ahead.popleft()
         fault, on = lines.fault, engine
+        free = not lines.waiting or lines.receiving
+        met["full"] += event in BEGIN and free and undecided == UNDECIDED
         spoilt = lines.step(event, out)
-        if spoilt is not None:
-            met[spoilt[0]] += 1
+        undecided = lines.accepted + 1 - told
+        enable = loaded and load == 0 and undecided < UNDECIDED
+        met["two"] += len(spoilt) == 2
+        if spoilt:
+            met[spoilt[0][0]] += 1
             met["engine's" if lines.fault[1] else "another's"] += 1
             met["fault and stop"] += stops
         if answered:
@@ -201,8 +220,8 @@ def frames(kind, seed, cycles=6000, wrong=""):
             met["stop after fault"] += bool((stops or over) and fault and fault[1])
             met["skip after fault"] += bool(skips and not over and fault and fault[1])
             ended = None
-        if spoilt is not None:
-            expected.setdefault(spoilt[1], (spoilt[0], 0, [0] * classes, 0))
+        for status, number in spoilt:
+            expected.setdefault(number, (status, 0, [0] * classes, 0))
         starts = state_done
         answer_in = source.choice([1, 2, 8]) if state_done else answer_in and answer_in - 1
         if answered:
@@ -222,9 +241,9 @@ def frames(kind, seed, cycles=6000, wrong=""):
             if group == groups:
                 engine, walk = None, None
         if out["lines__take"]:
-            engine = spoilt[1] if spoilt is not None else lines.frame
+            engine = spoilt[0][1] if spoilt else lines.frame
             group = used = released = group_released = 0
-            met["take and fault"] += spoilt is not None
+            met["take and fault"] += bool(spoilt)
         if drop or stops or skips:
             met["drop"] += drop
             met["drop and end"] += ends
@@ -267,7 +286,7 @@ def test_frames(kind):
         on_amaranth(FrameControl(**SHAPES[kind]), kept(frames(kind, seed), box))
         met += box[0]
     assert met["frames"] > 100, met
-    wanted = {*FAULTS, Status.RESTART, "engine's", "another's", "drop"}
+    wanted = {*FAULTS, Status.RESTART, "engine's", "another's", "drop", "two"}
     if SHAPES[kind]["row_groups"] > 1:
         wanted |= {"stop", "skip", "fault and stop"}
     if kind == "five":
@@ -277,6 +296,7 @@ def test_frames(kind):
             "end and fault",
             "take and fault",
             "drop and end",
+            "full",
         }
         wanted |= {"drop behind another"}
     assert wanted <= set(met), wanted - set(met)

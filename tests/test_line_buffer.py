@@ -91,7 +91,8 @@ class Frames:
         self.receiving = self.waiting = self.current = False
         self.received = self.column = self.rows = self.cycle = 0
         self.counts = Counter()
-        self.fault, self.engine_fault = None, False  # of the cycle before; the engine's frame's
+        self.fault, self.engine_fault = None, False  # told in this cycle; the engine's frame's
+        self.owed = []  # ... and those that are told after it
         self.visible = []  # cycles at which a complete row counts
         # of row_delay, a cycle passed before the pixel was seen here and one for the next state;
         # the engine's distance and flag and the step itself come after `rows`
@@ -124,15 +125,16 @@ class Frames:
         if end and self.receiving and not self.starting and not bad:
             found[Status.TRUNCATED] += 1
         self.found, self.inside, self.next_column = found, inside, column + 1
-        status = next(
-            (
-                s
-                for s in (Status.RESTART, Status.OVERRUN, Status.LINE, Status.TRUNCATED)
-                if s in found
-            ),
-            None,
-        )
-        return status
+        order = (Status.RESTART, Status.OVERRUN, Status.LINE, Status.TRUNCATED)
+        self.order = [s for s in order if s in found]
+        return self.order[0] if found else None
+
+    def tell(self, of_engine):
+        """What is told next: of two faults that came now the first may be the engine's."""
+        self.owed += [(s, of_engine and i == 0) for i, s in enumerate(self.order)]
+        self.fault, self.engine_fault = self.owed.pop(0) if self.owed else (None, False)
+        if self.fault is not None:
+            self.counts[self.fault] += 1
 
     def step(self, pixel, engine, following):
         """To the next cycle; `following` is the pixel on the wires."""
@@ -148,8 +150,6 @@ class Frames:
         if self.bytewise and following[1]:  # a first pixel is written at once: in row 0
             leaving = engine["released"] > self.frame_rows - self.k
             self.allowed = bool(not engine["busy"] or (self.current and self.receiving) or leaving)
-        for status, number in self.found.items():
-            self.counts[status] += number
         self.counts[Status.OK] += bool(self.starting and not self.accept)
         bad = any(s in self.found for s in (Status.LINE, Status.OVERRUN, Status.TRUNCATED))
         if self.visible and self.visible[0] == self.cycle:
@@ -234,7 +234,8 @@ def camera(plan, source, faults: bool, tight: bool = False):
                 break
             if fault == "sof" and index == place:  # of a frame that never goes on
                 sof = True
-            if fault == "badsof" and index == place:  # ... and whose first line is a pixel long
+            # ... and whose first line is a pixel long, once or again and again
+            if fault == "badsof" and place <= index <= place + number % 3:
                 sof = eol = True
             yield 1, sof, eol, 0, colours
             for _ in range(space):
@@ -335,6 +336,8 @@ def traffic(
             for name in ("done", "stop", "take"):
                 together[name] += engine[name]
         together["done and take"] += engine["done"] and engine["take"]
+        together["two faults"] += len(frames.order) == 2
+        together["and a third"] += bool(frames.owed and frames.order)
 
         # read a row that the engine may read
         address = [source.randrange(plan.line_buffer_words) for _ in range(lanes)]
@@ -372,6 +375,7 @@ def traffic(
         if told is not None:
             assert out["control__status"] == told, f"{where}: status, not {told!r}"
             assert out["control__fault_current"] == engine_told, f"{where}: current, {told!r}"
+        assert out["control__accept"] == frames.accept, f"{where}: accept"
         receiving, waiting, current, rows = shown
         assert out["control__receiving"] == receiving, f"{where}: receiving"
         assert out["control__waiting"] == waiting, f"{where}: waiting"
@@ -397,7 +401,7 @@ def traffic(
                 )
 
         frames.step(before, engine, pixel)
-        frames.fault, frames.engine_fault = status, status is not None and of_engine
+        frames.tell(of_engine)
         before = pixel
         released = release
         if engine_told and mode == "on":
@@ -451,7 +455,8 @@ def test_situations():
         on_amaranth(WordLines(plan_of(kind)), kept(traffic(kind, seed), box))
         together += box[0][0]
         met += box[0][1]
-    assert all(together[name] for name in ("done", "stop", "take", "done and take")), together
+    names = ("done", "stop", "take", "done and take", "two faults", "and a third")
+    assert all(together[name] for name in names), together
     wanted = {(Status.OVERRUN, "current"), (Status.OVERRUN, "on"), (Status.OVERRUN, "off")}
     wanted |= {(s, "current") for s in (Status.TRUNCATED, Status.LINE, Status.RESTART)}
     wanted |= {(s, "off") for s in (Status.TRUNCATED, Status.LINE, Status.RESTART)}

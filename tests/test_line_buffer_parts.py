@@ -113,13 +113,13 @@ def received(kind, seed, cycles, wrong=""):
         if overrun is not None:  # of the cycle before: it shows now
             told = out["control__fault"] and out["control__status"] == Status.OVERRUN
             assert told == overrun, f"{where}: overrun is {told}"
-        here = (starting and out["accept"]) or (inner and out["control__receiving"])
+        here = (starting and out["control__accept"]) or (inner and out["control__receiving"])
         wrong_end = bool(given["eol"]) != given["last_column"]
         whole = bool(here and not wrong_end and given["word_end"])
         restart = starting and out["control__receiving"]
         lost = (here if bytewise else whole) and not out["taken"] and not restart
         overrun = None if restart else bool(lost) ^ (wrong == "taken")
-        assert not (starting and out["accept"]) or control["control__enable"], where
+        assert not (starting and out["control__accept"]) or control["control__enable"], where
         assert not out["taken"] or here, f"{where}: taken"
         assert out["word_done"] == whole, f"{where}: word_done"
         if whole and out["taken"]:

@@ -42,14 +42,14 @@ FAULTS = {
         "allowed.eq(received <= control.released + k)",
     ),
     "lines: rows kept, bytewise": ("allowed.eq(received < k)", "allowed.eq(1)"),
-    "lines: faults once": (
-        '"truncated": truncated & ~line_fault & ~overrun',
-        '"truncated": truncated',
-    ),
+    "lines: faults once": ("second.eq(bad & (restart | second))", "second.eq(bad & restart)"),
     "frames: FIFO of faults": ("self.w_rdy.eq(self.level != self.depth)", "self.w_rdy.eq(1)"),
-    "frames: decisions": (
-        "(walking & ~dropping & ~lines.fault_current)",
-        "(walking & ~dropping)",
+    "frames: decisions": ("& ~self.loading & ~self._full(m)", "& ~self.loading"),
+    "frames: order": (  # all that wait, wait for as many frames as the last one
+        "one.eq(Mux(self.decided, two, one) + comes[1]),\n"
+        "            two.eq(Mux(self.decided, 0, two) + comes[2]),",
+        "one.eq(Mux(self.decided, two, Mux(comes[2], 0, one)) + comes[1]),\n"
+        "            two.eq(Mux(self.decided, 0, two) + Mux(comes[2], 1 + one, 0)),",
     ),
     "frames: ends": ("[walking.eq(0), dropping.eq(0), tail", "[dropping.eq(0), tail"),
     "frames: quiet while loading": (

@@ -46,7 +46,7 @@ COUNTER_TEXT = {
     "truncated": "frames that ended before their last row",
     "line": "frames with a line of another length",
     "restart": "frames in which another one began",
-    "dropped": "frames left out because one was waiting already, or there were no weights",
+    "dropped": "frames left out: one was waiting already, many had no decision, or no weights",
     "lost_clock": "times that the camera's clock stopped (no camera counts once)",
     "overflow": "frames cut because pixels came faster than the engine's clock takes them",
     "short_line": "lines from the camera that were too short",

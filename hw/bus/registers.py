@@ -13,6 +13,7 @@ from enum import Enum
 from golden.config import MOST_CLASSES, ModelConfig
 from golden.expected import STATUS
 from hw.plan.engine_config import EngineConfig, config_digest
+from hw.plan.memory import UNDECIDED
 
 ID = 0x52534341
 """What register ID says: "RSCA"."""
@@ -202,7 +203,8 @@ def _flags(*flags: tuple[str, str]) -> tuple[Field, ...]:
 
 
 COUNTERS = {
-    "dropped": "Frames that were not accepted: one was waiting already, or there were no weights.",
+    "dropped": "Frames that were not accepted: one was waiting already, there were no weights, or "
+    f"{UNDECIDED} before it had no decision yet.",
     "overrun": "Frames of which a word would have overwritten a row that was still needed.",
     "truncated": "Frames that ended early; a stream never says so, see COUNT_RESTART.",
     "line": "Frames with a line too short or too long.",

@@ -11,6 +11,8 @@ CATEGORIES = (
 
 FAULT_QUEUE = 4
 """Frames that may go wrong while the one before them is being finished."""
+UNDECIDED = FAULT_QUEUE + 1
+"""Frames without a decision, at most: no other is accepted before one of them has its own."""
 STATUS_BITS = 3
 
 BY_WALK, BY_CONSTANTS, BY_SOFTMAX, BY_STORE, BY_CAMERA, BY_CLASSIFIER = (

@@ -150,6 +150,7 @@ PROPERTIES = (
         bench=partial(camera.fifo_order, depth=4, clocks=False),
     ),
     Property(name="frames: decisions", part=_FRAMES, bench=frames.decisions, quick=False),
+    Property(name="frames: order", part="hw.frames:DecisionQueue", bench=frames.order, quick=False),
     Property(
         name="frames: ends",
         part=_FRAMES,

@@ -11,7 +11,8 @@ from amaranth.lib import wiring
 from hw.frames import FrameControl
 from hw.interfaces import Status
 from hw.line_buffer import PixelPlaces, Receiver
-from sim.prove.bench import Bench, check
+from hw.plan.memory import UNDECIDED
+from sim.prove.bench import Bench, before, check, inputs
 
 ROW_GROUPS, ROWS, WIDTH = 2, 2, 2
 
@@ -111,36 +112,84 @@ class System:
         self.quick = go
 
 
-def decisions(part, crossed=True):
+def decisions(part):
     """Each frame that is accepted has one decision; none is open once nothing is busy.
 
-    Of more than four frames at once nothing is said (hw.plan.memory.FAULT_QUEUE), nor of a frame
-    that goes wrong in its first pixel, inside another one: what comes through the camera's crossing
-    (`crossed`) has an end before each first pixel.
+    A frame may be accepted whenever nothing is loaded and fewer than UNDECIDED are open.
     """
     system = System(control=part)
     m, frames = system.m, system.frames
-    first = system.pixel & system.sof
-    if crossed:
-        inside = Signal()
-        m.d.comb += Assume(~(first & inside) & ~(system.pixel & system.end))
-        with m.If(system.end):
-            m.d.sync += inside.eq(0)
-        with m.If(first):
-            m.d.sync += inside.eq(1)
-    else:
-        m.d.comb += Assume(~(first & system.eol))
+    accept = frames.lines.accept
     open_, idle = Signal(3), Signal(3)
-    m.d.comb += Assume(~(system.lines.accept & (open_ == 4)))
-    m.d.sync += open_.eq(open_ + system.lines.accept - frames.decision.valid)
-    m.d.sync += idle.eq(Mux(frames.busy | system.lines.accept, 0, idle + (idle != 7)))
+    m.d.sync += open_.eq(open_ + accept - frames.decision.valid)
+    m.d.sync += idle.eq(Mux(frames.busy | accept, 0, idle + (idle != 7)))
     check(m, ~frames.decision.valid | (open_ != 0))
     check(m, open_ == 0, when=idle == 7)
+    may = before(m, ~frames.loading, "may")
+    check(m, frames.lines.enable == (may & (open_ < UNDECIDED)))
     good = frames.decision.valid & (frames.decision.status == Status.OK)
     return Bench(
         m,
         system.free,
-        {"a decision": good, "a fault": frames.decision.valid & ~good, "three": open_ == 3},
+        {"a decision": good, "a fault": frames.decision.valid & ~good, "all": open_ == UNDECIDED},
+    )
+
+
+def order(part):
+    """Any one frame's decision comes behind those of the frames before it, with its own status.
+
+    What is told of the engine's frames is what frame control tells: one is worked on, one more may
+    wait for its answer; answers are four cycles apart, as long as it takes to tell of the faults
+    between them.
+    """
+    m = Module()
+    m.submodules.queue = queue = part(classes=2)
+    go = {name: Signal(name=name) for name in ("take", "end", "decide", "fault", "own", "pick")}
+    told, open_ = queue.decision.valid, Signal(range(UNDECIDED + 1))
+    working, answering = Signal(), Signal()
+    whole = Signal()  # the frame that is worked on: another one has begun behind it
+    age, since = Signal(2), Signal(2)  # of the frame that is worked on; of the last decision
+    take, end, own, other = (Signal(name=name) for name in ("takes", "ends", "owns", "others"))
+    m.d.comb += [
+        take.eq(go["take"] & ~working & (open_ < UNDECIDED - 1)),
+        end.eq(go["end"] & working & (age == 3) & ~answering & ~own & ~queue.decided),
+        queue.decided.eq(go["decide"] & (since == 3) & (answering | working & (age == 3))),
+        own.eq(go["fault"] & go["own"] & working & ~whole & (answering | ~queue.decided)),
+        other.eq(go["fault"] & ~go["own"] & (open_ < UNDECIDED)),
+        queue.fault.eq(own | other),
+        queue.behind.eq(answering + (working & ~own)),
+    ]
+    m.d.sync += [
+        working.eq(take | working & ~end & ~own & ~(queue.decided & ~answering)),
+        answering.eq(end | answering & ~queue.decided),
+        whole.eq(~take & (whole | working & other)),
+        age.eq(Mux(take, 0, age + (age != 3))),
+        since.eq(Mux(queue.decided, 0, since + (since != 3))),
+        open_.eq(open_ + take + other - told),
+    ]
+    # one of them
+    picked, its_turn, done = Signal(), Signal(), Signal()
+    ahead, worked_on = Signal.like(open_), Signal()
+    wrong, status = Signal(), Signal(Status)
+    now = go["pick"] & ~picked & (take | other)
+    with m.If(now):
+        # a fault of the cycle in which another frame is taken is that of a frame before it
+        m.d.sync += [picked.eq(1), wrong.eq(~take), worked_on.eq(take), status.eq(queue.status)]
+        m.d.sync += ahead.eq(open_ + (take & other) - told)
+    with m.Else():
+        with m.If(told & (ahead != 0)):
+            m.d.sync += ahead.eq(ahead - 1)
+        with m.If(worked_on & own):
+            m.d.sync += [wrong.eq(1), status.eq(queue.status)]
+        with m.If(own | end | (queue.decided & ~answering)):
+            m.d.sync += worked_on.eq(0)
+    m.d.comb += its_turn.eq(picked & ~done & told & (ahead == 0))
+    m.d.sync += done.eq(done | its_turn)
+    check(m, queue.decision.status == Mux(wrong, status, Status.OK), when=its_turn)
+    return Bench(
+        m,
+        [*go.values(), *inputs(queue, "decided", "fault", "behind")],
+        {"a fault": its_turn & wrong, "none": its_turn & ~wrong, "of two": picked & (ahead == 4)},
     )
 
 
@@ -173,35 +222,50 @@ def rows_kept(part, bytewise=False):
     )
 
 
+def _faults(system):
+    """What goes wrong in a cycle: the frame that another begins in; the pixel's frame, and how."""
+    m, lines = system.m, system.lines
+    control = lines.control
+    row, now = Signal(range(ROW_GROUPS * ROWS + 1)), Signal(range(ROW_GROUPS * ROWS + 1))
+    m.d.comb += now.eq(Mux(lines.starting, 0, row))
+    m.d.sync += row.eq(now + lines.row_done)
+    whole = lines.row_done & (now == ROW_GROUPS * ROWS - 1)
+    here = control.accept | lines.inner & control.receiving
+    line, over = here & (lines.eol != lines.last_column), here & ~lines.taken
+    restart, bad, status = Signal(), Signal(), Signal(Status)
+    m.d.comb += [
+        restart.eq(lines.starting & control.receiving),
+        bad.eq(line | over | lines.end & control.receiving & ~lines.starting & ~whole),
+        status.eq(Mux(over, Status.OVERRUN, Mux(line, Status.LINE, Status.TRUNCATED))),
+    ]
+    return restart, bad, status
+
+
 def faults_once(part):
     """A fault ends a frame, is told once with its own status, and one counter goes up by one.
 
-    But of a frame that goes wrong in its first pixel, inside another one.
+    In the next cycle; a first pixel's own behind that of the frame which it ends.
     """
     system = System(receiver=part)
-    m, lines = system.m, system.lines
-    m.d.comb += Assume(~(system.pixel & system.sof & system.eol))
-    control, counts = lines.control, lines.counts
-    names = {
-        "overrun": Status.OVERRUN,
-        "truncated": Status.TRUNCATED,
-        "line": Status.LINE,
-        "restart": Status.RESTART,
-    }
-    late, status, open_, accepted = Signal(), Signal(Status), Signal(), Signal()
-    m.d.sync += [late.eq(control.fault), status.eq(control.status)]
-    for name, means in names.items():
-        count, was = getattr(counts, name), Signal(16, name=f"{name}_before")
-        m.d.sync += was.eq(count)
-        check(m, count == was + (late & (status == means) & ~was.all()))
-    # a frame has one fault at most
-    m.d.sync += accepted.eq(lines.accept)
-    with m.If(control.fault):
-        m.d.sync += open_.eq(0)
-    with m.If(accepted & (open_ | ~control.fault)):
-        m.d.sync += open_.eq(1)
-    check(m, open_ | accepted, when=control.fault)
-    return Bench(m, system.free, {"a fault": late})
+    m, control, counts = system.m, system.lines.control, system.lines.counts
+    restart, bad, own = _faults(system)
+    due, waits, kept, status = Signal(), Signal(), Signal(Status), Signal(Status)
+    m.d.sync += [
+        due.eq(restart | bad | waits),
+        status.eq(Mux(waits, kept, Mux(restart, Status.RESTART, own))),
+        waits.eq(bad & (restart | waits)),
+        kept.eq(own),
+    ]
+    check(m, control.fault == due, ~(waits & restart))
+    check(m, control.status == status, when=due)
+    check(m, ~control.receiving, when=before(m, bad, "was_bad"))
+    late, told = before(m, due, "late"), before(m, status, "told")
+    for kind, name in zip(Status, counts.signature.names, strict=True):
+        if kind != Status.OK:
+            count = getattr(counts, name)
+            was = before(m, count, f"{name}_before")
+            check(m, count == was + (late & (told == kind) & ~was.all()))
+    return Bench(m, system.free, {"a fault": late, "two": waits, "a third": waits & bad})
 
 
 def ends(part, bound=40):

@@ -113,6 +113,8 @@ def quiet(part):
     m.d.comb += [taken.eq(loading & frames.idle), system.unloaded.eq(~whole)]
     with m.If(taken):
         m.d.sync += whole.eq(last)
-    check(m, ~frames.busy, ~frames.walks.group_first, ~lines.accept, when=taken)
-    check(m, whole, when=lines.accept)
-    return Bench(m, [*system.free, last], {"a load": taken & ~whole, "a frame": lines.accept})
+    check(m, ~frames.busy, ~frames.walks.group_first, ~lines.control.accept, when=taken)
+    check(m, whole, when=lines.control.accept)
+    return Bench(
+        m, [*system.free, last], {"a load": taken & ~whole, "a frame": lines.control.accept}
+    )

@@ -80,8 +80,9 @@ def receiver(part, settle, row_groups=2, rows=2):
             unit.last_column.eq(places.last_column),
             unit.word_end.eq(places.word_end),
         ]
-    for name in ("waiting", "receiving", "current", "rows", "fault", "status", "fault_current"):
+    told = ("accept", "waiting", "receiving", "current", "rows", "fault", "status", "fault_current")
+    for name in told:
         check(m, getattr(always.control, name) == getattr(gated.control, name))
-    for name in ("accept", "taken", "word_done", "row_done"):
+    for name in ("taken", "word_done", "row_done"):
         check(m, getattr(always, name) == getattr(gated, name))
     return Bench(m, [pixel, end, sof, eol, other, *free], {"asleep": ~clock.awake})
