@@ -3,7 +3,7 @@
 `golden.expected.Judge` compares them with what the golden model computed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +69,10 @@ class MapLog:
         self.fresh = False
         self.lines = self._lines()
 
+    def close(self) -> None:
+        """Closes the log: a generator that is collected may leave its file open."""
+        self.lines.close()
+
     def take(self) -> Maps:
         """The maps of the row group whose event comes next in the log."""
         self._read(until_row=True)
@@ -83,7 +87,7 @@ class MapLog:
         """Reads the rest of the log (step counts of the last frame)."""
         self._read(until_row=False)
 
-    def _lines(self) -> Iterator[str]:
+    def _lines(self) -> Generator[str, None, None]:
         with self.path.open() as file:
             part = ""
             while True:

@@ -12,6 +12,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -277,7 +278,7 @@ def play(
     """
     model, plan, shape = engine.model, engine.plan, engine.shape
     slow = 4 * plan.cycles_per_row_group + 20000
-    with TemporaryDirectory(prefix="rasca-") as temporary:
+    with TemporaryDirectory(prefix="rasca-") as temporary, ExitStack() as ends:
         work = (Path(temporary) if folder is None else folder).resolve()
         work.mkdir(parents=True, exist_ok=True)
         names = ("schedule.txt", "records.jsonl", "writes.log", "weights.bin", "counters.log")
@@ -296,6 +297,7 @@ def play(
             len(plan.operations),
             model.spatial_attention == "banded",
         )
+        ends.callback(maps.close)
         judge = Judge(model, shape.pixels, expected, maps)
         arguments = {
             "records": str(records),
