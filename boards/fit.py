@@ -151,8 +151,8 @@ def shapes(board: Board, model: ModelConfig) -> list[str]:
 def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConfig:
     """Engine of a board: its cells, its DSP blocks, its way to get weights.
 
-    Where DSP blocks are short and it takes fewer LUTs than multipliers without any, a DSP block
-    makes two products ("packed" parts), if the network's weights are constants.
+    Where DSP blocks are short and the LUTs for the other multipliers, too, a DSP block makes two
+    products ("packed" parts), if the network's weights are constants.
 
     Without a shape: the board's for this network, else the largest that carries it and has no more
     channels and lanes than the board's own.
@@ -180,10 +180,10 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
     family = FAMILIES[device.family]
     if family.lut_multipliers and engine.multipliers > device.dsp:
         engine = replace(engine, dsps=device.dsp)
-        pairs = replace(engine, parts="packed")
-        fewer = luts(pairs, device.family) < luts(engine, device.family)
-        if fewer and engine.parts == "parallel" and engine.channels > 1 and not model.spatial:
-            engine = pairs
+        lut = luts(engine, device.family) + (CAMERA_LUT if board.camera else 0)
+        short = lut > LUT_LIMIT * device.lut
+        if short and engine.parts == "parallel" and engine.channels > 1 and not model.spatial:
+            engine = replace(engine, parts="packed")
     Geometry(model, engine)
     return engine
 
