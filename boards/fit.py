@@ -181,7 +181,7 @@ def configure(board: Board, model: ModelConfig, shape: str | None) -> EngineConf
     if family.lut_multipliers and engine.multipliers > device.dsp:
         engine = replace(engine, dsps=device.dsp)
         lut = luts(engine, device.family) + (CAMERA_LUT if board.camera else 0)
-        short = lut > LUT_LIMIT * device.lut
+        short = lut > family.lut_limit * device.lut
         if short and engine.parts == "parallel" and engine.channels > 1 and not model.spatial:
             engine = replace(engine, parts="packed")
     Geometry(model, engine)
