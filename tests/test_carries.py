@@ -51,7 +51,7 @@ def netlists(tmp_path_factory):
     module = design.elaborate(None)
     text = rtlil.convert(module, name=build.TOP, ports=[*design.inputs, *design.outputs])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build.carries, "tidy", lambda netlist: None)
+        patch.setattr(carries, "tidy", lambda netlist: None)
         build.synthesise(text, "ecp5", folder, Console(quiet=True))
     before = json.loads((folder / f"{build.TOP}.json").read_text())
     after = copy.deepcopy(before)

@@ -124,7 +124,8 @@ def timeline(pixels: int, lanes: int, seed: int, walks: int) -> tuple[Times, int
             cycle = source.randint(cycle - steps + 1, free)
             there = times.inputs.get(cycle, {})
             times.forget(cycle)
-            times.at(cycle, abort=1, **{n: there.get(n, 0) for n in ("pool", "blend")})
+            kept = {n: there.get(n, 0) for n in ("pool", "blend", "ending")}
+            times.at(cycle, abort=1, **kept)
             cycle, free, left = cycle + source.randint(2, 9), cycle, 0
     return times, max(times.inputs) + 4
 

@@ -72,7 +72,7 @@ MUTANTS = {
     ),
     "a spoilt frame does not wait for the one before": (
         (hw.frames, "DecisionQueue"),
-        [("(before == 0)", "((before == 0) | (MUTANT == {}))")],
+        [("faults.r_rdy & (free != 0)", "faults.r_rdy & ((free != 0) | (MUTANT == {}))")],
         "HREF drops",
     ),
     "a frame that is cut is not dropped": (
