@@ -149,7 +149,14 @@ PROPERTIES = (
         part="amaranth.lib.fifo:SyncFIFO",
         bench=partial(camera.fifo_order, depth=4, clocks=False),
     ),
-    Property(name="frames: decisions", part=_FRAMES, bench=frames.decisions, quick=False),
+    Property(
+        name="frames: decisions",
+        part=_FRAMES,
+        bench=frames.decisions,
+        method="bounded",
+        depth=32,
+        quick=False,
+    ),
     Property(name="frames: order", part="hw.frames:DecisionQueue", bench=frames.order, quick=False),
     Property(
         name="frames: ends",
