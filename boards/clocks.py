@@ -10,6 +10,10 @@ _VCO = (400e6, 800e6)
 _PHASE_DETECTOR = (3.125e6, 400e6)
 
 
+def _no_setting(input_hz: float, output_hz: float) -> ValueError:
+    return ValueError(f"no PLL setting makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ecp5Pll:
     """Dividers of an EHXPLLL: output 0 drives the feedback, output 1 divides the oscillator.
@@ -69,9 +73,7 @@ class Ecp5Pll:
                         )
                         best = (rank, found)
         if best is None or best[1].output_hz < 0.9 * output_hz:
-            raise ValueError(
-                f"no PLL setting makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
-            )
+            raise _no_setting(input_hz, output_hz)
         return best[1]
 
     def add_to(
@@ -181,9 +183,7 @@ class Ice40Pll:
                     if output <= output_hz * (1 + 1e-9) and (best is None or output > best[0]):
                         best = output, divr, divf, divq
         if best is None or best[0] < 0.9 * output_hz:
-            raise ValueError(
-                f"no PLL setting makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
-            )
+            raise _no_setting(input_hz, output_hz)
         ratio = -(-int(max(best[0], most_hz)) // int(second_hz))
         return cls(
             input_hz=input_hz,
@@ -266,9 +266,7 @@ class GowinPll:
                 if fit and (best is None or output > best[0] * (1 + 1e-9)):
                     best = output, input_div, feedback_div, fit[0]
         if best is None or best[0] < 0.9 * output_hz:
-            raise ValueError(
-                f"no PLL setting makes {output_hz / 1e6:g} MHz of {input_hz / 1e6:g} MHz"
-            )
+            raise _no_setting(input_hz, output_hz)
         ratio = -(-int(best[0]) // int(second_hz))
         return cls(
             input_hz=input_hz,
