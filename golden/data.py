@@ -10,7 +10,6 @@ the rule is applied again to what a crop leaves.
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import json
 import math
@@ -31,7 +30,7 @@ from golden import errors, files
 from golden.config import TWO_CLASSES, ModelConfig
 from golden.errors import missing
 from golden.images import RULE, Checked, check_image, list_images, load_image, turned
-from golden.labels import class_of, read_labels
+from golden.labels import class_of, open_csv, read_labels
 
 RULES = ("box", "area")
 LEAST_FRACTION = 0.005  # of the picture, that one person box must cover
@@ -445,8 +444,8 @@ def load_table(
     found = read_labels(table, folder, classes=classes, skip_bad=skip_bad, progress=progress)
     if found.bad:
         errors.note(f"{table}: left out: {found.bad}")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        more = {(row["file"] or "").strip(): row for row in csv.DictReader(file)}
+    with open_csv(table) as reader:
+        more = {(row["file"] or "").strip(): row for row in reader}
     boxes: dict[str, tuple[Box, ...]] = {}
     if len(classes) == 2:  # of persons
         boxes = read_boxes(table.parent) or read_boxes(folder)
@@ -474,15 +473,6 @@ def load_table(
     return samples
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file; ValueError in one line where it is none."""
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.DictReader(file))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: not a readable CSV file ({error})") from None
-
-
 def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:
     """Person boxes by the file's name in the labels file; empty without a ``boxes.csv``.
 
@@ -496,9 +486,12 @@ def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:
     found: dict[str, list[Box]] = {}
     only = None
     if known.is_file():
-        only = {(row.get("file") or "").strip() for row in _rows(known)}
+        with open_csv(known) as reader:
+            only = {(row.get("file") or "").strip() for row in reader}
         found = {name: [] for name in only}
-    for number, row in enumerate(_rows(table), 2):
+    with open_csv(table) as reader:
+        rows = list(reader)
+    for number, row in enumerate(rows, 2):
         try:
             box = tuple(float(row[side]) for side in ("x0", "y0", "x1", "y1"))
             if not 0 <= box[0] < box[2] <= 1 or not 0 <= box[1] < box[3] <= 1:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,16 @@ def class_of(name: str, classes: Sequence[str]) -> int | None:
     return 0 if tuple(classes) == TWO_CLASSES and plain[0] in NO_PERSON else None
 
 
+@contextmanager
+def open_csv(table: Path) -> Iterator[csv.DictReader]:
+    """The rows of a CSV file; ValueError in one line where it is none."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            yield csv.DictReader(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table}: not a readable CSV file ({error})") from error
+
+
 def read_labels(
     table: str | Path,
     folder: str | Path,
@@ -92,23 +103,19 @@ def read_labels(
         raise ValueError(missing(table))
     if not folder.is_dir():
         raise ValueError(missing(folder, "folder"))
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            for column in ("file", "label"):
-                if column not in columns:
-                    raise ValueError(
-                        f"{table}: no column {column!r} (expected file and label, not "
-                        f"{one_line(', '.join(columns))})"
-                    )
-            rows, rules = [], set()
-            for row in reader:
-                name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
-                rows.append((reader.line_num, name, label))
-                rules.add(row.get("rule") or None)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{table}: not a readable CSV file ({error})") from error
+    with open_csv(table) as reader:
+        columns = reader.fieldnames or []
+        for column in ("file", "label"):
+            if column not in columns:
+                raise ValueError(
+                    f"{table}: no column {column!r} (expected file and label, not "
+                    f"{one_line(', '.join(columns))})"
+                )
+        rows, rules = [], set()
+        for row in reader:
+            name, label = (row["file"] or "").strip(), (row["label"] or "").strip()
+            rows.append((reader.line_num, name, label))
+            rules.add(row.get("rule") or None)
     if not rows:
         raise ValueError(f"{table}: no row in it (expected at least one, not none)")
 
