@@ -4,9 +4,10 @@ rasca netlist --board icebreaker [--preset P] [--image FILE] [--row-groups N] [-
 
 The engine with the board's configuration (hw.top.Rasca) is synthesised by the script of
 `make bitstream`; the netlist runs on models of the family's cells. Pixels, weights, logits,
-decisions and the state pass through the netlist's ports. With --whole it is the netlist of
-`make bitstream` itself, see sim/whole_board.py. What is undefined after power-up, or read before it
-was written, is random. See docs/netlist.md for the keys of summary.json.
+decisions and the state pass through the netlist's ports; a board that tells events only is built
+without the state's, but not its engine here, so that the state is compared. With --whole it is the
+netlist of `make bitstream` itself, see sim/whole_board.py. What is undefined after power-up, or
+read before it was written, is random. See docs/netlist.md for the keys of summary.json.
 """
 
 import hashlib
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from boards import build, fit, tools
+from boards.board import Board
 from boards.system import System
 from boards.tools import YOSYS_SHARE
 from golden import files
@@ -36,6 +38,7 @@ from golden.expected import STATUS, Expected, Frame, Judge, JudgedRow
 from golden.live_table import LiveTable
 from golden.model import IntegerModel
 from golden.weights import Weights
+from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca, flat_ports
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
@@ -71,6 +74,13 @@ def models(family: str) -> tuple[str, tuple[Path, ...]]:
     if family == "ice40":
         return stricter(MODELS[family][0].read_text()), ()
     return "", MODELS[family]
+
+
+def engine_of(
+    board: Board, model: ModelConfig, engine: EngineConfig, weights: Weights, whole: bool
+) -> Rasca:
+    """The board's engine; alone it always has the port through which its state is compared."""
+    return Rasca(model, engine, weights, readback=not (whole and board.events_only))
 
 
 def netlist_of(design: Any, family: str, folder: Path, console: Console) -> dict[str, Any]:
@@ -324,7 +334,7 @@ def main(
             whole_board.check_board(board)
         engine = fit.configure(board, model, shape)
         numbers = load_weights(weights, model)
-        rasca = Rasca(model, engine, numbers, readback=not board.events_only)
+        rasca = engine_of(board, model, engine, numbers, whole)
         tools.tool("yosys")
         place = folder / board.name / model.name
         if whole:

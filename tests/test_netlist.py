@@ -77,6 +77,16 @@ def made(request, tmp_path_factory):
     return rasca, cells, compiled, torch.from_numpy(pixels)
 
 
+def test_engine_alone_has_readback():
+    """Also where the board is built without: the bench waits for each word of the state."""
+    sizes, shape = CASES["ice40"]
+    model = ModelConfig(name="tiny", image_height=20, image_width=64, state_channels=4, **sizes)
+    board, weights = build.find_board("icebreaker"), random_weights(model, 1)
+    assert board.events_only
+    alone, whole = (netlist.engine_of(board, model, shape, weights, w) for w in (False, True))
+    assert alone.engine.readback and not whole.engine.readback
+
+
 def play(made, row_groups=4, *plusargs):
     rasca, _, compiled, pixels = made
     loaded = rasca.plan.engine.weight_memory == "loaded"

@@ -91,9 +91,13 @@ class Replay(wiring.Component):
             take.eq(ready & (~weights | load.ready)),
             ended.eq(waiting & started & ~have & final),
         ]
-        # once begun, a line goes on
-        goes = waiting & begun & ~have & ~final & (started | ~(line & self.hold))
-        with m.If((self.phase == 1) & goes):
+        # known a cycle ahead (what it hangs on stands still in phase 0), so that the byte's clock
+        # enable comes from a flip-flop; once begun, a line goes on
+        goes = Signal()
+        m.d.sync += goes.eq(
+            (self.phase == 0) & waiting & begun & ~have & ~final & (started | ~(line & self.hold))
+        )
+        with m.If(goes):
             m.d.sync += [
                 pixel.eq(Cat(pixel[8:], self.data)),
                 have.eq(1),
