@@ -202,7 +202,7 @@ FAMILIES = {
     ),
     "ice40": Family(
         # a clock enable of one or two registers costs more than the LUT that it saves
-        synthesis="synth_ice40 -device u -dffe_min_ce_use 3 -top {top} -json {json}",
+        synthesis="synth_ice40 -device u -dffe_min_ce_use 8 -top {top} -json {json}",
         place="nextpnr-ice40",
         pack="icepack",
         constraints="pcf",

@@ -9,6 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from boards.packets import DIGEST_BYTES, Problem
+from hw.common import delay
 from hw.interfaces import LoadPort
 
 MAGIC = b"Rsca"
@@ -205,6 +206,7 @@ class FlashLoader(wiring.Component):
         # bytes or cycles that are left, less one: negative with the last one
         count = Signal(range(-1, max(self.length, self.wake_cycles, HEADER_BYTES)), reset_less=True)
         tries, zero = Signal(range(self.tries), init=self.tries - 1), Signal()
+        last_try = delay(m, tries == 0, 1, "last_try")  # long before a byte can be wrong
         checking, wrong = Signal(), Signal()  # the checksum; the byte is not what is expected
         # between registers, so that none of this is in the way of the engine's clock
         start, offered = Signal(), Signal()
@@ -231,7 +233,7 @@ class FlashLoader(wiring.Component):
 
         def fail(reason):
             m.d.sync += [self.problem.eq(reason), select.eq(1), tries.eq(tries - 1)]
-            with m.If(tries == 0):
+            with m.If(last_try):
                 m.d.sync += [self.failed.eq(1), self.done.eq(1)]
                 m.next = "END"
             with m.Else():

@@ -157,17 +157,18 @@ class Taps(wiring.Component):
         word, facts = self.word, self.facts
         head_lanes = self.plan.geometry.head_lanes
         row, left = Signal.like(word.rows), Signal(self.left_bits)
-        tap_end, row_end, channel_end, segment_end = (
-            Signal(name=f"{n}_end") for n in ("tap", "row", "channel", "segment")
-        )
+        tap_end, row_end, channel_end = (Signal(name=f"{n}_end") for n in ("tap", "row", "channel"))
         next_tap_end, next_row_end, next_channel_end, next_segment_end = (
             Signal(name=f"next_{n}_end") for n in ("tap", "row", "channel", "segment")
         )
         row_near, left_near = Signal(), Signal()  # one more row, channel to go
+        # held ready, as much hangs on them: tap_end & row_end; the port of that name; the segment
+        # is the walk's last one
+        kernel_end, between, last_segment = Signal(), Signal(), Signal()
         wrap = Signal()
         m.d.comb += [
             wrap.eq(self.bank[-1] | (word.source != Source.SHARED)),
-            self.between.eq(segment_end & word.two & ~self.second),
+            self.between.eq(between),
             self.op_end.eq(self.last & self.last_walk),
             self.part_end.eq(
                 (self.part == head_lanes - 1) | (word.source >= Source.SHARED)
@@ -176,18 +177,18 @@ class Taps(wiring.Component):
             ),
             next_tap_end.eq(Mux(tap_end, word.one_tap, self.phase[0])),  # of three
             next_row_end.eq(Mux(tap_end, Mux(row_end, facts.one_row, row_near), row_end)),
-            next_channel_end.eq(Mux(tap_end & row_end, left_near, channel_end)),
+            next_channel_end.eq(Mux(kernel_end, left_near, channel_end)),
             next_segment_end.eq(next_tap_end & next_row_end & next_channel_end),
         ]
         with m.If(self.moves):
-            ends = next_segment_end & (self.second | ~word.two)
             m.d.sync += [
                 self.first.eq(0),
                 tap_end.eq(next_tap_end),
                 row_end.eq(next_row_end),
                 channel_end.eq(next_channel_end),
-                segment_end.eq(next_segment_end),
-                self.last.eq(ends),
+                kernel_end.eq(next_tap_end & next_row_end),
+                between.eq(next_segment_end & ~last_segment),
+                self.last.eq(next_segment_end & last_segment),
             ]
             if head_lanes > 1:
                 m.d.sync += self.part.eq(Mux(self.part_end, 0, self.part + 1))
@@ -204,23 +205,24 @@ class Taps(wiring.Component):
                     row.eq(Mux(row_end, 0, row + 1)),
                     row_near.eq(Mux(row_end, facts.two_rows, row + 2 == word.rows)),
                 ]
-                with m.If(row_end):
-                    m.d.sync += [
-                        left.eq(left - 1),
-                        left_near.eq(left == 2),
-                        self.inner.eq(self.inner + 1),
-                        self.inner_row.eq(self.inner_row + wrap),
-                        self.bank.eq(self.bank.rotate_left(1)),
-                    ]
             with m.Else():
                 m.d.sync += self.phase.eq(self.phase + 1)
-            with m.If(self.between):
+            with m.If(kernel_end):
                 m.d.sync += [
+                    left.eq(left - 1),
+                    left_near.eq(left == 2),
+                    self.inner.eq(self.inner + 1),
+                    self.inner_row.eq(self.inner_row + wrap),
+                    self.bank.eq(self.bank.rotate_left(1)),
+                ]
+            with m.If(between):
+                m.d.sync += [
+                    between.eq(0),
+                    last_segment.eq(1),
                     self.second.eq(1),
                     left.eq(word.last1),
                     left_near.eq(facts.two_channels1),
                     channel_end.eq(facts.one_channel1),
-                    segment_end.eq(facts.one_step1),
                     self.last.eq(facts.one_step1),
                     self.bank.eq(C(1, len(self.bank)) << word.bank1),
                 ]
@@ -236,7 +238,9 @@ class Taps(wiring.Component):
                     left.eq(self.begin_word.last0),
                     left_near.eq(self.begin_facts.two_channels0),
                     channel_end.eq(self.begin_facts.one_channel0),
-                    segment_end.eq(self.begin_facts.one_step0),
+                    kernel_end.eq(self.begin_word.one_tap & self.begin_facts.one_row),
+                    between.eq(self.begin_facts.one_step0 & self.begin_word.two),
+                    last_segment.eq(~self.begin_word.two),
                     self.last.eq(self.begin_facts.one_step),
                     self.inner.eq(0),
                     self.inner_row.eq(0),

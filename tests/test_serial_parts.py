@@ -240,9 +240,11 @@ def test_writer_of_another_program_is_seen(field, monkeypatch):
 
 
 def pooled(kind: str, seed: int, wrong: str = ""):
-    """Scenario: two states, byte by byte as the writer tells them; sums and maxima of each channel.
+    """Scenario: two states, byte by byte as the writer tells them, a value in one cycle or two;
+    sums and maxima of each channel.
 
-    wrong: "sum", "max", "channel" or "done" is expected otherwise.
+    wrong: "sum", "max", "channel" or "done" is expected otherwise; "next": the byte that comes next
+    is told otherwise.
     """
     plan, generator = plan_of(kind), torch.Generator().manual_seed(seed)
     op = plan.operations[-1]
@@ -269,8 +271,12 @@ def pooled(kind: str, seed: int, wrong: str = ""):
                     "pad": pad,
                 }
                 byte = op.out_zero_point if pad else int(state[channel, column])
-            for cycle in range(2):  # a value takes two cycles
-                out = yield given if cycle == 0 else {"byte": given["byte"] if cycle > 1 else byte}
+                # nobody looks at it for a padding
+                given["next"] = int(torch.randint(-128, 128, (), generator=generator))
+                if not pad and wrong != "next":
+                    given["next"] = byte
+            for step in [given, {"byte": byte}][: 1 + number % 3 % 2]:
+                out = yield step
                 if out["pooled__en"]:
                     found.append([out[f"pooled__{name}"] for name in ("channel", "sum", "max")])
                 done = out["pooled__en"] and out["pooled__channel"] == d - 1 - (wrong == "done")
@@ -287,7 +293,7 @@ def test_pool(kind):
     on_amaranth(SerialPool(plan_of(kind)), pooled(kind, 3))
 
 
-@pytest.mark.parametrize("wrong", ["sum", "max", "channel", "done"])
+@pytest.mark.parametrize("wrong", ["sum", "max", "channel", "done", "next"])
 def test_pool_differences_are_seen(wrong):
     with pytest.raises(AssertionError, match="state 0"):
         on_amaranth(SerialPool(plan_of("two")), pooled("two", 3, wrong))

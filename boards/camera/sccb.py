@@ -137,9 +137,10 @@ class SccbBus(wiring.Component):
             for name, shape in (("shift", bits), ("left", range(bits + 1)), ("in_byte", range(9)))
         )
         state, phase, freeing = Signal(_Phase), Signal(2), Signal()
+        running = Signal()  # not IDLE: a flip-flop, as the timer's longest way begins there
         m.d.comb += [
             quarters.restart.eq(self.start),
-            quarters.run.eq(state != _Phase.IDLE),
+            quarters.run.eq(running),
             # a released SCL that is still low: the slave holds it
             quarters.released.eq(low_scl | scl),
         ]
@@ -183,7 +184,7 @@ class SccbBus(wiring.Component):
                     m.d.sync += low_sda.eq(0)
                 with m.If(step & (phase == 3)):
                     m.d.comb += self.done.eq(1)
-                    m.d.sync += state.eq(_Phase.IDLE)
+                    m.d.sync += [state.eq(_Phase.IDLE), running.eq(0)]
         with m.If(self.start):
             m.d.sync += [
                 shift.eq(Mux(sda, sent, Const(-1, bits))),
@@ -193,6 +194,7 @@ class SccbBus(wiring.Component):
                 in_byte.eq(0),
                 phase.eq(0),
                 state.eq(_Phase.START),
+                running.eq(1),
             ]
         return m
 

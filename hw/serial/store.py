@@ -468,8 +468,8 @@ class SerialPool(wiring.Component):
         It is its channel's first; its channel's last.
     pad : In(1), with `counts`
         It is beyond the row.
-    byte : In(signed(8))
-        A cycle after `counts`.
+    byte : In(signed(8)), next : In(signed(8))
+        A cycle after `counts`; with it (of a byte that is no padding).
     pooled : Out(Pooled(state_channels, n))
         A channel of the state, pooled over its columns.
     state_done : Out(1)
@@ -480,7 +480,9 @@ class SerialPool(wiring.Component):
         engine, model = plan.engine, plan.model
         # channels whose columns are there at once: chunks of all lanes' go on in turn
         self.pool = StatePool(
-            channels=engine.lanes if plan.geometry.state_words > 1 else 1, columns=model.n
+            channels=engine.lanes if plan.geometry.state_words > 1 else 1,
+            columns=model.n,
+            ahead=True,
         )
         self.channels = model.state_channels
         super().__init__(
@@ -488,7 +490,7 @@ class SerialPool(wiring.Component):
                 "begin": In(1),
                 **dict.fromkeys(("counts", "first", "pad", "last"), In(1)),
                 "bank": In(range(engine.lanes)),
-                "byte": In(signed(8)),
+                **dict.fromkeys(("byte", "next"), In(signed(8))),
                 "pooled": Out(Pooled(model.state_channels, model.n)),
                 "state_done": Out(1),
             }
@@ -525,7 +527,11 @@ class SerialPool(wiring.Component):
         ]
         for i in range(pool.channels):
             here = (bank == i) if pool.channels > 1 else 1
-            m.d.comb += [pool.bytes[i].eq(self.byte), pool.load[i].eq(counted & here)]
+            m.d.comb += [
+                pool.bytes[i].eq(self.byte),
+                pool.next[i].eq(self.next),
+                pool.load[i].eq(counted & here),
+            ]
             if i:
                 with m.If(told == i):
                     m.d.comb += [
@@ -649,6 +655,7 @@ class SerialStore(wiring.Component):
             pooling.counts.eq(at[-1] & blend),
             *[getattr(pooling, n).eq(getattr(writer, n)) for n in ("bank", "first", "pad", "last")],
             pooling.byte.eq(writer.write_low.as_signed()),
+            pooling.next.eq(writer.byte.as_signed()),
         ]
         for part, names in self._same.items():
             for name in names:
