@@ -428,6 +428,7 @@ class WalkSequencer(wiring.Component):
         busy = Signal()  # a row group is under way
         inside = Signal()  # the pause is inside a walk
         changing = Signal()  # the pause is before an operation's first walk
+        held = Signal()  # between steps: busy & (inside | changing), as much hangs on it
         # cycles since reset, until the word is there: the last one stays
         warm = Signal(WordFetch.CYCLES)
         m.d.sync += warm.eq(Cat(1, warm))
@@ -435,7 +436,7 @@ class WalkSequencer(wiring.Component):
         begin_op, advance = Signal(), Signal()
         # Whether an operation begins hangs on much. What nobody looks at before there is a step is
         # set as soon as it may begin, and again until it does, for a walk after a pause as well.
-        may_begin, may_advance = Signal(), Signal()
+        may_begin = Signal()
         m.d.comb += [
             control.group_done.eq(run & taps.op_end & last_op),
             control.group_first.eq(
@@ -447,7 +448,6 @@ class WalkSequencer(wiring.Component):
                 (run & taps.op_end & (~last_op | control.again)) | (~busy & control.more & warm[-1])
             ),
             may_begin.eq(Mux(run, taps.op_end, ~busy)),
-            may_advance.eq(Mux(run, taps.last, ~inside & ~changing)),
             # only an operation's first walk is held
             advance.eq((run & taps.last & ~now_is.idles) | (pause.ends & ~inside & ~changing)),
             walks.word.eq(now),
@@ -459,8 +459,8 @@ class WalkSequencer(wiring.Component):
             taps.facts.eq(now_is),
             taps.chunk.eq(walks.chunk),
             taps.last_walk.eq(walks.is_last),
-            taps.begin.eq(may_begin | may_advance),
-            taps.moves.eq(run | ~busy | ~(inside | changing)),
+            taps.begin.eq(Mux(run, taps.last, ~held)),
+            taps.moves.eq(run | ~held),
             taps.begin_word.eq(Mux(may_begin, following.as_value(), now.as_value())),
             taps.begin_facts.eq(Mux(may_begin, following_is.as_value(), now_is.as_value())),
             taps.begin_address.eq(Mux(may_begin, following.base0, walks.next_address)),
@@ -489,6 +489,7 @@ class WalkSequencer(wiring.Component):
                 last_op.eq(fetch.index == last_index),
                 busy.eq(1),
                 changing.eq(1),
+                held.eq(1),
                 step.valid.eq(~following_is.waits & ~(following_is.need & ~control.rows).any()),
             ]
         with m.Elif(control.group_done):
@@ -503,9 +504,9 @@ class WalkSequencer(wiring.Component):
             waits = Mux(busy, pause.ends & pause.hold, ~control.more)
             m.d.comb += self.standing.eq(warm[-1] & ~run & waits)
         with m.If(pause.resume):
-            m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0)]
+            m.d.sync += [step.valid.eq(1), inside.eq(0), changing.eq(0), held.eq(0)]
         with m.If(run & ~begin_op):
-            m.d.sync += changing.eq(0)
+            m.d.sync += [changing.eq(0), held.eq(taps.between & now_is.pauses)]
         return m
 
     def _fetch(self, m):
