@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from golden import files
 from sim.prove import mutants, mutate
 from tests.command import invoke
 
@@ -44,6 +45,22 @@ def test_tests_find_one(monkeypatch, tmp_path):
     one, text = fault("remaining - self.lanes", "remaining + self.lanes")
     assert mutate.by_tests(one, text)
     assert not mutate.by_tests(one, mutants.source(HOST))
+
+
+def test_tests_that_hang_find_one(monkeypatch, tmp_path):
+    """They are given seconds of the processor: one is too few to begin with."""
+    monkeypatch.setattr(mutate, "OUTPUT", tmp_path)
+    monkeypatch.setattr(mutate, "TEST_LIMIT", 1)
+    assert mutate.by_tests(mutate.Mutant(HOST, 1, "", ""), mutants.source(HOST))
+
+
+def test_blocks_have_their_tests():
+    """Files and tests that BLOCKS names are there: else pytest's error would pass for a find."""
+    for names in mutate.BLOCKS.values():
+        for name in names.split():
+            file, _, function = name.partition("::")
+            text = (files.ROOT / "tests" / file).read_text(encoding="utf-8")
+            assert f"\ndef {function or 'test_'}" in text, name
 
 
 def test_whether_a_read_is_told_is_no_property():

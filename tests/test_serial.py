@@ -72,13 +72,25 @@ LANE = 4
 """Values of a lane, which have the same constants: as few as there may be."""
 
 
-def unit_scenario(function, count=300):
-    rng, period = random.Random(int(function)), 2 if function == Function.BLEND else 1
+def unit_scenario(function, count=300, pool=False, wrong=False):
+    """Values' bytes, each `unit` cycles after its (first) sum.
+
+    pool: of two sums, with a bias each, the larger counts; wrong: that it is the smaller.
+    """
+    rng, period = random.Random(int(function)), 2 if pool or function == Function.BLEND else 1
     edge = (-(1 << 19), (1 << 19) - 1, 0, -1)
+
+    def added(i):
+        total, bias = rng.randint(-(1 << 17), 1 << 17), rng.randint(-(1 << 17), 1 << 17)
+        if pool:  # sums of 20 bits, as far apart as they may be, and close to each other
+            total = rng.choice((*edge, total, total, total >> 14))
+            bias = total - min(max(total - bias, edge[0]), edge[1])
+            return {"sum": total - bias, "bias": bias}
+        return {"sum": rng.choice(edge) if i < 20 else total, "bias": bias}
+
     values = [
         {
-            "sum": rng.choice(edge) if i < 20 else rng.randint(-(1 << 17), 1 << 17),
-            "bias": rng.randint(-(1 << 17), 1 << 17),
+            "sums": [added(i) for _ in range(1 + pool)],
             "multiplier": rng.choice((0, 1, 255)) if i < 30 else rng.randint(0, 255),
             "shift": rng.randint(FIRST_SHIFT, FIRST_SHIFT + 15),
             "a": rng.randint(-128, 127),
@@ -88,20 +100,26 @@ def unit_scenario(function, count=300):
     ]
     for i, value in enumerate(values):  # a lane has a few values
         value |= {name: values[i - i % LANE][name] for name in ("multiplier", "shift")}
+        if pool and i % 7 == 0:
+            value["sums"][1] = value["sums"][0]
     found = []
     for cycle in range(count * period + T.unit + 2):
 
         def then(late, now=cycle):
             return values[min(max(now - late, 0) // period, count - 1)]
 
+        def summed(late, now=cycle):
+            return then(late)["sums"][max(now - late, 0) % 2 if pool else 0]
+
         # constants are there in one cycle only
         fresh = cycle >= 3 and (cycle - 3) % (LANE * period) == 0
         out = yield {
             "fresh": fresh,
+            "pool": pool,
             "function": int(function),
-            "low": then(0)["sum"] & 0xFFFF,
-            "high": then(1)["sum"] >> 16 & 0xF,
-            "bias": then(0)["bias"] & 0xFFFF | (then(1)["bias"] >> 16 << 16),
+            "low": summed(0)["sum"] & 0xFFFF,
+            "high": summed(1)["sum"] >> 16 & 0xF,
+            "bias": summed(0)["bias"] & 0xFFFF | (summed(1)["bias"] >> 16 << 16),
             "multiplier": then(3)["multiplier"] if fresh else rng.getrandbits(8),
             "shift": then(3)["shift"] - FIRST_SHIFT if fresh else rng.getrandbits(4),
             "a": then(T.gate_at)["a"] & 0xFF,
@@ -109,17 +127,37 @@ def unit_scenario(function, count=300):
         }
         if cycle >= T.unit and (cycle - T.unit) % period == 0 and len(found) < count:
             found.append(out["byte"])
+    kept = min if wrong else max
     wanted = [
-        byte_of(function, v["sum"] + v["bias"], v["multiplier"], v["shift"], v["a"], v["b"]) & 0xFF
+        byte_of(
+            function,
+            kept(one["sum"] + one["bias"] for one in v["sums"]),
+            *(v[name] for name in ("multiplier", "shift", "a", "b")),
+        )
+        & 0xFF
         for v in values
     ]
     assert found == wanted
 
 
-@pytest.mark.parametrize("function", [f for f in Function if f.name not in ("SIGNED", "MIX")])
+FUNCTIONS = [f for f in Function if f.name not in ("SIGNED", "MIX")]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_unit(function):
     unit = SerialUnit(acc_bits=20, high_bits=4, knots=activation.KNOTS.tolist())
     on_amaranth(unit, unit_scenario(function))
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_unit_pools(wrong):
+    """Of two sums the larger: any two, equal ones, and those that are furthest apart."""
+    unit = SerialUnit(acc_bits=20, high_bits=4, knots=activation.KNOTS.tolist())
+    if wrong:
+        with pytest.raises(AssertionError):
+            on_amaranth(unit, unit_scenario(Function.RELU, 40, True, wrong))
+    else:
+        on_amaranth(unit, unit_scenario(Function.RELU, 300, True))
 
 
 # ---- array ----

@@ -136,17 +136,15 @@ def traffic(kind: str, seed: int, count: int = 500, wrong: str = ""):
     array = Array(kind, plan, source, content, lines, count, wrong)
     idle = {name: 0 for name, _ in layout}
     late, camera, asked, hosted = [idle, idle], 0, None, None
-    late_write = [None, None]
     compared = 0
     for cycle in range(max(array.right) + 1 + (wrong == "late")):
-        # read, unless it was or is being written
+        # read, unless it is being written
         writes = write(half + source.randrange(half)) if source.random() < 0.5 else None
         given = next(writes) if writes else {}
-        late_write = [given.get("write_address"), late_write[0]]
         ask, host = (source.random() < 0.5 for _ in range(2))
         ask_bank, host_bank = source.randrange(lanes), source.randrange(lanes)
         ask_at, host_at = (
-            source.choice([a for a in range(half, 2 * half) if a != late_write[0]])
+            source.choice([a for a in range(half, 2 * half) if a != given.get("write_address")])
             for _ in range(2)
         )
         noise = {name: source.getrandbits(layout[name].width) for name, _ in layout}

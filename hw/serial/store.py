@@ -42,9 +42,8 @@ class SerialConstants(wiring.Component):
     """Constants of the sums, lane after lane, from a memory of 16 bits with one port.
 
     A lane's are read from three cycles before its first sum on, a word a cycle, the third one for
-    two lanes: the bias is there
-    when hw.serial.starts takes something off it; multiplier and shift are when the unit takes them,
-    as `fresh` says.
+    two lanes: the bias is there when hw.serial.starts takes something off it; multiplier and shift
+    are when the unit takes them, as `fresh` says.
 
     Ports
     -----
@@ -55,8 +54,8 @@ class SerialConstants(wiring.Component):
     chunks, groups : In(of the pace word)
         Walks that have the same constants, less one; how often others follow.
     go : In(1)
-        Three cycles before a lane's first sum; not within four cycles of the one before, and two of
-        `settled`.
+        Three cycles before a lane's first sum; at least four cycles after the one before, and two
+        after `settled`.
     bias : Out(signed(acc_bits)), multiplier : Out(8), scale : Out(4), fresh : Out(1)
         As SerialUnit takes them (`scale`: its `shift`).
     op_end : Out(1)

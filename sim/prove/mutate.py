@@ -9,6 +9,7 @@ import ast
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ from sim.prove.catalogue import PROPERTIES
 OUTPUT = runner.BUILD / "prove"
 DEPTH, LIMIT = 40, 20
 """Cycles and seconds in which a property is to find a fault."""
-TEST_LIMIT = 120
-"""Seconds for a block's tests: a fault that makes them hang is found."""
+TEST_LIMIT, PATIENCE = 120, 1200
+"""Seconds of the processor for a block's tests, and seconds in all: a fault that makes them hang is
+found, and a machine that does other things as well finds none."""
 BLOCKS = {
     "boards.camera.crossing": "test_crossing.py",
     "boards.camera.framer": "test_framer.py",
@@ -43,8 +45,28 @@ BLOCKS = {
     "hw.bus.wishbone": "test_bus_parts.py",
     "hw.arithmetic.requant": "test_requant.py",
     "hw.parallel.gate": "test_gate.py",
+    "hw.serial.array": "test_serial_starts.py::test_amaranth test_serial.py::test_array",
+    "hw.serial.starts": "test_serial_starts.py::test_amaranth",
+    "hw.serial.unit": "test_serial.py::test_unit test_serial.py::test_unit_pools",
+    "hw.serial.window": "test_serial_window.py::test_amaranth",
+    "hw.serial.store": (
+        "test_serial_parts.py::test_operands test_serial_parts.py::test_writer "
+        "test_serial_parts.py::test_pool test_serial_store.py::test_constants "
+        "test_serial_store.py::test_counter test_serial_store.py::test_amaranth"
+    ),
+    "boards.link.parser": "test_link.py::test_parser test_link.py::test_parser_refuses",
+    "boards.link.copier": (
+        "test_link.py::test_copier test_link.py::test_state_bytes test_link.py::test_memory"
+    ),
+    "boards.link.counters": (
+        "test_link.py::test_counters_while_they_leave test_link.py::test_counters"
+    ),
+    "boards.link.sender": "test_link.py::test_sender",
+    "boards.link.replay": (
+        "test_link.py::test_replay_of_lines test_link.py::test_replay_of_settings_and_weights"
+    ),
 }
-"""Their modules, and the files of their tests."""
+"""Their modules, and the files of their tests; or tests of these, the quick ones first."""
 
 _OTHER = {
     ast.BitAnd: ast.BitOr,
@@ -179,7 +201,8 @@ def by_tests(mutant: Mutant, text: str) -> bool:
             cwd=files.ROOT,
             env=environment,
             capture_output=True,
-            timeout=TEST_LIMIT,
+            timeout=PATIENCE,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (TEST_LIMIT, TEST_LIMIT)),
         )
     except subprocess.TimeoutExpired:
         return True
