@@ -153,6 +153,8 @@ class Board:
     clock_hz, oscillator_hz : float
         Of the engine, as its last build shipped it (a build begins with it and ships what the
         routed design carries); of the pin or oscillator that the PLL starts from.
+    seed : int
+        Of place and route, unless told otherwise: that build's.
     oscillator : str
         Resource name of that pin, or "SB_HFOSC".
     oscillator_error : float
@@ -191,6 +193,7 @@ class Board:
     clock_hz: float
     oscillator_hz: float
     oscillator: str
+    seed: int = 1
     oscillator_error: float = 0.0
     weights: str = "initialised"
     resources: list[Resource] = field(default_factory=list)

@@ -458,7 +458,7 @@ def main(
     outputs: Annotated[
         str | None, typer.Option(help="what the board shows besides, separated by commas")
     ] = None,
-    seed: Annotated[int, typer.Option(help="of place and route")] = 1,
+    seed: Annotated[int | None, typer.Option(help="of place and route; else the board's")] = None,
     seeds: Annotated[int, typer.Option(help="place and route with so many, keep the best")] = 1,
     folder: Annotated[Path, typer.Option(help="where to write")] = Path("build/bitstream"),
 ) -> None:
@@ -482,7 +482,8 @@ def main(
             design = partial(Rasca, model, engine, numbers, readback=not board.events_only)
             place = folder / board.name / model.name
             with files.claimed(place):
-                tried = range(seed, seed + seeds)
+                first = board.seed if seed is None else seed
+                tried = range(first, first + seeds)
                 summary = build(
                     board,
                     design,

@@ -76,7 +76,7 @@ def kept(folder: Path) -> list[dict[str, Any]]:
 
 def main(
     board_names: Annotated[list[str] | None, typer.Option("--board", help="all")] = None,
-    seed: Annotated[int, typer.Option(help="of place and route")] = 1,
+    seed: Annotated[int | None, typer.Option(help="of place and route; else the board's")] = None,
     seeds: Annotated[int, typer.Option(help="place and route with so many, keep the best")] = 1,
     page_only: Annotated[bool, typer.Option("--page-only", help="nothing is built")] = False,
     folder: Annotated[Path, typer.Option(help="of the builds")] = Path("build/bitstream"),
@@ -91,7 +91,8 @@ def main(
         for name in builds(board):
             console.rule(f"{board.title}, {name}")
             command = [sys.executable, "-m", "rasca", "bitstream", "--board", board.name]
-            command += ["--preset", name, "--seed", str(seed), "--seeds", str(seeds)]
+            command += ["--preset", name, "--seeds", str(seeds)]
+            command += [] if seed is None else ["--seed", str(seed)]
             command += ["--folder", str(folder)]
             if subprocess.run(command).returncode:
                 failed.append(f"{board.name} {name}")

@@ -224,7 +224,7 @@ def test_small_boards(name):
     platform.add_resources(board.resources)
     system = System(board=board, rasca=Rasca(model, engine, default_weights(model)))
     assert system.pll.output_hz == board.clock_hz
-    assert board.clock_hz == {"icebreaker": 39e6, "upduino": 30e6}[name]
+    assert board.clock_hz == {"icebreaker": 44.25e6, "upduino": 30e6}[name]
     assert system.pll.second_hz <= board.camera.clock_hz
     files = platform.prepare(system, name="rasca", debug_verilog=False).files
     pcf, il = (files[n] for n in ("rasca.pcf", "rasca.il"))
@@ -248,7 +248,9 @@ def test_paced_camera(name, divider, binning):
     rasca = Rasca(model, fit.configure(board, model, None), default_weights(model))
     system = System(board=board, rasca=rasca)
     sensor, engine_hz = system.camera.sensor, system.pll.output_hz
-    assert system.binning == binning and sensor.clock_hz == 2 * system.pll.second_hz / divider
+    assert system.binning == binning
+    # whole Hz
+    assert sensor.clock_hz == pytest.approx(2 * system.pll.second_hz / divider, abs=1)
     needed = rasca.plan.camera_period / engine_hz / 5  # seconds of a row
     line = sensor.line_clocks / sensor.clock_hz
     assert needed <= binning * line < 1.01 * needed

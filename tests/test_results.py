@@ -56,6 +56,7 @@ def check_clock(found):
     assert 0.95 * found["fmax_mhz"] <= wanted <= found["fmax_mhz"]
     if found["preset"] == board.preset:
         assert board.clock_hz / 1e6 == pytest.approx(found["clock_mhz"], abs=0.001)
+        assert board.seed == int(max(found["seeds"], key=found["seeds"].get))
 
 
 BUILDS = {
