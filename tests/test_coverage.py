@@ -14,8 +14,10 @@ from amaranth.lib.wiring import In, Out
 from golden.errors import CommandError
 from golden.model import IntegerModel
 from hw.plan import compile_program
+from hw.plan.engine_config import EngineConfig
 from sim import fuzz, runner
 from sim.coverage import bins, main, reasons, rtl, scenarios
+from tests.test_sequencer import KINDS
 
 
 class Counts(wiring.Component):
@@ -163,6 +165,21 @@ def test_saturation_is_counted():
     edges = [counted[1][f"gru.update, UPDATE: {edge}"] for edge in bins.EDGES]
     assert edges == [0, size, 0]
     assert sum(counted[0][f"gru.update, UPDATE: {edge}"] for edge in bins.EDGES) == size
+
+
+def test_no_program_fills_a_bin_that_has_a_reason():
+    for seed in (354, 938, 1263):
+        one = fuzz.case(seed)
+        plan = compile_program(one.model, one.shape)
+        found = bins.of_words(plan) + bins.of_operations(plan)
+        assert [name for name in found if reasons.reason("bin", name)] == []
+
+
+def test_a_long_first_segment_pauses():
+    """In one lane; the bin has no reason, for it can be filled."""
+    model, shape = KINDS["pause"]
+    words = bins.of_words(compile_program(model, EngineConfig.parse(shape)))
+    assert words["walk: pause more"] and reasons.reason("bin", "walk: pause more") is None
 
 
 def test_holes_in_bins():

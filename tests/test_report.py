@@ -1028,6 +1028,22 @@ def test_what_a_faster_clock_costs():
     assert awake["energy_uj"]["total"] > 6 * found["energy_uj"]["total"]
 
 
+def test_sequencers_are_a_share_of_the_clocks_energy():
+    """Beside what `make asic POWER=1` measured at the gates (docs/asic.md), uJ of a frame."""
+    for name, shape, parts, gates in (
+        ("vww_105x120", "8,1,2", "parallel", 30.9),
+        ("vww_210x240", "15,3,2", "parallel", 30.0),
+        ("vww_210x240", "15,3,2", "low_power", 24.9),
+    ):
+        one = study(name, shape, "ihp130", 100.0, 30.0, parts=parts, sleep=True)
+        found = content.energy(one, 100.0, 30.0)["uj"]["registers and clock"]
+        model = energy.sequencers(one.cost, one.tech, 100.0, 30.0)
+        assert model == pytest.approx(gates, rel=0.3) and model < found
+        # 100 MHz at 30 frames/s, awake: all of them in every cycle
+        awake = energy.sequencers(replace(one.cost, running=None), one.tech, 100.0, 30.0)
+        assert awake == pytest.approx(one.cost.sequencer_bits * 1e8 / 30 * 0.056e-6)
+
+
 def test_the_slowest_clock_is_taken(tmp_path):
     words = ["--folder", tmp_path, "--asic", tmp_path / "none", "--fps", "20"]
     result = run(*words)

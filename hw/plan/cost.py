@@ -146,6 +146,9 @@ class Cost:
         The same by clock: see `clock_registers`.
     gated_bits : int
         Those of the engine's clock that hardly any edge reaches, where each enable has a gate.
+    sequencer_bits, sequencer_reached : int
+        Those of the sequencers, and of these the ones that an edge reaches while the engine's clock
+        runs: see hw.plan.parallel_owners.SequencerRegisters. 0 where they were not measured.
     zero_is_zero : bool
         Of the array's operands: see hw.plan.parts.PartsModel.
     running : function of float, or None
@@ -170,6 +173,8 @@ class Cost:
     register_bits: int
     clock_bits: Mapping[str, int] = field(default_factory=dict)
     gated_bits: int = 0
+    sequencer_bits: int = 0
+    sequencer_reached: int = 0
     zero_is_zero: bool = False
     running: Callable[[float], Mapping[str, float]] | None = field(default=None, compare=False)
 
@@ -198,6 +203,12 @@ class Cost:
         clocked = sum(edges * shares.get(clock, 1.0) for clock, edges in awake.items())
         running = sum(awake.values())
         return {"clocked": clocked, "gated": running - clocked, "asleep": every - running}
+
+    def sequencer_cycles(self, cycles: float) -> float:
+        """Of `register_cycles` those of the sequencers that are clocked."""
+        if self.running is None:
+            return self.sequencer_bits * cycles
+        return self.sequencer_reached * self.running(cycles)["engine"]
 
     @property
     def engine_reached(self) -> float:
@@ -246,6 +257,7 @@ def cost(plan: Plan) -> Cost:
     layers = tuple(_layers(plan, operations))
     beside = tuple(LayerCost(**vars(one)) for owner in plan.owners for one in owner.beside(plan))
     groups = plan.model.row_groups
+    sequencers = parts_of(plan.engine).sequencers
     reads = _sum(part.reads for part in (*layers, *beside))
     writes = _sum(part.writes for part in (*layers, *beside))
     listed = plan.memories
@@ -287,6 +299,10 @@ def cost(plan: Plan) -> Cost:
         register_bits=registers(plan),
         clock_bits=clock_registers(plan),
         gated_bits=parts_of(plan.engine).gated_registers(plan),
+        sequencer_bits=(
+            sequencers.fixed + sequencers.a_unit * plan.engine.units if sequencers else 0
+        ),
+        sequencer_reached=sequencers.reached if sequencers else 0,
         zero_is_zero=plan.zero_is_zero,
         running=partial(awake.running, plan) if plan.engine.sleep else None,
     )

@@ -45,6 +45,8 @@ class PartsModel:
         Those of hw.plan.awake's clocks but the engine's, by clock; "always": of the gates' own.
     gated_registers : function of Plan
         Those of the engine's clock that hardly any edge reaches behind gates of their own.
+    sequencers : SequencerRegisters or None
+        Those of the sequencers, where they were measured.
     zero_is_zero : bool
         The array multiplies what a map's bytes stand for: behind a ReLU 0..255, of 9 bits, where a
         byte is that less 128. Sums and biases have one bit more (`Plan.sum_bits`), and what biases
@@ -70,6 +72,7 @@ class PartsModel:
     clock_registers: Callable[["Plan"], dict[str, int]]
     gated_registers: Callable[["Plan"], int]
     registers_within: int
+    sequencers: parallel_owners.SequencerRegisters | None = None
     zero_is_zero: bool = False
     about: str = ""
     only_fpgas: bool = False
@@ -92,6 +95,7 @@ PARTS = {
         clock_registers=parallel_owners.clock_registers,
         gated_registers=parallel_owners.gated_registers,
         registers_within=3,
+        sequencers=parallel_owners.EVERY_STEP,
         usual=lambda model: str(default_shape(model)),
         compared=lambda columns: product((columns,), (1, 2, 3, 5), (1, 2, 4)),
     ),
@@ -127,6 +131,7 @@ PARTS["low_power"] = replace(
     clock_registers=partial(parallel_owners.clock_registers, unit=parallel_owners.FEW_STAGES),
     gated_registers=parallel_owners.few_gated_registers,
     registers_within=3,
+    sequencers=parallel_owners.FEW_STEPS,
     zero_is_zero=True,
     about="for silicon at a slow clock: sums follow their operands without a register between, a "
     "channel unit has few, and a zero switches nothing",

@@ -5,6 +5,12 @@ import re
 REASONS: tuple[tuple[str, str, str], ...] = (
     ("bin", r"(walk|store|back): tail 0", "the last word of a row has a pixel at least"),
     ("bin", r"walk: bank1 more", "the second map is read from its first channel on"),
+    (
+        "bin",
+        r"walk: channel_step 0",
+        "a kernel has an odd number of rows, so it is a channel's words times an odd number; these "
+        "are fewer than the addresses",
+    ),
     ("bin", r"store: count 0", "an operation writes a channel at least"),
     (
         "bin",

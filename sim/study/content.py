@@ -653,6 +653,9 @@ def content(study: Study) -> dict[str, Any]:
                 cost, study.clock_mhz * 1e6 / study.frames_per_s
             ).items()
         },
+        "sequencers_uj": round(
+            energies.sequencers(cost, study.tech, study.clock_mhz, study.frames_per_s), 4
+        ),
         "faster_clocks": faster(study),
         "area_estimate_um2": area(study),
         "shapes": shapes(study),

@@ -306,3 +306,13 @@ def energy(
         name: part.energy for name, part in parts(cost, technology, clock_mhz, frames_per_s).items()
     }
     return {**found, "total": sum(found.values())}
+
+
+def sequencers(
+    cost: Cost, tech: Technology, clock_mhz: float, frames_per_s: float | None = None
+) -> float:
+    """uJ of a frame in the sequencers, a share of "registers and clock": their flip-flops with
+    clock pins, tree and gates. Arguments as of `parts`; 0 of parts that were not measured."""
+    cycles = clock_mhz * 1e6 / frames_per_s if frames_per_s else cost.cycles_frame
+    gates = gating().gates * (cost.running is not None)
+    return cost.sequencer_cycles(cycles) * tech["register"] * (1 + gates) / 1e6

@@ -38,6 +38,10 @@ COMPARED = {
 }
 """Parts of the report's model, and the blocks whose logic they are."""
 
+SEQUENCERS = ("sequencer", "steps", "addresses", "control")
+"""Blocks of the sequencers: compared with their clock pins and tree, which are nearly all they
+take. Words of operands and store are sequenced inside these blocks and stay with them."""
+
 
 def row_group_cycles(plan: Plan, clock_mhz: float, rate: float) -> int:
     """Cycles of a row group at a sensor of `rate` frames/s whose pixels come evenly.
@@ -104,7 +108,10 @@ def at_rate(
         for name, parts in COMPARED.items()
     }
     sram = sum(value for name, value in model.items() if name.startswith("sram"))
+    own = [blocks[name] for name in SEQUENCERS if name in blocks]
     compared |= {
+        "sequencers": [sum((1 + TREE) * one["clock_uj"] + one["logic_uj"] for one in own),
+                       energies.sequencers(cost(plan), technology, clock_mhz, rate)],
         "registers and clock": [found["clock pins"] + found["clock tree"],
                                 model["registers and clock"]],
         "sram": [found["sram"], sram],
