@@ -174,13 +174,12 @@ class Loader(wiring.Component):
         index = Signal(range(len(sections)))
         word = Signal(max(section.addr_bits for section in sections))
         place = Signal(range(most_bytes))
-        # ``word`` is the section's last, ``place`` the word's: known a cycle ahead, so that no
-        # comparison is in the way of the next byte
+        # ``word`` is the section's last: known a cycle ahead, so that no wide comparison is in the
+        # way of the next byte
         final = [section.words == 1 for section in sections]
-        short = [section.word_bytes == 1 for section in sections]
-        word_final, word_end = Signal(init=final[0]), Signal(init=short[0])
-        section_end, image_end, taken = Signal(), Signal(), Signal()
-        near, next_final, near_end, first_end, next_end = (Signal() for _ in range(5))
+        word_final = Signal(init=final[0])
+        word_end, section_end, image_end, taken = Signal(), Signal(), Signal(), Signal()
+        near, next_final = Signal(), Signal()
         m.d.comb += [
             self.load_ready.eq(self.idle),
             taken.eq(self.load_valid & self.idle),
@@ -190,13 +189,10 @@ class Loader(wiring.Component):
         with m.Switch(index):
             for number, section in enumerate(sections):
                 with m.Case(number):
-                    following = (number + 1) % len(sections)
                     m.d.comb += [
-                        near_end.eq(place == section.word_bytes - 2 if not short[number] else 0),
-                        first_end.eq(short[number]),
-                        next_end.eq(short[following]),
-                        near.eq(word == section.words - 2 if section.words > 1 else 0),
-                        next_final.eq(final[following]),
+                        word_end.eq(place == section.word_bytes - 1),
+                        near.eq(word == section.words - 2) if section.words > 1 else near.eq(0),
+                        next_final.eq(final[(number + 1) % len(sections)]),
                     ]
         finished = Signal()  # the last byte came, with load_last
         m.d.comb += finished.eq(taken & ~swallowing & image_end & self.load_last)
@@ -206,19 +202,15 @@ class Loader(wiring.Component):
                 loading.eq(1),
                 self.load_error.eq(image_end != self.load_last),
                 place.eq(place + 1),
-                word_end.eq(near_end),
             ]
             with m.If(word_end):
-                m.d.sync += [place.eq(0), word_end.eq(first_end)]
-                m.d.sync += [word.eq(word + 1), word_final.eq(near)]
+                m.d.sync += [place.eq(0), word.eq(word + 1), word_final.eq(near)]
             with m.If(section_end):
-                m.d.sync += [word_end.eq(next_end), index.eq(index + 1)]
-                m.d.sync += [word.eq(0), word_final.eq(next_final)]
+                m.d.sync += [word.eq(0), word_final.eq(next_final), index.eq(index + 1)]
             with m.If(image_end & ~self.load_last):
                 m.d.sync += swallowing.eq(1)
         with m.If(taken & (image_end | self.load_last)):
-            m.d.sync += [place.eq(0), word_end.eq(short[0]), index.eq(0)]
-            m.d.sync += [word.eq(0), word_final.eq(final[0])]
+            m.d.sync += [place.eq(0), word.eq(0), word_final.eq(final[0]), index.eq(0)]
         with m.If(taken & self.load_last):
             m.d.sync += [loading.eq(0), swallowing.eq(0)]
 
