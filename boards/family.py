@@ -201,7 +201,7 @@ FAMILIES = {
         configure=_configure_ecp5,
     ),
     "ice40": Family(
-        # a clock enable of one or two registers costs more than the LUT that it saves
+        # a clock enable of few registers costs more time than the LUTs that it saves are worth
         synthesis="synth_ice40 -device u -dffe_min_ce_use 8 -top {top} -json {json}",
         place="nextpnr-ice40",
         pack="icepack",
