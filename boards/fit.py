@@ -9,7 +9,7 @@ from golden.config import PRESETS, ModelConfig, preset
 from hw.arithmetic.multiplier import Multipliers
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
-from hw.weight_sram import PIECE
+from hw.weight_sram import pieces
 
 _SPRAM_WORDS, _SPRAM_BITS = 16384, 16
 CAMERA_LUT = 600  # front end and set-up, beside an engine that is not in _WHOLE_LUT
@@ -49,9 +49,7 @@ def blocks(words: int, bits: int, family: str) -> int:
 
 def _weight_blocks(words: int, bits: int, family: str) -> int:
     """Block RAMs of the weight memory, whose pieces are memories of their own."""
-    piece = PIECE[family] or words
-    whole, rest = divmod(words, piece)
-    return whole * blocks(piece, bits, family) + (blocks(rest, bits, family) if rest else 0)
+    return sum(blocks(piece, bits, family) for piece in pieces(words, bits, family))
 
 
 def camera_blocks(board: Board, plan: Plan) -> int:

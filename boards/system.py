@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import ceil
 
-from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, ResetSignal, Signal
+from amaranth.hdl import Cat, ClockDomain, ClockSignal, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.cdc import ResetSynchronizer
 
@@ -222,8 +222,8 @@ class System(wiring.Component):
             register_bytes=camera.register_bytes,
             acknowledge=camera.acknowledge,
         )
-        started = Signal()
-        m.d.sync += started.eq(1)
+        started, start = Signal(), Signal()
+        m.d.sync += [started.eq(1), start.eq(~started)]
         port = platform.request("camera", dir="-")
         pclk = pins.read(m, "pclk", port.pclk)
         for name in ("vsync", "href", "data"):
@@ -234,7 +234,7 @@ class System(wiring.Component):
             front.pclk.eq(pclk),
             master.scl_i.eq(pins.open_drain(m, "scl", port.scl, master.scl_oe)),
             master.sda_i.eq(pins.open_drain(m, "sda", port.sda, master.sda_oe)),
-            master.start.eq(~started & ~ResetSignal()),
+            master.start.eq(start),
             host.camera.toggles.eq(Cat(getattr(front.counts, n)[0] for n in CAMERA_COUNTERS)),
             host.camera.ready.eq(master.done & ~master.error),
             host.camera.failed.eq(master.error),

@@ -12,7 +12,22 @@ from hw.plan.latency import PARALLEL
 PIECE = {"generic": None, "ecp5": 2048, "ice40": 16384, "gowin": 2048}
 """Words of a piece by kind of cells: the depth of a block of 18 kbit that is 9 bits wide, of an
 SPRAM."""
+BLOCK_BITS = 18432
 SPRAM_BITS = 16
+
+
+def pieces(depth: int, bits: int, cells: str) -> list[int]:
+    """Words of each piece.
+
+    What is left after the whole pieces is a whole one, too, if it is deeper than one block of its
+    width: synthesis would put such blocks behind each other, and a choice before the register.
+    """
+    piece = PIECE[cells] or depth
+    whole, rest = divmod(depth, piece)
+    if rest and piece * 9 == BLOCK_BITS:
+        width = next((w for w in (9, 18) if bits <= w), 36)
+        rest = rest if rest <= BLOCK_BITS // width else piece
+    return [piece] * whole + ([rest] if rest else [])
 
 
 class WeightSram(wiring.Component):
@@ -53,7 +68,7 @@ class WeightSram(wiring.Component):
     def __init__(self, *, depth: int, bits: int, init=(), cells: str = "generic", registered=True):
         self.depth, self.bits, self.init, self.cells = depth, bits, list(init), cells
         self.registered = registered
-        self.piece = PIECE[cells] or depth
+        self.piece, self.pieces = PIECE[cells] or depth, pieces(depth, bits, cells)
         self.spram = cells == "ice40" and not self.init
         super().__init__(
             {
@@ -66,7 +81,7 @@ class WeightSram(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        count = -(-self.depth // self.piece)
+        count = len(self.pieces)
         low = (self.piece - 1).bit_length()
         late = 2 if self.registered else 1
         domain = "sync" if self.registered else "comb"
@@ -87,7 +102,7 @@ class WeightSram(wiring.Component):
         first = index * self.piece
         memory = m.submodules[f"piece{index}"] = Memory(
             shape=self.bits,
-            depth=min(self.piece, self.depth - first),
+            depth=self.pieces[index],
             init=self.init[first : first + self.piece],
             attrs=NO_COLLISION,
         )

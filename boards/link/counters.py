@@ -55,7 +55,9 @@ class CounterKeeper(wiring.Component):
         m = Module()
         own = Signal(packets.LINK_COUNTERS)
         m.d.sync += own.eq(own ^ self.counts)
-        toggles, place, count = Cat(self.toggles, own), self.address, len(COUNTERS)
+        come = Signal.like(self.toggles)  # a register: they come from everywhere
+        m.d.sync += come.eq(self.toggles)
+        toggles, place, count = Cat(come, own), self.address, len(COUNTERS)
         index = Signal(range(count))
         high, second, hit, clearing = Signal(), Signal(), Signal(), Signal(init=1)
         value = Signal(8)
