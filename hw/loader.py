@@ -3,8 +3,10 @@
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import C, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.memory import Memory, WritePort
@@ -174,26 +176,30 @@ class Loader(wiring.Component):
         index = Signal(range(len(sections)))
         word = Signal(max(section.addr_bits for section in sections))
         place = Signal(range(most_bytes))
-        # ``word`` is the section's last: known a cycle ahead, so that no wide comparison is in the
-        # way of the next byte
+        # ``word`` is the section's last, ``place`` the word's: known a cycle ahead, so that no
+        # comparison is in the way of the next byte
         final = [section.words == 1 for section in sections]
-        word_final = Signal(init=final[0])
-        word_end, section_end, image_end, taken = Signal(), Signal(), Signal(), Signal()
-        near, next_final = Signal(), Signal()
+        short = [section.word_bytes == 1 for section in sections]
+        word_final, word_end = Signal(init=final[0]), Signal(init=short[0])
+        section_end, image_end, taken = Signal(), Signal(), Signal()
+        near, near_end = Signal(), Signal()
+
+        def here(facts):
+            """The fact of the section at hand: assigned, not switched, as Icarus Verilog never
+            computes a switch whose inputs do not change."""
+            return reduce(or_, ((index == n) & fact for n, fact in enumerate(facts)), C(0))
+
+        following = [(number + 1) % len(sections) for number in range(len(sections))]
         m.d.comb += [
             self.load_ready.eq(self.idle),
             taken.eq(self.load_valid & self.idle),
             section_end.eq(word_end & word_final),
             image_end.eq(section_end & (index == len(sections) - 1)),
+            near.eq(here(word == s.words - 2 if s.words > 1 else C(0) for s in sections)),
+            near_end.eq(
+                here(place == s.word_bytes - 2 if s.word_bytes > 1 else C(0) for s in sections)
+            ),
         ]
-        with m.Switch(index):
-            for number, section in enumerate(sections):
-                with m.Case(number):
-                    m.d.comb += [
-                        word_end.eq(place == section.word_bytes - 1),
-                        near.eq(word == section.words - 2) if section.words > 1 else near.eq(0),
-                        next_final.eq(final[(number + 1) % len(sections)]),
-                    ]
         finished = Signal()  # the last byte came, with load_last
         m.d.comb += finished.eq(taken & ~swallowing & image_end & self.load_last)
 
@@ -202,15 +208,19 @@ class Loader(wiring.Component):
                 loading.eq(1),
                 self.load_error.eq(image_end != self.load_last),
                 place.eq(place + 1),
+                word_end.eq(near_end),
             ]
             with m.If(word_end):
-                m.d.sync += [place.eq(0), word.eq(word + 1), word_final.eq(near)]
+                m.d.sync += [place.eq(0), word_end.eq(here(C(s) for s in short))]
+                m.d.sync += [word.eq(word + 1), word_final.eq(near)]
             with m.If(section_end):
-                m.d.sync += [word.eq(0), word_final.eq(next_final), index.eq(index + 1)]
+                m.d.sync += [word_end.eq(here(C(short[n]) for n in following)), index.eq(index + 1)]
+                m.d.sync += [word.eq(0), word_final.eq(here(C(final[n]) for n in following))]
             with m.If(image_end & ~self.load_last):
                 m.d.sync += swallowing.eq(1)
         with m.If(taken & (image_end | self.load_last)):
-            m.d.sync += [place.eq(0), word.eq(0), word_final.eq(final[0]), index.eq(0)]
+            m.d.sync += [place.eq(0), word_end.eq(short[0]), index.eq(0)]
+            m.d.sync += [word.eq(0), word_final.eq(final[0])]
         with m.If(taken & self.load_last):
             m.d.sync += [loading.eq(0), swallowing.eq(0)]
 

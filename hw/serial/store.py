@@ -98,12 +98,18 @@ class SerialConstants(wiring.Component):
         lane = Signal(range(lanes))
         chunk, group = Signal.like(self.chunks), Signal.like(self.groups)
         address, walk = Signal.like(memory.address), Signal.like(memory.address)
-        fresh, walk_end, again = Signal(), Signal(), Signal()
-        m.d.sync += fresh.eq(self.settled)
+        fresh, walk_end, again, in_group, reads = (
+            Signal(name=n) for n in ("fresh", "walk_end", "again", "in_group", "reads")
+        )
+        # counts change three cycles, and more, before the next walk's end
+        m.d.sync += [
+            fresh.eq(self.settled),
+            again.eq(chunk != self.chunks),
+            in_group.eq(group == self.groups),
+        ]
         m.d.comb += [
             walk_end.eq((reading == 3) & (lane == lanes - 1)),  # nothing is read
-            again.eq(chunk != self.chunks),
-            self.op_end.eq(walk_end & ~again & (group == self.groups)),
+            self.op_end.eq(walk_end & ~again & in_group),
         ]
         with m.If(reading == 3):
             m.d.sync += lane.eq(Mux(lane == lanes - 1, 0, lane + 1))
@@ -111,7 +117,7 @@ class SerialConstants(wiring.Component):
             m.d.sync += chunk.eq(Mux(again, chunk + 1, 0))
         with m.If((walk_end & again) | fresh):
             m.d.sync += address.eq(walk)
-        with m.Elif(memory.read_en):
+        with m.Elif(reads):
             m.d.sync += address.eq(address + 1)
         with m.If((walk_end & ~again) | self.settled):
             m.d.sync += [
@@ -133,7 +139,9 @@ class SerialConstants(wiring.Component):
             self.multiplier.eq(multipliers[:8]),
             self.scale.eq(scale),
             self.fresh.eq(delay(m, reading == 3, 3, "fresh")),
-            memory.read_en.eq(self.go | (reading == 1) | ((reading == 2) & ~lane[0])),
+            reads.eq(self.go | (reading == 1) | ((reading == 2) & ~lane[0])),
+            # a word is taken in the cycle after: an SPRAM may go on reading, its select is slow
+            memory.read_en.eq(1 if memory.spram else reads),
             memory.address.eq(address),
         ]
         return m
@@ -171,12 +179,13 @@ class ValueCounter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pixels, position, lane = self.pixels, self.position, self.lane
-        home = Signal.like(position)
+        home, final = Signal.like(position), Signal.like(position)
         length = Mux(self.pool, pixels // 2, pixels)
+        m.d.sync += final.eq(Mux(self.turned, pixels - 2, length - 1))
         m.d.comb += [
             home.eq(Mux(self.turned, pixels - 1, 0)),
             self.first.eq(position == home),
-            self.last.eq(position == Mux(self.turned, pixels - 2, length - 1)),
+            self.last.eq(position == final),
             self.lane_end.eq(self.go & self.last),
             self.walk_end.eq(self.lane_end & (lane == self.lanes - 1)),
         ]
