@@ -72,6 +72,17 @@ def fan_out(m: Module, value, count: int, cells: str, name: str) -> list[Signal]
 NO_COLLISION = {"no_rw_check": True}
 
 
+def read_word(m: Module, plan: Plan, word, name: str):
+    """A memory's word as the record of parts takes it: behind an output register, or as it is read
+    (Latency.memory)."""
+    if plan.latency.memory == 1:
+        return word
+    assert plan.latency.memory == 2, "memory, output register"
+    register = Signal.like(word, name=name, reset_less=True)
+    m.d.sync += register.eq(word)
+    return register
+
+
 def word_layout(plan: Plan, word: str) -> data.StructLayout:
     """Layout of a row program word: "walk", "drain", "operand", "store"; serial: "walk", "pace",
     "back"."""

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import NO_COLLISION, delay
+from hw.common import NO_COLLISION, delay, read_word
 from hw.interfaces import CameraRead, Counters, LineControl, Pixels, Status
 from hw.plan import Plan
 
@@ -379,7 +379,6 @@ class WordLines(LineBuffer):
 
     def __init__(self, plan: Plan):
         super().__init__(plan, words=plan.line_buffer_words)
-        assert plan.latency.memory == 2
 
     def _writing(self, m):
         short = self.plan.model.image_width % self.plan.engine.pixels
@@ -433,23 +432,22 @@ class WordLines(LineBuffer):
             self._bank(m, b, write_en & write_bank[b], write_address, write_word)
 
     def _bank(self, m, b, write_en, write_address, write_word):
-        """A memory with registers at its address and behind its output."""
+        """A memory with a register at its address, and one behind its output where the record of
+        parts has it."""
         memory = m.submodules[f"bank{b}"] = Memory(
             shape=len(write_word), depth=self.depth, init=[], attrs=NO_COLLISION
         )
         write, read = memory.write_port(), memory.read_port()
         address = Signal(range(self.depth), name=f"read_address{b}", reset_less=True)
         enable = Signal(name=f"read_enable{b}", init=1)
-        output = Signal.like(write_word, name=f"word{b}", reset_less=True)
         m.d.sync += [
             address.eq(self.camera.read_address[b]),
             enable.eq(self.camera.read_en[b]),
-            output.eq(read.data),
         ]
         m.d.comb += [
             read.addr.eq(address),
             read.en.eq(enable),
-            self.camera.words[b].eq(output),
+            self.camera.words[b].eq(read_word(m, self.plan, read.data, f"word{b}")),
             write.en.eq(write_en),
             write.addr.eq(write_address),
             write.data.eq(write_word),

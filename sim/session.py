@@ -101,6 +101,7 @@ def prepare(
             "OPERATIONS": len(plan.operations),
             "CHANNELS": model.state_channels,
             "WORDS": -(-model.n // shape.pixels),
+            "MEMORY": plan.latency.memory,
             "CLASSES": model.class_count,
         },
         defines={n: 1 for n, on in defines.items() if on},

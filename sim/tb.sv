@@ -13,6 +13,7 @@ module tb #(
     parameter int OPERATIONS = 15,  // of the row program
     parameter int CHANNELS = 48,    // d of the state
     parameter int WORDS = 1,        // words of a state channel
+    parameter int MEMORY = 2,       // cycles from an address register to its word
     parameter int CLASSES = 2       // K; CLASS2 is defined where there are more than two, CLASS3...
 ) (
     input logic clk,
@@ -266,8 +267,8 @@ module tb #(
             if (play && dut.engine.attention.softmax.w_en)
                 $fwrite(log_file, "k %0h %0h %0h %h\n", cycle, dut.engine.attention.softmax.w_head,
                         dut.engine.attention.softmax.w_row, dut.engine.attention.softmax.w_data);
-            if (play && read[1])
-                $fwrite(log_file, "a %0h %0h %0h %h\n", cycle, head[1], row[1],
+            if (play && read[MEMORY-1])
+                $fwrite(log_file, "a %0h %0h %0h %h\n", cycle, head[MEMORY-1], row[MEMORY-1],
                         dut.engine.attention.softmax.r_data);
             read <= {read[0], dut.engine.attention.softmax.r_en};
             head[0] <= 8'(dut.engine.attention.softmax.r_head);

@@ -52,9 +52,14 @@ def words(rows, fill=()):
     ]
 
 
-def build(heads, columns, pixels, banded, table=TABLE):
+def build(heads, columns, pixels, banded, table=TABLE, read_cycles=2):
     return Softmax(
-        heads=heads, columns=columns, pixels=pixels, banded=banded, exp_table=table.tolist()
+        heads=heads,
+        columns=columns,
+        pixels=pixels,
+        banded=banded,
+        exp_table=table.tolist(),
+        read_cycles=read_cycles,
     )
 
 
@@ -85,15 +90,15 @@ async def run(ctx, dut, head, *, early=0, longer=0):
     rows = [None] * dut.columns
     ctx.set(dut.start, 1)
     ctx.set(dut.start_head, head)
-    for cycle in range(cycles + dut.READ_CYCLES + 1):
+    for cycle in range(cycles + dut.read_cycles + 1):
         if cycle:
             assert ctx.get(dut.busy) == (cycle < cycles)
         ctx.set(dut.r_en, cycle in ready)
         if cycle in ready:
             ctx.set(dut.r_row, ready[cycle])
             ctx.set(dut.r_head, head)
-        if cycle - dut.READ_CYCLES in ready:
-            rows[ready[cycle - dut.READ_CYCLES]] = ctx.get(dut.r_data)
+        if cycle - dut.read_cycles in ready:
+            rows[ready[cycle - dut.read_cycles]] = ctx.get(dut.r_data)
         await ctx.tick()
         ctx.set(dut.start, 0)
     return rows
@@ -123,6 +128,11 @@ def test_sizes(sizes, generator):
         when.row_ready(row) for row in range(columns)
     ]
     check(dut, random_scores(max(3, heads), columns, generator), TABLE)
+
+
+def test_rows_without_a_register(generator):
+    dut = build(*SIZES[0], read_cycles=1)
+    check(dut, random_scores(3, dut.columns, generator), TABLE)
 
 
 @pytest.mark.parametrize("step", [0.0005, 0.02, 0.4, 9.0])
@@ -163,7 +173,7 @@ def test_abort(generator):
             ctx.set(dut.r_en, 1)
             ctx.set(dut.r_head, 1)
             ctx.set(dut.r_row, row)
-            for _ in range(dut.READ_CYCLES):
+            for _ in range(dut.read_cycles):
                 await ctx.tick()
                 ctx.set(dut.r_en, 0)
             assert ctx.get(dut.r_data) == right[row]
@@ -215,13 +225,13 @@ def test_back_to_back(generator):
                 ctx.set(dut.start, 0)
         for head in (1, 0):
             right = words(expected(scores[head], TABLE, True))
-            for cycle in range(dut.columns + dut.READ_CYCLES):
+            for cycle in range(dut.columns + dut.read_cycles):
                 # one read a cycle
                 ctx.set(dut.r_en, cycle < dut.columns)
                 ctx.set(dut.r_head, head)
                 ctx.set(dut.r_row, min(cycle, dut.columns - 1))
-                if cycle >= dut.READ_CYCLES:
-                    assert ctx.get(dut.r_data) == right[cycle - dut.READ_CYCLES]
+                if cycle >= dut.read_cycles:
+                    assert ctx.get(dut.r_data) == right[cycle - dut.read_cycles]
                 await ctx.tick()
             assert ctx.get(dut.r_data) == right[-1]
 
@@ -259,7 +269,7 @@ def test_verilator(sizes, generator):
         "runs": runs,
         "cycles": dut.cycles,
         "ready": [dut.row_ready(row) for row in range(dut.columns)],
-        "read_cycles": dut.READ_CYCLES,
+        "read_cycles": dut.read_cycles,
         "seed": 2,
     }
     runner.simulate(dut, "tests.bench_softmax", arguments=arguments)
@@ -295,6 +305,7 @@ GOOD = dict(heads=2, columns=7, pixels=8, banded=False, exp_table=TABLE.tolist()
         (dict(columns=0), "columns must be at least 1, not 0"),
         (dict(pixels=6), r"pixels must be at least columns \(7\), a row is a word, not 6"),
         (dict(banded=1), "banded must be True or False, not 1"),
+        (dict(read_cycles=0), "read_cycles must be 1 or 2, not 0"),
         (dict(exp_table=[255] * 255), "exp_table must have 256 entries, not 255"),
         (dict(exp_table=[255] * 255 + [256]), "entries of exp_table must be 0..255"),
         (dict(exp_table=[254] * 256), "entry 0 of exp_table must be 255, not 254"),

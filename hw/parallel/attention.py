@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import NO_COLLISION, delay
+from hw.common import NO_COLLISION, delay, read_word
 from hw.parallel.parts import AttentionFeed
 from hw.parallel.softmax import Softmax
 from hw.path import steps_of
@@ -51,10 +51,9 @@ class StateCopy(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        assert self.latency.memory == 2
         row = Signal.like(self.row, reset_less=True)
         m.d.sync += row.eq(self.row)
-        bank = delay(m, self.bank, self.latency.memory, "bank", reset_less=True)
+        bank = delay(m, self.bank, 2, "bank", reset_less=True)  # address register, memory
         chosen = 0
         for b in range(self.lanes):
             memory = m.submodules[f"bank{b}"] = Memory(
@@ -71,7 +70,7 @@ class StateCopy(wiring.Component):
                 write.data.eq(self.data[b]),
             ]
             chosen = chosen | Mux(bank[b], read.data, 0)
-        m.d.sync += self.word.eq(chosen)
+        m.d.comb += self.word.eq(read_word(m, self.plan, chosen, "output"))
         return m
 
 
@@ -115,6 +114,7 @@ class Attention(wiring.Component):
             pixels=engine.pixels,
             banded=model.spatial_attention == "banded",
             exp_table=exp_table,
+            read_cycles=plan.latency.memory,
         )
         super().__init__(
             {

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import NO_COLLISION, delay
+from hw.common import NO_COLLISION, delay, read_word
 from hw.plan import Plan
 
 
@@ -71,7 +71,6 @@ class Maps(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        assert self.plan.latency.memory == 2, "memory, output register"
         lanes, word = self.plan.engine.lanes, 8 * self.plan.engine.pixels
         granted, waiting = Signal(lanes), Signal(lanes)  # operand banks: now, and done before
         all_banks = (1 << lanes) - 1
@@ -87,7 +86,7 @@ class Maps(wiring.Component):
         m.d.sync += waiting.eq(Mux(self.operand_done, 0, done))
         with m.If(~self.operand_en):
             m.d.sync += waiting.eq(0)
-        # address register, memory, output register
+        # address register, memory, and an output register where there is one
         m.d.comb += [
             self.operand_valid.eq(delay(m, granted, 1 + self.plan.latency.memory, "granted")),
             self.host_valid.eq(delay(m, host, 1 + self.plan.latency.memory, "host")),
@@ -107,12 +106,10 @@ class Maps(wiring.Component):
                     Mux(granted[b], self.operand_address, self.host_address),
                 )
             )
-            output = Signal(word, name=f"word{b}", reset_less=True)
-            m.d.sync += output.eq(read.data)
             m.d.comb += [
                 read.addr.eq(address),
                 read.en.eq(enable),
-                self.words[b].eq(output),
+                self.words[b].eq(read_word(m, self.plan, read.data, f"word{b}")),
                 write.en.eq(self.write_en[b]),
                 write.addr.eq(self.write_address),
                 write.data.eq(self.write_data[b]),

@@ -55,6 +55,8 @@ class Softmax(wiring.Component):
     exp_table : sequence of 256 int
         First contents of the table, 0..255; entry 0 must be 255, in a table loaded later, too
         (the divider relies on it).
+    read_cycles : {1, 2}
+        ``r_en`` -> ``r_data``: A's memory, and a register behind it.
 
     Attributes
     ----------
@@ -82,17 +84,24 @@ class Softmax(wiring.Component):
     r_en : In(1), r_head : In(range(heads)), r_row : In(range(columns))
         Read a row of A.
     r_data : Out(8 * pixels)
-        The row, exactly two cycles after its ``r_en``; stays until two cycles after the next.
+        The row, exactly `read_cycles` after its ``r_en``; stays as long after the next.
     table : Out(write_port(256, 8))
         Write an entry while idle.
     """
 
-    READ_CYCLES = 2
-    """``r_en`` -> ``r_data``."""
-
     def __init__(
-        self, *, heads: int, columns: int, pixels: int, banded: bool, exp_table: Sequence[int]
+        self,
+        *,
+        heads: int,
+        columns: int,
+        pixels: int,
+        banded: bool,
+        exp_table: Sequence[int],
+        read_cycles: int = 2,
     ):
+        if read_cycles not in (1, 2):
+            raise ValueError(f"read_cycles must be 1 or 2, not {read_cycles!r}")
+        self.read_cycles = read_cycles
         if heads < 1:
             raise ValueError(f"heads must be at least 1, not {heads}")
         if columns < 1:
@@ -197,7 +206,7 @@ class Softmax(wiring.Component):
             weights.en.eq(self.r_en),
             weights.addr.eq(Cat(self.r_row, self.r_head)),
         ]
-        m.d.sync += self.r_data.eq(weights.data)
+        m.d["sync" if self.read_cycles == 2 else "comb"] += self.r_data.eq(weights.data)
         wiring.connect(m, wiring.flipped(self.table), memories["table"].write_port())
 
     def _rows(self, m):

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from hw.common import NO_COLLISION, WordFetch, delay
+from hw.common import NO_COLLISION, WordFetch, delay, read_word
 from hw.interfaces import write_port
 from hw.plan import Function, Plan
 
@@ -120,8 +120,7 @@ class UnitControl(wiring.Component):
                 m.d.sync += loading.eq(0)
         m.submodules.constants = memory = self.constants
         write, read = memory.write_port(), memory.read_port()
-        constant = Signal(self.layout, reset_less=True)
-        m.d.sync += constant.eq(read.data)
+        constant = read_word(m, plan, read.data, "constant")
         m.d.comb += [
             read.addr.eq(address),
             read.en.eq(loading),

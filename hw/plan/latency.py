@@ -17,7 +17,7 @@ class Latency:
         Step -> the addresses of the activation memories. A one-tap step reads a cycle later,
         because a three-tap row needs its second word before its first product.
     memory : int
-        Address -> data behind the memory's output register.
+        Address -> data: behind the memory's output register 2, else 1.
     window : int
         Memory output -> operand register of the multipliers.
     multiply : int
@@ -177,8 +177,10 @@ PARALLEL = ParallelLatency(
 
 LOW_POWER = replace(
     PARALLEL,
+    memory=1,  # no output register
     window=2,  # no tap register
     multiply=1,  # accumulator
+    weight_address=2,
     weight=1,
     requantise=4,
     activate=2,

@@ -209,17 +209,20 @@ def registers(plan: "Plan") -> int:
 
 def few_registers(plan: "Plan") -> int:
     """The same of the low-power record: a multiplier has its sum and drain register, a channel unit
-    few registers and one of its weight; lanes have no operand, and there are fewer old steps."""
-    engine = plan.engine
-    less = (16 + 16) * engine.multipliers + 8 * engine.pixels * engine.lanes + STEPS_LESS
+    few registers and one of its weight; lanes have no operand, memories no output register, and
+    there are fewer old steps."""
+    engine, geometry = plan.engine, plan.geometry
+    outputs = engine.lanes + geometry.head_lanes + plan.model.spatial
+    less = (16 + 16) * engine.multipliers + STEPS_LESS
+    less += 8 * engine.pixels * (engine.lanes + outputs) + plan.sum_bits + 13
     less += engine.units * (8 + EVERY_STAGE.of(plan) - FEW_STAGES.of(plan))
     # a bit of each sum and drain register; of a unit's head, of its bias twice
     more = (plan.sum_bits - plan.model.acc_bits) * (2 * engine.multipliers + 3 * engine.units)
     return registers(plan) - less + more
 
 
-STEPS_LESS = 2 * 50
-"""Bits of two steps."""
+STEPS_LESS = 3 * 50
+"""Bits of three steps."""
 
 
 @dataclass(frozen=True)
@@ -287,5 +290,6 @@ class SequencerRegisters:
 
 
 EVERY_STEP = SequencerRegisters(1085, 74, 989)
-FEW_STEPS = SequencerRegisters(901, 74, 809)
-"""With the steps of the low-power record; 15,3,2, mapped before a zero was 0 there."""
+FEW_STEPS = SequencerRegisters(798, 74, 706)
+"""With the steps of the low-power record; 15,3,2, mapped before a zero was 0 there, less what its
+memories' output registers took (103, as elaborated)."""
