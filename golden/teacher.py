@@ -1,8 +1,9 @@
-"""Soft answers of a larger float network, for a smaller one to learn (Hinton et al., 2015).
+"""Soft answers of float networks for another one to learn (Hinton et al., 2015).
 
-The teacher sees each whole picture once, at its own size, before the training; its probabilities
-are kept. So it costs one evaluation, however many epochs follow, and a view whose label is another
-than the picture's does not learn them (`golden.loss.soft_labels`).
+A teacher sees each whole picture once, at its own size, before the training; of several the mean of
+their logits counts. The probabilities are kept. So they cost one evaluation each, however many
+epochs follow, and a view whose label is another than the picture's does not learn them
+(`golden.loss.soft_labels`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def load_teacher(path: Path, student: ModelConfig) -> FloatModel:
     Parameters
     ----------
     student : ModelConfig
-        Its classes are the teacher's, too, and so are its colours.
+        Its classes are the teacher's, too. A network of colours teaches one of grey pictures.
 
     Raises
     ------
@@ -46,7 +47,8 @@ def load_teacher(path: Path, student: ModelConfig) -> FloatModel:
     """
     found = read_state_dict(path)
     known = [student, *reversed([one for one in PRESETS.values() if _suits(one, student)])]
-    known.sort(key=lambda one: -one.image_height)  # the weights do not tell the size: the largest
+    # the weights do not tell the size: the largest; those of colours would fit a grey one, summed
+    known.sort(key=lambda one: (-one.in_channels, -one.image_height))
     faults = {}
     for config in known:
         model = FloatModel(replace(config, classes=student.classes, stop_class=student.stop_class))
@@ -63,12 +65,12 @@ def load_teacher(path: Path, student: ModelConfig) -> FloatModel:
 
 
 def _suits(config: ModelConfig, student: ModelConfig) -> bool:
-    return config.in_channels == student.in_channels
+    return config.in_channels >= student.in_channels
 
 
 @torch.no_grad()
 def teach(
-    teacher: FloatModel,
+    teachers: Sequence[FloatModel],
     samples: Sequence[Sample],
     device: torch.device,
     cache: Path | None = None,
@@ -78,15 +80,20 @@ def teach(
 
     Parameters
     ----------
+    teachers : sequence of FloatModel
+        At least one; of several their logits' mean.
     device : torch.device
-        Where the teacher computes.
+        Where they compute.
     cache, progress
         As in `golden.data.read_pictures`.
     """
-    pictures = read_pictures(samples, teacher.config, cache, progress)
-    teacher = teacher.to(device)
-    parts = [
-        teacher(part.to(device)).logits[:, -1].float().softmax(dim=1).cpu()
-        for part in pictures.split(_AT_ONCE)
-    ]
-    return torch.cat(parts)
+    logits = []
+    for teacher in teachers:
+        pictures = read_pictures(samples, teacher.config, cache, progress)
+        teacher = teacher.to(device)
+        parts = [
+            teacher(part.to(device)).logits[:, -1].float().cpu()
+            for part in pictures.split(_AT_ONCE)
+        ]
+        logits.append(torch.cat(parts))
+    return torch.stack(logits).mean(dim=0).softmax(dim=1)

@@ -110,7 +110,8 @@ class TrainConfig:
     label_smoothing : float
         0 to below 1, part of the label that is spread over all classes.
     teacher : str
-        Digest of the teacher's file (`golden.teacher`), "" for none: what resuming must keep.
+        Digests of the teachers' files (`golden.teacher`) joined by "+", "" for none: what resuming
+        must keep.
     seed : int
     """
 
@@ -361,7 +362,7 @@ def fit(
         auto, cpu, cuda, cuda:1, ... On a GPU products are in bfloat16, and the pictures lie there,
         too, if they fit. Pictures are drawn and augmented with the same random numbers everywhere.
     taught : tensor [N, K] or None
-        Probabilities that a teacher gives each sample (`golden.teacher.teach`); with
+        Probabilities that the teachers give each sample (`golden.teacher.teach`); with
         ``options.teacher``.
 
     Raises
@@ -677,7 +678,8 @@ def main(
         float, typer.Option(help="0 to below 1, part of a label spread over all classes")
     ] = 0.0,
     teacher: Annotated[
-        Path | None, typer.Option(help="float checkpoint whose answers are learned, too")
+        list[Path] | None,
+        typer.Option(help="float checkpoint whose answers are learned, too; of several the mean"),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH instead of the preset's, to learn faster")
@@ -720,10 +722,11 @@ def main(
             augmentation=augmentation,
             mixup=mixup,
             label_smoothing=label_smoothing,
-            teacher="" if teacher is None else digest_of(teacher),
+            teacher="+".join(map(digest_of, teacher or [])),
             seed=seed,
         )
-        taught = None if teacher is None else load_teacher(teacher, config)
+        teachers = [load_teacher(path, config) for path in teacher or []]
+        taught = None
         folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells, config.class_count)
         if confidence == "boxes" and config.class_count != 2:
@@ -778,9 +781,9 @@ def main(
             if confidence == "boxes" and all(sample.persons is None for sample in samples):
                 raise ValueError(f"{data}: no person boxes, which --confidence boxes needs")
             read = Data.read(samples, config, shares, progress=tell)
-            if taught is not None and not later:
-                bar.update(task, description="teacher's answers")
-                taught = teach(taught, samples, choose_device(device), CACHE, tell)
+            if teachers and not later:
+                bar.update(task, description="teachers' answers")
+                taught = teach(teachers, samples, choose_device(device), CACHE, tell)
         if not rank:
             _note_data(folder, data, rule, read)
         if not rank and dist.is_initialized():

@@ -255,7 +255,9 @@ COMMANDS = {
             Variable("AUGMENTATION", "--augmentation", "1, 0 for none"),
             Variable("MIXUP", "--mixup", "0, 0.2 say"),
             Variable("LABEL_SMOOTHING", "--label-smoothing", "0, 0.1 say"),
-            Variable("TEACHER", "--teacher", "final.pt or .safetensors of a larger network"),
+            Variable(
+                "TEACHER", "--teacher", "'final.pt or .safetensors ...' of other networks", "list"
+            ),
             *(_HELD_OUT, _HELD_OUT_OF),
             Variable("CELLS", "--cells", "file"),
             Variable("QUANTISED", "--quantised-epochs", "0 epochs of training for the integers"),

@@ -175,7 +175,7 @@ def test_teacher_speaks_of_each_picture(pictures):
     samples = data_module.load_any(pictures / "data")
     torch.save({"state_dict": initial_model(CONFIG, 0.0, 1).state_dict()}, pictures / "own.pt")
     teacher, seen = load_teacher(pictures / "own.pt", CONFIG), []
-    found = teach(teacher, samples, torch.device("cpu"), None, lambda *at: seen.append(at))
+    found = teach([teacher], samples, torch.device("cpu"), None, lambda *at: seen.append(at))
     assert found.shape == (24, 2) and seen[-1] == (24, 24)
     torch.testing.assert_close(found.sum(dim=1), torch.ones(24))
     pixels = data_module.read_pictures(samples[:3], CONFIG)
@@ -183,17 +183,47 @@ def test_teacher_speaks_of_each_picture(pictures):
     torch.testing.assert_close(found[:3], logits.softmax(dim=1), rtol=1e-4, atol=1e-5)
 
 
+def test_several_teachers_and_a_grey_student(pictures):
+    """The mean of their logits; each sees the pictures in its own colours and size."""
+    samples = data_module.load_any(pictures / "data")[:3]
+    grey = replace(CONFIG, in_channels=1)
+    torch.save({"state_dict": initial_model(grey, 0.0, 1).state_dict()}, pictures / "grey.pt")
+    large = initial_model(preset("vww_105x120"), 0.0, 2)
+    torch.save({"state_dict": large.state_dict()}, pictures / "large.pt")
+    teachers = [load_teacher(pictures / f"{name}.pt", grey) for name in ("grey", "large")]
+    assert [one.config.in_channels for one in teachers] == [1, 3]
+    logits = [one(data_module.read_pictures(samples, one.config)).logits[:, -1] for one in teachers]
+    found = teach(teachers, samples, torch.device("cpu"))
+    right = (sum(logits) / 2).softmax(dim=1)
+    torch.testing.assert_close(found, right, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, logits[1].softmax(dim=1), atol=1e-3)  # both count
+    torch.save({"state_dict": initial_model(grey, 0.0, 1).state_dict()}, pictures / "only.pt")
+    with pytest.raises(ValueError, match="must have shape"):  # grey does not teach colours
+        load_teacher(pictures / "only.pt", CONFIG)
+
+
 def test_command_with_a_teacher(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
     model = initial_model(preset("vww_105x120"), 0.0, 7)
     torch.save({"state_dict": model.state_dict()}, "teacher.pt")
-    words = ("--teacher", "teacher.pt", "--size", "20x32", "--held-out", 0.3, "--mixup", 0.2)
+    words = (
+        "--teacher",
+        "teacher.pt",
+        "--teacher",
+        "teacher.pt",
+        "--size",
+        "20x32",
+        "--held-out",
+        0.3,
+        "--mixup",
+        0.2,
+    )
     result = train(pictures, *words)
     assert result.exit_code == 0, result.output
     row = json.loads((pictures / "out/log.jsonl").read_text())
     assert row["augmented_per_second"] > row["images_per_second"] > 0
     kept = torch.load(pictures / "out/last.pt", weights_only=True)["options"]
-    assert kept["teacher"] == digest_of(Path("teacher.pt")) and kept["mixup"] == 0.2
+    assert kept["teacher"] == "+".join([digest_of(Path("teacher.pt"))] * 2) and kept["mixup"] == 0.2
 
 
 @pytest.mark.parametrize(
