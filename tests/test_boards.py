@@ -775,7 +775,7 @@ def test_shape_of_another_network():
     assert isinstance(engine, EngineConfig)
     # a small device has a small array, a compact one its own
     for name, model, shape in (
-        ("ulx3s-12f", "vww_140x160", "10,1,2"),
+        ("ulx3s-12f", "vww_140x160", "10,2,2"),
         ("icebreaker", "vww_175x200", "8,1,2"),
     ):
         assert str(fit.configure(build.find_board(name), preset(model), None)) == shape
