@@ -99,8 +99,7 @@ class SerialWindow(wiring.Component):
             Signal(name=n) for n in ("beside", "three", "one", "by_head", "one_own")
         )
         m.d.comb += [
-            # one sum: -1, 0, 1 in phases 0, 1, 2
-            row.eq(step.address + Cat(~step.phase[0], (step.phase == 0).replicate(len(row) - 1))),
+            row.eq(step.address + Mux(step.phase == 2, 1, 0) - Mux(step.phase == 0, 1, 0)),
             beside.eq(
                 ((step.phase == 0) & step.first_chunk) | ((step.phase == 2) & step.last_chunk)
             ),
