@@ -197,6 +197,8 @@ def test_the_scenarios():
     for what in ("cut", "extreme"):
         assert {getattr(one, what) for one in cases} == {False, True}
     assert {one.shape.sleep for one in cases} == {False, True}
+    lets_go = compile_program(scenarios.PAUSE.model, scenarios.PAUSE.shape)
+    assert any(op.pause for op in lets_go.operations)
     names = [one.name for one in scenarios.scenarios()]
     assert len(set(names)) == len(names) and sum(name.startswith("storm") for name in names) == 4
 

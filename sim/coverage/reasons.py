@@ -35,6 +35,37 @@ REASONS: tuple[tuple[str, str, str], ...] = (
         r"attention\.\w+, \w+: several words",
         "with spatial attention a word holds a row of the state",
     ),
+    (r".*", r"\w+_program\[\d+\].*", "the row program is constant"),
+    (
+        r".*",
+        r"thresholds__\w+",
+        "a setting of the simulation, given before its first pixel and left so",
+    ),
+    (
+        r".*",
+        r"(counts?|counts?__?\w+|count\[.*\])(\[.*\])?"
+        r"|assign \$  = \\?count.*\[16\] \? 17'h0ffff : .*",
+        "counts have 16 bits, a simulation has a few faults of each kind; that the camera path's "
+        "stay at their largest value: tests/test_crossing.py",
+    ),
+    (
+        r".*",
+        r"((decision__)?rows_used|row__group|state__(channel|word)|decision_rows_used|row_group)"
+        r"(\[.*\])?",
+        "as wide as the largest network wants it; these have few row groups, channels and words",
+    ),
+    (
+        r"(serial: )?(engine|engine\.loader.*|rasca)",
+        r"load_?_error|swallowing|.* (start\) begin \(if\))|match_detected",
+        "a load that goes wrong or begins again: proofs `loader: image`, `loader: digest`",
+    ),
+    (
+        r"(serial: )?(engine|engine\.(frames|lines|lines\.receiver))",
+        r"(control__|lines__)?status|dropped|line_fault|lost|overran|overrun|restart|second"
+        r"|.*(line_fault|overrun|overran|restart|lost|second)\b.*\((if|elsif|cond_then)\)",
+        "frames are whole here or break off: other faults of the line buffer have proofs, `lines: "
+        "faults once`; the storms' have an engine of their own",
+    ),
 )
 """(module or "bin", what, why): patterns of whole names."""
 
