@@ -10,6 +10,7 @@ KINDS = {
     "generic": {"depth": 37, "bits": 24},
     "initialised": {"depth": 37, "bits": 9, "init": list(range(100, 137))},
     "ecp5_pieces": {"depth": 2048 + 700, "bits": 8, "cells": "ecp5"},
+    "ecp5_whole_piece": {"depth": 2048 + 1100, "bits": 32, "cells": "ecp5"},
     "gowin_pieces": {"depth": 2048 + 300, "bits": 8, "cells": "gowin"},
     "spram": {"depth": 300, "bits": 8, "cells": "ice40"},
     "spram_wide_pieces": {"depth": 16384 + 900, "bits": 40, "cells": "ice40"},
@@ -49,3 +50,20 @@ def test_words_come_back():
         [(name, words, kind) for name, kind in KINDS.items()],
         **CELLS,
     )
+
+
+def test_no_piece_is_a_choice_of_blocks():
+    """One block holds 512 words of 36 bits, 1,024 of 18, 2,048 of 9."""
+    for rest, bits, last in (
+        (512, 36, 512),
+        (513, 36, 2048),
+        (1024, 18, 1024),
+        (1025, 18, 2048),
+        (1500, 9, 1500),
+        (600, 100, 2048),  # side by side
+    ):
+        for cells in ("ecp5", "gowin"):
+            assert weight_sram.pieces(4096 + rest, bits, cells) == [2048, 2048, last]
+    assert weight_sram.pieces(4096, 32, "ecp5") == [2048, 2048]
+    assert weight_sram.pieces(16384 + 900, 40, "ice40") == [16384, 900]
+    assert weight_sram.pieces(5000, 32, "generic") == [5000]
