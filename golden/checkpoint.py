@@ -26,6 +26,8 @@ from golden.weights import holds_integers
 _PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "module")
 """Where in a checkpoint training scripts put the weights, and what wrappers put before a key."""
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+LONGEST_NAME = 100
+"""Of what a pickle asks for, as far as it is told."""
 _COUNTER = "num_batches_tracked"  # of batch norm; takes no part in anything here
 
 
@@ -50,6 +52,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises many kinds for a file that is none of its own
         asked = _code_asked_for(path, str(error))
         if asked:
+            asked = one_line(asked[:LONGEST_NAME])
             raise ValueError(
                 f"{path}: refused: its pickle asks for {asked}, which is code; "
                 "only tensors and plain values are read (where the file is trusted, save its "

@@ -68,8 +68,10 @@ def note(text: str) -> None:
 
 
 def one_line(error: BaseException | str) -> str:
-    """Its text without line breaks; so are names and words that a file brings into an error."""
-    return " ".join(str(error).split())
+    """Its text without line breaks, and without what a terminal would obey; so are names and words
+    that a file brings into an error."""
+    words = " ".join(str(error).split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
 
 
 def missing(path: Path, what: str = "file") -> str:

@@ -73,6 +73,18 @@ def test_metadata_that_is_code_names_the_way_out(more, state, tmp_path):
         assert not isinstance(more, argparse.Namespace)
 
 
+def test_names_in_a_pickle_are_told_in_one_short_line(tmp_path):
+    """Whatever they are made of: line breaks, what a terminal obeys, a megabyte."""
+    for module in ("a\nb", "a\r\x1b[2J", "a\x85b\u2028c", "m" * 1_000_000):
+        text = module.encode()
+        name = b"X" + len(text).to_bytes(4, "little") + text  # BINUNICODE
+        (tmp_path / "a.pt").write_bytes(b"\x80\x04" + name + b"X\x04\x00\x00\x00exec\x93.")
+        with pytest.raises(ValueError, match="refused: its pickle asks for") as error:
+            read_state_dict(tmp_path / "a.pt")
+        said = str(error.value)
+        assert said.isprintable() and len(said.splitlines()) == 1 and len(said) < 500
+
+
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
 def test_integers_given_as_a_checkpoint(name, tmp_path):
     random_weights(CONFIG, 0).save(tmp_path / name)
