@@ -10,6 +10,7 @@ from golden.config import ModelConfig, preset
 from hw.plan import Source, WeightSource, compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.sequencer import WalkSequencer, step_layout
+from sim.coverage.scenarios import PAUSE
 from tests.bench_blocks import on_amaranth, on_verilator, unpack_struct
 
 BASE = ModelConfig(
@@ -26,10 +27,7 @@ KINDS = {  # model, shape
     "passes": (replace(BASE, heads=3, in_channels=1, channel_attention=False), "5,2,1"),
     "two": (replace(BASE, spatial_attention="full"), "3,2,4"),
     "four": (replace(BASE, heads=1, image_width=29, spatial_attention="banded"), "3,1,4"),
-    "pause": (
-        replace(BASE, image_width=16, heads=1, head_channels=(1, 1, 1, 2), state_channels=30),
-        "3,3,1",
-    ),
+    "pause": (PAUSE.model, str(PAUSE.shape)),
 }
 
 
