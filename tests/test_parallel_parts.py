@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden import activation, attention
 from golden.random_weights import random_weights
+from hw.common import own_singles
 from hw.image import walk_words
 from hw.parallel.attention import Attention, StateCopy
 from hw.parallel.image import words as image_words
@@ -36,7 +37,7 @@ ONE = PARALLEL.address_one_tap + PARALLEL.memory  # step -> its word
 
 
 def reads_of(plan, step):
-    """(bank or None for a shared one, word) of a step of three taps, by the row's own words."""
+    """{bank: word} of a step of three taps, by the row's own words."""
     lanes, head_lanes = plan.engine.lanes, plan.geometry.head_lanes
     across = 1 if step["source"] == Source.SHARED else head_lanes
     first = across * step["address"]
@@ -72,11 +73,12 @@ def addresses(kind, seed, wrong=""):
     }
     words = min(plan.line_buffer_words, plan.bank_words) // 2
     right, told = None, 0
+    alone = own_singles(plan)  # heads have rows of one tap
     for cycle in range(1200):
         steps = []
         for one in (0, 1):  # now, and in the cycle before
             which = source.choice([Source.CAMERA, Source.HEAD, Source.SHARED, Source.SHARED])
-            single = which == Source.SHARED and source.random() < 0.5
+            single = (which == Source.SHARED or alone) and source.random() < 0.5
             step = {
                 "valid": source.random() < 0.8,
                 "source": int(which),
@@ -107,17 +109,21 @@ def addresses(kind, seed, wrong=""):
             found = reads_of(plan, seen)
             right[port] = {b: w for b, w in found.items() if port == "map" or b < head_lanes}
         if before["valid"] and before["one_tap"]:
-            bank = before["bank"].bit_length() - 1
-            if bank in right["map"]:  # the plan does not let them meet
+            port = "camera" if before["source"] == Source.CAMERA else "map"
+            if before["source"] == Source.SHARED:
+                banks = [before["bank"].bit_length() - 1]
+            else:
+                banks = range(head_lanes if port == "camera" else lanes)
+            if right[port].keys() & set(banks):  # the plan does not let them meet
                 right = None
                 continue
-            right["map"][bank] = before["address"]
+            right[port] |= dict.fromkeys(banks, before["address"])
         if wrong == "word":
             right["map"] = {bank: word + 1 for bank, word in right["map"].items()}
     assert told > 500
 
 
-@pytest.mark.parametrize("kind", ["plain", "passes", "two", "four"])
+@pytest.mark.parametrize("kind", ["plain", "passes", "two", "four", "singles"])
 def test_addresses(kind):
     plan = plan_of(kind)
     on_amaranth(Addresses(plan, plan.line_buffer_words), addresses(kind, 2))

@@ -9,7 +9,7 @@ import pytest
 from golden.config import ModelConfig, preset
 from hw.plan import Source, WeightSource, compile_program
 from hw.plan.engine_config import EngineConfig
-from hw.sequencer import WalkSequencer, step_layout
+from hw.sequencer import WalkSequencer, needed_rows, step_layout
 from sim.coverage.scenarios import PAUSE
 from tests.bench_blocks import on_amaranth, on_verilator, unpack_struct
 
@@ -28,6 +28,10 @@ KINDS = {  # model, shape
     "two": (replace(BASE, spatial_attention="full"), "3,2,4"),
     "four": (replace(BASE, heads=1, image_width=29, spatial_attention="banded"), "3,1,4"),
     "pause": (PAUSE.model, str(PAUSE.shape)),
+    "singles": (  # heads' kernels of one column: of the camera's rows, of a head's maps
+        replace(BASE, head_kernels=((1, 1), (3, 3), (3, 1)), head_channels=(2, 3, 2)),
+        "4,2,4",
+    ),
 }
 
 
@@ -68,7 +72,7 @@ def steps_of(plan, op):
                             fields["address"] = row * g.groups(plan.model.image_width) + j
                         elif op.source == Source.HEAD:
                             m = plan.maps[segment.map]
-                            fields["address"] = m.base + (y * channels + c) * m.groups + j
+                            fields["address"] = m.base + ((op.in_row + y) * channels + c) * m.groups + j
                         elif op.source == Source.SHARED:
                             bank_row, bank = divmod(segment.first + c, e.lanes)
                             base = plan.maps[segment.map].base
@@ -101,7 +105,7 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
     wrong: "address", "weight", "cycle" or "release" is expected otherwise once.
     """
     plan = plan_of(case)
-    layout, source = step_layout(plan), random.Random(seed)
+    layout, source, needs = step_layout(plan), random.Random(seed), needed_rows(plan)
     cycle, out = 0, None
     flags = 0
     waited = {"rows": 0, "more": 0}
@@ -125,7 +129,7 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
     # idle: nothing happens without `more`; the first word takes its time after reset
     for _ in range(8):
         out = yield {
-            "control__rows": source.getrandbits(3),
+            "control__rows": source.getrandbits(len(needs)),
             "control__again": source.getrandbits(1),
         }
         check(None, 0, False, False, 0)
@@ -134,7 +138,7 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
         if not running:
             for _ in range(source.randrange(4)):
                 out = yield {
-                    "control__rows": source.getrandbits(3),
+                    "control__rows": source.getrandbits(len(needs)),
                     "control__again": source.getrandbits(1),
                 }
                 check(None, 0, False, False, 0)
@@ -147,9 +151,9 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
             check(None, 0, False, False, 0)
             cycle += 1
         for index, op in enumerate(plan.operations):
-            if op.need_rows == 3:
-                flags = source.choice([0, 1, 3, 7])
-            need = 1 << op.need_rows - 3 if op.need_rows else 0
+            if op.need_rows == needs[0]:
+                flags = (1 << source.choice(range(len(needs) + 1))) - 1
+            need = 1 << needs.index(op.need_rows) if op.need_rows else 0
             late = source.choice([0, 0, 1, 2, 40])
             # `before` cycles without a step; a step needs its flag in the cycle before it
             before = op.wait + op.idle
@@ -180,8 +184,8 @@ def program(case, seed: int, groups: int = 5, wrong: str = ""):
                 again = source.getrandbits(1)
                 if last and index < len(plan.operations) - 1:
                     following = plan.operations[index + 1]
-                    if following.need_rows > 3 and source.getrandbits(1):
-                        flags |= 1 << following.need_rows - 3
+                    if following.need_rows > needs[0] and source.getrandbits(1):
+                        flags |= 1 << needs.index(following.need_rows)
                 if end:
                     flags = source.choice([0, 7])
                 out = yield {

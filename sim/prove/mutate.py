@@ -65,6 +65,56 @@ BLOCKS = {
     "boards.link.replay": (
         "test_link.py::test_replay_of_lines test_link.py::test_replay_of_settings_and_weights"
     ),
+    "boards.camera.fifo": (
+        "test_crossing_fifo.py::test_random test_crossing_fifo.py::test_every_cycle"
+    ),
+    "boards.flash": (
+        "test_flash.py::test_bytes test_flash.py::test_image test_flash.py::test_contents"
+    ),
+    "boards.event_system": "test_event_system.py",
+    "boards.link.events": "test_link.py::test_events test_link.py::test_class_byte",
+    "boards.outputs.preview": "test_preview.py",
+    "boards.video.activation": "test_video.py::test_activation test_video.py::test_slopes",
+    "boards.video.screen": "test_video.py::test_scoreboard test_video.py::test_screen",
+    "boards.video.timing": "test_video.py::test_timing",
+    "boards.video.tmds": "test_video.py::test_tmds",
+    "hw.arithmetic.activation": "test_activation.py",
+    "hw.arithmetic.carry": "test_carry.py",
+    "hw.arithmetic.multiplier": "test_multiplier.py",
+    "hw.bus.bank": "test_registers.py test_bus_parts.py",
+    "hw.bus.load": "test_bus_parts.py test_bus.py::test_weights_are_loaded",
+    "hw.bus.stream": "test_bus_parts.py test_bus.py::test_photographs",
+    "hw.bus.events": "test_bus_parts.py test_bus.py::test_photographs test_bus.py::test_faults",
+    "hw.pool": "test_pool.py",
+    "hw.room": "test_room.py",
+    "hw.sleep": "test_sleep.py",
+    "hw.weight_sram": "test_weight_sram.py",
+    "hw.sequencer": "test_sequencer_parts.py test_sequencer.py",
+    "hw.parallel.attention": (
+        "test_parallel_parts.py::test_state_copy test_parallel_parts.py::test_attention"
+    ),
+    "hw.parallel.channel_unit": "test_channel_unit.py",
+    "hw.parallel.classifier": (
+        "test_classifier_parts.py test_classifier.py test_classes.py::test_answers "
+        "test_classes.py::test_load"
+    ),
+    "hw.parallel.head_lane": "test_head_lane.py",
+    "hw.parallel.maps": "test_maps.py",
+    "hw.parallel.operands": "test_operands_unit_control.py",
+    "hw.parallel.unit_control": "test_operands_unit_control.py",
+    "hw.parallel.packer": "test_store_parts.py test_store.py",
+    "hw.parallel.places": "test_store_parts.py test_store.py",
+    "hw.parallel.turns": "test_store_parts.py test_store.py",
+    "hw.parallel.store": "test_store_parts.py test_store.py",
+    "hw.parallel.parts": (
+        "test_parallel_parts.py test_engine.py::test_random_gaps "
+        "test_parts.py::test_the_low_power_record"
+    ),
+    "hw.parallel.window": "test_parallel_parts.py",
+    "hw.parallel.softmax": "test_softmax.py",
+    "hw.serial.classifier": (
+        "test_classifier.py test_classes.py::test_answers test_classes.py::test_load"
+    ),
 }
 """Their modules, and the files of their tests; or tests of these, the quick ones first."""
 
