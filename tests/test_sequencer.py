@@ -72,7 +72,9 @@ def steps_of(plan, op):
                             fields["address"] = row * g.groups(plan.model.image_width) + j
                         elif op.source == Source.HEAD:
                             m = plan.maps[segment.map]
-                            fields["address"] = m.base + ((op.in_row + y) * channels + c) * m.groups + j
+                            fields["address"] = (
+                                m.base + ((op.in_row + y) * channels + c) * m.groups + j
+                            )
                         elif op.source == Source.SHARED:
                             bank_row, bank = divmod(segment.first + c, e.lanes)
                             base = plan.maps[segment.map].base

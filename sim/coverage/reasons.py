@@ -55,6 +55,64 @@ REASONS: tuple[tuple[str, str, str], ...] = (
         "as wide as the largest network wants it; these have few row groups, channels and words",
     ),
     (
+        r".*",
+        r"((answer|decision|row)__)?logits__\d+\[.*\]|(decision|row)_logit\d+\[.*\]|others_not\[.*\]",
+        "tiny networks have small logits: tests/test_classifier.py has the largest ones",
+    ),
+    (
+        r".*",
+        r"((answer|decision)__)?index\[.*\]|decision_(class|person)|assign .*: largest; .*",
+        "which class is the largest is the weights' affair: tests/test_classes.py has each of 16",
+    ),
+    (
+        r"(serial: )?(engine|engine\.frames.*|rasca|storm)",
+        r"decision_{1,2}status(\[.*\])?|behind\[1\]|comes\d|free\[.*\]|(one|two)(\[.*\])?|status"
+        r"|(r_|w_)?level\[.*\]|[rw]_data(\[.*\])?|[rw]_port__data(\[.*\])?|storage\[\d\]|w_rdy",
+        "few frames go wrong here, and one at a time: proofs `frames: FIFO of faults`, `frames: "
+        "order`; tests/test_frames.py has all kinds",
+    ),
+    (
+        r"(serial: )?camera\.crossing.*",
+        r"overflow_(gray|new|seen)|owed|pause\[-1\]|stage\d(\[1\])?|w_rdy|\$like\[1\]"
+        r"|(long|short)_(frame|line)_(new|gray|seen)\[1\]|end else if .*",
+        "its FIFO never fills, and a fault comes after the one before is told: proofs `crossing: "
+        "FIFO`, `crossing: ends`, tests/test_crossing.py",
+    ),
+    (
+        r".*",
+        r"(skip|stop)_(enable|threshold)",
+        "a setting of the simulation, given before its first pixel and left so",
+    ),
+    (
+        r"serial: .*",
+        r"(begin_|port__)?(word|now|step|later\d)(_\d|s__\d+)?\[(2, 4|3-4, 45)\]"
+        r"|steps__\d+\[3-4, 45\]",
+        "a field with one value has a bit nevertheless: the serial record's weights are always the "
+        "memory's, and it works on one head after the other",
+    ),
+    (
+        r"engine.*",
+        r"(step|later)(_\d+)?\[52\]|steps__\d+\[(42|52)\]",
+        "a field with one value has a bit nevertheless: here all heads work at once",
+    ),
+    (
+        r"(serial: )?(engine|engine\.(host_read|window.*)|rasca|storm)",
+        r"(host_{1,2}|maps__)(address|data)(\[.*\])?|state_{1,2}(data|channel|word)(\[.*\])?"
+        r"|assign .*host_valid.*",
+        "few words are read back: proofs `host: read`, `host: serial`, tests/test_host_read.py",
+    ),
+    (
+        r"(serial: )?engine.*",
+        r"(bank\d+|weights|constants|values|scores|delayed|starts|product|active)\[\d+\](\[.*\])?"
+        r"|(maps__|map_)?words(\$\d+)?\[\d+\]\[.*\]|(attention_word|word\d?|output|values)\[.*\]"
+        r"|operand_[ab]\d+\[.*\]|(r_data|(weights__|read__|port__)data)(\[.*\])?"
+        r"|(window_)?(left|right)\d\[.*\]|(gate|scale)_(both|high|low)1\[.*\]"
+        r"|(scaled1|sum\d(_\d)?|a_pair|divisor|filled\d|ratio|total\d|a|o|sum_blue)(\[.*\])?"
+        r"|(constant|shift|weights_digest)\[.*\]|\$signature__(data|addr)(\[.*\])?",
+        "values: which bits come up is the affair of pictures and weights; arithmetic holds for "
+        "all of them by proof or by tests of all operands",
+    ),
+    (
         r"(serial: )?(engine|engine\.loader.*|rasca)",
         r"load_?_error|swallowing|.* (start\) begin \(if\))|match_detected",
         "a load that goes wrong or begins again: proofs `loader: image`, `loader: digest`",

@@ -70,6 +70,22 @@ PAUSE = fuzz.Case(
     extreme=False,
 )
 """No random engine lets go of its only bank between two segments: 25 channels more than pixels."""
+HEADS = fuzz.Case(
+    seed=1,
+    model=ModelConfig(
+        name="heads",
+        image_height=15,
+        image_width=44,
+        heads=3,
+        head_channels=(3, 5, 4, 6),
+        state_channels=20,
+        attention_hidden=4,
+    ),
+    shape=EngineConfig.parse("4,2,6"),
+    cameras="paced",
+    extreme=False,
+)
+"""No random engine above has bytes between words of more than one head."""
 FAULTS = 4 * len(KINDS) * 2
 """Of `make storm`: each kind on each way, with early termination and without."""
 
@@ -107,4 +123,5 @@ def _camera(name: str) -> Scenario:
 def scenarios() -> list[Scenario]:
     engines = [_engine(f"fuzz {seed}: {why}", fuzz.case(seed)) for seed, why in SEEDS.items()]
     pause = _engine("one lane, a pause between two segments", PAUSE)
-    return [*engines, pause, *map(_camera, WAYS)]
+    heads = _engine("three heads of two lanes, rows of eleven words", HEADS)
+    return [*engines, pause, heads, *map(_camera, WAYS)]

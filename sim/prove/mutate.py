@@ -89,7 +89,7 @@ BLOCKS = {
     "hw.room": "test_room.py",
     "hw.sleep": "test_sleep.py",
     "hw.weight_sram": "test_weight_sram.py",
-    "hw.sequencer": "test_sequencer_parts.py test_sequencer.py",
+    "hw.sequencer": "test_sequencer_parts.py test_sequencer.py test_sleep.py",
     "hw.parallel.attention": (
         "test_parallel_parts.py::test_state_copy test_parallel_parts.py::test_attention"
     ),
