@@ -12,6 +12,7 @@ from hw.serial.classifier import SerialClassifier, words
 KINDS = {  # part, (channels, hidden, columns), classes, stop class
     "released": (Classifier, (48, 12, 15), 2, 1),
     "first": (Classifier, (9, 3, 7), 2, 0),
+    "two": (Classifier, (6, 2, 4), 2, 1),
     "three": (Classifier, (6, 1, 15), 3, 1),
     "last": (Classifier, (5, 4, 2), 5, 4),
     "sixteen": (Classifier, (12, 2, 3), 16, 0),

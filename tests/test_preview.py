@@ -45,11 +45,14 @@ class Bench:
         self.byte_time, self.cycle, self.taken_at = byte_time, 0, -99
         self.decoder, self.pieces, self.frames = packets.Decoder(), [], []
         self.spacing = dut.colours
+        self.restless = False  # `colour` changes its mind in any cycle
 
     async def tick(self, cycles=1):
         ctx, out = self.ctx, self.dut.packets
         for _ in range(cycles):
             ready = self.cycle >= self.taken_at + self.byte_time
+            if self.restless:
+                ctx.set(self.dut.colour, self.source.getrandbits(1))
             ctx.set(out.ready, ready)
             if ready and ctx.get(out.valid):
                 self.taken_at = self.cycle
@@ -176,6 +179,22 @@ def test_colour():
                 if picture.whole:
                     break
             assert picture.whole and picture.pixels.shape == (5, 8, 3 if coloured else 1)
+
+    simulate(CASES["colour"], testbench)
+
+
+def test_colour_changes_in_any_cycle():
+    """Each piece is in colour or grey from its first pixel to its last one."""
+
+    async def testbench(bench):
+        bench.restless = True
+        bench.ctx.set(bench.dut.want, 1)
+        while len(bench.pieces) < 30:
+            await bench.frame()
+            assert len(bench.frames) < 60
+        for piece in bench.pieces:
+            bench.check(piece, range(len(bench.frames)))
+        assert {piece.channels for piece in bench.pieces} == {1, 3}
 
     simulate(CASES["colour"], testbench)
 

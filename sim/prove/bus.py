@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Assume, Module, Mux, Signal
 
+from hw.bus.load import HOLD
 from sim.prove.bench import Bench, before, check, inputs
 
 BITS = 4  # of an address
@@ -79,7 +80,7 @@ def stream(part):
 
 
 def words(part, image_bytes=6):
-    """A load in words: an image's bytes in order, its last one marked; an abort ends it."""
+    """A load in words: an image's bytes in order, none before the hold, its last one marked."""
     m = Module()
     m.submodules.unit = unit = part(image_bytes=image_bytes)
     load = unit.load
@@ -98,6 +99,9 @@ def words(part, image_bytes=6):
         m.d.sync += [kept.eq(unit.word), left.eq(4)]
     with m.If(unit.abort):
         m.d.sync += left.eq(0)
+    held = Signal(range(HOLD + 1))  # cycles that `hold` has stood
+    m.d.sync += held.eq(Mux(unit.hold, Mux(held == HOLD, HOLD, held + 1), 0))
+    check(m, held == HOLD, when=load.valid)
     # a marked end that is none of an image tells the loader of an error
     check(m, load.last == (at_end ^ aborted), when=taken)
     check(m, load.data == kept[:8], when=taken & ~aborted)
