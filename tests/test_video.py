@@ -89,7 +89,7 @@ def test_tmds_model():
 
 
 def test_tmds():
-    """Every byte at every disparity, and the control words between; one bit more is seen."""
+    """Every byte at every disparity, control words between, a long line; one bit more is seen."""
     ways = list(reached().items())
     sent, expected = [], []
     for number, (_, way) in enumerate(ways):
@@ -100,6 +100,15 @@ def test_tmds():
             for b in (*way, byte):
                 word, disparity = video.tmds_encode(b, disparity)
                 expected.append(word)
+    # a line of them: a disparity that is not quite right shows some bytes later
+    source, disparity = random.Random(1), 0
+    sent.append((0, 0, 0))
+    expected.append(video.CONTROL[0])
+    for _ in range(3000):
+        byte = source.getrandbits(8)
+        word, disparity = video.tmds_encode(byte, disparity)
+        sent.append((1, byte, 0))
+        expected.append(word)
     dut, found = TmdsEncoder(), []
 
     async def testbench(ctx):
@@ -126,20 +135,20 @@ def test_modes():
 
 
 def test_timing():
-    """A picture's pixels and syncs, counted."""
-    mode = video.Mode(clock_hz=1, width=6, height=4, front=(1, 2), sync=(2, 1), back=(3, 1))
+    """A picture's pixels and syncs, counted; neither of its sizes is a power of two."""
+    mode = video.Mode(clock_hz=1, width=6, height=4, front=(1, 2), sync=(2, 1), back=(3, 2))
     dut, found = VideoTiming(mode=mode), []
 
     async def testbench(ctx):
         names = ("x", "y", "active", "first", "hsync", "vsync")
-        for _ in range(2 * 12 * 8):
+        for _ in range(2 * 12 * 9):
             found.append(tuple(ctx.get(getattr(dut.beam, name)) for name in names))
             await ctx.tick("video")
 
     simulate(dut, testbench)
     expected = [
         (x, y, int(x < 6 and y < 4), int(x == 0), int(x not in (7, 8)), int(y != 6))
-        for y in range(8)
+        for y in range(9)
         for x in range(12)
     ]
     assert found == 2 * expected
@@ -307,7 +316,10 @@ def test_scoreboard(classes, stop):
             ctx.set(dut.row.valid, 1)
             for cycle in range(7):
                 await ctx.tick()
-                ctx.set(dut.row.valid, 0)
+                ctx.set(dut.row.valid, 0)  # and what else stands there is nobody's
+                ctx.set(dut.row.group, source.randrange(9))
+                for signal in dut.row.logits:
+                    ctx.set(signal, source.randrange(-(2**31), 2**31))
                 assert ctx.get(dut.en) == (cycle == 3)
                 if cycle == 3:
                     found = (ctx.get(dut.group), ctx.get(dut.probability))
