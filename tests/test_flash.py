@@ -1,5 +1,6 @@
 """boards/flash.py: the image, and the loader against a third party's flash."""
 
+import re
 import struct
 import zlib
 
@@ -105,6 +106,20 @@ def test_byte_differences_are_seen(wrong):
         on_amaranth(SpiBytes(divisor=4), exchanged(4, PAIRS, wrong))
     with pytest.raises(AssertionError, match="byte 0"):
         on_amaranth(SpiBytes(divisor=6), exchanged(4, PAIRS))
+
+
+@pytest.mark.parametrize("cycles", [1, 2, 7, 100])
+def test_wake(cycles):
+    """So long is the flash left alone after 0xAB."""
+    selects = []
+
+    def watched():
+        for _ in range(50 + cycles):
+            out = yield {}
+            selects.append(out["spi__select"])
+
+    on_amaranth(FlashLoader(length=9, config="00" * 32, divisor=2, wake_cycles=cycles), watched())
+    assert re.match(r"1+0+(1*)0", "".join(map(str, selects)))[1] == "1" * cycles
 
 
 def test_image():

@@ -69,7 +69,8 @@ BLOCKS = {
         "test_crossing_fifo.py::test_random test_crossing_fifo.py::test_every_cycle"
     ),
     "boards.flash": (
-        "test_flash.py::test_bytes test_flash.py::test_image test_flash.py::test_contents"
+        "test_flash.py::test_bytes test_flash.py::test_wake test_flash.py::test_image "
+        "test_flash.py::test_contents"
     ),
     "boards.event_system": "test_event_system.py",
     "boards.link.events": "test_link.py::test_events test_link.py::test_class_byte",
