@@ -72,7 +72,7 @@ BLOCKS = {
     ),
     "boards.flash": (
         "test_flash.py::test_bytes test_flash.py::test_wake test_flash.py::test_image "
-        "test_flash.py::test_contents"
+        "test_event_system.py::test_weights_and_camera test_flash.py::test_contents"
     ),
     "boards.event_system": "test_event_system.py",
     "boards.link.events": "test_link.py::test_events test_link.py::test_class_byte",
