@@ -86,6 +86,10 @@ BLOCKS = {
     "hw.bus.load": "test_bus_parts.py test_bus.py::test_weights_are_loaded",
     "hw.bus.stream": "test_bus_parts.py test_bus.py::test_photographs",
     "hw.bus.events": "test_bus_parts.py test_bus.py::test_photographs test_bus.py::test_faults",
+    "hw.bus.state": (
+        "test_bus_parts.py::test_the_windows_word_is_the_one_asked_for_last "
+        "test_bus.py::test_photographs"
+    ),
     "hw.pool": "test_pool.py",
     "hw.room": "test_room.py",
     "hw.sleep": "test_sleep.py",
