@@ -4,6 +4,7 @@ Wishbone.
 The handshakes are proved: sim/prove/bus.py.
 """
 
+import itertools
 import random
 
 import pytest
@@ -48,6 +49,40 @@ def test_a_path_is_found(tmp_path):
     """Wishbone's answer goes with the strobe."""
     found = paths(WishboneSlave(BITS), "bus__ack", "bus__stb", tmp_path=tmp_path)
     assert "selection is not empty" in found, found
+
+
+def taken_back(stands, gap, delay):
+    """Scenario: a strobe that stands for some cycles, none for some, and another one that stays;
+    the bank takes its time. Address 3 is no register's."""
+    done, waits = None, 0
+    for cycle in range(60):
+        address = 3 if cycle < stands else 2
+        strobe = cycle < stands or cycle >= stands + gap
+        inputs = {"bus__cyc": strobe, "bus__stb": 1, "bus__adr": address}
+        if done is not None:
+            inputs |= {"port__done": 1, "port__read_data": 0x100 + done, "port__error": done == 3}
+            done = None
+        out = yield inputs
+        if "port__done" in inputs:
+            waits = 0
+        elif out["port__valid"]:
+            waits += 1
+            if waits == delay:
+                done = out["port__address"]
+        answers = out["bus__ack"], out["bus__err"]
+        if not strobe:
+            assert answers == (0, 0)
+        elif answers != (0, 0) and cycle < stands:  # it stood long enough
+            return
+        elif answers != (0, 0):
+            assert answers == (1, 0) and out["bus__dat_r"] == 0x102
+            return
+    raise AssertionError("no answer")
+
+
+def test_a_strobe_that_was_taken_back_has_no_answer():
+    for stands, gap, delay in itertools.product(range(1, 5), range(1, 4), range(1, 4)):
+        on_amaranth(WishboneSlave(BITS), taken_back(stands, gap, delay))
 
 
 MAPS = {"lanes": 2, "words": 24, "pixels": 5}
