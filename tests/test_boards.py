@@ -224,7 +224,7 @@ def test_small_boards(name):
     platform.add_resources(board.resources)
     system = System(board=board, rasca=Rasca(model, engine, default_weights(model)))
     assert system.pll.output_hz == board.clock_hz
-    assert board.clock_hz == {"icebreaker": 44.25e6, "upduino": 30e6}[name]
+    assert board.clock_hz == {"icebreaker": 44.25e6, "upduino": 35.25e6}[name]
     assert system.pll.second_hz <= board.camera.clock_hz
     files = platform.prepare(system, name="rasca", debug_verilog=False).files
     pcf, il = (files[n] for n in ("rasca.pcf", "rasca.il"))

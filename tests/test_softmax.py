@@ -127,7 +127,21 @@ def test_sizes(sizes, generator):
     assert [dut.row_ready(row) for row in range(columns)] == [
         when.row_ready(row) for row in range(columns)
     ]
-    check(dut, random_scores(max(3, heads), columns, generator), TABLE)
+    # the three ends, each with its head, and as many of random spreads
+    check(dut, random_scores(6, columns, generator), TABLE)
+
+
+def test_sums_of_every_size(generator):
+    """Rows whose exponentials sum to anything up to 30 * 255: the quotient's rounding counts."""
+    dut, source = build(1, 30, 30, False), random.Random(5)
+    rows = torch.full((4, 30, 30), 127)
+    for matrix in rows:
+        for row in matrix:
+            row[1:] -= source.randrange(60)  # about as large, or much smaller
+            row[: source.randrange(30)] = 127
+    sums = TABLE.to(torch.int64)[127 - rows].sum(dim=-1).flatten().tolist()
+    assert sum(total >= 4096 for total in sums) > 20 and min(sums) < 2000
+    check(dut, rows, TABLE)
 
 
 def test_rows_without_a_register(generator):
@@ -204,6 +218,49 @@ def test_abort_everywhere(generator):
                 assert not ctx.get(dut.busy)
                 await ctx.tick()
             assert await run(ctx, dut, 0) == right, f"abort {cycle} cycles after start"
+
+    simulate(dut, testbench)
+
+
+def test_start_while_busy(generator):
+    """It is ignored, whatever head it names; and where it comes with an abort there is no start."""
+    dut = build(2, 7, 8, False)
+    scores = random_scores(5, 7, generator)[3:]
+    right = [words(expected(one, TABLE, False), [0]) for one in scores]
+    source = random.Random(3)
+
+    async def testbench(ctx):
+        async def started(head):
+            ctx.set(dut.start, 1)
+            ctx.set(dut.start_head, head)
+            for cycle in range(dut.cycles):
+                assert ctx.get(dut.busy) == (cycle > 0)
+                await ctx.tick()
+                ctx.set(dut.start, source.getrandbits(1) and cycle < dut.cycles - 2)
+                ctx.set(dut.start_head, source.getrandbits(1))
+            assert not ctx.get(dut.busy)
+
+        for head in (0, 1):
+            await write(ctx, dut, head, words(scores[head], [0]))
+            await started(head)
+        # nobody's scores, so that a run that should not be would show
+        for head in (0, 1):
+            await write(ctx, dut, head, words(random_scores(4, 7, generator)[3], [0]))
+        ctx.set(dut.start, 1)
+        ctx.set(dut.abort, 1)
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        ctx.set(dut.abort, 0)
+        for _ in range(dut.cycles):
+            assert not ctx.get(dut.busy)
+            await ctx.tick()
+        for head in (0, 1):
+            for row in range(7):
+                ctx.set(dut.r_en, 1)
+                ctx.set(dut.r_head, head)
+                ctx.set(dut.r_row, row)
+                await ctx.tick().repeat(dut.read_cycles)
+                assert ctx.get(dut.r_data) == right[head][row], (head, row)
 
     simulate(dut, testbench)
 
