@@ -37,7 +37,7 @@ class EventSystem(wiring.Component):
     Ports
     -----
     rx : In(1), asynchronous; tx : Out(1)
-    camera : In(CameraPort(in_channels)); a change of `ready` or `failed` to 1 sends a report
+    camera : In(CameraPort(in_channels)); the first 1 of `ready` and `failed` sends a report
     weights_ok : Out(1), the engine has weights and takes frames
     row : Out(RowEvent(K)), decision : Out(Decision(K)), the engine's
     toggles : Out(11), as in boards.host_system

@@ -32,7 +32,7 @@ class CameraPort(wiring.Signature):
     toggles : Out(6)
         A bit of each of CAMERA_COUNTERS that changes with each count.
     ready, failed : Out(1)
-        Its set-up is through, and how.
+        Its set-up is through, and how; one of them, and it stays.
     """
 
     def __init__(self, in_channels: int):
@@ -73,7 +73,7 @@ class HostSystem(wiring.Component):
     Ports
     -----
     rx : In(1), asynchronous; tx : Out(1)
-    camera : In(CameraPort(in_channels)); a change of `ready` or `failed` to 1 sends a hello
+    camera : In(CameraPort(in_channels)); the first 1 of `ready` and `failed` sends a hello
     weights_ok : Out(1), the engine has weights and takes frames
     row : Out(RowEvent(K)), decision : Out(Decision(K)), the engine's
     toggles : Out(11), of the engine and the camera, as in boards.host_link

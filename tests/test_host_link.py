@@ -317,6 +317,14 @@ def test_settings_are_told_as_they_were_taken():
         await bench.settle()
         *_, last = bench.take()
         assert isinstance(last, Taken) and last.stop == 2
+        # others that ask for none do not take it back
+        bench.uart_stopped = True
+        await bench.row(0, (1, 2))
+        await bench.send(packets.settings(Setting.ECHO, stop=3))
+        await bench.send(packets.settings(Setting(0), skip=4))
+        bench.uart_stopped = False
+        await bench.settle()
+        assert bench.take(Taken) == [Taken(flags=Setting.SKIP, skip=4)]
 
     simulate(testbench)
 
@@ -405,6 +413,36 @@ def test_event_queue():
         # the newest of those that could not be copied is the one that was
         assert [row.logits[0] for row in rows] == [*range(SLOTS), SLOTS + 3]
         assert bench.events[-1].since(Counters()) == {"event": 3}
+
+    simulate(testbench)
+
+
+@pytest.mark.parametrize("cycles", [1, 45])
+def test_an_event_that_is_being_copied_goes_whole(cycles):
+    """Another row takes its place, or that of the decision before; one event is lost, counted."""
+
+    async def testbench(bench):
+        lost = 0
+
+        async def only(row):
+            nonlocal lost
+            lost += 1
+            await bench.settle()
+            events = bench.take()  # in any order
+            assert [event for event in events if not isinstance(event, Counters)] == [row]
+            (counters,) = [event for event in events if isinstance(event, Counters)]
+            assert counters.since(Counters()) == {"event": lost}
+
+        await bench.begin()
+        await bench.send(packets.settings(Setting.ROWS))
+        await bench.row(0, (1, -1))
+        await bench.tick(cycles)
+        await bench.row(1, (5, -5))
+        await only(Row(frame=0, row_group=1, logits=(5, -5)))
+        await bench.decision(index=1, used=2)
+        await bench.tick(cycles)
+        await bench.row(0, (7, -7))
+        await only(Row(frame=0, row_group=0, logits=(7, -7)))
 
     simulate(testbench)
 

@@ -37,6 +37,13 @@ def simulate(dut, testbench, *others, memory=None):
     simulator.run()
 
 
+async def pulse(ctx, signal):
+    """A cycle of it."""
+    ctx.set(signal, 1)
+    await ctx.tick()
+    ctx.set(signal, 0)
+
+
 class Bytes:
     """A stand-in for LinkMemory: gives a part its phase, takes its writes, answers its reads."""
 
@@ -274,6 +281,13 @@ def test_replay_of_settings_and_weights():
     weights = source.randbytes(40)
     echo = slice(LAYOUT.taken + HEADER, LAYOUT.taken + HEADER + packets.SETTINGS_BYTES)
 
+    async def begins(ctx):
+        await pulse(ctx, dut.taken.begun)
+        await ctx.tick()
+
+    async def ends(ctx):
+        await pulse(ctx, dut.taken.sent)
+
     async def testbench(ctx):
         ctx.set(dut.hold, 1)  # of lines only
         for flags, stop, skip in (
@@ -292,11 +306,23 @@ def test_replay_of_settings_and_weights():
             assert memory.data[echo] == payload
             await ctx.tick()
             assert ctx.get(dut.taken.due) == flags >> 7
-            ctx.set(dut.taken.begun, 1)
-            await ctx.tick()
-            ctx.set(dut.taken.begun, 0)
-            await ctx.tick()
+            await begins(ctx)
             assert not ctx.get(dut.taken.due)
+            await ends(ctx)
+        # an answer stays due, whatever comes; one that leaves is followed by another
+        for flags, due in ((128, 1), (0, 1), ("begins", 0), (0, 1), ("ends", 1), ("begins", 0)):
+            if flags == "begins":
+                await begins(ctx)
+            elif flags == "ends":
+                await ends(ctx)
+            else:
+                await hand(ctx, dut, memory, Kind.SETTINGS, bytes(8) + bytes([flags]))
+            await ctx.tick()
+            assert ctx.get(dut.taken.due) == due, flags
+        await ends(ctx)
+        await hand(ctx, dut, memory, Kind.SETTINGS, bytes(9))
+        await ctx.tick()
+        assert not ctx.get(dut.taken.due)
         memory.written.clear()
         for last in (0, 1):
             await hand(ctx, dut, memory, Kind.WEIGHTS, weights, last=last)
@@ -400,20 +426,21 @@ def test_events():
     dut = Events(classes=3, row_groups=4)
     waiting = dut.waiting
 
-    async def pulse(ctx, signal):
+    async def event(ctx, signal):
         ctx.set(signal, 1)
         lost = ctx.get(dut.lost)
+        assert ctx.get(waiting.changed) == ctx.get(dut.row.valid)
         await ctx.tick()
         ctx.set(signal, 0)
         return lost
 
     async def row(ctx):
-        return await pulse(ctx, dut.row.valid)
+        return await event(ctx, dut.row.valid)
 
     async def decide(ctx, index, used, status):
         for name, value in (("index", index), ("rows_used", used), ("status", status)):
             ctx.set(getattr(dut.decision, name), value)
-        return await pulse(ctx, dut.decision.valid)
+        return await event(ctx, dut.decision.valid)
 
     async def copied(ctx, **kinds):
         ctx.set(waiting.copied, kinds)
@@ -448,6 +475,12 @@ def test_events():
         await copied(ctx, row=1)
         await pulse(ctx, waiting.dumped)
         assert not ctx.get(waiting.dumping) and not await row(ctx)
+        # a fault in the cycle of a row
+        ctx.set(dut.row.valid, 1)
+        assert await decide(ctx, 0, 0, 1) and await decide(ctx, 0, 0, 1)
+        ctx.set(dut.row.valid, 0)
+        await copied(ctx, row=1)
+        assert await decide(ctx, 0, 0, 1)
 
     simulate(dut, testbench)
 
@@ -566,6 +599,139 @@ def test_copier(classes):
     simulate(dut, testbench, state, memory=memory)
 
 
+KINDS = ("row", "decision", "fault")
+
+
+class CopierBench:
+    """A copier of two classes; all that it waits for is moved by hand."""
+
+    def __init__(self):
+        self.link = HostLink(model=GREY, engine=SHAPE)
+        self.dut = Copier(model=GREY, pixels=3, layout=self.link.layout)
+        self.memory = Bytes(self.dut, turn=1, init=bytes(self.link.contents()))
+
+    def slot(self, number):
+        """The packet in a slot."""
+        layout = self.link.layout
+        place = layout.slots + number % SLOTS * layout.slot_room
+        return bytes(self.memory.data[place : place + layout.event_bytes])
+
+    async def begin(self, ctx):
+        """Past the hello that follows a reset."""
+        await ctx.tick().repeat(15 * ROTATION)
+        assert ctx.get(self.dut.hello.due)
+
+    async def row(self, ctx, group, logits):
+        """Its event, in whose cycle nothing else ends."""
+        for signal, value in zip(self.dut.logits, logits, strict=True):
+            ctx.set(signal, value)
+        ctx.set(self.dut.group, group)
+        ctx.set(self.dut.waiting.changed, 1)
+        assert not ctx.get(self.dut.waiting.copied.as_value())
+        await ctx.tick()
+        ctx.set(self.dut.waiting.changed, 0)
+
+    async def copied(self, ctx, kind, limit=18 * ROTATION):
+        """Whether that event is copied within so many cycles; if so, it waits no more."""
+        waiting = self.dut.waiting
+        ctx.set(waiting.pending, {kind: 1})
+        for _ in range(limit):
+            done = ctx.get(waiting.copied.as_value())
+            assert done in (0, 1 << KINDS.index(kind))
+            await ctx.tick()
+            if done:
+                ctx.set(waiting.pending, {})
+                return True
+        return False
+
+
+@pytest.mark.parametrize("kind", ["row", "decision"])
+def test_a_packet_is_of_one_event(kind):
+    """A row comes in any cycle of a copy: the event before it has its packet, or none."""
+    bench = CopierBench()
+    dut, seen = bench.dut, []
+    first, second = (0x01020304, -0x01020304), (0x05060708, -0x05060708)
+
+    def packet(row_group, logits):
+        if kind == "row" or row_group:
+            event = Row(frame=sum(seen) * (kind == "decision"), row_group=row_group, logits=logits)
+            return packets.encode(Kind.ROW, event.pack())[: -packets.CRC_BYTES]
+        event = Decision(frame=sum(seen), index=1, status=0, rows_used=0, logits=logits)
+        return packets.encode(Kind.DECISION, event.pack())[: -packets.CRC_BYTES]
+
+    async def testbench(ctx):
+        await bench.begin(ctx)
+        ctx.set(dut.waiting.index, 1)
+        number = 0
+        for cycles in (*range(6), *range(9, 53, 7), *range(54, 70)):
+            await bench.row(ctx, 0, first)
+            copied = await bench.copied(ctx, kind, cycles)
+            await bench.row(ctx, 1, second)
+            assert await bench.copied(ctx, "row")
+            if copied:
+                assert bench.slot(number) == packet(0, first), cycles
+            seen.append(copied)
+            number += copied
+            assert bench.slot(number) == packet(1, second), cycles
+            number += 1
+            for _ in range(1 + copied):
+                await pulse(ctx, dut.slots.sent)
+
+    simulate(dut, testbench, memory=bench.memory)
+    assert seen == sorted(seen) and 5 < sum(seen) < 15
+
+
+def test_events_go_first():
+    """In whatever phase they come, then a channel of the state, then the hello; while all slots are
+    full the others do."""
+    bench = CopierBench()
+    dut, memory, layout = bench.dut, bench.memory, bench.link.layout
+    departures = (dut.slots, dut.state_packet, dut.hello)
+
+    async def testbench(ctx):
+        await bench.begin(ctx)
+        ctx.set(dut.state.valid, 1)
+        await pulse(ctx, dut.hello.sent)
+        for phase in range(ROTATION):
+            while memory.cycle % ROTATION != phase:
+                await ctx.tick()
+            memory.written.clear()
+            ctx.set(dut.waiting.dumping, 1)
+            ctx.set(dut.greet, 1)
+            assert await bench.copied(ctx, "decision")
+            ctx.set(dut.greet, 0)
+            await ctx.tick().repeat(25 * ROTATION)
+            ctx.set(dut.waiting.dumping, 0)
+            rooms = [place & -16 for place, _ in memory.written]
+            order = [room for i, room in enumerate(rooms) if room not in rooms[:i]]
+            slot = layout.slots + phase * layout.slot_room
+            assert order == [slot, layout.state, layout.hello], phase
+            for packet in departures:
+                assert ctx.get(packet.due)
+                await pulse(ctx, packet.sent)
+        for _ in range(SLOTS):
+            assert await bench.copied(ctx, "fault")
+        await pulse(ctx, dut.greet)
+        assert not await bench.copied(ctx, "fault")
+        assert ctx.get(dut.hello.due)
+
+    simulate(dut, testbench, memory=memory)
+
+
+def test_frames_are_counted_to_256():
+    """The number of a decision's packet; after 255 comes 0."""
+    bench = CopierBench()
+
+    async def testbench(ctx):
+        await bench.begin(ctx)
+        for number in range(257):
+            assert await bench.copied(ctx, "fault")
+            assert bench.slot(number)[HEADER] == number % 256
+            await pulse(ctx, bench.dut.slots.sent)
+
+    simulate(bench.dut, testbench, memory=bench.memory)
+
+
 # ---- counters, sender ----
 
 
@@ -643,6 +809,11 @@ def test_counters_while_they_leave():
         ctx.set(dut.sender_address, place + 2)
         await ctx.tick().repeat(70 * ROTATION)
         assert memory.data[place] == 1
+        # the packet is gone, the sender stays where it was
+        await pulse(ctx, dut.packet.sent)
+        ctx.set(dut.toggles, 0b01)
+        await ctx.tick().repeat(70 * ROTATION)
+        assert memory.data[place + 2] == 2
 
     simulate(dut, testbench, memory=memory)
 

@@ -73,7 +73,9 @@ class StateBytes(wiring.Component):
 
 class Copier(wiring.Component):
     """Writes packets where they leave from, a byte a rotation: an event into the next free slot,
-    a channel of the state, or what changes in the hello, in this order.
+    a channel of the state, or what changes in the hello, in this order; an event that finds no free
+    slot lets the others go first. The copy of a row or a decision begins anew when its logits
+    change: a packet is always of one event.
 
     The memory has all else of a packet from the beginning: the sync byte, the length, and of the
     state and the hello also the kind.
@@ -129,28 +131,34 @@ class Copier(wiring.Component):
         offset = Signal(range(max(layout.slot_room, layout.state_bytes)))
         is_row, is_fault = Signal(), Signal()
         channel, greet = Signal(range(model.state_channels)), Signal(init=1)
-        slot, room = self._slots(m)
+        slot, free = self._slots(m)
         with m.If(self.greet):
             m.d.sync += greet.eq(1)
         waiting = self.waiting
         pending = waiting.pending
         with m.If(~working):
             m.d.sync += [offset.eq(HEADER), event.eq(0), state.eq(0), greeting.eq(0)]
-            with m.If(pending.as_value().any() & room):
-                m.d.sync += [
-                    event.eq(1),
-                    working.eq(1),
-                    offset.eq(1),  # the kind
-                    is_row.eq(pending.row),
-                    is_fault.eq(~pending.row & ~pending.decision),
-                ]
-            with m.Elif(waiting.dumping & ~pending.row & ~self.state_packet.due):
-                m.d.sync += [state.eq(1), working.eq(1)]
-            with m.Elif(greet & ~self.hello.due):
-                m.d.sync += [greeting.eq(1), working.eq(1), greet.eq(0)]
+            # two cycles before the first byte, and all that hangs on the last job has settled
+            with m.If((self.phase == ROTATION - 1) & ~waiting.changed):
+                with m.If(pending.as_value().any() & free):
+                    m.d.sync += [
+                        event.eq(1),
+                        working.eq(1),
+                        offset.eq(1),  # the kind
+                        is_row.eq(pending.row),
+                        is_fault.eq(~pending.row & ~pending.decision),
+                    ]
+                with m.Elif(waiting.dumping & ~pending.row & ~self.state_packet.due):
+                    m.d.sync += [state.eq(1), working.eq(1)]
+                with m.Elif(greet & ~self.hello.due):
+                    m.d.sync += [greeting.eq(1), working.eq(1), greet.eq(0)]
 
         wrote, ended, keep, state_part = Signal(), Signal(), Signal(), Signal()
+        again, done = Signal(), Signal()
         m.d.comb += [
+            # of a fault the logits do not count
+            again.eq(waiting.changed & event & ~is_fault),
+            done.eq(wrote & ended & ~again),
             keep.eq(~offset[2:].any() & offset[1]),  # the length is there
             state_part.eq(state & offset[3:].any()),
             state_bytes.begin.eq(~working),
@@ -166,9 +174,8 @@ class Copier(wiring.Component):
                 | (greeting & (offset == HEADER + Hello.MOVING - 1))
             ),
         ]
-        frame = self._frame(m, wrote & ended & event & ~is_row)
+        frame = self._frame(m, done & event & ~is_row)
         self._bytes(m, offset, frame, channel, greeting, state, is_row, is_fault)
-        done = wrote & ended
         m.d.comb += [
             waiting.copied.row.eq(done & event & is_row),
             waiting.copied.decision.eq(done & event & ~is_row & ~is_fault),
@@ -189,17 +196,17 @@ class Copier(wiring.Component):
                         m.d.sync += channel.eq(0)
                 with m.Elif(greeting):
                     m.d.sync += self.hello.due.eq(1)
+        with m.If(again):
+            m.d.sync += working.eq(0)
         return m
 
     def _slots(self, m):
         """The slot for the next event, and whether it is free."""
-        slot, used, free = Signal(range(SLOTS)), Signal(range(SLOTS + 1)), Signal()
+        slot, used = Signal(range(SLOTS)), Signal(range(SLOTS + 1))
         pushed, just_pushed, just_popped = Signal(), Signal(), Signal()
         m.d.comb += [
             pushed.eq(self.waiting.copied.as_value().any()),
             self.slots.due.eq(used != 0),
-            # long after the last one was pushed
-            free.eq((self.phase == ROTATION - 1) & (used != SLOTS)),
         ]
         m.d.sync += [
             slot.eq(slot + pushed),
@@ -207,7 +214,7 @@ class Copier(wiring.Component):
             just_popped.eq(self.slots.sent),
             used.eq(used + just_pushed - just_popped),
         ]
-        return slot, free
+        return slot, used != SLOTS
 
     def _frame(self, m, decided):
         """Number of the frame: of decision packets before."""

@@ -1,6 +1,6 @@
 """Events: what the engine has said and nobody has copied yet."""
 
-from amaranth import Cat, Const, Module
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -36,6 +36,9 @@ class Waiting(wiring.Signature):
         Of the decision.
     status : Out(3)
         Of the fault.
+    changed : Out(1), pulse
+        A row event comes: from this cycle on its logits stand where those of the row and of the
+        decision that wait, or are being copied, have been.
     copied : In(PENDING), pulses
         It need not wait any longer.
     dumped : In(1), pulse
@@ -50,6 +53,7 @@ class Waiting(wiring.Signature):
                 "index": Out(range(classes)),
                 "rows_used": Out(range(row_groups + 1)),
                 "status": Out(3),
+                "changed": Out(1),
                 "copied": In(PENDING),
                 "dumped": In(1),
             }
@@ -63,7 +67,9 @@ class Events(wiring.Component):
     """Keeps a row, a decision and a frame's fault until they are copied.
 
     A fault may come in the cycle after a decision. An event that comes while one of its kind still
-    waits takes its place, and one of them is lost; so is a row while the state is being copied.
+    waits takes its place, and one of them is lost; so is a row while the state is being copied. A
+    row's event also takes the place of a decision, whose logits were those of the row before; so a
+    decision never finds another one, as each that is OK comes after a row event of its own.
 
     Parameters
     ----------
@@ -94,11 +100,13 @@ class Events(wiring.Component):
         m = Module()
         waiting, decision = self.waiting, self.decision
         pending = waiting.pending
+        lost_row, lost_fault = Signal(), Signal()  # they may come in one cycle
+        m.d.comb += [waiting.changed.eq(self.row.valid), self.lost.eq(lost_row | lost_fault)]
         with m.If(self.row.valid):
             m.d.sync += [pending.row.eq(self.rows | self.state), pending.decision.eq(0)]
             with m.If(self.state):
                 m.d.sync += waiting.dumping.eq(1)
-            m.d.comb += self.lost.eq(pending.row | pending.decision | waiting.dumping)
+            m.d.comb += lost_row.eq(pending.row | pending.decision | waiting.dumping)
         with m.If(decision.valid):
             with m.If(decision.status == Status.OK):
                 m.d.sync += [
@@ -108,7 +116,7 @@ class Events(wiring.Component):
                 ]
             with m.Else():
                 m.d.sync += [pending.fault.eq(1), waiting.status.eq(decision.status)]
-                m.d.comb += self.lost.eq(pending.fault)
+                m.d.comb += lost_fault.eq(pending.fault)
         for kind in PENDING.members:
             with m.If(waiting.copied[kind]):
                 m.d.sync += pending[kind].eq(0)

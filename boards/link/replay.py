@@ -18,8 +18,9 @@ class Replay(wiring.Component):
     them.
 
     The bytes of settings are written as they are taken into a packet that is sent back if they ask
-    for that. Settings that come while an earlier answer leaves may be mixed into that one; their
-    own, which is whole, follows.
+    for that. One answer tells the newest of settings that come before it leaves. Settings that come
+    while it leaves may be mixed into it; then another one, which is whole, follows, whether they
+    ask or not.
 
     Parameters
     ----------
@@ -139,11 +140,16 @@ class Replay(wiring.Component):
             self.write.addr.eq(self.layout.taken | (self.address + HEADER - 1)[:4]),
             self.write.data.eq(byte),
         ]
+        leaving = Signal()
+        with m.If(self.taken.sent):
+            m.d.sync += leaving.eq(0)
         with m.If(self.taken.begun):
-            m.d.sync += self.taken.due.eq(0)
+            m.d.sync += [self.taken.due.eq(0), leaving.eq(1)]
         with m.If(take):
             with m.If(final):
-                m.d.sync += [flags.eq(byte), self.taken.due.eq((byte & Setting.ECHO).any())]
+                m.d.sync += flags.eq(byte)
+                with m.If((byte & Setting.ECHO).any() | leaving):
+                    m.d.sync += self.taken.due.eq(1)
             with m.Else():
                 m.d.sync += thresholds.eq(Cat(thresholds[8:], byte))
         out = self.thresholds

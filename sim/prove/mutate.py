@@ -56,7 +56,9 @@ BLOCKS = {
     ),
     "boards.link.parser": "test_link.py::test_parser test_link.py::test_parser_refuses",
     "boards.link.copier": (
-        "test_link.py::test_copier test_link.py::test_state_bytes test_link.py::test_memory"
+        "test_link.py::test_copier test_link.py::test_events_go_first "
+        "test_link.py::test_a_packet_is_of_one_event test_link.py::test_state_bytes "
+        "test_link.py::test_frames_are_counted_to_256 test_link.py::test_memory"
     ),
     "boards.link.counters": (
         "test_link.py::test_counters_while_they_leave test_link.py::test_counters"
@@ -70,7 +72,7 @@ BLOCKS = {
     ),
     "boards.flash": (
         "test_flash.py::test_bytes test_flash.py::test_wake test_flash.py::test_image "
-        "test_flash.py::test_contents"
+        "test_event_system.py::test_weights_and_camera test_flash.py::test_contents"
     ),
     "boards.event_system": "test_event_system.py",
     "boards.link.events": "test_link.py::test_events test_link.py::test_class_byte",
