@@ -12,7 +12,8 @@ class HostRead(wiring.Component):
 
     Channel c lies in bank c mod L, row `base + c // L * state_words + word`. The division is a
     repeated subtraction: a host is slow anyway. A second `read` before the answer takes the place
-    of the first.
+    of the first: it waits for an answer that is still to come from the maps, which is not told. An
+    answer in the cycle of a `read` is that of the read before.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class HostRead(wiring.Component):
         m = Module()
         state, maps = self.state, self.maps
         remaining, row = Signal(16), Signal(range(self.words))
-        seeking, asking = Signal(), Signal()
+        seeking, asking, coming = Signal(), Signal(), Signal()
         if self.tells:
             m.d.comb += self.reading.eq(seeking | asking)
         with m.If(state.read):
@@ -73,15 +74,20 @@ class HostRead(wiring.Component):
         with m.Elif(seeking):
             with m.If(remaining >= self.lanes):
                 m.d.sync += [remaining.eq(remaining - self.lanes), row.eq(row + self.state_words)]
-            with m.Else():
+            with m.Elif(~coming):
                 m.d.sync += [seeking.eq(0), asking.eq(1)]
         with m.Elif(maps.done):
             m.d.sync += asking.eq(0)
+        with m.If(asking & maps.done):
+            m.d.sync += coming.eq(1)
+        with m.Elif(maps.valid):
+            m.d.sync += coming.eq(0)
         m.d.comb += [
             maps.en.eq(asking),
             maps.bank.eq(remaining),
             maps.address.eq(row),
-            state.valid.eq(maps.valid),
+            # one that comes while another word is sought was asked for before
+            state.valid.eq(maps.valid & ~seeking),
             state.data.eq(maps.data),
         ]
         return m

@@ -212,13 +212,14 @@ class StateRead(_Interface):
     Members
     -------
     read : Out(1), pulse
-        A word is asked for.
+        A word is asked for. Before the answer to another read it takes that one's place.
     channel : Out(16), with `read`
         Channel of the state, 0..state_channels - 1.
     word : Out(16), with `read`
         Word of the channel: columns `word * P` and on.
     valid : In(1), pulse
-        The answer; it takes some cycles for each lane-full of channels below `channel`.
+        The answer to the last read before this cycle; it takes some cycles for each lane-full of
+        channels below `channel`.
     data : In(8 * P), with `valid`
         Signed bytes, the leftmost column's lowest.
     """

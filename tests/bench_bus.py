@@ -28,6 +28,9 @@ PERIOD = 10  # ns
 MAP = largest()
 IRQ = {name: MAP["INTERRUPT"].field(name).mask for name in ("decision", "row", "fault", "loaded")}
 
+LATEST = 18
+"""Cycles from the write of a load's first word to the begin of a frame that then waits."""
+
 
 def signed(number):
     return number - (number >> 31 << 32)
@@ -57,10 +60,12 @@ class Wishbone:
 
 
 class Engine:
-    """The engine, its masters, and what it has said (`said`, a list of records)."""
+    """The engine, its masters, what it has said (`said`, a list of records), and whether the
+    interrupt of each decision told of a fault (`faulty`)."""
 
     def __init__(self, dut, given, seed):
         self.dut, self.given, self.said, self.stalls = dut, given, [], 0
+        self.faulty = []
         self.random = random.Random(seed)
 
     @classmethod
@@ -165,6 +170,7 @@ class Engine:
                 self.said.append({"kind": "row", "group": group, **record})
             if seen & IRQ["decision"]:
                 decisions -= 1
+                self.faulty.append(bool(seen & IRQ["fault"]))
                 self.said.append({"kind": "decision", **await self.decision()})
 
     async def decided(self, count):
@@ -280,14 +286,14 @@ async def faults(dut):
     await engine.send(picture)
     await listening
     await ReadOnly()
-    engine.done("faults", counters=counts)
+    engine.done("faults", counters=counts, faulty=engine.faulty)
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def weights(dut):
     """Other weights while a frame is worked on; a load without room, one that is given up.
 
-    The last bench: a reset leaves what the memories hold.
+    Behind it only what begins with a load: a reset leaves what the memories hold.
     """
     engine = await Engine.begun(dut, 2)
     image, picture = bytes.fromhex(engine.given["image"]), engine.pictures()[0]
@@ -299,6 +305,8 @@ async def weights(dut):
     assert not await engine.field("STATUS", "load_room")
     await engine.write("LOAD_DATA", 0)
     lost = await engine.field("STATUS", "load_lost")
+    await engine.write("LOAD_CONTROL", 0)  # nothing is given up
+    assert await engine.field("STATUS", "load_lost")
     await engine.write("LOAD_CONTROL", 1)
     assert not await engine.field("STATUS", "load_lost")
     assert await engine.field("STATUS", "load_room")
@@ -330,3 +338,29 @@ async def weights(dut):
         error=await engine.field("STATUS", "load_error"),
         counters=await engine.counters(),
     )
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def hold(dut):
+    """A load and a frame that begin at about the same time, the frame a cycle later each time."""
+    engine = await Engine.begun(dut, 4)
+    images = [bytes.fromhex(engine.given[name]) for name in ("image", "first_image")]
+    picture, decisions = engine.pictures()[0], []
+    await engine.load(images[1])
+    await engine.until("STATUS", "loaded")
+    await engine.until("STATUS", "loading", 0)
+
+    async def late(cycles):
+        for _ in range(cycles):
+            await RisingEdge(dut.clk)
+        await engine.send(picture)
+
+    for cycles in range(LATEST):
+        sending = cocotb.start_soon(late(cycles))
+        await engine.load(images[cycles % 2])
+        await sending
+        await engine.until("STATUS", "loading", 0)
+        while await engine.read("FRAMES") == cycles:
+            pass
+        decisions.append(await engine.decision())
+    engine.done("hold", decisions=decisions, counters=await engine.counters())

@@ -81,6 +81,8 @@ async def interrupt(dut):
     await RisingEdge(dut.clk)
     dut.set.value = 0
     assert await host.access("INTERRUPT") == 0b0101
+    await host.access("INTERRUPT", 0b1111, sel=0b1110)  # the other bytes
+    assert await host.access("INTERRUPT") == 0b0101
     await host.access("INTERRUPT", 0b0001)
     assert await host.access("INTERRUPT") == 0b0100
     dut.set.value = 0b0100

@@ -60,6 +60,7 @@ def play(bus, weights, folder, bench=None):
         "columns": TINY.n,
         "constants": {one.name: one.value for one in design.registers.registers if one.constant},
         "image": weights_image(design.plan, OTHER).hex(),
+        "first_image": weights_image(design.plan, weights).hex(),
     }
     build = runner.build(to_verilog(design, "top"), top="top", optimise="build", public=False)
     runner.run(build, "tests.bench_bus", bench=bench, arguments=given)
@@ -127,6 +128,18 @@ def test_weights_are_loaded(played, weights):
     assert found["counters"] == NONE
 
 
+def test_a_load_and_a_frame_at_once(played, weights):
+    """The earlier one goes first: a frame has the weights before the load or after it; none is
+    lost."""
+    found = played["hold"]
+    given = pictures(1)
+    answers = [told(expected(each, given))[1][0]["logits"] for each in (OTHER, weights)]
+    assert found["counters"] == NONE
+    logits = [one["logits"] for one in found["decisions"]]
+    waited = [answers.index(one) == number % 2 for number, one in enumerate(logits)]
+    assert not waited[0] and waited[-1] and waited == sorted(waited)
+
+
 def test_faults(played, weights):
     """A frame inside a frame; a camera that is too fast; an early stop."""
     found = played["faults"]
@@ -134,6 +147,7 @@ def test_faults(played, weights):
     decisions = told(found["said"])[1]
     statuses = [int(Status.RESTART), 0, int(Status.OVERRUN), 0]
     assert [one["status"] for one in decisions] == statuses
+    assert found["faulty"] == [status != Status.OK for status in statuses]
     restart = NONE | {"restart": 1}
     assert found["counters"] == [restart, restart | {"overrun": 1}]
     assert decisions[1] == told(expected(weights, images))[1][0]

@@ -1,7 +1,11 @@
-"""No path through a bus's slave within a cycle; the register bank behind Wishbone.
+"""No path through a bus's slave within a cycle; the state's window; the register bank behind
+Wishbone.
 
 The handshakes are proved: sim/prove/bus.py.
 """
+
+import itertools
+import random
 
 import pytest
 from amaranth.hdl import Module
@@ -12,9 +16,13 @@ from hw.bus.axi import AxiLiteSlave
 from hw.bus.bank import Bank
 from hw.bus.load import WordLoad
 from hw.bus.registers import largest
+from hw.bus.state import StateWindow
 from hw.bus.stream import PixelSource
 from hw.bus.wishbone import Wishbone, WishboneSlave
+from hw.host_read import HostRead
+from hw.interfaces import WordRead
 from sim import runner
+from tests.bench_blocks import on_amaranth, pack
 from tests.formal import paths
 
 BITS = 4
@@ -41,6 +49,118 @@ def test_a_path_is_found(tmp_path):
     """Wishbone's answer goes with the strobe."""
     found = paths(WishboneSlave(BITS), "bus__ack", "bus__stb", tmp_path=tmp_path)
     assert "selection is not empty" in found, found
+
+
+def taken_back(stands, gap, delay):
+    """Scenario: a strobe that stands for some cycles, none for some, and another one that stays;
+    the bank takes its time. Address 3 is no register's."""
+    done, waits = None, 0
+    for cycle in range(60):
+        address = 3 if cycle < stands else 2
+        strobe = cycle < stands or cycle >= stands + gap
+        inputs = {"bus__cyc": strobe, "bus__stb": 1, "bus__adr": address}
+        if done is not None:
+            inputs |= {"port__done": 1, "port__read_data": 0x100 + done, "port__error": done == 3}
+            done = None
+        out = yield inputs
+        if "port__done" in inputs:
+            waits = 0
+        elif out["port__valid"]:
+            waits += 1
+            if waits == delay:
+                done = out["port__address"]
+        answers = out["bus__ack"], out["bus__err"]
+        if not strobe:
+            assert answers == (0, 0)
+        elif answers != (0, 0) and cycle < stands:  # it stood long enough
+            return
+        elif answers != (0, 0):
+            assert answers == (1, 0) and out["bus__dat_r"] == 0x102
+            return
+    raise AssertionError("no answer")
+
+
+def test_a_strobe_that_was_taken_back_has_no_answer():
+    for stands, gap, delay in itertools.product(range(1, 5), range(1, 4), range(1, 4)):
+        on_amaranth(WishboneSlave(BITS), taken_back(stands, gap, delay))
+
+
+MAPS = {"lanes": 2, "words": 24, "pixels": 5}
+
+
+class Window(wiring.Component):
+    """A state window and the host read that it asks; a word has 5 bytes.
+
+    Ports
+    -----
+    ask : In(1), channel, word : In(16), valid : Out(1), first, second : Out(32), of the window
+    maps : Out(WordRead), of the host read
+    """
+
+    def __init__(self):
+        self.window, self.read = StateWindow(pixels=5), HostRead(**MAPS, base=4, state_words=2)
+        super().__init__(
+            {
+                "ask": In(1),
+                **dict.fromkeys(("channel", "word"), In(16)),
+                "valid": Out(1),
+                **dict.fromkeys(("first", "second"), Out(32)),
+                "maps": Out(WordRead(**MAPS)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.window, m.submodules.read = window, read = self.window, self.read
+        wiring.connect(m, window.state, read.state)
+        wiring.connect(m, read.maps, wiring.flipped(self.maps))
+        for name in ("ask", "channel", "word"):
+            m.d.comb += getattr(window, name).eq(getattr(self, name))
+        m.d.comb += [
+            self.valid.eq(window.valid),
+            self.first.eq(window.data[0]),
+            self.second.eq(window.data[1]),
+        ]
+        return m
+
+
+def window_asked(after, count):
+    """Scenario: words of the state asked for in any cycle, the maps' answers `after` cycles behind
+    their grants. What is valid is the word asked for last."""
+    chance = random.Random(after)
+    bytes_of = {
+        (bank, row): [chance.randrange(256) for _ in range(5)]
+        for bank in range(MAPS["lanes"])
+        for row in range(MAPS["words"])
+    }
+    flying, wanted, seen, waited, cycle = {}, None, 0, 0, 0
+    while seen < count:
+        inputs = {"maps__done": chance.random() < 0.7}
+        if cycle in flying:
+            inputs |= {"maps__valid": 1, "maps__data": pack(flying.pop(cycle), 8)}
+        ask = chance.random() < (0.03 if chance.random() < 0.5 else 0.4)
+        if ask:
+            channel, word = chance.randrange(20), chance.randrange(2)
+            inputs |= {"ask": 1, "channel": channel, "word": word}
+        out = yield inputs
+        if out["valid"]:
+            assert wanted is not None and waited > 1, f"cycle {cycle}: nothing, or too early"
+            assert out["first"] == pack(wanted[:4], 8), f"cycle {cycle}"
+            assert out["second"] == wanted[4]
+            seen += 1
+        else:
+            assert waited < 60, "no answer"
+        if out["maps__en"] and inputs["maps__done"]:
+            flying[cycle + after] = bytes_of[out["maps__bank"], out["maps__address"]]
+        waited += 1
+        if ask:
+            wanted, waited = bytes_of[channel % 2, 4 + channel // 2 * 2 + word], 1
+        cycle += 1
+
+
+@pytest.mark.parametrize("after", [1, 3, 4])
+def test_the_windows_word_is_the_one_asked_for_last(after):
+    on_amaranth(Window(), window_asked(after, 300))
 
 
 class Behind(wiring.Component):

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """hw/host_read.py: any word of the state, however long the maps make it wait."""
 
+import itertools
 import random
 
 import pytest
@@ -48,14 +49,62 @@ def reads(lanes, words, pixels, base, state_words, count=60):
         answered += 1
 
 
+def replaced(lanes, words, pixels, base, state_words, *, after, count=400):
+    """Scenario: reads in any cycle, the maps' answers `after` cycles behind their grants.
+
+    Told is the answer to the read that was the last one before it, and no other; that one without
+    delay but for the answer that is still to come. A read in the answer's own cycle is a later one.
+    """
+    source = random.Random(after)
+    deepest = min((words - base) // state_words * lanes, 3 * lanes)
+    due, flying, told, dropped, waited = None, [], 0, 0, 0
+    for cycle in itertools.count():
+        inputs = {"maps__done": source.random() < 0.7}
+        if flying and flying[0][0] == cycle:
+            _, whose = flying.pop(0)
+            word = source.getrandbits(8 * pixels)
+            inputs |= {"maps__valid": 1, "maps__data": word}
+            tell = due is not None and whose == due[0]
+        else:
+            tell = False
+        read = source.random() < 0.15
+        if read:
+            channel, place = source.randrange(deepest), source.randrange(state_words)
+            inputs |= {"state__read": 1, "state__channel": channel, "state__word": place}
+        out = yield inputs
+        assert out["state__valid"] == tell, f"cycle {cycle}: {'not ' * tell}told"
+        if tell:
+            assert out["state__data"] == word
+            told, due = told + 1, None
+        elif "maps__data" in inputs:
+            dropped += 1
+        if out["maps__en"]:
+            assert (out["maps__bank"], out["maps__address"]) == due[1]
+            if inputs["maps__done"]:
+                flying.append((cycle + after, due[0]))
+        waited = 0 if flying or out["maps__en"] or due is None else waited + 1
+        assert waited <= 3 + deepest // lanes, "never asked"
+        if read:
+            address = base + channel // lanes * state_words + place
+            due, waited = (cycle, (channel % lanes, address)), 0
+        if told >= count and dropped >= count // 20:
+            return
+
+
+def made(lanes, words, pixels, base, state_words):
+    return HostRead(lanes=lanes, words=words, pixels=pixels, base=base, state_words=state_words)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_reads(shape):
-    lanes, words, pixels, base, state_words = shape
-    block = HostRead(lanes=lanes, words=words, pixels=pixels, base=base, state_words=state_words)
-    on_amaranth(block, reads(*shape))
+    on_amaranth(made(*shape), reads(*shape))
+
+
+@pytest.mark.parametrize("after", [1, 3, 4])  # those of the serial and of the parallel engines
+def test_the_answer_to_a_read_that_was_replaced_is_not_told(after):
+    on_amaranth(made(*SHAPES[0]), replaced(*SHAPES[0], after=after))
 
 
 def test_a_wrong_address_is_seen():
-    block = HostRead(lanes=2, words=60, pixels=4, base=8, state_words=3)
     with pytest.raises(AssertionError, match="channel"):
-        on_amaranth(block, reads(*SHAPES[0]))
+        on_amaranth(made(2, 60, 4, 8, 3), reads(*SHAPES[0]))

@@ -32,6 +32,8 @@ CASES = {
     "registers": dict(scale=1, stride=2, piece=8, in_channels=1, colours=1),
     "every second": dict(scale=2, stride=3, piece=8, in_channels=1, colours=1),
     "a grey sensor's three": dict(scale=1, stride=4, piece=9, in_channels=3, colours=1),
+    "one pixel": dict(scale=16, stride=1, piece=1, in_channels=1, colours=1),
+    "nearly all rows further": dict(scale=1, stride=8, piece=16, in_channels=1, colours=1),
     "colour": dict(scale=2, stride=2, piece=9, in_channels=3, colours=3),
     "pulsed": dict(scale=4, stride=2, piece=4, in_channels=1, colours=1, pulsed=True),
 }
@@ -46,6 +48,7 @@ class Bench:
         self.decoder, self.pieces, self.frames = packets.Decoder(), [], []
         self.spacing = dut.colours
         self.restless = False  # `colour` changes its mind in any cycle
+        self.pulses = ()  # with the last byte of these pieces, counted from 1, `want` is pulsed
 
     async def tick(self, cycles=1):
         ctx, out = self.ctx, self.dut.packets
@@ -60,7 +63,11 @@ class Bench:
                 self.pieces += [packets.parse(p) for p in self.decoder.feed(bytes([data]))]
                 # `last` goes with a packet's last byte
                 assert ctx.get(out.last) == (not self.decoder._buffer)
+                if ctx.get(out.last) and len(self.pieces) in self.pulses:
+                    ctx.set(self.dut.want, 1)
             await ctx.tick()
+            if self.pulses:
+                ctx.set(self.dut.want, 0)
             self.cycle += 1
 
     async def frame(self, until=None):
@@ -141,7 +148,7 @@ def test_pictures(case):
             await bench.frame()
             assert len(bench.frames) < 200
         at = [(piece.row, piece.column) for piece in bench.pieces]
-        assert at == (2 * order)[: len(at)] and len(set(order)) == len(order)
+        assert at == (len(at) * order)[: len(at)] and len(set(order)) == len(order)
         frames = [bench.check(piece, range(1, len(bench.frames))) for piece in bench.pieces]
         assert frames == sorted(frames)
         picture = Picture()
@@ -200,7 +207,7 @@ def test_colour_changes_in_any_cycle():
 
 
 def test_pulsed():
-    """A picture for a pulse, one more for those that come while it is sent."""
+    """A picture for a pulse, one more for those that come while it is sent, in any cycle."""
 
     async def testbench(bench):
         dut = bench.dut
@@ -228,6 +235,13 @@ def test_pulsed():
         await pulse()
         bench.byte_time = 3
         assert await settle() == 2 * whole
+        assert await settle() == 0
+        # in the cycle in which the picture ends, without and with one that came before
+        for earlier in ((), (1,)):
+            bench.pulses = (*earlier, whole)
+            await pulse()
+            assert await settle() == 2 * whole
+        bench.pulses = ()
         assert await settle() == 0
 
     simulate(CASES["pulsed"], testbench)
@@ -277,6 +291,14 @@ def test_stride():
     assert stride(104, 200e-6, 120, 1_000_000) == 9
     assert stride(105, 10e-3, 8, 1_000_000) == 1
     assert stride(105, 200e-6, 120, 2_000_000) == 4
+    # a piece takes more than a frame: the 17th row is row 1 of 8, two frames later
+    assert stride(8, 200e-6, 120, 500_000) == 1 and stride(8, 200e-6, 120, 550_000) == 7
+    assert stride(1, 200e-6, 120, 1_000_000) == stride(2, 200e-6, 120, 1_000_000) == 1
+    for rows in range(1, 40):  # each may be asked for
+        found = stride(rows, 1e-3, 120, 115_200)
+        PreviewSender(
+            height=rows, width=8, scale=1, stride=found, piece=8, in_channels=1, colours=1
+        )
     assert [scale(*size) for size in ((105, 120), (210, 240), (121, 1), (960, 961))] == [
         1,
         2,
@@ -296,6 +318,10 @@ def test_stride():
         ({"piece": 4, "colours": 3}, "must be grey and divide 16 columns, not 4 bytes of 3"),
         ({"stride": 3}, "stride must have no factor in common with 9 rows, not 3"),
         ({"stride": Held(cycles=6, most=9, cells="ice40")}, "in common with 9 rows, not 6"),
+        ({"stride": 0}, r"stride must be 1\.\.8, not 0"),
+        ({"stride": 10}, r"stride must be 1\.\.8, not 10"),
+        ({"stride": Held(cycles=11, most=11, cells="ice40")}, r"stride must be 1\.\.8, not 11"),
+        ({"scale": 16, "piece": 1, "stride": 2}, r"stride must be 1\.\.1, not 2"),
     ],
 )
 def test_refused(change, text):

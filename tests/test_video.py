@@ -39,6 +39,7 @@ GREY = replace(
     MODEL, name="grey", in_channels=1, classes=("none", "cat", "a dog"), stop_class="a dog"
 )
 MODE = video.Mode(clock_hz=25e6, width=104, height=160, front=(5, 2), sync=(7, 3), back=(9, 4))
+HIGH = video.Mode(clock_hz=25e6, width=104, height=480, front=(1, 1), sync=(1, 1), back=(1, 1))
 LOW = video.Mode(clock_hz=25e6, width=104, height=28, front=(3, 1), sync=(4, 2), back=(3, 1))
 
 
@@ -204,24 +205,26 @@ def states(model, count):
 
 @pytest.mark.parametrize("pixels, wrong", [(3, False), (4, True), (4, False), (7, False)])
 def test_activation(pixels, wrong):
-    """Every column of random and of extreme states, words of the state that are late; a state with
-    one byte changed is told apart. A row group before the last one is done takes its place."""
+    """Every column of random and of extreme states, once, words of the state that are late; a state
+    with one byte changed is told apart. A row group before the last one is done takes its place: in
+    the middle, or when some of the columns have come, of which no other one follows."""
     slope, shift = [127, -127, 1, -64], 12
     dut = ActivationMap(model=MODEL, pixels=pixels, slope=slope, shift=shift)
-    cases, source, found = states(MODEL, 8), random.Random(1), []
+    cases, source, found = states(MODEL, 8 + MODEL.n), random.Random(1), []
     words = -(-MODEL.n // pixels)
+    cut = {8 + i: 1 + i for i in range(MODEL.n)}  # after so many columns
+    order = [*range(8), *cut, 7]
 
     async def testbench(ctx):
         answer = None
-        plan = [(0, 260), (1, 40), *((i, 260) for i in range(2, len(cases)))]
-        for group, cycles in plan:
+        for group in order:
             state = cases[group].copy()
             if wrong and group == 3:
                 state[0, 1] ^= 64
             ctx.set(dut.row.group, group % MODEL.row_groups)
             ctx.set(dut.row.valid, 1)
-            heats = {}
-            for cycle in range(cycles):
+            heats = []
+            for cycle in range(40 if group == 1 else 260):
                 if answer and answer[0] <= cycle:
                     ctx.set(dut.state.valid, 1)
                     ctx.set(dut.state.data, answer[1])
@@ -239,17 +242,19 @@ def test_activation(pixels, wrong):
                     answer = (cycle + source.choice([2, 3, 9]), data)
                 if ctx.get(dut.heat.en):
                     assert ctx.get(dut.heat.group) == group % MODEL.row_groups
-                    heats[ctx.get(dut.heat.column)] = ctx.get(dut.heat.value)
+                    heats.append((ctx.get(dut.heat.column), ctx.get(dut.heat.value)))
+                    if len(heats) == cut.get(group):
+                        break
             answer = None
             found.append(heats)
 
     simulate(dut, testbench, sync=1e-8)
-    assert found[1] == {}
+    assert found[1] == []
     same = []
-    for heats, state in zip(found, cases, strict=True):
-        expected = video.heat(state, np.array(slope), shift).tolist()
-        same.append(heats == dict(enumerate(expected)))
-    assert same == [True, False, True, not wrong, *[True] * (len(cases) - 4)]
+    for heats, group in zip(found, order, strict=True):
+        expected = video.heat(cases[group], np.array(slope), shift).tolist()
+        same.append(heats == list(enumerate(expected))[: cut.get(group)])
+    assert same == [True, False, True, not wrong, *[True] * (len(order) - 4)]
 
 
 @pytest.mark.parametrize("name", ["vww_105x120", "vww_210x240"])
@@ -329,20 +334,21 @@ def test_scoreboard(classes, stop):
             return int("".join(str(ctx.get(digit)) for digit in dut.digits))
 
         assert ctx.get(dut.page) == 1 and digits() == 0
-        toggles = 0
+        # one bit after the other, then several in a cycle, which are counted one by one
+        toggles, changes = 0, {i: [i % 3] for i in range(7)} | {9: [0, 2], 11: [1], 14: [0, 1, 2]}
         for number in range(120):
             status, index = number % 6 == 5, number % classes
             ctx.set(dut.decision.status, int(status))
             ctx.set(dut.decision.index, index)
             ctx.set(dut.decision.valid, 1)
-            toggles ^= 1 << number % 3 if number < 11 else 0
+            toggles ^= sum(1 << bit for bit in changes.get(number, ()))
             ctx.set(dut.toggles, toggles)
             await ctx.tick()
             if not status:
                 assert ctx.get(dut.page) == 2 + index
         ctx.set(dut.decision.valid, 0)
         await ctx.tick().repeat(3)
-        assert digits() == 100 * 10**golden.FAULT_DIGITS + 11
+        assert digits() == 100 * 10**golden.FAULT_DIGITS + 7 + 2 + 1 + 3
 
     simulate(dut, testbench, sync=1e-8)
 
@@ -356,7 +362,7 @@ def shown(model, layout, seed=0, **fields):
     size = (model.image_height, model.image_width, model.in_channels)
     image = rng.integers(0, 256, size, dtype=np.uint8)
     heat = rng.integers(-16, 16, (model.row_groups, model.n))
-    heat[0, :3] = (-16, 15, 0)
+    heat.flat[:3] = (-16, 15, 0)
     what = Shown(
         kept=golden.keep(image, layout.step),
         heat=heat,
@@ -369,21 +375,36 @@ def shown(model, layout, seed=0, **fields):
     return image, replace(what, **fields)
 
 
-async def fill(ctx, dut, image, what):
-    """What the other parts would have written."""
-    pixels = dut.pixels
+async def send(ctx, pixels, image, count):
+    """A frame of so many pixels."""
     names = pixels.signature.colours
-    for row in image:
-        for x, pixel in enumerate(row):
-            for name, value in zip(names, pixel, strict=True):
-                ctx.set(getattr(pixels, name), int(value))
-            ctx.set(pixels.valid, 1)
-            ctx.set(pixels.eol, x == len(row) - 1)
-            await ctx.tick()
+    width = image.shape[1]
+    for index, pixel in enumerate(image.reshape(-1, len(names))[:count]):
+        for name, value in zip(names, pixel, strict=True):
+            ctx.set(getattr(pixels, name), int(value))
+        ctx.set(pixels.valid, 1)
+        ctx.set(pixels.eol, index % width == width - 1)
+        await ctx.tick()
     ctx.set(pixels.valid, 0)
     ctx.set(pixels.frame_end, 1)
     await ctx.tick()
     ctx.set(pixels.frame_end, 0)
+
+
+def say(ctx, dut, what):
+    """The numbers that a screen copies between two pictures."""
+    ctx.set(dut.page, 1 if what.decision is None else 2 + what.decision)
+    text = f"{what.frames:0{golden.FRAME_DIGITS}d}{what.faults:0{golden.FAULT_DIGITS}d}"
+    for digit, value in zip(dut.digits, text, strict=True):
+        ctx.set(digit, int(value))
+    ctx.set(dut.group, what.latest)
+
+
+async def fill(ctx, dut, image, what):
+    """What the other parts would have written; of the frame before, some pixels of its second row
+    have come."""
+    await send(ctx, dut.pixels, 255 - image, image.shape[1] + 5)
+    await send(ctx, dut.pixels, image, None)
     order = [g for g in range(len(what.heat)) if g != what.latest] + [what.latest]
     for group in order:
         for column, value in enumerate(what.heat[group]):
@@ -397,45 +418,63 @@ async def fill(ctx, dut, image, what):
         ctx.set(dut.en, 1)
         await ctx.tick()
         ctx.set(dut.en, 0)
-    ctx.set(dut.page, 1 if what.decision is None else 2 + what.decision)
-    text = f"{what.frames:0{golden.FRAME_DIGITS}d}{what.faults:0{golden.FAULT_DIGITS}d}"
-    for digit, value in zip(dut.digits, text, strict=True):
-        ctx.set(digit, int(value))
+    say(ctx, dut, what)
 
 
 class Drawn:
-    """A screen with its timing, filled, and the picture that it then draws."""
+    """A screen with its timing, filled, and the pictures that it then draws.
 
-    def __init__(self, layout, image, what, plain):
+    The numbers of each of `whats` stand as the beam leaves the picture before, and at no other
+    time. Only these `lines` of a picture are drawn; others must be black.
+    """
+
+    def __init__(self, layout, image, whats, plain, lines):
         m = Module()
         m.submodules.screen = dut = Screen(layout=layout)
         m.submodules.timing = timing = VideoTiming(mode=layout.mode)
         connect(m, timing.beam, dut.beam)
-        self.picture = np.full((layout.mode.height, layout.mode.width, 3), 77)
+        mode, model = layout.mode, layout.model
+        self.pictures = [np.zeros((mode.height, mode.width, 3), int) for _ in whats]
         filled, out = [], Cat(dut.active, dut.red, dut.green, dut.blue)
+        source = random.Random(1)
 
         async def sync(ctx):
             ctx.set(dut.plain, plain)
-            await fill(ctx, dut, image, what)
+            await fill(ctx, dut, image, whats[0])
             filled.append(True)
 
+        def say_anything(ctx):
+            ctx.set(dut.page, source.randrange(model.class_count + 2))
+            ctx.set(dut.group, source.randrange(model.row_groups))
+            for digit in dut.digits:
+                ctx.set(digit, source.randrange(10))
+
         async def video_(ctx):
-            width, height = layout.mode.total
+            width, height = mode.total
             while not filled:
                 await ctx.tick("video")
             # to the end of a picture: the next one is drawn of what is there now
             ctx.set(timing.beam.x, 0)
-            ctx.set(timing.beam.y, layout.mode.height)
-            await ctx.tick("video").repeat(width * (height - layout.mode.height) + dut.latency)
-            for y in range(layout.mode.height):
-                for x in range(width):
-                    colour, active = divmod(ctx.get(out), 2)
-                    assert active == (x < layout.mode.width)
-                    if active:
-                        self.picture[y, x] = list(colour.to_bytes(3, "little"))
-                    else:
-                        assert colour == 0
-                    await ctx.tick("video")
+            ctx.set(timing.beam.y, mode.height)
+            await ctx.tick("video").repeat(dut.latency)
+            for picture, then in zip(self.pictures, [*whats[1:], whats[-1]], strict=True):
+                await ctx.tick("video").repeat(width // 2)
+                say_anything(ctx)
+                await ctx.tick("video").repeat(width * (height - mode.height) - width // 2)
+                for y, after in zip(lines, [*lines[1:], mode.height], strict=True):
+                    say_anything(ctx)
+                    if after != y + 1:
+                        ctx.set(timing.beam.y, after - 1)
+                    if after == mode.height:
+                        say(ctx, dut, then)
+                    for x in range(width):
+                        colour, active = divmod(ctx.get(out), 2)
+                        assert active == (x < mode.width)
+                        if active:
+                            picture[y, x] = list(colour.to_bytes(3, "little"))
+                        else:
+                            assert colour == 0
+                        await ctx.tick("video")
 
         simulator = Simulator(m)
         simulator.add_clock(7e-9)
@@ -445,25 +484,44 @@ class Drawn:
         simulator.run()
 
 
-@pytest.mark.parametrize("case", ["colour", "grey and every second"])
+SCREENS = {
+    "grey and every second": Layout(mode=LOW, model=GREY, step=2),
+    "two lines a row, large letters": Layout(
+        mode=HIGH, model=replace(MODEL, image_width=32), step=2
+    ),
+    "colour": Layout(mode=MODE, model=MODEL, step=1),
+}
+
+
+@pytest.mark.parametrize("case", SCREENS)
 def test_screen(case):
-    """Every pixel of a picture; one bit of what is shown is seen."""
-    colour = case == "colour"
-    model, step, decision = (MODEL, 1, 1) if colour else (GREY, 2, None)
-    layout = Layout(mode=MODE if colour else LOW, model=model, step=step)
-    image, what = shown(model, layout, decision=decision)
-    drawn = Drawn(layout, image, what, plain=not colour).picture
-    expected = golden.compose(layout, what)
-    if not colour:  # a button takes the activation off
-        what = replace(what, heat=0 * what.heat)
-        assert (golden.compose(layout, what) != expected).any()
-        expected = golden.compose(layout, what)
-    different = np.argwhere((drawn != expected).any(axis=-1))
-    assert not len(different), (len(different), different[0], different[-1])
+    """Every pixel of a picture, whatever is said while it is drawn; that is seen in the next one;
+    one bit of what is shown is seen."""
+    layout = SCREENS[case]
+    model, high = layout.model, layout.mode.height >= 480
+    plain = model is GREY
+    image, what = shown(model, layout, decision=None if plain else 1)
+    whats, lines = [what], range(layout.mode.height)
+    if plain:
+        whats.append(replace(what, latest=0, decision=1))
+    if high:
+        assert layout.unit == layout.text_scale == 2
+        end = layout.text_top(1) + 2 * golden.CELL
+        lines = [*range(layout.picture[1] + 2), *range(layout.text_top(0) - 1, end + 1)]
+    drawn = Drawn(layout, image, whats, plain, lines).pictures
+    if plain:  # a button takes the activation off
+        dark = [replace(one, heat=0 * one.heat) for one in whats]
+        assert (golden.compose(layout, dark[0]) != golden.compose(layout, what)).any()
+        whats = dark
+    expected = [golden.compose(layout, one) for one in whats]
+    for found, right in zip(drawn, expected, strict=True):
+        different = np.argwhere((found != right).any(axis=-1))
+        assert not len(different), (len(different), different[0], different[-1])
     changes = [{"latest": 0}, {"probability": what.probability ^ 64}]
-    changes += [{"frames": 12344}] if colour else []  # below the low screen's end
+    # beside a high screen's few letters, below a low one's end
+    changes += [{"frames": 12344}] if case == "colour" else []
     for change in changes:
-        assert (golden.compose(layout, replace(what, **change)) != expected).any()
+        assert (golden.compose(layout, replace(whats[0], **change)) != expected[0]).any()
 
 
 def test_layout():

@@ -41,12 +41,13 @@ def scale(height: int, width: int) -> int:
 def stride(rows: int, row_seconds: float, piece: int, baud: float) -> int:
     """Rows from a piece to the next one: while they pass, a piece has left, and an event.
 
-    Without a factor in common with `rows`, so that all rows have their turn.
+    Without a factor in common with `rows`, so that all rows have their turn. Where more than a
+    frame passes, how far down the frame the next one is.
     """
     found = max(1, ceil((AROUND + piece + EVENT_BYTES) * BYTE_BITS / baud / row_seconds))
     while gcd(found, rows) > 1:
         found += 1
-    return found
+    return found % rows or 1
 
 
 class PreviewSender(wiring.Component):
@@ -68,7 +69,7 @@ class PreviewSender(wiring.Component):
     scale : int
         A power of two.
     stride : int or Held
-        Without a factor in common with the rows.
+        Less than the rows and without a factor in common with them; 1 if there is one row.
     piece : int
         Bytes of pixels in a packet, at most; up to `REGISTERS` they are kept in registers, and it
         must divide the columns.
@@ -93,7 +94,8 @@ class PreviewSender(wiring.Component):
     Raises
     ------
     ValueError
-        Sizes that do not go into a packet, or a piece in registers that does not divide a row.
+        Sizes that do not go into a packet, a piece in registers that does not divide a row, a
+        stride that does not reach each row.
     """
 
     def __init__(
@@ -124,7 +126,10 @@ class PreviewSender(wiring.Component):
                 f"not {piece} bytes of {colours} a pixel"
             )
         cycles = stride.cycles if isinstance(stride, Held) else stride
-        if gcd(cycles, self.rows) > 1 or cycles < 1:
+        most = max(1, self.rows - 1)
+        if not 1 <= cycles <= most:
+            raise ValueError(f"stride must be 1..{most}, not {cycles}")
+        if gcd(cycles, self.rows) > 1:
             raise ValueError(
                 f"stride must have no factor in common with {self.rows} rows, not {cycles}"
             )
@@ -198,7 +203,7 @@ class PreviewSender(wiring.Component):
         if self.pulsed:
             again = Signal()
             with m.If(self.want):
-                m.d.sync += [running.eq(1), again.eq(running)]
+                m.d.sync += [running.eq(1), again.eq(running & ~final)]
             with m.Elif(final):
                 m.d.sync += [running.eq(again), again.eq(0)]
         else:

@@ -136,7 +136,8 @@ class ActivationMap(wiring.Component):
 
     A channel counts twice: each of its columns, and n times its first maximum (pooling is the mean
     and the maximum). A row group whose answer comes before the map of the one before is done takes
-    its place. Cycles of a row group: for each channel its reads, and ``2 n + 3``; then n.
+    its place: what has not left of that one never does. Cycles of a row group: for each channel its
+    reads, and ``2 n + 3``; then n.
 
     Bit-exact model: golden.video.heat.
 
@@ -190,14 +191,18 @@ class ActivationMap(wiring.Component):
         ]
         limit = 1 << (HEAT_BITS - 1)
         shown = Signal.like(sums.sum)
-        m.d.comb += shown.eq(sums.sum >> self.shift)
+        step = Signal(_Step)
+        leaving = Signal()  # else the answer is to a question of the map before
+        m.d.comb += [
+            shown.eq(sums.sum >> self.shift),
+            leaving.eq((step == _Step.LEAVE) | (step == _Step.IDLE)),
+        ]
         m.d.sync += [
-            heat.en.eq(sums.answer & ~self.row.valid),
+            heat.en.eq(sums.answer & leaving & ~self.row.valid),
             heat.column.eq(sums.answered),
             heat.value.eq(Mux(shown < -limit, -limit, Mux(shown >= limit, limit - 1, shown))),
         ]
         byte = kept[:8].as_signed()
-        step = Signal(_Step)
         with m.Switch(step):
             with m.Case(_Step.READ):
                 with m.If(state.valid & ~state.read):

@@ -34,6 +34,7 @@ class Scoreboard(wiring.Component):
     -----
     row : In(RowEvent(K)), decision : In(Decision(K))
     toggles : In(counters), each change is a fault
+        One is counted a cycle: a bit that changes twice before its turn may count for none.
     en : Out(1), pulse; group : Out(range(row_groups)), probability : Out(8)
         Of a row group, four cycles after its event.
     page : Out(range(K + 2)), 1 before the first decision, 2 + class after it
@@ -92,8 +93,17 @@ class Scoreboard(wiring.Component):
         m.d.comb += decided.eq(self.decision.valid & (self.decision.status == 0))
         with m.If(decided):
             m.d.sync += self.page.eq(self.decision.index + 2)
-        before, fault = Signal.like(self.toggles), Signal()
-        m.d.sync += [before.eq(self.toggles), fault.eq(before != self.toggles)]
+        # a register, for they come from everywhere; of several changes the lowest goes first
+        come, counted, new = (
+            Signal.like(self.toggles, name=name) for name in ("come", "counted", "new")
+        )
+        fault = Signal()
+        m.d.comb += new.eq(come ^ counted)
+        m.d.sync += [
+            come.eq(self.toggles),
+            counted.eq(counted ^ (new & -new)),
+            fault.eq(new.any()),
+        ]
         self._count(m, decided, self.digits[:FRAME_DIGITS])
         self._count(m, fault, self.digits[FRAME_DIGITS:])
         return m

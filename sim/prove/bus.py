@@ -1,6 +1,6 @@
 """Properties of the register buses, of the stream of pixels, and of a load in words."""
 
-from amaranth.hdl import Assume, Module, Mux, Signal
+from amaranth.hdl import Assume, Cat, Module, Mux, Signal
 
 from hw.bus.load import HOLD
 from sim.prove.bench import Bench, before, check, inputs
@@ -48,7 +48,7 @@ def axi(part):
 
 
 def wishbone(part):
-    """Wishbone: an answer is of a strobe that stood before it, one of both kinds."""
+    """Wishbone: one answer to the strobe that stands, what the bank has said to it."""
     m = Module()
     m.submodules.slave = slave = part(BITS)
     bus = slave.bus
@@ -59,7 +59,21 @@ def wishbone(part):
     answered = before(m, answer, "answered")
     check(m, ~(bus.ack & bus.err), ~(answer & answered))
     check(m, strobe & asked, when=answer)
-    return Bench(m, [*inputs(slave, "port"), *free], {"an answer": bus.ack, "an error": bus.err})
+    # the access is that of the strobe that has stood since
+    port, own = slave.port, Signal()
+    request = Cat(bus.we, bus.adr, bus.dat_w, bus.sel)
+    kept = Signal.like(request)
+    with m.If(~port.valid):
+        m.d.sync += [own.eq(strobe & ~answer), kept.eq(request)]
+    with m.Elif(~strobe):
+        m.d.sync += own.eq(0)
+    check(m, Cat(port.write, port.address, port.data, port.mask) == kept, when=port.valid & own)
+    due = before(m, port.done & own & strobe, "due")
+    data, error = before(m, port.read_data, "data"), before(m, port.error, "error")
+    check(m, answer == (due & strobe))
+    check(m, bus.dat_r == data, bus.err == error, when=answer)
+    reach = {"an answer": bus.ack, "an error": bus.err, "none": port.done & ~own}
+    return Bench(m, [*inputs(slave, "port"), *free], reach)
 
 
 def stream(part):

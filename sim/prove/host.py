@@ -9,25 +9,31 @@ from sim.prove.bench import Bench, before, check, inputs, some
 
 
 def host_read(part, lanes=2, base=1, state_words=2):
-    """The word that was asked for last is asked of its bank, once."""
+    """The word that was asked for last is asked of its bank, once; its answer alone is told."""
     m = Module()
     unit = part(lanes=lanes, words=16, pixels=1, base=base, state_words=state_words)
     m.submodules.unit = unit
     state, maps = unit.state, unit.maps
     channel, word, due = Signal(3), Signal(1), Signal()
+    coming, replaced = Signal(), Signal()  # a granted word; it is not the one asked for last
     age = Signal(4)
     m.d.comb += [Assume(state.channel < 8), Assume(state.word < state_words)]
-    m.d.comb += Assume(~maps.done | maps.en)
-    m.d.sync += age.eq(age + (due & ~maps.en))
+    m.d.comb += Assume(~maps.valid | coming)
+    m.d.sync += age.eq(age + (due & ~maps.en & ~coming))
+    with m.If(maps.valid):
+        m.d.sync += [coming.eq(0), replaced.eq(0)]
     with m.If(maps.en & maps.done):
-        m.d.sync += due.eq(0)
+        m.d.sync += [due.eq(0), coming.eq(1)]
     with m.If(state.read):
         m.d.sync += [channel.eq(state.channel), word.eq(state.word), due.eq(1), age.eq(0)]
+        m.d.sync += replaced.eq(maps.en & maps.done | coming & ~maps.valid)
     address = base + (channel >> (lanes.bit_length() - 1)) * state_words + word
     check(m, due, maps.bank == channel[: lanes.bit_length() - 1], when=maps.en)
-    check(m, maps.address == address, when=maps.en)
+    check(m, maps.address == address, ~coming, when=maps.en)
     check(m, age <= 1 + 8 // lanes)
-    return Bench(m, inputs(unit), {"a read": maps.en & (channel == 7)})
+    check(m, state.valid == (maps.valid & ~replaced), state.data == maps.data)
+    reach = {"a read": maps.en & (channel == 7), "not told": maps.valid & replaced}
+    return Bench(m, inputs(unit), reach)
 
 
 def maps(part, lanes=2):

@@ -85,9 +85,23 @@ BLOCKS = {
     "hw.arithmetic.carry": "test_carry.py",
     "hw.arithmetic.multiplier": "test_multiplier.py",
     "hw.bus.bank": "test_registers.py test_bus_parts.py",
-    "hw.bus.load": "test_bus_parts.py test_bus.py::test_weights_are_loaded",
-    "hw.bus.stream": "test_bus_parts.py test_bus.py::test_photographs",
+    "hw.bus.load": (
+        "test_bus_parts.py test_bus.py::test_weights_are_loaded "
+        "test_bus.py::test_a_load_and_a_frame_at_once"
+    ),
+    "hw.bus.stream": (
+        "test_bus_parts.py test_bus.py::test_photographs "
+        "test_bus.py::test_a_load_and_a_frame_at_once"
+    ),
     "hw.bus.events": "test_bus_parts.py test_bus.py::test_photographs test_bus.py::test_faults",
+    "hw.bus.state": (
+        "test_bus_parts.py::test_the_windows_word_is_the_one_asked_for_last "
+        "test_bus.py::test_photographs"
+    ),
+    "hw.bus.top": (
+        "test_bus.py::test_faults test_bus.py::test_weights_are_loaded "
+        "test_bus.py::test_a_load_and_a_frame_at_once test_bus.py::test_photographs"
+    ),
     "hw.pool": "test_pool.py",
     "hw.room": "test_room.py",
     "hw.sleep": "test_sleep.py",
