@@ -1,5 +1,6 @@
 """boards/link/: each part of the host link alone, against what its documentation says."""
 
+import itertools
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -356,7 +357,8 @@ def test_replay_of_settings_and_weights():
 
 def state_bytes(n, channels, pixels, seed, wrong=False):
     """Scenario: channels by chance, byte by byte, some left in the middle; each byte is read from
-    the engine for itself, which answers when it likes. wrong: the next column's is expected."""
+    the engine for itself, which answers when it likes; an answer up to the cycle of the read is
+    another reader's. wrong: the next column's is expected."""
     source, columns = random.Random(seed), -(-n // pixels) * pixels
     state = [[source.getrandbits(8) for _ in range(columns)] for _ in range(channels)]
     for _ in range(40):
@@ -368,12 +370,13 @@ def state_bytes(n, channels, pixels, seed, wrong=False):
                 out = yield {"channel": channel}
                 assert not out["valid"] and not out["state__read"]
             late, reads, given = None, 0, {"want": 1, "channel": channel}
-            while True:
+            for cycle in itertools.count():
                 answer = late == 0
+                others = cycle < 2 and source.getrandbits(1)
                 data = pack(state[channel][column - column % pixels :][:pixels], 8)
                 noise = source.getrandbits(8 * pixels)
                 out = yield given | {
-                    "state__valid": answer,
+                    "state__valid": answer or others,
                     "state__data": data if answer else noise,
                 }
                 late = None if late is None else late - 1

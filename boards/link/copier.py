@@ -59,7 +59,8 @@ class StateBytes(wiring.Component):
             m.d.sync += [state.read.eq(1), reading.eq(1)]
         with m.If(self.take):
             m.d.sync += self.valid.eq(0)
-        with m.If(reading & state.valid):
+        # an answer in the cycle of the read is that of one before it, maybe another reader's
+        with m.If(reading & state.valid & ~state.read):
             m.d.sync += [
                 reading.eq(0),
                 self.valid.eq(1),
