@@ -71,6 +71,8 @@ class Family:
         Of a device's LUTs; above it, routing fails or takes hours.
     lut_ram_words : int
         Up to which a memory becomes LUT RAM.
+    weighs_lut_ram : bool
+        A larger one does, too, where synthesis finds that cheaper (boards.fit.blocks).
     block_ram : tuple of (int, int)
         (words, bits) of a block.
     bytes_beside : bool
@@ -96,6 +98,7 @@ class Family:
     logic_programs: bool = False
     lut_limit: float = 0.9
     lut_ram_words: int
+    weighs_lut_ram: bool = False
     block_ram: tuple[tuple[int, int], ...]
     bytes_beside: bool = False
     luts: Mapping[str, int]
@@ -252,9 +255,11 @@ FAMILIES = {
         frequency=True,
         table=Lut(cell="LUT4", table="INIT", inputs=("I0", "I1", "I2", "I3"), output="F"),
         lut_ram_words=32,
+        weighs_lut_ram=True,
         block_ram=_BLOCKS_18K,
-        # an ECP5's parts, 1.63 times as many: a board with a tiny engine, packed
-        luts={"rest": 6000, "pixel": 165, "unit": 930, "dsp": 115, "shared": 0, "luts": 0},
+        # an ECP5's parts, 1.63 times as many (a board with a tiny engine, packed), an array's 1.96
+        # times (a whole one at 15,2,1)
+        luts={"rest": 6000, "pixel": 199, "unit": 1123, "dsp": 139, "shared": 0, "luts": 0},
         preview_luts=900,
         camera_bram=2,
         system_bram=1,

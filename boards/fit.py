@@ -44,7 +44,13 @@ def blocks(words: int, bits: int, family: str) -> int:
     found = [ceil(words / depth) * ceil(bits / width) for depth, width in cells.block_ram]
     if cells.bytes_beside:
         found.append(ceil(ceil(words / 512) * ceil(bits / 9) / 4))
-    return min(found)
+    count = min(found)
+    if cells.weighs_lut_ram:
+        # as Yosys weighs them: a cell of 16 x 4 bits 4, a choice of two bits a half, a block 128
+        deep = ceil(words / 16)
+        if 4 * deep * ceil(bits / 4) + bits * (deep - 1) / 2 < 128 * count:
+            return 0
+    return count
 
 
 def _weight_blocks(words: int, bits: int, family: str) -> int:

@@ -37,7 +37,7 @@ BOARDS = [
         platform=TangNano20kPlatform,
         preset="vww_210x240",
         shape="15,2,1",
-        clock_hz=60e6,
+        clock_hz=75e6,
         oscillator_hz=27e6,
         oscillator="clk27",
         outputs=(Lamps(heartbeat=("led", 0), person=("led", 1), fault=("led", 2)),),

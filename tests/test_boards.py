@@ -135,6 +135,14 @@ def test_blocks_of_gowin():
     assert [fit.blocks(*shape, "gowin") for shape in shapes] == [1, 2, 0, 6, 6]
 
 
+def test_lut_ram_of_gowin():
+    """Which memories Yosys 0.70 makes of LUT RAM (memory_libmap), one of each."""
+    lut_ram = ((60, 16), (64, 16), (48, 120), (128, 8), (40, 54))
+    assert [fit.blocks(*shape, "gowin") for shape in lut_ram] == [0] * 5
+    others = ((64, 36), (128, 16), (100, 36), (96, 16), (112, 16), (256, 8), (80, 24))
+    assert [fit.blocks(*shape, "gowin") for shape in others] == [1] * 7
+
+
 def test_words_for_gowins_tools():
     """The part's number for nextpnr, the database's name for both."""
     board, family = build.find_board("tang_nano_20k"), FAMILIES["gowin"]
