@@ -78,21 +78,18 @@ class Late:
         return 0 if name == "camera__words" else self.out[name]
 
 
-def received(kind, seed, cycles, wrong="", **how):
+def received(kind, seed, cycles, wrong=""):
     """Scenario: the line buffer's traffic with frames of every kind (tests/test_line_buffer.py), of
     which the receiver is told what the register and PixelPlaces tell it.
 
     Beside what `traffic` looks at: what may be written, from the outputs and inputs of the cycle.
-    wrong: "rows" and "count" are expected otherwise, "taken" takes what overruns. how: of
-    `traffic`.
+    wrong: "rows" and "count" are expected otherwise, "taken" takes what overruns.
     """
     plan = plan_of(kind)
     width, pixels = plan.model.image_width, plan.engine.pixels
     bytewise = plan.engine.parts == "serial"
     space = max(2, plan.model.in_channels) - 1
-    frames = traffic(
-        kind, seed, cycles, wrong=wrong if wrong != "taken" else "", words=False, **how
-    )
+    frames = traffic(kind, seed, cycles, wrong=wrong if wrong != "taken" else "", words=False)
     inputs, pixel, column, since = next(frames), {}, 0, 99
     overrun = None
     while True:

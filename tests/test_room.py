@@ -47,14 +47,14 @@ class Both(wiring.Component):
         return m
 
 
-def roomy(kind, seed, cycles, quiet, seen, **how):
+def roomy(kind, seed, cycles, quiet, seen):
     """Scenario: traffic of all kinds; `room` is compared with what then becomes of the pixels.
 
     quiet: cycles after a pixel from which on `room` speaks of it, too. seen: how often each rule
     was looked at.
     """
     bytewise = plan_of(kind).engine.parts == "serial"
-    scenario = received(kind, seed, cycles, **how)
+    scenario = received(kind, seed, cycles)
     given, then, since, done = next(scenario), None, 0, 0
     promised = False  # the frame's first row has a place
     while True:

@@ -38,7 +38,7 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     (r".*", r"\w+_program\[\d+\].*", "the row program is constant"),
     (
         r".*",
-        r"thresholds__\w+",
+        r"thresholds__\w+|(skip|stop)_(enable|threshold)",
         "a setting of the simulation, given before its first pixel and left so",
     ),
     (
@@ -77,11 +77,6 @@ REASONS: tuple[tuple[str, str, str], ...] = (
         r"|(long|short)_(frame|line)_(new|gray|seen)\[1\]|end else if .*",
         "its FIFO never fills, and a fault comes after the one before is told: proofs `crossing: "
         "FIFO`, `crossing: ends`, tests/test_crossing.py",
-    ),
-    (
-        r".*",
-        r"(skip|stop)_(enable|threshold)",
-        "a setting of the simulation, given before its first pixel and left so",
     ),
     (
         r"serial: .*",
