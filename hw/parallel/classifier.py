@@ -672,7 +672,7 @@ class Classifier(wiring.Component):
         ]
         # Stage 11: decision
         m.d.sync += answer.valid.eq(compared)
-        with m.If(compared):
+        with m.If(compared & ~self.abort):
             m.d.sync += [
                 *[out.eq(v) for out, v in zip(answer.logits, results.logits, strict=True)],
                 answer.stop.eq(limits.stop_enable & beyond),

@@ -68,7 +68,8 @@ class SerialClassifier(wiring.Component):
     -----
     pooled, start, abort, busy, thresholds, answer : those of hw.interfaces.Classify
         `abort` resets the block; `busy` ends two cycles before ``answer.valid``; `thresholds` are
-        read in the cycle with ``answer.valid``, and all of `answer` counts in that cycle only.
+        read in the cycle with ``answer.valid``, in which alone all of `answer` but its logits
+        counts.
     load : Out(write_port(count, 16))
         Writes weights and constants (`words`) while idle.
     """
@@ -357,13 +358,13 @@ class SerialClassifier(wiring.Component):
 
     def _logit(self, m, r):
         """State of a complete logit; with more than two classes the largest is found on the way."""
-        d, answer = self.channels, self.answer
+        d = self.channels
         # inverted, because a sum takes fewer LUTs than a difference
         others_not = Signal(LOGIT, reset_less=True, name="others_not")
         r.margin = Signal(signed(33), reset_less=True, name="margin")  # less one
         if self.classes == 2:
             last = r.output[0] != (d & 1)
-            m.d.comb += [answer.logits[0].eq(~others_not), answer.logits[1].eq(r.total)]
+            r.logits = [~others_not, r.total]
             own, other = r.total, others_not
             if self.stop_class == 0:
                 own, other = ~others_not, ~r.total
@@ -374,8 +375,7 @@ class SerialClassifier(wiring.Component):
                 Signal(LOGIT, name=f"kept{i}", reset_less=True) for i in range(self.classes - 1)
             ]
             r.largest = Signal(range(self.classes), reset_less=True, name="largest")
-            logits = [*kept, r.total]
-            m.d.comb += [out.eq(value) for out, value in zip(answer.logits, logits, strict=True)]
+            r.logits = logits = [*kept, r.total]
             m.d.sync += r.margin.eq(logits[self.stop_class] + others_not)
             first = r.output == (d + 1 if self.stop_class == 0 else d)
         with m.State("LOGIT"):
@@ -398,6 +398,12 @@ class SerialClassifier(wiring.Component):
     def _answer(self, m, r):
         compared, limits, answer, c = Signal(), self.thresholds, self.answer, self.stop_class
         m.d.sync += [compared.eq(r.done), answer.valid.eq(compared)]
+        # the sum moves with the next run, and a row event may wait longer to be told
+        for i, (out, logit) in enumerate(zip(answer.logits, r.logits, strict=True)):
+            told = Signal(LOGIT, reset_less=True, name=f"told{i}")
+            m.d.comb += out.eq(told)
+            with m.If(compared & ~self.abort):
+                m.d.sync += told.eq(logit)
         equal = r.margin.all()
         larger = ~r.margin[-1]
         m.d.comb += [
