@@ -22,6 +22,7 @@ KINDS = {  # part, (channels, hidden, columns), classes, stop class
     "serial three": (SerialClassifier, (5, 1, 15), 3, 2),
     "serial five": (SerialClassifier, (4, 3, 2), 5, 1),
     "serial sixteen": (SerialClassifier, (2, 2, 7), 16, 0),
+    "serial widest": (SerialClassifier, (1, 1, 128), 2, 1),
 }
 
 

@@ -53,7 +53,7 @@ class SerialClassifier(wiring.Component):
     Parameters
     ----------
     channels, hidden, columns, classes, stop_class : int
-        As hw.parallel.classifier.Classifier has them.
+        As hw.parallel.classifier.Classifier has them, `columns` at most 128.
     words : sequence of int
         First contents as `words` gives them; may be empty.
     cells : str
@@ -72,6 +72,11 @@ class SerialClassifier(wiring.Component):
         counts.
     load : Out(write_port(count, 16))
         Writes weights and constants (`words`) while idle.
+
+    Raises
+    ------
+    ValueError
+        If there is no such number of columns, of classes, or no such stop class.
     """
 
     def __init__(
@@ -86,6 +91,9 @@ class SerialClassifier(wiring.Component):
         cells: str = "generic",
     ):
         check_classes(classes, stop_class)
+        if not 1 <= columns <= SERIAL.columns:
+            raise ValueError(f"columns must be 1..{SERIAL.columns}, not {columns}")
+        assert 256 * SERIAL.columns <= 1 << 15, "p is a word"
         self.channels, self.hidden, self.columns = channels, hidden, columns
         self.classes, self.stop_class = classes, stop_class
         self.words, self.cells = list(words), cells
