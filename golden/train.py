@@ -34,12 +34,13 @@ from golden.boxes import Boxes, Targets, boxes_loss
 from golden.checkpoint import check_packed
 from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
-from golden.config import ModelConfig, preset, resized
+from golden.config import TWO_CLASSES, ModelConfig, preset, resized
 from golden.data import (
     Augmenter,
     load_any,
     read_shares,
     rule_of,
+    tell_unknown,
 )
 from golden.data import sampling_weights as make_weights
 from golden.errors import missing
@@ -408,6 +409,7 @@ def fit(
     there = data.on(place)
     augmenter = Augmenter(data.samples, there.larger, there.exact, options.augmentation)
     boxes = Boxes(data.samples) if options.confidence == "boxes" else None
+    read = config.row_groups * config.rows_per_group / config.image_height
     of_pictures = torch.tensor([sample.label for sample in data.samples])
     validation = data.held_out.nonzero().flatten()
     steps = max(1, int((~data.held_out).sum()) // options.batch)
@@ -441,7 +443,7 @@ def fit(
             logits, confidence = result.logits.float(), result.confidence.float()
             wanted = None
             if boxes is not None:
-                wanted = boxes.targets(index, transform, config.row_groups)
+                wanted = boxes.targets(index, transform, config.row_groups, read)
                 labels = wanted.labels
             soft = None
             if options.label_smoothing or taught is not None:
@@ -729,9 +731,10 @@ def main(
         taught = None
         folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells, config.class_count)
-        if confidence == "boxes" and config.class_count != 2:
+        if confidence == "boxes" and config.classes != TWO_CLASSES:
             raise ValueError(
-                f"--confidence boxes is for two classes (persons or none), not {config.class_count}"
+                f"--confidence boxes is for {', '.join(TWO_CLASSES)}, not for "
+                f"{', '.join(config.classes)}"
             )
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
@@ -778,6 +781,8 @@ def main(
                 skip_bad=skip_bad,
                 progress=tell,
             )
+            if not rank:
+                tell_unknown(shares, samples)
             if confidence == "boxes" and all(sample.persons is None for sample in samples):
                 raise ValueError(f"{data}: no person boxes, which --confidence boxes needs")
             read = Data.read(samples, config, shares, progress=tell)
