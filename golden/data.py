@@ -717,20 +717,26 @@ def read_pictures(
         if kept.is_file():
             return torch.from_numpy(np.load(kept, mmap_mode="c"))
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.npy")
-        pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-    else:
-        pixels = np.empty(shape, dtype=np.uint8)
-    with ThreadPoolExecutor(_threads()) as pool:  # decoding lets go of Python's lock
-        found = pool.map(lambda sample: load_image(sample.path, config).numpy(), samples)
-        for number, picture in enumerate(found):
-            pixels[number] = picture
-            if progress is not None:
-                progress(number + 1, len(samples))
+
+    def decoded() -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(_threads()) as pool:  # decoding lets go of Python's lock
+            found = pool.map(lambda sample: load_image(sample.path, config).numpy(), samples)
+            for number, picture in enumerate(found, 1):
+                yield picture
+                if progress is not None:
+                    progress(number, len(samples))
+
     if kept is None:
+        pixels = np.empty(shape, dtype=np.uint8)
+        for number, picture in enumerate(decoded()):
+            pixels[number] = picture
         return torch.from_numpy(pixels)
-    pixels.flush()
-    part.replace(kept)  # whole or not at all
+    head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    # Written, not mapped: on a full disk a map ends the process without a word.
+    with files.writing(kept) as part, part.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        for picture in decoded():
+            file.write(picture.tobytes())
     return torch.from_numpy(np.load(kept, mmap_mode="c"))
 
 
