@@ -23,6 +23,7 @@ SIZES = [  # channels, hidden, columns
     (33, 9, 12),
     (40, 10, 7),
     (2, 30, 3),
+    (1, 1, 512),
 ]
 
 
@@ -155,25 +156,28 @@ def test_longest_shifts(hidden):
 
 
 def test_abort_everywhere(generator):
-    """Abort in every cycle of a run, with the longest shift; each time a right run at once."""
+    """Abort in every cycle of a run, the longest shift: no output changes; a right run at once."""
     sizes = (1, 2, 1)
     layers = random_layers(*sizes, random.Random(9), generator)
     layers["classifier.0"] = layer(torch.tensor([[1], [-1]]), [2**30, 900], [31, 2])
     dut = build(sizes, layers, bias_bits=32)
-    states = torch.tensor([[[7]], [[-9]]])
+    # the run that is aborted would have another answer than those before and behind it
+    states = torch.tensor([[[7]], [[-9]], [[60]]])
     right = golden.classify(states, layers).tolist()
-    assert right[0] != right[1]
+    assert right[0] != right[1] != right[2] != right[0]
 
     async def testbench(ctx):
         for cycle in range(dut.cycles):
-            which = cycle % 2
-            await feed(ctx, dut, states[1 - which])
+            which = cycle % 3
+            await feed(ctx, dut, states[(cycle + 1) % 3])
             await start(ctx, dut)
             for _ in range(cycle):
                 await ctx.tick()
+            before = outputs(ctx, dut)
             ctx.set(dut.abort, 1)
             await ctx.tick()
             ctx.set(dut.abort, 0)
+            assert outputs(ctx, dut) == before, f"abort in cycle {cycle}"
             await feed(ctx, dut, states[which])
             await start(ctx, dut)
             assert await finish(ctx, dut, dut.cycles) == right[which], f"abort in cycle {cycle}"

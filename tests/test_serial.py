@@ -375,6 +375,11 @@ def test_shapes(text, rule):
         ({"state_channels": 9}, "state_channels to be a multiple of 2, not 9"),
         ({"head_channels": (3, 4, 5, 7)}, r"head_channels\[3\] to be a multiple of 2, not 7"),
         ({"head_channels": (3, 4, 5, 2732)}, "sums of a compact engine .* at most 28 bits, not 30"),
+        (
+            {"image_width": 16 * 129},
+            r"columns of the state of a compact engine must be at most 128, not 129 "
+            r"\(image_width 2064, halved by each block\)",
+        ),
     ],
 )
 def test_networks(changes, rule):
