@@ -206,7 +206,9 @@ def _answers(kind, seed, count, loaded, wrong, told):
             wanted[{"logit": "logits__1"}.get(wrong, wrong)] = wanted.get(wrong, 0) ^ 1
         yield from feed(state, source)
         for cycle in range(1, cycles + 1):
-            out = yield given
+            # those of other cycles do not count
+            other = dict.fromkeys(given, source.getrandbits(1))
+            out = yield given if cycle >= cycles - 2 else other
             assert out["answer__valid"] == (cycle == cycles), f"run {run}, cycle {cycle}"
         wanted.pop("cycle", None)
         found = {name: out[f"answer__{name}"] for name in wanted}

@@ -66,7 +66,8 @@ async def start(ctx, dut):
 
 
 def outputs(ctx, dut):
-    return [ctx.get(port) for port in (*dut.answer.logits, dut.answer.stop, dut.answer.skip)]
+    answer = dut.answer
+    return [ctx.get(port) for port in (*answer.logits, answer.stop, answer.skip, answer.index)]
 
 
 async def finish(ctx, dut, cycles):
@@ -78,7 +79,7 @@ async def finish(ctx, dut, cycles):
         await ctx.tick()
     assert ctx.get(dut.answer.valid), f"no answer {cycles} cycles after start"
     assert not ctx.get(dut.busy)
-    return outputs(ctx, dut)[:-2]
+    return outputs(ctx, dut)[:-3]
 
 
 def check(dut, layers, states, cycles):
@@ -160,10 +161,12 @@ def test_abort_everywhere(generator):
     sizes = (1, 2, 1)
     layers = random_layers(*sizes, random.Random(9), generator)
     layers["classifier.0"] = layer(torch.tensor([[1], [-1]]), [2**30, 900], [31, 2])
+    layers["classifier.1"] = layer(torch.tensor([[0, 1], [1, 0]]), [-875, 0], [0, 0])
     dut = build(sizes, layers, bias_bits=32)
     # the run that is aborted would have another answer than those before and behind it
     states = torch.tensor([[[7]], [[-9]], [[60]]])
     right = golden.classify(states, layers).tolist()
+    assert golden.decide(golden.classify(states, layers)).tolist() == [1, 0, 1]
     assert right[0] != right[1] != right[2] != right[0]
 
     async def testbench(ctx):

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from amaranth.hdl import Fragment, Module
+from amaranth.hdl import Fragment, Module, ResetInserter, Signal
+from amaranth.sim import Simulator
 
 import golden.activation as activation
 from boards.tools import YOSYS_SHARE
 from golden.config import ModelConfig, preset
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
+from hw.bus.top import RascaBus
 from hw.parts import weights_image
 from hw.plan import Function, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
@@ -301,6 +303,88 @@ def test_a_skipped_row_group_leaves_the_state():
     played = session.play(ready, camera.play([shot]), session.golden_frames(golden), skip=always)
     assert played.difference is None, str(played.difference)
     assert [row.row_group for row in played.frames[0].rows] == [0, 2]
+
+
+@pytest.mark.parametrize("skips, stale_then", [(False, [1, 1, 0]), (True, [0, 0])])
+def test_the_state_is_stale_from_its_first_byte_on(skips, stale_then):
+    """The answer may come between the first steps of the operation that writes the next state, and
+    that one's first byte. If it drops that operation, the state is still its own."""
+    model = bound(classifier_hidden=8, image_width=16, image_height=15, in_channels=1)
+    design = RascaBus("wishbone", model, shape("10,1,2"), random_weights(model, 3))
+    plan, engine, stream = design.plan, design.engine, design.stream
+    last, answer = plan.operations[-1], plan.answer - plan.cycles_per_row_group
+    assert last.start + last.k <= answer < plan.state_touched < last.start + last.period
+    written, then, cycle, rows = [], [], 0, []
+
+    async def pixels(ctx):
+        ctx.set(design.bank.control.skip_enable, skips)
+        ctx.set(design.bank.skip_threshold.value, 2**31 - 1)
+        for y in range(model.image_height):
+            for x in range(model.image_width):
+                ctx.set(stream.tdata, 37 * x + 11 * y & 255)
+                ctx.set(stream.tuser, x == y == 0)
+                ctx.set(stream.tlast, x == model.image_width - 1)
+                ctx.set(stream.tvalid, 1)
+                await ctx.tick().until(stream.tready)
+        ctx.set(stream.tvalid, 0)
+
+    async def watch(ctx):
+        nonlocal cycle
+        store = engine.back.store
+        seen = store.write_en, store.write_op, engine.stale, engine.row.valid
+        async for *_, writes, op, stale, row in ctx.tick().sample(*seen):
+            cycle += 1
+            if writes and op == len(plan.operations) - 1:
+                written.append(stale)
+            if cycle - 2 in rows:  # before a byte that the next walk brings
+                then.append(stale)
+                if len(then) == len(stale_then):
+                    return
+            rows.extend([cycle] * row)
+
+    simulator = Simulator(design)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(watch)
+    simulator.add_testbench(pixels, background=True)
+    simulator.run()
+    assert len(written) >= len(then) * model.state_channels * model.n and all(written)
+    assert then == stale_then
+
+
+@pytest.mark.parametrize("after", [2, 40, 200])
+def test_a_reset_in_the_middle_of_a_frame(after):
+    """The first frame behind it has the right logits, though no accumulator is reset."""
+    model = bound(classifier_hidden=2, image_width=16, image_height=5, in_channels=1)
+    weights, picture = random_weights(model, 3), fuzz.pictures(model, 3, 1)
+    design, reset, m = RascaBus("wishbone", model, shape("4,1,2"), weights), Signal(), Module()
+    m.submodules.design = ResetInserter({"sync": reset})(design)
+    stream, found = design.stream, []
+
+    async def pixels(ctx):
+        for y in range(model.image_height):
+            for x in range(model.image_width):
+                ctx.set(stream.tdata, int(picture[0, 0, y, x]))
+                ctx.set(stream.tuser, x == y == 0)
+                ctx.set(stream.tlast, x == model.image_width - 1)
+                ctx.set(stream.tvalid, 1)
+                await ctx.tick().until(stream.tready)
+        ctx.set(stream.tvalid, 0)
+
+    async def testbench(ctx):
+        await pixels(ctx)
+        await ctx.tick().repeat(after)
+        ctx.set(reset, 1)
+        await ctx.tick()
+        ctx.set(reset, 0)
+        await pixels(ctx)
+        await ctx.tick().until(design.rasca.decision.valid)
+        found.extend(ctx.get(logit) for logit in design.rasca.decision.logits)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert found == IntegerModel(model, weights).run(picture).logits[0, -1].tolist()
 
 
 # ---- errors ----

@@ -674,7 +674,8 @@ class Classifier(wiring.Component):
         ]
         # Stage 11: decision
         m.d.sync += answer.valid.eq(compared)
-        with m.If(compared & ~self.abort):
+        takes = compared & ~self.abort
+        with m.If(takes):
             m.d.sync += [
                 *[out.eq(v) for out, v in zip(answer.logits, results.logits, strict=True)],
                 answer.stop.eq(limits.stop_enable & beyond),
@@ -685,7 +686,7 @@ class Classifier(wiring.Component):
         largest = 1 - c if self.classes == 2 else results.largest  # of the others
         larger = (margin > 0) | ((margin == 0) & (c < largest))
         m.d.sync += index.eq(Mux(larger, c, largest))
-        with m.If(compared):
+        with m.If(takes):
             m.d.sync += answer.index.eq(index)
         with m.If(self.abort):
             m.d.sync += [compared.eq(0), answer.valid.eq(0)]
