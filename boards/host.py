@@ -44,8 +44,8 @@ from golden.model import IntegerModel
 from golden.weights import Weights
 
 NO_ANSWER = BROKEN
-SMALL_PRESET = "vww_105x120"
-"""Small boards do not say what they are."""
+SMALL_PRESET = "vww_105x120_grey"
+"""Small boards do not say what they are: their own network (Board.preset)."""
 CUT = packets.HEAD_BYTES + packets.MAX_PAYLOAD + packets.CRC_BYTES
 """Bytes of no packet that are not told of: the rest of one that was sent when the port opened."""
 

@@ -104,12 +104,14 @@ class Problem(IntEnum):
     CRC = 5
 
 
+_REMEDY = "make flash-image PRESET= of the bitstream's network makes the right one"
 PROBLEM_TEXT = {
     Problem.NONE: "no problem",
     Problem.BLANK: "the flash does not answer, or holds nothing where the weights should be",
     Problem.MAGIC: "what the flash holds is no weights image",
-    Problem.LENGTH: "the weights image in flash has another length than this engine's",
-    Problem.CONFIG: "the weights image in flash is for another configuration of the engine",
+    Problem.LENGTH: f"the weights image in flash has another length than this engine's: {_REMEDY}",
+    Problem.CONFIG: "the weights image in flash is for another configuration of the engine: "
+    + _REMEDY,
     Problem.CRC: "the weights image in flash is damaged",
 }
 

@@ -66,5 +66,6 @@ def main(
         words = command(board_name, preset_name, folder)
     typer.echo(shlex.join(words))
     if find_board(board_name).weights == "loaded":
-        typer.echo(f"weights are apart: make flash-image BOARD={board_name}")
+        network = "" if preset_name is None else f" PRESET={preset_name}"
+        typer.echo(f"weights are apart: make flash-image BOARD={board_name}{network}")
     raise typer.Exit(subprocess.run(words).returncode)

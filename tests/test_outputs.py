@@ -210,7 +210,7 @@ def test_documented_rates():
     three columns follow a board's clock, which builds move: within a quarter."""
     text = (Path(__file__).parent.parent / "docs" / "boards_inside.md").read_text()
     table = re.search(r"<!-- previews:begin -->\n(.*?)<!-- previews:end -->", text, re.S)[1]
-    pairs = [(n, p) for n in ("icebreaker", "upduino") for p in ("vww_105x120", "vww_210x240")]
+    pairs = [(n, p) for n in ("icebreaker", "upduino") for p in ("vww_105x120_grey", "vww_210x240")]
     rows = [row for pair in (*pairs, ("ulx3s", "vww_210x240")) for row in preview_row(*pair)]
     said = table.splitlines()[2:]
     assert len(said) == len(rows)
