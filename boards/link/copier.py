@@ -76,7 +76,8 @@ class Copier(wiring.Component):
     """Writes packets where they leave from, a byte a rotation: an event into the next free slot,
     a channel of the state, or what changes in the hello, in this order; an event that finds no free
     slot lets the others go first. The copy of a row or a decision begins anew when its logits
-    change: a packet is always of one event.
+    change: a packet is always of one event. A channel that nobody waits for any more is given up:
+    its words are no longer answered.
 
     The memory has all else of a packet from the beginning: the sync byte, the length, and of the
     state and the hello also the kind.
@@ -197,8 +198,10 @@ class Copier(wiring.Component):
                         m.d.sync += channel.eq(0)
                 with m.Elif(greeting):
                     m.d.sync += self.hello.due.eq(1)
-        with m.If(again):
+        with m.If(again | (state & ~waiting.dumping)):
             m.d.sync += working.eq(0)
+        with m.If(~waiting.dumping):
+            m.d.sync += channel.eq(0)
         return m
 
     def _slots(self, m):

@@ -31,7 +31,7 @@ class Waiting(wiring.Signature):
     -------
     pending : Out(PENDING)
     dumping : Out(1)
-        The state is wanted, until `dumped`.
+        The state is to be copied, until `dumped` or until nobody wants it any more.
     index : Out(range(K)), rows_used : Out(range(row_groups + 1))
         Of the decision.
     status : Out(3)
@@ -120,6 +120,6 @@ class Events(wiring.Component):
         for kind in PENDING.members:
             with m.If(waiting.copied[kind]):
                 m.d.sync += pending[kind].eq(0)
-        with m.If(waiting.dumped):
+        with m.If(waiting.dumped | ~self.state):
             m.d.sync += waiting.dumping.eq(0)
         return m
