@@ -1,27 +1,31 @@
 """boards/host_system.py: a host that sends anything at any time, with a stand-in for the engine."""
 
+import zlib
+
 import pytest
 from amaranth.sim import Simulator
 
 from boards import packets
+from boards.flash import FlashLoader, flash_image
 from boards.host_system import HostSystem
-from boards.packets import Decision, Hello, Row, Setting, State
+from boards.packets import Counters, Hello, Row, Setting, State, Taken
 from hw.plan.engine_config import EngineConfig
-from tests.test_event_system import DIVISOR, StandIn, received
+from tests.test_event_system import DIVISOR, SpiFlash, StandIn
 from tests.test_host_link import GREY
 
 BYTE = 10 * DIVISOR
-EVENTS = (Row, State, Decision, Hello)
 
 
 class Host:
-    """A board's UART from outside, and an engine that answers reads of the state."""
+    """A board's UART from outside; an engine that answers reads of the state, each with its channel
+    and place, and takes weights while no frame is open."""
 
-    def __init__(self):
+    def __init__(self, flash=None):
         self.engine = StandIn(GREY)
         self.engine.plan.engine = EngineConfig.parse("3,1,1")
-        self.dut = HostSystem(rasca=self.engine, divisor=DIVISOR)
-        self.levels, self.stream = [], bytearray()
+        self.dut = HostSystem(rasca=self.engine, divisor=DIVISOR, flash=flash)
+        self.levels, self.seen, self.reads = [], bytearray(), [None] * 3
+        self.opened, self.loaded = False, bytearray()
 
     def send(self, *sent):
         """Bytes behind those that are still on their way."""
@@ -30,51 +34,51 @@ class Host:
             self.levels += [bit for bit in bits for _ in range(DIVISOR)]
 
     async def tick(self, ctx, cycles=1):
+        engine, pixels, load = self.engine, self.engine.pixels, self.engine.load
         for _ in range(cycles):
             ctx.set(self.dut.rx, self.levels.pop(0) if self.levels else 1)
+            self.seen.append(ctx.get(self.dut.tx))
+            state, answer = engine.state, self.reads.pop(0)
+            ctx.set(state.valid, answer is not None)
+            ctx.set(state.data, answer or 0)
+            word = ctx.get(state.channel) << 8 | ctx.get(state.word) << 4
+            self.reads.append(word if ctx.get(state.read) else None)
+            ctx.set(load.ready, not self.opened)
+            if ctx.get(load.valid) and not self.opened:
+                self.loaded.append(ctx.get(load.data))
+            first = ctx.get(pixels.valid) and ctx.get(pixels.sof)
+            self.opened = bool(first or (self.opened and not ctx.get(pixels.frame_end)))
             await ctx.tick()
 
     async def through(self, ctx, sent=0):
         """Until all has come and been replayed, and the time of so many bytes from the board."""
         await self.tick(ctx, len(self.levels) + (12 + sent) * BYTE)
 
-    async def row(self, ctx, group):
-        ctx.set(self.engine.row.group, group)
-        ctx.set(self.engine.row.valid, 1)
+    async def pulse(self, ctx, *signals):
+        for signal in signals:
+            ctx.set(signal, 1)
         await self.tick(ctx)
-        ctx.set(self.engine.row.valid, 0)
+        for signal in signals:
+            ctx.set(signal, 0)
 
     def events(self):
         """What came since the last call, but for counters."""
-        decoder = packets.Decoder()
-        found = [packets.parse(packet) for packet in decoder.feed(bytes(self.stream))]
+        found, decoder, place = bytearray(), packets.Decoder(), 0
+        while (start := self.seen.find(b"\0", place)) >= 0:
+            middles = self.seen[start + DIVISOR // 2 :: DIVISOR][:10]
+            found.append(sum(bit << i for i, bit in enumerate(middles[1:9])))
+            assert middles[9]
+            place = start + BYTE - DIVISOR // 2
+        self.seen.clear()
+        events = [packets.parse(packet) for packet in decoder.feed(bytes(found))]
         assert not decoder.errors
-        self.stream.clear()
-        return [event for event in found if isinstance(event, EVENTS)]
+        return [event for event in events if not isinstance(event, Counters)]
 
-    async def _listen(self, ctx):
-        while True:
-            byte = await received(ctx, self.dut.tx)
-            self.stream += b"" if byte is None else bytes([byte])
-
-    async def _state(self, ctx):
-        """Each word is its channel and its place."""
-        state = self.engine.state
-        while True:
-            read = ctx.get(state.read)
-            word = ctx.get(state.channel) << 8 | ctx.get(state.word) << 4
-            await ctx.tick()
-            ctx.set(state.valid, 0)
-            if read:
-                await ctx.tick().repeat(2)
-                ctx.set(state.valid, 1)
-                ctx.set(state.data, word)
-
-    def run(self, testbench):
+    def run(self, testbench, *others):
         simulator = Simulator(self.dut)
         simulator.add_clock(1e-8)
         simulator.add_testbench(testbench)
-        for other in (self._listen, self._state):
+        for other in others:
             simulator.add_testbench(other, background=True)
         simulator.run()
 
@@ -91,7 +95,7 @@ def test_settings_end_the_state(cycles):
         host.events()
         host.send(packets.settings(Setting(0)))
         await host.tick(ctx, len(host.levels) - cycles)
-        await host.row(ctx, 0)
+        await host.pulse(ctx, host.engine.row.valid)
         await host.through(ctx, 40)
         host.send(packets.ask())
         await host.through(ctx, 70)
@@ -101,10 +105,73 @@ def test_settings_end_the_state(cycles):
         assert len(states) < GREY.state_channels
         host.send(wanted)
         await host.through(ctx)
-        await host.row(ctx, 1)
+        ctx.set(host.engine.row.group, 1)
+        await host.pulse(ctx, host.engine.row.valid)
         await host.through(ctx, 70)
         row, *states = host.events()
         assert isinstance(row, Row) and row.row_group == 1
         assert [event.channel for event in states] == [*range(GREY.state_channels)]
 
     host.run(testbench)
+
+
+LINE = packets.line(bytes(GREY.image_width), first=True)
+
+
+def test_weights_end_a_frame():
+    """They come in the middle of a host's frame, whose lines could come no more: they are taken,
+    and the link goes on."""
+    host = Host()
+
+    async def testbench(ctx):
+        host.send(packets.settings(Setting.HOST), LINE)
+        await host.through(ctx)
+        assert host.opened
+        host.send(*packets.weights(b"weights", chunk=9), packets.settings(Setting.ECHO))
+        await host.through(ctx, 40)
+        assert host.loaded == b"weights"
+        assert Taken(flags=Setting.ECHO) in host.events()
+
+    host.run(testbench)
+
+
+def test_another_source_ends_a_frame():
+    """The camera's, or that of a host that is gone."""
+    host = Host()
+    camera = host.dut.camera.pixels
+
+    async def testbench(ctx):
+        await host.pulse(ctx, camera.valid, camera.sof)
+        assert host.opened
+        host.send(packets.settings(Setting.HOST))
+        await host.through(ctx)
+        assert not host.opened
+        host.send(LINE)
+        await host.through(ctx)
+        assert host.opened
+        host.send(packets.settings(Setting(0)))
+        await host.through(ctx)
+        assert not host.opened
+
+    host.run(testbench)
+
+
+def test_reload_ends_a_frame():
+    """Weights are read anew from the flash in the middle of a frame of the camera's."""
+    image = b"weights!"
+    flash = FlashLoader(length=8, config="5a" * 32, divisor=2, wake_cycles=2, tries=1)
+    host = Host(flash)
+    there = SpiFlash(host.dut.spi, flash_image(image, "5a" * 32))
+    camera = host.dut.camera.pixels
+
+    async def testbench(ctx):
+        ctx.set(host.engine.weights_digest, zlib.crc32(image))
+        while ctx.get(flash.busy):
+            await host.tick(ctx)
+        await host.pulse(ctx, camera.valid, camera.sof)
+        assert host.opened
+        await host.pulse(ctx, host.dut.reload)
+        await host.tick(ctx, 1000)
+        assert ctx.get(flash.ready) and host.loaded == 2 * image
+
+    host.run(testbench, there.run)
