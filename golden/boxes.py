@@ -30,7 +30,8 @@ class Targets(NamedTuple):
     Attributes
     ----------
     labels : int64 tensor [B]
-        Of the view: the person rule where boxes are known, else the picture's.
+        Of the view: the person rule (of areas, where the data set has them) where boxes are known,
+        else the picture's.
     seen : int64 tensor [B, T]
         A person has been scanned: at least 0.5% of the picture and `SEEN_PART` of that person.
     weight : tensor [B, T]
@@ -58,14 +59,22 @@ class Boxes:
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.known = torch.tensor([sample.persons is not None for sample in samples])
         self.label = torch.tensor([sample.label for sample in samples])
+        self.by_area = torch.tensor([sample.fills is not None for sample in samples])
         self.boxes = torch.zeros(len(samples), MOST, 4)
+        self.fills = torch.ones(len(samples), MOST)
         for index, sample in enumerate(samples):
-            area = [(box[2] - box[0]) * (box[3] - box[1]) for box in sample.persons or ()]
+            persons = sample.persons or ()
+            fills = sample.fills or [1.0] * len(persons)
+            area = [
+                (box[2] - box[0]) * (box[3] - box[1]) * fill
+                for box, fill in zip(persons, fills, strict=True)
+            ]
             order = sorted(range(len(area)), key=area.__getitem__, reverse=True)[:MOST]
             for place, box in enumerate(order):
-                self.boxes[index, place] = torch.tensor(sample.persons[box])
+                self.boxes[index, place] = torch.tensor(persons[box])
+                self.fills[index, place] = fills[box]
 
-    def targets(self, index: Tensor, transform: Tensor, groups: int) -> Targets:
+    def targets(self, index: Tensor, transform: Tensor, groups: int, read: float = 1.0) -> Targets:
         """What a batch is to learn.
 
         Parameters
@@ -75,6 +84,8 @@ class Boxes:
             The view (``affine_grid``'s: output to input coordinates, -1..1).
         groups : int
             T.
+        read : float
+            Part of the picture's height that the row groups are: T k / h.
         """
         known = self.known[index]
         boxes = self.boxes[index] * 2 - 1
@@ -87,20 +98,26 @@ class Boxes:
         low = ((centre - half).clamp(-1, 1) + 1) / 2
         high = ((centre + half).clamp(-1, 1) + 1) / 2
         width, height = (high - low).unbind(-1)
-        counts = width * height >= LEAST_FRACTION - 1e-6  # [B, boxes]
+        filled = width * self.fills[index]
+        # An area must be larger, a box may be just as large.
+        least = torch.where(self.by_area[index], LEAST_FRACTION + 1e-6, LEAST_FRACTION - 1e-6)
+        counts = filled * height >= least[:, None]  # [B, boxes]
         top, bottom = low[..., 1:], high[..., 1:]
-        edge = torch.arange(groups + 1) / groups
+        edge = torch.arange(groups + 1) / groups * read
         meets = (edge[1:] > top + _EDGE) & (edge[:-1] < bottom - _EDGE) & counts[..., None]
         scanned = (torch.minimum(edge[1:], bottom) - top).clamp(min=0)  # [B, boxes, T]
-        enough = scanned * width[..., None] >= LEAST_FRACTION - 1e-6
+        enough = scanned * filled[..., None] >= LEAST_FRACTION - 1e-6
         enough &= scanned >= SEEN_PART * height[..., None]
         seen = (enough & counts[..., None]).any(dim=1)
         meets = meets.any(dim=1)
         begun = meets.cumsum(dim=1) > 0
+        person = counts.any(dim=1)
+        asked = known[:, None] & (seen | ~begun)
+        asked[:, -1] &= seen[:, -1] == person  # not so below all groups: the picture's label counts
         return Targets(
-            labels=torch.where(known, counts.any(dim=1).long(), self.label[index]),
+            labels=torch.where(known, person.long(), self.label[index]),
             seen=seen.long(),
-            weight=(known[:, None] & (seen | ~begun)).float(),
+            weight=asked.float(),
             meets=meets.float(),
             known=known,
         )

@@ -437,21 +437,25 @@ def load_table(
 
     The columns ``origin`` and ``largest_person_box_fraction`` are used where they stand, others
     are ignored. `table` is ``labels.csv`` in the folder by default. A ``boxes.csv`` beside it, or
-    in the folder, gives persons (`read_boxes`).
+    in the folder, gives persons (`read_boxes`) to a network that looks for them: of other classes
+    than no_person and person it says nothing.
     """
     folder = Path(folder)
     table = folder / "labels.csv" if table is None else Path(table)
     found = read_labels(table, folder, classes=classes, skip_bad=skip_bad, progress=progress)
     if found.bad:
         errors.note(f"{table}: left out: {found.bad}")
+    more = {}
     with open_csv(table) as reader:
-        more = {(row["file"] or "").strip(): row for row in reader}
+        for row in reader:
+            more[reader.line_num] = row
     boxes: dict[str, tuple[Box, ...]] = {}
-    if len(classes) == 2:  # of persons
+    if tuple(classes) == TWO_CLASSES:
         boxes = read_boxes(table.parent) or read_boxes(folder)
     samples = []
-    for name, path, label in zip(found.files, found.paths, found.labels, strict=True):
-        text = more[name].get("largest_person_box_fraction") or ""
+    rows = (found.lines, found.files, found.paths, found.labels)
+    for line, name, path, label in zip(*rows, strict=True):
+        text = more[line].get("largest_person_box_fraction") or ""
         try:
             fraction = float(text) if text.strip() else None
         except ValueError as error:
@@ -464,7 +468,7 @@ def load_table(
                 f"{table}: largest_person_box_fraction of {errors.one_line(name)} must be 0..1, "
                 f"not {text!r}"
             )
-        origin = more[name].get("origin") or ""
+        origin = more[line].get("origin") or ""
         samples.append(
             Sample(
                 path=path, label=label, origin=origin, fraction=fraction, persons=boxes.get(name)
@@ -487,7 +491,13 @@ def read_boxes(folder: Path) -> dict[str, tuple[Box, ...]]:
     only = None
     if known.is_file():
         with open_csv(known) as reader:
-            only = {(row.get("file") or "").strip() for row in reader}
+            columns = reader.fieldnames or []
+            if "file" not in columns:
+                raise ValueError(
+                    f"{known}: no column 'file' (expected file, not "
+                    f"{errors.one_line(', '.join(columns))})"
+                )
+            only = {(row["file"] or "").strip() for row in reader}
         found = {name: [] for name in only}
     with open_csv(table) as reader:
         rows = list(reader)
@@ -521,13 +531,15 @@ def load_any(
     A ``.json`` file is COCO or a ready-made Visual Wake Words file (`images`: its pictures); a
     ``.csv`` file lists pictures of `images` (by default of its own folder); a folder with
     ``Annotations`` is a year of VOC, one with ``VOC2007`` or ``VOC2012`` is both years; one with
-    ``labels.csv`` is a table; else its folders are the classes. `split` is VOC's, `rule` COCO's.
+    ``labels.csv`` is a table; else its folders are the classes. `split` is VOC's, `rule` COCO's;
+    what is given for another kind of data set is refused.
 
     Raises
     ------
     ValueError
-        As the loaders do; the area rule for a data set without areas; boxes of persons for a
-        network with other classes.
+        As the loaders do; the area rule for a data set without areas, `images` for one that has its
+        pictures in it, a split for one without splits; boxes of persons for a network with other
+        classes.
     """
     data = Path(data)
     more = {"skip_bad": skip_bad, "progress": progress}
@@ -535,6 +547,10 @@ def load_any(
     kind = data_kind(data)
     if rule != "box" and kind != "coco":
         raise ValueError(f"{data}: the {rule} rule needs the areas of COCO annotations")
+    if images is not None and kind not in ("coco", "table"):
+        raise ValueError(f"{data}: --images goes with a .json or .csv file, not with a folder")
+    if split != _SPLIT and kind not in ("voc", "vocs"):
+        raise ValueError(f"{data}: has no splits, as Pascal VOC has, not {split!r}")
     if kind in ("coco", "voc", "vocs") and tuple(classes) != TWO_CLASSES:
         raise ValueError(
             f"{data}: has persons, not the classes {', '.join(classes)}: a folder for each class, "
@@ -558,6 +574,7 @@ def load_any(
 
 
 _YEARS = ("VOC2007", "VOC2012")
+_SPLIT = "trainval"  # Pascal VOC's, where none is named
 
 
 def data_kind(data: Path) -> str:
@@ -578,14 +595,22 @@ def data_kind(data: Path) -> str:
 
 
 def rule_of(data: str | Path, rule: str = "box") -> str:
-    """Which rule a data set's labels follow, in a word: of `RULES`, or "given"."""
+    """Which rule a data set's labels follow, in a word: of `RULES` (a labels file's column ``rule``
+    may say it), or "given"."""
     data = Path(data)
     kind = data_kind(data)
     if kind == "coco":
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
-            if isinstance(json.loads(data.read_text()).get("annotations"), dict):
+            content = json.loads(data.read_text(encoding="utf-8-sig"))
+            if isinstance(content.get("annotations"), dict):
                 return "area"
         return rule
+    if kind in ("table", "folder"):
+        table = data if kind == "table" else data / "labels.csv"
+        with contextlib.suppress(OSError, ValueError), open_csv(table) as reader:
+            said = {row.get("rule") for row in reader}
+            if len(said) == 1 and said <= set(RULES):
+                return said.pop()
     return "box" if kind in ("voc", "vocs") else "given"
 
 
@@ -692,20 +717,26 @@ def read_pictures(
         if kept.is_file():
             return torch.from_numpy(np.load(kept, mmap_mode="c"))
         kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(f".{os.getpid()}.npy")
-        pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-    else:
-        pixels = np.empty(shape, dtype=np.uint8)
-    with ThreadPoolExecutor(_threads()) as pool:  # decoding lets go of Python's lock
-        found = pool.map(lambda sample: load_image(sample.path, config).numpy(), samples)
-        for number, picture in enumerate(found):
-            pixels[number] = picture
-            if progress is not None:
-                progress(number + 1, len(samples))
+
+    def decoded() -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(_threads()) as pool:  # decoding lets go of Python's lock
+            found = pool.map(lambda sample: load_image(sample.path, config).numpy(), samples)
+            for number, picture in enumerate(found, 1):
+                yield picture
+                if progress is not None:
+                    progress(number, len(samples))
+
     if kept is None:
+        pixels = np.empty(shape, dtype=np.uint8)
+        for number, picture in enumerate(decoded()):
+            pixels[number] = picture
         return torch.from_numpy(pixels)
-    pixels.flush()
-    part.replace(kept)  # whole or not at all
+    head = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    # Written, not mapped: on a full disk a map ends the process without a word.
+    with files.writing(kept) as part, part.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        for picture in decoded():
+            file.write(picture.tobytes())
     return torch.from_numpy(np.load(kept, mmap_mode="c"))
 
 
@@ -743,6 +774,17 @@ def read_shares(texts: list[str], rest: float) -> dict[str, float]:
         if not origin or not 0 <= shares[origin] < 1:
             raise ValueError(f"--held-out-of must be ORIGIN=part (0 to below 1), not {text!r}")
     return shares
+
+
+def tell_unknown(shares: Mapping[str, float], samples: Sequence[Sample]) -> None:
+    """A line for the origins with a share of their own that no sample is of."""
+    there = {sample.origin for sample in samples}
+    absent = sorted(set(shares) - there - {""})
+    if absent:
+        errors.note(
+            f"--held-out-of: no picture is of {errors.one_line(', '.join(absent))}; there are "
+            f"{errors.one_line(', '.join(sorted(there - {''}))) or 'no origins'}"
+        )
 
 
 def sampling_weights(

@@ -30,6 +30,8 @@ class Labelled:
         Of the pictures; each one exists and can be decoded.
     labels : list of int
         1 person, 0 no person; or a class's number.
+    lines : list of int
+        Of the CSV, in which they end.
     rule : str or None
         What the column ``rule`` says the labels were made by, if all rows say the same.
     bad : str or None
@@ -39,6 +41,7 @@ class Labelled:
     files: list[str]
     paths: list[Path]
     labels: list[int]
+    lines: list[int]
     bad: str | None
     rule: str | None = None
 
@@ -50,10 +53,13 @@ NO_PERSON = ("no_person", "not_person", "non_person", "nonperson", "noperson", "
 
 
 def class_of(name: str, classes: Sequence[str]) -> int | None:
-    """The label that a folder's name or a text in a table means, whatever its case."""
+    """The label that a folder's name or a text in a table means, whatever its case; None where it
+    means no class, or one of several that differ in case only."""
+    if name in classes:
+        return list(classes).index(name)
     plain = [entry.casefold().replace("-", "_").replace(" ", "_") for entry in (name, *classes)]
     if plain[0] in plain[1:]:
-        return plain[1:].index(plain[0])
+        return plain[1:].index(plain[0]) if plain[1:].count(plain[0]) == 1 else None
     if name.isdecimal() and int(name) < len(classes):
         return int(name)
     return 0 if tuple(classes) == TWO_CLASSES and plain[0] in NO_PERSON else None
@@ -124,6 +130,10 @@ def read_labels(
     if tuple(classes) != TWO_CLASSES:
         kind += f" ({', '.join(classes)})"
 
+    meant: dict[str, set[int | None]] = {}
+    for _, name, label in rows:
+        meant.setdefault(os.path.normpath(name), set()).add(class_of(label, classes))
+
     def check(row: tuple[int, str, str]) -> tuple[str, str] | None:
         """(kind, name) of what is wrong with a row."""
         line, name, label = row
@@ -132,6 +142,8 @@ def read_labels(
         path = folder / name
         if not name or not files.is_file(path):
             return "missing files", name or f"no name in line {line}"
+        if len(meant[os.path.normpath(name)] - {None}) > 1:
+            return "rows of a file with two labels", name
         try:
             check_image(path)
         except ValueError:
@@ -158,6 +170,7 @@ def read_labels(
         files=[name for _, name, _ in good],
         paths=[folder / name for _, name, _ in good],
         labels=[class_of(label, classes) for _, _, label in good],
+        lines=[line for line, _, _ in good],
         bad=bad,
         rule=rules.pop() if len(rules) == 1 else None,
     )

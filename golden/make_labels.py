@@ -20,7 +20,7 @@ import typer
 from golden import files
 from golden.command_line import bad_input, progress_bar, writable
 from golden.config import TWO_CLASSES, preset
-from golden.data import held_out, load_any, read_shares, rule_of
+from golden.data import held_out, load_any, read_shares, rule_of, tell_unknown
 
 PARTS = ("all", "training", "validation")
 
@@ -67,6 +67,7 @@ def main(
                 skip_bad=skip_bad,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
+        tell_unknown(shares, samples)
         said = rule_of(data, rule)
         chosen = held_out(samples, shares).tolist()
         kept = [

@@ -11,12 +11,10 @@ the weights that `golden.quantise.quantise_ranges` makes; tests/test_train_quant
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,9 +33,12 @@ from golden.quantise import LayerSource, calibrate, quantise_ranges
 from golden.training_run import (
     Data,
     Epoch,
+    add_row,
     average,
+    begin_log,
     by_origin,
     gathered,
+    kept_cells,
     processes,
     read_resumable,
     save_checkpoint,
@@ -52,6 +53,8 @@ with warnings.catch_warnings():
     from brevitas.function.ops_ste import tensor_clamp_ste as clamp_through
 
 LEARNING_RATE = 2e-4
+BATCH = 32
+"""Pictures of a step, all processes together."""
 
 
 _MOST = 255  # of any stored number that a weight is multiplied with: maps after a ReLU are 0..255
@@ -333,7 +336,7 @@ def finish(
     cells: Mapping[str, Any] | None = None,
     *,
     resume: Path | None = None,
-    batch: int = 32,
+    batch: int = BATCH,
     learning_rate: float = LEARNING_RATE,
     confidence: str = "proposed",
     alpha: float = ALPHA,
@@ -379,6 +382,7 @@ def finish(
         "steps": steps,
     }
     options |= {"confidence": confidence, "alpha": alpha, "seed": seed, "processes": count}
+    options |= {"cells": kept_cells(cells)}
     generator = torch.Generator().manual_seed(seed * 1000 + rank)
     found: dict[str, Any] = {"epoch": 0}
     if resume is None:
@@ -400,8 +404,8 @@ def finish(
     probability = sampling_weights(data.samples, ~data.held_out, cells, config.class_count)
     validation = data.held_out.nonzero().flatten()
     log = folder / "quantised_log.jsonl"
-    if rank == 0 and resume is None:
-        log.write_text("")
+    if rank == 0:
+        begin_log(log, found["epoch"])
     for epoch in range(found["epoch"] + 1, epochs + 1):
         begun, sums = time.monotonic(), torch.zeros(4)
         for step in range(steps):
@@ -450,8 +454,7 @@ def finish(
             images_per_second=round(steps * batch / spent, 1),
         )
         if rank == 0:
-            with log.open("a") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
+            add_row(log, row)
             save_checkpoint(
                 folder / "quantised_last.pt",
                 model.model,
@@ -464,6 +467,5 @@ def finish(
                 ranges=ranges,
             )
             if epoch == epochs:
-                (folder / "weights.safetensors").unlink(missing_ok=True)
                 weights.save(folder / "weights.safetensors")
         yield row

@@ -34,12 +34,13 @@ from golden.boxes import Boxes, Targets, boxes_loss
 from golden.checkpoint import check_packed
 from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
-from golden.config import ModelConfig, preset, resized
+from golden.config import TWO_CLASSES, ModelConfig, preset, resized
 from golden.data import (
     Augmenter,
     load_any,
     read_shares,
     rule_of,
+    tell_unknown,
 )
 from golden.data import sampling_weights as make_weights
 from golden.errors import missing
@@ -47,16 +48,20 @@ from golden.float_from_integers import float_from_integers
 from golden.float_model import FloatModel, load_checkpoint
 from golden.loss import ALPHA, Loss, check_confidence_labels, rascanet_loss, soft_labels
 from golden.quantise import USUAL_PERCENTILE, quantise
+from golden.quantised_training import BATCH as QUANTISED_BATCH
 from golden.quantised_training import finish
 from golden.teacher import digest_of, load_teacher, teach
 from golden.training_run import (
     CACHE,
     Data,
     Epoch,
+    add_row,
     average,
+    begin_log,
     by_origin,
     gathered,
     join_processes,
+    kept_cells,
     leave_processes,
     on_cpu,
     processes,
@@ -388,10 +393,10 @@ def fit(
     optimiser = torch.optim.AdamW(groups, lr=options.learning_rate)
     generator = torch.Generator().manual_seed(options.seed * 1000 + rank)
     torch.manual_seed(options.seed * 1000 + rank)  # dropout
-    first = 1
+    first, kept = 1, {**asdict(options), "cells": kept_cells(cells)}
     if resume is not None:
         validation = data.validation_digest
-        found = read_resumable(resume, config, asdict(options), validation=validation)
+        found = read_resumable(resume, config, kept, validation=validation)
         model.load_state_dict(found.get("network", found["state_dict"]))
         optimiser.load_state_dict(found["optimizer"])
         first = found["epoch"] + 1
@@ -403,18 +408,19 @@ def fit(
     if mean is not None and resume is not None:
         mean.model.load_state_dict(found["state_dict"])
         mean.steps = found.get("steps", 0)
-    kept = model if mean is None else mean.model
+    shown = model if mean is None else mean.model
     weights = make_weights(data.samples, ~data.held_out, cells, config.class_count)
     there = data.on(place)
     augmenter = Augmenter(data.samples, there.larger, there.exact, options.augmentation)
     boxes = Boxes(data.samples) if options.confidence == "boxes" else None
+    read = config.row_groups * config.rows_per_group / config.image_height
     of_pictures = torch.tensor([sample.label for sample in data.samples])
     validation = data.held_out.nonzero().flatten()
     steps = max(1, int((~data.held_out).sum()) // options.batch)
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log.jsonl"
-    if rank == 0 and resume is None:
-        log.write_text("")
+    if rank == 0:
+        begin_log(log, first - 1)
     model.train()
     for epoch in range(first, options.epochs + 1):
         begun, pipeline = time.monotonic(), 0.0
@@ -441,7 +447,7 @@ def fit(
             logits, confidence = result.logits.float(), result.confidence.float()
             wanted = None
             if boxes is not None:
-                wanted = boxes.targets(index, transform, config.row_groups)
+                wanted = boxes.targets(index, transform, config.row_groups, read)
                 labels = wanted.labels
             soft = None
             if options.label_smoothing or taught is not None:
@@ -478,12 +484,12 @@ def fit(
         sums = sums.cpu() / steps
         seconds = time.monotonic() - begun
         average([sums])
-        for network in {id(model): model, id(kept): kept}.values():
+        for network in {id(model): model, id(shown): shown}.values():
             average([b for b in network.buffers() if b.is_floating_point()])
         table = {}
         if rank == 0 and len(validation):
             samples = [data.samples[i] for i in validation.tolist()]
-            table = by_origin(samples, answers(kept, data.exact[validation]))
+            table = by_origin(samples, answers(shown, data.exact[validation]))
         result = Epoch(
             epoch=epoch,
             loss=float(sums[0]),
@@ -498,17 +504,16 @@ def fit(
         )
         states = gathered((generator.get_state(), *_dropout_states(place)))
         if rank == 0:
-            with log.open("a") as file:
-                file.write(json.dumps(asdict(result)) + "\n")
+            add_row(log, result)
             save_checkpoint(
                 folder / "last.pt",
-                kept,
+                shown,
                 network=on_cpu(model.state_dict()),
                 steps=0 if mean is None else mean.steps,
                 optimizer=on_cpu(optimiser.state_dict()),
                 epoch=epoch,
                 digest=config.digest,
-                options=asdict(options),
+                options=kept,
                 validation=data.validation_digest,
                 random=[tuple(state) for state in states],
             )
@@ -516,7 +521,7 @@ def fit(
         if epoch == stop_after:
             return
     if rank == 0:
-        save_checkpoint(folder / "final.pt", kept)
+        save_checkpoint(folder / "final.pt", shown)
 
 
 def epochs_within(
@@ -560,8 +565,12 @@ def epochs_within(
     *_, row = fit(config, part, replace(options, epochs=2), trial, **more)
     shutil.rmtree(trial, ignore_errors=True)
     speed = row.images_per_second
-    beside = row.seconds - len(few) // options.batch * options.batch / speed  # validation
-    whole = len(usable) / speed + max(0.0, beside)
+
+    def drawn(pictures: int) -> int:  # in an epoch
+        return max(1, pictures // options.batch) * options.batch
+
+    beside = row.seconds - drawn(len(few)) / speed  # validation
+    whole = drawn(len(usable)) / speed + max(0.0, beside)
     return max(1, int((seconds - (time.monotonic() - begun)) / whole)), speed
 
 
@@ -634,13 +643,24 @@ def read_cells(path: Path | None, classes: int = 2) -> dict[str, list[float]] | 
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text())
-        return {str(o): [float(mass[i]) for i in range(classes)] for o, mass in found.items()}
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        return {str(origin): _masses(mass, classes) for origin, mass in found.items()}
     except OSError:
         raise ValueError(missing(path)) from None
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         count = "two" if classes == 2 else str(classes)
         raise ValueError(f"{path}: not a table of origin to {count} masses ({error})") from error
+
+
+def _masses(found: Any, classes: int) -> list[float]:
+    """Of one origin; ValueError unless they are as many numbers as classes, at least 0."""
+    if not isinstance(found, list) or len(found) != classes:
+        raise ValueError(f"{found!r} is no list of {classes}")
+    for mass in found:
+        number = isinstance(mass, (int, float)) and not isinstance(mass, bool)
+        if not number or not 0 <= mass < math.inf:
+            raise ValueError(f"{mass!r} is no number of at least 0")
+    return [float(mass) for mass in found]
 
 
 def main(
@@ -729,9 +749,10 @@ def main(
         taught = None
         folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells, config.class_count)
-        if confidence == "boxes" and config.class_count != 2:
+        if confidence == "boxes" and config.classes != TWO_CLASSES:
             raise ValueError(
-                f"--confidence boxes is for two classes (persons or none), not {config.class_count}"
+                f"--confidence boxes is for {', '.join(TWO_CLASSES)}, not for "
+                f"{', '.join(config.classes)}"
             )
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
@@ -755,11 +776,16 @@ def main(
             begin.load_state_dict(load_checkpoint(start, config).state_dict())
         later = resume is not None and _is_quantised(resume)
         if resume is not None and not later:  # before the pictures are read
-            read_resumable(resume, config, asdict(options))
+            read_resumable(resume, config, {**asdict(options), "cells": kept_cells(masses)})
         if later and not quantised_epochs:
             raise ValueError(f"{resume}: of quantisation-aware training; give --quantised-epochs")
         join_processes()
-        rank, _ = processes()
+        rank, count = processes()
+        if quantised_epochs and QUANTISED_BATCH % count:  # before the float training, not after it
+            raise ValueError(
+                f"--quantised-epochs: pictures of a step must be a multiple of {count} processes, "
+                f"not {QUANTISED_BATCH}"
+            )
         if not rank:
             own.enter_context(files.claimed(folder))
         if rank and dist.is_initialized():
@@ -778,6 +804,8 @@ def main(
                 skip_bad=skip_bad,
                 progress=tell,
             )
+            if not rank:
+                tell_unknown(shares, samples)
             if confidence == "boxes" and all(sample.persons is None for sample in samples):
                 raise ValueError(f"{data}: no person boxes, which --confidence boxes needs")
             read = Data.read(samples, config, shares, progress=tell)
@@ -836,7 +864,7 @@ def _note_data(folder: Path, data: str, rule: str, read: Data) -> None:
         "validation": held,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    files.write(folder / "data.json", json.dumps(found, indent=1) + "\n")
 
 
 def _quantise(config: ModelConfig, data: Data, folder: Path) -> None:
@@ -846,7 +874,6 @@ def _quantise(config: ModelConfig, data: Data, folder: Path) -> None:
     model = load_checkpoint(folder / "final.pt", config)
     weights = quantise(model, data.exact[chosen], percentile=USUAL_PERCENTILE)
     path = folder / "weights.safetensors"
-    path.unlink(missing_ok=True)
     weights.save(path)
     typer.echo(f"{path}: {config.name}, integers, calibrated on {len(chosen)} pictures")
 

@@ -6,9 +6,11 @@ Processes, checkpoints, the pictures of a run, and the row of its log.
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from golden import files
 from golden.checkpoint import check_packed
 from golden.config import ModelConfig
+from golden.config_file import shown
 from golden.data import LARGER, Sample, held_out, read_pictures
 from golden.errors import missing
 from golden.float_model import FloatModel
@@ -25,6 +29,8 @@ from golden.float_model import FloatModel
 CACHE = Path("build/train/cache")
 _WITHOUT = {"mixup": 0.0, "label_smoothing": 0.0, "teacher": ""}
 """Options that older checkpoints do not name, which were written without them."""
+_UNTOLD = ("cells",)
+"""Options that older checkpoints do not name, whatever they were."""
 
 # ---- processes ----
 
@@ -83,9 +89,14 @@ def on_cpu(value: Any) -> Any:
 
 def save_checkpoint(path: Path, model: FloatModel, **more: Any) -> None:
     """Write the released layout (``state_dict``) and `more`, whole or not at all."""
-    part = path.with_suffix(".part")
-    torch.save({"state_dict": on_cpu(dict(model.state_dict())), **more}, part)
-    part.replace(path)
+    content = io.BytesIO()  # torch's own writing ends in a traceback on a full disk
+    torch.save({"state_dict": on_cpu(dict(model.state_dict())), **more}, content)
+    files.write(path, content.getvalue())
+
+
+def kept_cells(cells: Mapping[str, Sequence[float]] | None) -> dict[str, list[float]] | None:
+    """The masses of `golden.data.sampling_weights` as a checkpoint keeps them."""
+    return cells and {origin: [float(part) for part in mass] for origin, mass in cells.items()}
 
 
 def read_resumable(
@@ -128,8 +139,12 @@ def read_resumable(
     if found["digest"] != config.digest:
         raise ValueError(f"{path}: made for another network than {config.name}")
     for key, value in options.items():
+        if key in _UNTOLD and key not in found["options"]:
+            continue
         old = found["options"].get(key, _WITHOUT.get(key))
         if old != value:
+            if isinstance(old or value, Mapping):  # may be long
+                old, value = shown(old), shown(value)
             raise ValueError(f"{path}: {key} was {old} in that run, not {value}")
     if validation is not None and found.get("validation", validation) != validation:
         raise ValueError(f"{path}: another validation part than in that run; see --held-out-of")
@@ -223,3 +238,25 @@ class Epoch:
     validation: dict[str, dict[str, float]]
     images_per_second: float = 0.0
     augmented_per_second: float = 0.0
+
+
+# ---- the log ----
+
+
+def begin_log(log: Path, epochs: int) -> None:
+    """Leave the rows of the first `epochs` epochs: a run may have been killed after a row of which
+    its checkpoint does not know, or in the midst of one."""
+    rows = log.read_text().splitlines() if epochs and log.is_file() else []
+    files.write(log, "".join(f"{row}\n" for row in rows if 1 <= _epoch_of(row) <= epochs))
+
+
+def _epoch_of(row: str) -> int:
+    try:
+        return int(json.loads(row)["epoch"])
+    except (ValueError, TypeError, KeyError):
+        return 0
+
+
+def add_row(log: Path, row: Epoch) -> None:
+    """A line more, whole or not at all."""
+    files.write(log, log.read_text() + json.dumps(asdict(row)) + "\n")

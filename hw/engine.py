@@ -1,6 +1,6 @@
 """Row engine: the parts put together, from the camera's pixels to decisions."""
 
-from amaranth.hdl import Module, ResetInserter
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 
 from golden.weights import Weights
@@ -163,10 +163,18 @@ class RowEngine(wiring.Component):
             wiring.connect(m, room.room, wiring.flipped(self.room))
             # the last operation writes the state, not before the answer to the group before it
             last = self.sequencer.op == len(self.plan.operations) - 1
+            steps, writing, answered = Signal(), Signal(), Signal()
+            m.d.comb += steps.eq(self.sequencer.step.valid & last & ~reset)
+            m.d.sync += answered.eq(frames.row.valid)
+            with m.If(steps):
+                m.d.sync += [self.stale.eq(1), writing.eq(1)]
+            with m.If(self.sequencer.control.group_done | reset):
+                m.d.sync += writing.eq(0)
+            # which may have begun then; but an answer that drops it does so before it writes
             with m.If(frames.row.valid):
+                m.d.sync += self.stale.eq(steps | writing)
+            with m.If(answered & reset):
                 m.d.sync += self.stale.eq(0)
-            with m.Elif(self.sequencer.step.valid & last & ~reset):
-                m.d.sync += self.stale.eq(1)
         self._path(m, reset)
         if self.sleep is not None:
             self._sleep(m, reset)

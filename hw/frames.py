@@ -313,8 +313,7 @@ class FrameControl(wiring.Component):
         m.d.sync += self.idle.eq(~self.busy & ~lines.enable & self.loading)
         m.d.sync += lines.enable.eq(self.loaded & ~self.loading & ~self._full(m))
         self._camera_rows(m, take, group_done, skip & ~skip_last)
-        answered = answer.valid & (ended_last | ~dropping)
-        self._tell(m, finish, ended_group, ended_used, answered)
+        self._tell(m, finish, ended_group, ended_used)
         # a frame that is decided in the cycle of its fault, or of its pixel, has its one decision
         stopped = delay(m, lines.stop, 1, "stopped")
         m.d.comb += [
@@ -353,10 +352,11 @@ class FrameControl(wiring.Component):
             self.lines.released.eq(camera.released),
         ]
 
-    def _tell(self, m, finish, group, used, answered):
+    def _tell(self, m, finish, group, used):
         m.submodules.decisions = decisions = self.decisions
         m.d.comb += [
-            self.row.valid.eq(answered),
+            # each answer, also in the cycle in which its frame is dropped: the logits have changed
+            self.row.valid.eq(self.answer.valid),
             self.row.group.eq(group),
             decisions.decided.eq(finish),
             decisions.index.eq(Mux(self.answer.stop, self.stop_class, self.answer.index)),

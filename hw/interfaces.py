@@ -113,7 +113,7 @@ class RowEvent(_Interface):
     Members
     -------
     valid : Out(1), pulse
-        A row group is answered.
+        A row group is answered; its frame may yet go wrong.
     group : Out(16)
         Row group of the frame, 0 is the topmost.
     logits : Out(signed(32)).array(K)
@@ -303,6 +303,7 @@ class Answer(_Interface):
     valid : Out(1), pulse
         What follows counts in this cycle.
     logits : Out(signed(32)).array(K)
+        They stay until the next answer.
     index : Out(range(K))
         Class of the largest logit, of equal ones the lowest.
     stop, skip : Out(1)

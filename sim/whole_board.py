@@ -83,7 +83,7 @@ def peek(rasca: Rasca, cells: dict[str, Any]) -> str:
         "module peek (output row_valid, output [31:0] logit0, logit1);",
         f"assign row_valid = {inside}{ANSWER}__valid ;",
         f"assign logit0 = ~{inside}{CLASSIFIER}.others_not ;",
-        f"assign logit1 = {inside}{ANSWER}__logits__1 ;",
+        f"assign logit1 = {inside}{CLASSIFIER}.total ;",
         "function automatic [3:0] place(input [3:0] l);",
         "    place = {l[0], l[1], l[2], l[3]};",
         "endfunction",

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import Lock, ReadOnly, RisingEdge, ValueChange
+from cocotb.triggers import Lock, ReadOnly, RisingEdge, ValueChange, with_timeout
 from cocotbext.axi import (
     AxiLiteBus,
     AxiLiteMaster,
@@ -364,3 +364,26 @@ async def hold(dut):
             pass
         decisions.append(await engine.decision())
     engine.done("hold", decisions=decisions, counters=await engine.counters())
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def cut_short(dut):
+    """A load behind a frame that was cut short: the next frame's first pixel ends it, and waits."""
+    engine = await Engine.begun(dut, 5)
+    images = [bytes.fromhex(engine.given[name]) for name in ("image", "first_image")]
+    picture, decisions = engine.pictures()[0], []
+    await engine.load(images[0])
+    await engine.until("STATUS", "loading", 0)
+    for lines, image in ((1, images[1]), (3, images[0])):
+        count = await engine.read("FRAMES")
+        await engine.send(picture, lines=lines)
+        sending = cocotb.start_soon(engine.send(picture))
+        await with_timeout(engine.load(image), 100, "us")
+        while await engine.read("FRAMES") == count:
+            pass
+        decisions.append(await engine.decision())
+        await sending
+        while await engine.read("FRAMES") == count + 1:
+            pass
+        decisions.append(await engine.decision())
+    engine.done("cut_short", decisions=decisions, counters=await engine.counters())

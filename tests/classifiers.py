@@ -22,6 +22,7 @@ KINDS = {  # part, (channels, hidden, columns), classes, stop class
     "serial three": (SerialClassifier, (5, 1, 15), 3, 2),
     "serial five": (SerialClassifier, (4, 3, 2), 5, 1),
     "serial sixteen": (SerialClassifier, (2, 2, 7), 16, 0),
+    "serial widest": (SerialClassifier, (1, 1, 128), 2, 1),
 }
 
 
@@ -147,11 +148,29 @@ def feed(state, source):
 
 
 def answers(kind: str, seed: int, count: int = 9, loaded: bool = False, wrong: str = ""):
-    """Scenario: runs one after the other, every third begun before and aborted; thresholds at, just
-    below and just above the margin, each enabled or not.
+    """Scenario: runs one after the other, every third begun before and aborted, once as late as may
+    be; thresholds at, just below and just above the margin, each enabled or not.
+
+    An answer's logits stay until the next answer.
 
     wrong: "logit", "index", "stop", "skip" or "cycle" is expected otherwise.
     """
+    told: dict[str, int] = {}
+    scenario = _answers(kind, seed, count, loaded, wrong, told)
+    inputs = next(scenario)
+    while True:
+        out = yield inputs
+        if not out["answer__valid"]:
+            found = {name: out[name] for name in told}
+            assert found == told, f"logits {found}, not {told} still"
+        try:
+            inputs = scenario.send(out)
+        except StopIteration:
+            return
+
+
+def _answers(kind, seed, count, loaded, wrong, told):
+    """The scenario of `answers`; told: gets each answer's logits."""
     part, (channels, _, columns), classes, stop_class = KINDS[kind]
     source, generator = random.Random(seed), torch.Generator().manual_seed(seed + 1)
     layers, cycles = network(kind, seed), block(kind, None).cycles - (wrong == "cycle")
@@ -163,10 +182,10 @@ def answers(kind: str, seed: int, count: int = 9, loaded: bool = False, wrong: s
         index, margin = int(golden.decide(logits)), int(golden.margin(logits, stop_class))
         if run % 3 == 2:
             yield from feed(state.flip(0), source)
-            for _ in range(source.randrange(cycles - 2)):
+            for _ in range(cycles - 2 if run == 2 else source.randrange(cycles - 2)):
                 out = yield {}
                 assert not out["answer__valid"]
-            yield {"abort": 1} if part is Classifier else {"abort": 1, "reset": 1}
+            yield {"abort": 1}
             out = yield {}
             assert not out["busy"]
         enables = source.choice([3, 3, 1, 2, 0])
@@ -187,10 +206,13 @@ def answers(kind: str, seed: int, count: int = 9, loaded: bool = False, wrong: s
             wanted[{"logit": "logits__1"}.get(wrong, wrong)] = wanted.get(wrong, 0) ^ 1
         yield from feed(state, source)
         for cycle in range(1, cycles + 1):
-            out = yield given
+            # those of other cycles do not count
+            other = dict.fromkeys(given, source.getrandbits(1))
+            out = yield given if cycle >= cycles - 2 else other
             assert out["answer__valid"] == (cycle == cycles), f"run {run}, cycle {cycle}"
         wanted.pop("cycle", None)
         found = {name: out[f"answer__{name}"] for name in wanted}
         assert found == wanted, f"run {run}: {found}, not {wanted}"
+        told |= {f"answer__{name}": value for name, value in found.items() if "logit" in name}
         out = yield {}
         assert not out["answer__valid"]

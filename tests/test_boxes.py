@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from golden.boxes import Boxes, Targets, boxes_loss
-from golden.data import Sample, load_table, person_label, random_views
+from golden.data import Sample, crop_labels, load_table, person_label, random_views
 from golden.loss import rascanet_loss
 
 SAME = torch.eye(2, 3)
@@ -130,3 +130,50 @@ def test_label_stays_what_the_file_says(folder):
     one = load_table(folder)[1]
     assert one.label == 0 and one.persons == ((0.0, 0.0, 1.0, 1.0),)
     assert targets([replace(one, label=0)]).labels.tolist() == [1]
+
+
+def test_the_area_rule_holds_for_row_groups_too():
+    """A box of 1 % whose mask is 0.3 % is nobody by the area rule, in a picture and in its rows."""
+    box = (0.2, 0.2, 0.3, 0.3)
+    one, two = (replace(sample([box]), fills=(fill,)) for fill in (0.3, 0.6))
+    found = targets([replace(one, label=0), two, sample([box])])
+    assert found.labels.tolist() == [0, 1, 1]
+    assert found.labels.tolist() == [person_label([box], fills=f) for f in ([0.3], [0.6], None)]
+    assert found.seen.any(dim=1).tolist() == [False, True, True]
+    assert not found.meets[0].any() and found.weight[0].all()
+    closer = torch.tensor([[0.5, 0, -0.5], [0, 0.5, -0.5]])  # a quarter of the picture: 1.2 %
+    assert targets([one], [closer]).labels.tolist() == [1]
+    # exactly 0.5 % is enough for a box, not for an area
+    half = replace(sample([(0.0, 0.0, 0.1, 0.1)]), fills=(0.5,))
+    assert targets([half, sample([(0.0, 0.0, 0.1, 0.05)])]).labels.tolist() == [0, 1]
+
+
+def test_rows_that_no_group_reads():
+    """Of 24 rows groups of 5 read 20: group t ends after 5 (t + 1) rows, not after 6 (t + 1)."""
+    index = torch.arange(2)
+    samples = [sample([(0.0, 5 / 24, 1.0, 10 / 24)]), sample([(0.0, 21 / 24, 1.0, 1.0)])]
+    view = SAME.expand(2, 2, 3)
+    found = Boxes(samples).targets(index, view, 4, read=20 / 24)
+    assert found.meets.tolist() == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    assert found.seen.tolist() == [[0, 1, 1, 1], [0, 0, 0, 0]]
+    # a person below all groups: the picture's label says so, its last row group must not deny it
+    assert found.labels.tolist() == [1, 1] and found.weight[1].tolist() == [1, 1, 1, 0]
+
+
+def test_known_boxes_need_their_column(folder):
+    """Without it none would be known, and all boxes would be dropped without a word."""
+    write(folder / "boxes.csv", ["file", "x0", "y0", "x1", "y1"], ["a.png", 0, 0.1, 0.5, 1])
+    write(folder / "boxes_known.csv", ["name"], ["a.png"])
+    rule = r"boxes_known\.csv: no column 'file' \(expected file, not name\)"
+    with pytest.raises(ValueError, match=rule):
+        load_table(folder)
+
+
+def test_boxes_are_of_persons(folder):
+    """Of another pair of classes the labels stay, whatever persons are in the pictures."""
+    write(folder / "boxes.csv", ["file", "x0", "y0", "x1", "y1"], ["b.png", 0, 0, 1, 1])
+    for classes in (("no_cat", "cat"), ("nothing", "cat", "dog")):
+        found = load_table(folder, classes=classes)
+        assert [one.persons for one in found] == [None] * 3
+        whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]] * 3)
+        assert crop_labels(found, whole).tolist() == [1, 0, 1]

@@ -140,6 +140,19 @@ def test_a_load_and_a_frame_at_once(played, weights):
     assert not waited[0] and waited[-1] and waited == sorted(waited)
 
 
+def test_a_load_behind_a_frame_that_was_cut_short(played, weights):
+    """It ends with the next one's first pixel; that one waits for the new weights."""
+    found = played["cut_short"]
+    given = pictures(1)
+    cut = {"index": 0, "status": int(Status.TRUNCATED), "rows_used": 0, "logits": [0, 0, 0]}
+    whole = [
+        {name: one for name, one in told(expected(each, given))[1][0].items() if name != "kind"}
+        for each in (weights, OTHER)
+    ]
+    assert found["decisions"] == [cut, whole[0], cut, whole[1]]
+    assert found["counters"] == NONE | {"truncated": 2}
+
+
 def test_faults(played, weights):
     """A frame inside a frame; a camera that is too fast; an early stop."""
     found = played["faults"]

@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 from hw.bus.axi import AxiLiteSlave
 from hw.bus.bank import Bank
 from hw.bus.load import WordLoad
-from hw.bus.registers import largest
+from hw.bus.registers import WORD, RegisterMap, largest
 from hw.bus.state import StateWindow
 from hw.bus.stream import PixelSource
 from hw.bus.wishbone import Wishbone, WishboneSlave
@@ -161,6 +161,71 @@ def window_asked(after, count):
 @pytest.mark.parametrize("after", [1, 3, 4])
 def test_the_windows_word_is_the_one_asked_for_last(after):
     on_amaranth(Window(), window_asked(after, 300))
+
+
+SOME = RegisterMap(
+    registers=tuple(largest()[name] for name in ("INTERRUPT", "LOAD_DATA", "LOAD_CONTROL"))
+)
+
+
+def written(name, data, mask, **more):
+    """Scenario's part: a write; returns what each cycle of it and one after it said."""
+    access = {"port__valid": 1, "port__write": 1, "port__address": SOME[name].offset // WORD}
+    access |= {"port__data": data, "port__mask": mask, "load_data_ready": 1} | more
+    said = []
+    while not said or not said[-1]["port__done"]:
+        said.append((yield access))
+    said.append((yield {"load_data_ready": 1}))
+    return said
+
+
+def bit_set_around_its_clearing(late):
+    """Scenario: an event, and the write that clears its bit, as close to each other as may be."""
+    yield {"interrupt_set": 0b0010}
+    out = yield {}
+    assert out["interrupt"] == 0b0010
+    access = written("INTERRUPT", 0b0010, 0b1111)
+    if late < 0:
+        yield {"interrupt_set": 0b0010}
+    inputs = next(access)
+    for cycle in range(3):
+        out = yield inputs | {"interrupt_set": 0b0010 * (cycle == late)}
+        try:
+            inputs = access.send(out)
+        except StopIteration:
+            inputs = {}
+    out = yield {}
+    assert out["interrupt"] == (0b0010 if late >= 0 else 0), f"an event {late} cycles behind"
+
+
+@pytest.mark.parametrize("late", [-1, 0, 1])
+def test_what_happens_as_a_bit_is_cleared_is_not_lost(late):
+    on_amaranth(Bank(SOME), bit_set_around_its_clearing(late))
+
+
+def bytes_that_are_not_written():
+    """Scenario: writes of some bytes, or of none, of what can only be written."""
+
+    def told(said, name):
+        return [out[name] for out in said if out[f"{name}_written"]]
+
+    for data, mask, wanted in (
+        (0xFFFFFFFF, 0b0001, [1]),
+        (0, 0b0001, [0]),
+        (1, 0b1111, [1]),
+        (0, 0b0010, [0]),  # what it was told before is not told again
+        (1, 0b1110, [0]),
+        (1, 0b0000, []),
+    ):
+        said = yield from written("LOAD_CONTROL", data, mask)
+        assert told(said, "load_control") == wanted, f"{data} with bytes {mask:04b}"
+    for mask, wanted in ((0b1111, [0x04030201]), (0b0000, []), (0b0110, [0x00030200])):
+        said = yield from written("LOAD_DATA", 0x04030201, mask)
+        assert told(said, "load_data") == wanted, f"bytes {mask:04b}"
+
+
+def test_bytes_that_are_not_written_say_nothing():
+    on_amaranth(Bank(SOME), bytes_that_are_not_written())
 
 
 class Behind(wiring.Component):

@@ -82,6 +82,9 @@ def test_errors():
     ):
         with pytest.raises(ValueError, match=rule):
             SerialClassifier(**good, classes=classes, stop_class=stop_class)
+    for columns in (0, 129):
+        with pytest.raises(ValueError, match=f"columns must be 1..128, not {columns}"):
+            SerialClassifier(**good | {"columns": columns})
     layers = network("serial", 4)
     layers["classifier.0"].shift[0] = 20
     with pytest.raises(ValueError, match="shifts must be 1..19, not 20"):

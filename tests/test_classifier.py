@@ -23,6 +23,7 @@ SIZES = [  # channels, hidden, columns
     (33, 9, 12),
     (40, 10, 7),
     (2, 30, 3),
+    (1, 1, 512),
 ]
 
 
@@ -65,7 +66,8 @@ async def start(ctx, dut):
 
 
 def outputs(ctx, dut):
-    return [ctx.get(port) for port in (*dut.answer.logits, dut.answer.stop, dut.answer.skip)]
+    answer = dut.answer
+    return [ctx.get(port) for port in (*answer.logits, answer.stop, answer.skip, answer.index)]
 
 
 async def finish(ctx, dut, cycles):
@@ -77,7 +79,7 @@ async def finish(ctx, dut, cycles):
         await ctx.tick()
     assert ctx.get(dut.answer.valid), f"no answer {cycles} cycles after start"
     assert not ctx.get(dut.busy)
-    return outputs(ctx, dut)[:-2]
+    return outputs(ctx, dut)[:-3]
 
 
 def check(dut, layers, states, cycles):
@@ -155,25 +157,30 @@ def test_longest_shifts(hidden):
 
 
 def test_abort_everywhere(generator):
-    """Abort in every cycle of a run, with the longest shift; each time a right run at once."""
+    """Abort in every cycle of a run, the longest shift: no output changes; a right run at once."""
     sizes = (1, 2, 1)
     layers = random_layers(*sizes, random.Random(9), generator)
     layers["classifier.0"] = layer(torch.tensor([[1], [-1]]), [2**30, 900], [31, 2])
+    layers["classifier.1"] = layer(torch.tensor([[0, 1], [1, 0]]), [-875, 0], [0, 0])
     dut = build(sizes, layers, bias_bits=32)
-    states = torch.tensor([[[7]], [[-9]]])
+    # the run that is aborted would have another answer than those before and behind it
+    states = torch.tensor([[[7]], [[-9]], [[60]]])
     right = golden.classify(states, layers).tolist()
-    assert right[0] != right[1]
+    assert golden.decide(golden.classify(states, layers)).tolist() == [1, 0, 1]
+    assert right[0] != right[1] != right[2] != right[0]
 
     async def testbench(ctx):
         for cycle in range(dut.cycles):
-            which = cycle % 2
-            await feed(ctx, dut, states[1 - which])
+            which = cycle % 3
+            await feed(ctx, dut, states[(cycle + 1) % 3])
             await start(ctx, dut)
             for _ in range(cycle):
                 await ctx.tick()
+            before = outputs(ctx, dut)
             ctx.set(dut.abort, 1)
             await ctx.tick()
             ctx.set(dut.abort, 0)
+            assert outputs(ctx, dut) == before, f"abort in cycle {cycle}"
             await feed(ctx, dut, states[which])
             await start(ctx, dut)
             assert await finish(ctx, dut, dut.cycles) == right[which], f"abort in cycle {cycle}"

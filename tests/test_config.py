@@ -136,6 +136,24 @@ def test_attention_needs_one_word():
     Geometry(replace(model, spatial_attention="none"), EngineConfig(pixels=4, channels=1, lanes=1))
 
 
+@pytest.mark.parametrize("parts", ["parallel", "packed", "low_power"])
+def test_columns_of_the_state(parts):
+    """The classifier's operand carries a channel's sum and columns times its maximum."""
+    engine = EngineConfig(pixels=4, channels=1, lanes=1, parts=parts)
+    Geometry(replace(SMALL, image_width=16 * 513 - 1), engine)
+    message = "columns of the state.* must be at most 512, not 513 .image_width 8208, halved"
+    with pytest.raises(ValueError, match=message):
+        Geometry(replace(SMALL, image_width=16 * 513), engine)
+
+
+def test_row_groups_of_a_frame():
+    engine = EngineConfig(pixels=4, channels=1, lanes=1)
+    Geometry(replace(SMALL, image_height=5 * 65_535), engine)
+    message = "row groups of a frame must be at most 65535, not 65536 .image_height 327680"
+    with pytest.raises(ValueError, match=message):
+        Geometry(replace(SMALL, image_height=5 * 65_536), engine)
+
+
 def test_geometry_counts():
     """Words hold a row, groups spread them over banks, chunks cover what pooling keeps."""
     for lanes in (1, 2, 4, 8):

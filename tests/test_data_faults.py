@@ -336,3 +336,76 @@ def test_what_is_left_out_is_told(tmp_path, capsys):
     out.write_text(out.read_text() + "person/broken.png,1,x,,box\n")
     assert len(load_table(tmp_path, skip_bad=True)) == 2
     assert "labels.csv: left out: 1 of 3 rows are bad" in capsys.readouterr().err
+
+
+def test_a_file_with_two_labels(tmp_path):
+    """One of them is wrong; the same row twice is not."""
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+    lines = "file,label\na.png,0\nb.png,1\n./a.png,1\nb.png,1\nc.png,0\n"
+    (tmp_path / "labels.csv").write_text(lines)
+    with pytest.raises(ValueError, match=r"2 of 5 rows are bad: 2 rows of a file with two labels"):
+        load_table(tmp_path)
+    samples = load_table(tmp_path, skip_bad=True)
+    assert [(s.path.name, s.label) for s in samples] == [("b.png", 1), ("b.png", 1), ("c.png", 0)]
+
+
+def test_origin_is_that_of_the_row(tmp_path):
+    picture(tmp_path / "a.png")
+    (tmp_path / "labels.csv").write_text("file,label,origin\na.png,1,x\na.png,1,y\n")
+    assert [s.origin for s in load_table(tmp_path)] == ["x", "y"]
+
+
+def test_classes_that_differ_in_case_only():
+    classes = ("Cat", "cat", "a b", "a_b")
+    assert [class_of(name, classes) for name in classes] == [0, 1, 2, 3]
+    assert class_of("CAT", classes) is None and class_of("A-B", classes) is None
+
+
+def test_the_rule_of_a_labels_file_goes_on(tmp_path):
+    """What made the labels is known from a file that says it, also in what is made of that file."""
+    picture(tmp_path / "a.png")
+    table = tmp_path / "labels.csv"
+    for column, rule in ((("area",), "area"), (("box",), "box"), (("area", "box"), "given")):
+        rows = "".join(f"a.png,1,{one}\n" for one in column)
+        table.write_text("file,label,rule\n" + rows)
+        assert rule_of(table) == rule_of(tmp_path) == rule
+    table.write_text("file,label\na.png,1\n")
+    assert rule_of(table) == "given"
+    table.write_text("file,label,rule\na.png,1,area\n")
+    out = tmp_path / "again.csv"
+    assert invoke("labels", table, "-o", out).exit_code == 0
+    assert read_labels(out, tmp_path).rule == "area"
+
+
+def test_the_rule_of_a_file_with_a_byte_order_mark(tmp_path):
+    ready = {"1": {"objects": [], "label": 0}, "2": {"objects": [], "label": 0}}
+    path = write(tmp_path, ready)
+    path.write_text("\ufeff" + path.read_text(), encoding="utf-8")
+    assert len(load_coco(path, tmp_path)) == 2 and rule_of(path) == "area"
+
+
+def test_options_of_another_kind_of_data_set(voc, tmp_path):  # noqa: F811
+    """Nothing that was asked for is left out without a word."""
+    for name in ("one/person/1.png", "one/no_person/2.png", "two/1.png"):
+        picture(tmp_path / name)
+    (tmp_path / "two/labels.csv").write_text("file,label\n1.png,0\n")
+    for data in (voc, voc.parent, tmp_path / "one", tmp_path / "two"):
+        with pytest.raises(ValueError, match="--images goes with a .json or .csv file"):
+            load_any(data, tmp_path)
+    for data in (tmp_path / "one", tmp_path / "two", tmp_path / "two/labels.csv"):
+        with pytest.raises(ValueError, match="has no splits, as Pascal VOC has, not 'test'"):
+            load_any(data, split="test")
+
+
+def test_an_origin_that_no_picture_has_is_told(tmp_path, capsys):
+    """A slip of the pen would leave that origin with the share of all others."""
+    for name in "ab":
+        picture(tmp_path / f"{name}.png")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label,origin\na.png,1,coco\nb.png,0,coco\n")
+    words = ("labels", table, "-o", tmp_path / "out.csv", "--held-out-of")
+    found = invoke(*words, "Coco=0.5")
+    assert found.exit_code == 0
+    assert found.stderr == "rasca: --held-out-of: no picture is of Coco; there are coco\n"
+    assert invoke(*words, "coco=0.5").stderr == ""

@@ -150,7 +150,6 @@ def frames(kind, seed, cycles=6000, wrong=""):
         stops = answered and stop and not last and not dropping
         skips = answered and skip and not stop and not last and not dropping
         over = skips and ended[1] == groups - 2
-        row = answered and (last or not dropping)
         finished = ends and not drop
         busy = engine is not None or ended is not None or lines.receiving or lines.waiting
         told_now = {
@@ -164,7 +163,7 @@ def frames(kind, seed, cycles=6000, wrong=""):
             "lines__stop": stops or over,
             "lines__done": drop or (finished and group == groups - 1),
             "forget": drop and not last_ended,
-            "row__valid": row,
+            "row__valid": answered,
             "busy": busy,
             "idle": quiet,
         }
@@ -173,7 +172,7 @@ def frames(kind, seed, cycles=6000, wrong=""):
                 f"{where}: {name} {out[name]}; {engine=} {group=} {ended=} {drop=} {stops=}"
             )
         quiet = not busy and not out["lines__enable"] and load > 0
-        if row:
+        if answered:
             assert out["row__group"] == ended[1], f"{where}: row group"
             assert [out[f"row__logits__{i}"] for i in range(classes)] == logits, where
         if engine is not None:

@@ -352,6 +352,29 @@ def test_attention(kind):
     on_amaranth(attention_of(kind), scores_to_weights(kind, 6))
 
 
+def dropped_scores(kind, seed):
+    """Scenario: a reset while scores come, or as one head's or the next one's are worked on; again
+    and again, and then all of it is right."""
+    plan, source = spatial_plan(kind), random.Random(seed)
+    model, n = plan.model, plan.model.n
+    written = 2 * -(-model.state_channels // plan.engine.lanes)
+    softmax = SoftmaxTiming(columns=n).cycles
+    cycles = [written + 1, written + n + 2, written + n + 2 + softmax]
+    cycles += [source.randrange(written, written + model.heads * (n + softmax)) for _ in range(4)]
+    for turn, count in enumerate(cycles):
+        scenario = scores_to_weights(kind, seed + 1 + turn)
+        inputs = next(scenario)
+        for _ in range(count):
+            inputs = scenario.send((yield inputs))
+        yield {"reset": 1}
+    yield from scores_to_weights(kind, seed)
+
+
+@pytest.mark.parametrize("kind", SPATIAL)
+def test_attention_of_a_frame_that_is_dropped(kind):
+    on_amaranth(attention_of(kind), dropped_scores(kind, 6))
+
+
 @pytest.mark.parametrize("wrong, text", [("row", "a row of A is"), ("weight", "weight is")])
 def test_differences_of_attention_are_seen(wrong, text):
     with pytest.raises(AssertionError, match=text):

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from amaranth.hdl import Fragment, Module
+from amaranth.sim import Simulator
 
 import golden.activation as activation
 from boards.tools import YOSYS_SHARE
 from golden.config import ModelConfig, preset
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
+from hw.bus.top import RascaBus
 from hw.parts import weights_image
 from hw.plan import Function, compile_program
 from hw.plan.engine_config import EngineConfig, Geometry
@@ -303,6 +305,52 @@ def test_a_skipped_row_group_leaves_the_state():
     assert [row.row_group for row in played.frames[0].rows] == [0, 2]
 
 
+@pytest.mark.parametrize("skips, stale_then", [(False, [1, 1, 0]), (True, [0, 0])])
+def test_the_state_is_stale_from_its_first_byte_on(skips, stale_then):
+    """The answer may come between the first steps of the operation that writes the next state, and
+    that one's first byte. If it drops that operation, the state is still its own."""
+    model = bound(classifier_hidden=8, image_width=16, image_height=15, in_channels=1)
+    design = RascaBus("wishbone", model, shape("10,1,2"), random_weights(model, 3))
+    plan, engine, stream = design.plan, design.engine, design.stream
+    last, answer = plan.operations[-1], plan.answer - plan.cycles_per_row_group
+    assert last.start + last.k <= answer < plan.state_touched < last.start + last.period
+    written, then, cycle, rows = [], [], 0, []
+
+    async def pixels(ctx):
+        ctx.set(design.bank.control.skip_enable, skips)
+        ctx.set(design.bank.skip_threshold.value, 2**31 - 1)
+        for y in range(model.image_height):
+            for x in range(model.image_width):
+                ctx.set(stream.tdata, 37 * x + 11 * y & 255)
+                ctx.set(stream.tuser, x == y == 0)
+                ctx.set(stream.tlast, x == model.image_width - 1)
+                ctx.set(stream.tvalid, 1)
+                await ctx.tick().until(stream.tready)
+        ctx.set(stream.tvalid, 0)
+
+    async def watch(ctx):
+        nonlocal cycle
+        store = engine.back.store
+        seen = store.write_en, store.write_op, engine.stale, engine.row.valid
+        async for *_, writes, op, stale, row in ctx.tick().sample(*seen):
+            cycle += 1
+            if writes and op == len(plan.operations) - 1:
+                written.append(stale)
+            if cycle - 2 in rows:  # before a byte that the next walk brings
+                then.append(stale)
+                if len(then) == len(stale_then):
+                    return
+            rows.extend([cycle] * row)
+
+    simulator = Simulator(design)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(watch)
+    simulator.add_testbench(pixels, background=True)
+    simulator.run()
+    assert len(written) >= len(then) * model.state_channels * model.n and all(written)
+    assert then == stale_then
+
+
 # ---- errors ----
 
 
@@ -327,6 +375,11 @@ def test_shapes(text, rule):
         ({"state_channels": 9}, "state_channels to be a multiple of 2, not 9"),
         ({"head_channels": (3, 4, 5, 7)}, r"head_channels\[3\] to be a multiple of 2, not 7"),
         ({"head_channels": (3, 4, 5, 2732)}, "sums of a compact engine .* at most 28 bits, not 30"),
+        (
+            {"image_width": 16 * 129},
+            r"columns of the state of a compact engine must be at most 128, not 129 "
+            r"\(image_width 2064, halved by each block\)",
+        ),
     ],
 )
 def test_networks(changes, rule):

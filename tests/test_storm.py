@@ -22,7 +22,7 @@ import hw.engine
 import hw.frames
 import hw.line_buffer
 from golden.expected import STATUS
-from sim.camera_models import CLOCK
+from sim.camera_models import CLOCK, HREF
 from sim.storm import faults, judge, main, spec
 from sim.storm.design import WAYS
 from sim.storm.top import Top
@@ -219,6 +219,22 @@ def test_what_cannot_be_decided_is_drawn_anew(parallel):
     right(verdicts)
     assert [v.case.number for v in verdicts] == [other.number, one.number, other.number]
     assert [v.case.drawn for v in verdicts] == [0, 1, 0]
+
+
+def test_a_good_frame_that_the_next_case_cuts_is_played_by_itself(parallel):
+    """Its last pixel is still between pins and FIFO as the next one's clock stops."""
+    way, built = parallel
+    one, other = cases(PARALLEL, ["short line", "clock stops"])
+    still = np.full(round(2 * way.timeout * 1e4 / other.ps), other.words[0] & ~np.uint16(CLOCK))
+    words = np.concatenate([other.words[:1], still, other.words[other.good :]]).astype(np.uint16)
+    other = replace(other, words=words, at=1, good=1 + len(still))
+    pixels = ((one.words & HREF) != 0) == way.sensor.href_high
+    one = replace(one, words=one.words[: np.flatnonzero(pixels)[-1] + 1 + faults.FRONT])
+    together = judge.play(way, built, [one, other])
+    assert [verdict.cut for verdict in together] == [True, False]
+    alone = judge.check(way, built, [one, other])
+    right(alone)
+    assert [verdict.case.number for verdict in alone] == [one.number, other.number]
 
 
 def test_kinds_ways_and_early_termination_come_in_turn():

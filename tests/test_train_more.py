@@ -279,6 +279,9 @@ def test_epochs_within_a_time(tmp_path, monkeypatch):
     assert seen[0][:2] == (64, 2) and len(seen[0][2]["taught"]) == 64
     assert list(tmp_path.iterdir()) == []
     assert epochs_within(-5, CONFIG, data, options, tmp_path)[0] == 1
+    # fewer pictures than a batch: an epoch is one step, its pictures are drawn again
+    options, Row.seconds = replace(OPTIONS, batch=64), 0.64
+    assert epochs_within(10, CONFIG, data, options, tmp_path)[0] == int(10 / 0.64)
 
 
 def test_command_by_the_clock(pictures, monkeypatch):

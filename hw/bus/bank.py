@@ -82,7 +82,8 @@ class Bank(wiring.Component):
     """The registers of a map.
 
     An access takes two cycles, a write to a register that waits as many as it is not ready.
-    Writes to what can only be read are ignored, what can only be written reads as 0.
+    Writes to what can only be read are ignored, what can only be written reads as 0. Bytes that a
+    write's `mask` leaves out stay, or are 0 in what can only be written; a write of none is none.
 
     Parameters
     ----------
@@ -98,7 +99,8 @@ class Bank(wiring.Component):
     (name)_set : In(layout)
         Sets bits of such a register; stronger than clearing.
     (name)_written : Out(1), pulse
-        It has just been written; of one that can only be written its value counts in this cycle.
+        Bytes of it have just been written; of one that can only be written its value counts in this
+        cycle.
     (name)_ready : In(1)
         Of one that waits: a write may be done.
     """
@@ -159,7 +161,9 @@ class Bank(wiring.Component):
         with m.If(writes):
             if one.access is Access.CLEAR:
                 m.d.sync += now.eq(now & ~(port.data & mask) | self._of(one, "_set").as_value())
+            elif one.access is Access.WRITE:
+                m.d.sync += now.eq(port.data & mask & used)
             else:
                 m.d.sync += now.eq((now & ~mask | port.data & mask) & used)
             if one.written:
-                m.d.sync += self._of(one, "_written").eq(1)
+                m.d.sync += self._of(one, "_written").eq(port.mask.any())

@@ -206,7 +206,8 @@ COUNTERS = {
     "dropped": "Frames that were not accepted: one was waiting already, there were no weights, or "
     f"{UNDECIDED} before it had no decision yet.",
     "overrun": "Frames of which a word would have overwritten a row that was still needed.",
-    "truncated": "Frames that ended early; a stream never says so, see COUNT_RESTART.",
+    "truncated": "Frames that ended early; of a stream only those behind which a frame waits for a "
+    "load, else see COUNT_RESTART.",
     "line": "Frames with a line too short or too long.",
     "restart": "Frames inside of which another one began.",
 }

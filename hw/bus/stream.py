@@ -63,10 +63,11 @@ class PixelSource(wiring.Component):
     video_order : In(1)
         A colour pixel's bytes are green, blue, red, lowest first; else red, green, blue.
     hold : In(1)
-        No frame may begin, but a camera's.
+        No frame may begin, but a camera's; whoever holds waits for the end of the one before.
     room : In(Room())
     pixels : Out(Pixels(in_channels))
-        Its `frame_end` is never set: a stream does not say so.
+        A stream does not say that a frame is over: `frame_end` is set while a frame's first pixel
+        is held, as the frame before cannot go on.
     """
 
     latency = 2
@@ -112,12 +113,14 @@ class PixelSource(wiring.Component):
         settled = self.delay
         since = Signal(range(settled + 1), init=settled)
         inside, may = Signal(), Signal()  # the pixel before was not its line's last
+        begins = Signal()  # a frame's first pixel is there, and the engine has seen all before it
         with m.If(go):
             m.d.sync += [since.eq(0), inside.eq(~first.last)]
         with m.Elif(since != settled):
             m.d.sync += since.eq(since + 1)
+        m.d.comb += begins.eq(has_first & first.start & (since == settled))
         with m.If(first.start):
-            m.d.comb += may.eq((since == settled) & self.room.frame & ~self.hold)
+            m.d.comb += may.eq(begins & self.room.frame & ~self.hold)
         with m.Elif(inside):
             m.d.comb += may.eq(since >= self.spacing - 1 if self.spacing > 1 else 1)
         with m.Else():
@@ -128,6 +131,8 @@ class PixelSource(wiring.Component):
             pixels.valid.eq(go),
             pixels.sof.eq(first.start),
             pixels.eol.eq(first.last),
+            # held, it could not end a frame that was cut short, which would never end
+            pixels.frame_end.eq(begins & self.hold & ~self.camera),
         ]
         for name, byte in self._colours(first.data).items():
             m.d.sync += getattr(pixels, name).eq(byte)

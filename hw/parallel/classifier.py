@@ -12,6 +12,7 @@ from hw.arithmetic.multiplier import TreeMultiplier, times
 from hw.common import NO_COLLISION, delay
 from hw.interfaces import LOGIT, Classify, Pooled, write_port
 from hw.plan.beside import POOL_STAGES, SHIFT_BITS, ClassifierTiming, check_classes
+from hw.plan.limits import PARALLEL
 
 X_BITS = 13  # x, scale 1/256: -4096..4095
 A_BITS = 18  # operand that carries p, y, or x * 32
@@ -474,8 +475,9 @@ class Classifier(wiring.Component):
             raise ValueError(f"channels must be at least 1, not {channels}")
         if not 1 <= hidden <= _HIDDEN_LIMIT:
             raise ValueError(f"hidden must be 1..{_HIDDEN_LIMIT}, not {hidden}")
-        if not 1 <= columns <= 2 ** (A_BITS - 1) // 256:
-            raise ValueError(f"columns must be 1..{2 ** (A_BITS - 1) // 256}, not {columns}")
+        if not 1 <= columns <= PARALLEL.columns:
+            raise ValueError(f"columns must be 1..{PARALLEL.columns}, not {columns}")
+        assert 256 * PARALLEL.columns <= 2 ** (A_BITS - 1), "p is an operand"
         if channels * columns > _POOLED_LIMIT:
             raise ValueError(
                 f"channels * columns must be at most {_POOLED_LIMIT} "
@@ -672,7 +674,8 @@ class Classifier(wiring.Component):
         ]
         # Stage 11: decision
         m.d.sync += answer.valid.eq(compared)
-        with m.If(compared):
+        takes = compared & ~self.abort
+        with m.If(takes):
             m.d.sync += [
                 *[out.eq(v) for out, v in zip(answer.logits, results.logits, strict=True)],
                 answer.stop.eq(limits.stop_enable & beyond),
@@ -683,7 +686,7 @@ class Classifier(wiring.Component):
         largest = 1 - c if self.classes == 2 else results.largest  # of the others
         larger = (margin > 0) | ((margin == 0) & (c < largest))
         m.d.sync += index.eq(Mux(larger, c, largest))
-        with m.If(compared):
+        with m.If(takes):
             m.d.sync += answer.index.eq(index)
         with m.If(self.abort):
             m.d.sync += [compared.eq(0), answer.valid.eq(0)]

@@ -28,6 +28,8 @@ class Limits:
         First and last shift of a requantised sum.
     sum_bits : int
         Bits of a sum at most.
+    columns : int
+        Columns of the state at most: the classifier's memory has room for sum + columns * maximum.
     pixel_cycles : int
         Fewest cycles from pixel to pixel, whatever the colours.
     generic : bool
@@ -43,6 +45,7 @@ class Limits:
     whole_heads: bool = False
     shifts: tuple[int, int] = (1, 31)
     sum_bits: int = 32
+    columns: int = 512
     pixel_cycles: int = 1
     generic: bool = False
 
@@ -66,6 +69,7 @@ SERIAL = Limits(
     whole_heads=True,  # operand bytes are read in cycles in which the array reads another bank
     shifts=(9, 24),
     sum_bits=28,  # a constant's upper word has its shift beside the bias
+    columns=128,  # a word of the classifier has 16 bits
     pixel_cycles=2,
 )
 

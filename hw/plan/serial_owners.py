@@ -151,13 +151,15 @@ def registers(plan: "Plan") -> int:
     """Flip-flops, estimated: fitted to elaborated engines, 4,1,2 to 16,1,2."""
     engine = plan.engine
     high = high_bits(plan.model.max_taps)
-    return 1820 + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
+    told = 32 * plan.model.class_count
+    return 1820 + told + 100 * engine.lanes + round(engine.multipliers * (74.3 + 2 * high))
 
 
 def clock_registers(plan: "Plan") -> dict[str, int]:
     """As in parallel_owners."""
     camera = 345 + 32 * (plan.model.class_count - 2)
-    return {"host": 123, "classifier": 207, "camera": camera, "always": 20}
+    classifier = 207 + 32 * plan.model.class_count
+    return {"host": 123, "classifier": classifier, "camera": camera, "always": 20}
 
 
 def gated_registers(plan: "Plan") -> int:

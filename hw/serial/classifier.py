@@ -53,7 +53,7 @@ class SerialClassifier(wiring.Component):
     Parameters
     ----------
     channels, hidden, columns, classes, stop_class : int
-        As hw.parallel.classifier.Classifier has them.
+        As hw.parallel.classifier.Classifier has them, `columns` at most 128.
     words : sequence of int
         First contents as `words` gives them; may be empty.
     cells : str
@@ -68,9 +68,15 @@ class SerialClassifier(wiring.Component):
     -----
     pooled, start, abort, busy, thresholds, answer : those of hw.interfaces.Classify
         `abort` resets the block; `busy` ends two cycles before ``answer.valid``; `thresholds` are
-        read in the cycle with ``answer.valid``, and all of `answer` counts in that cycle only.
+        read in the cycle with ``answer.valid``, in which alone all of `answer` but its logits
+        counts.
     load : Out(write_port(count, 16))
         Writes weights and constants (`words`) while idle.
+
+    Raises
+    ------
+    ValueError
+        If there is no such number of columns, of classes, or no such stop class.
     """
 
     def __init__(
@@ -85,6 +91,9 @@ class SerialClassifier(wiring.Component):
         cells: str = "generic",
     ):
         check_classes(classes, stop_class)
+        if not 1 <= columns <= SERIAL.columns:
+            raise ValueError(f"columns must be 1..{SERIAL.columns}, not {columns}")
+        assert 256 * SERIAL.columns <= 1 << 15, "p is a word"
         self.channels, self.hidden, self.columns = channels, hidden, columns
         self.classes, self.stop_class = classes, stop_class
         self.words, self.cells = list(words), cells
@@ -357,13 +366,13 @@ class SerialClassifier(wiring.Component):
 
     def _logit(self, m, r):
         """State of a complete logit; with more than two classes the largest is found on the way."""
-        d, answer = self.channels, self.answer
+        d = self.channels
         # inverted, because a sum takes fewer LUTs than a difference
         others_not = Signal(LOGIT, reset_less=True, name="others_not")
         r.margin = Signal(signed(33), reset_less=True, name="margin")  # less one
         if self.classes == 2:
             last = r.output[0] != (d & 1)
-            m.d.comb += [answer.logits[0].eq(~others_not), answer.logits[1].eq(r.total)]
+            r.logits = [~others_not, r.total]
             own, other = r.total, others_not
             if self.stop_class == 0:
                 own, other = ~others_not, ~r.total
@@ -374,8 +383,7 @@ class SerialClassifier(wiring.Component):
                 Signal(LOGIT, name=f"kept{i}", reset_less=True) for i in range(self.classes - 1)
             ]
             r.largest = Signal(range(self.classes), reset_less=True, name="largest")
-            logits = [*kept, r.total]
-            m.d.comb += [out.eq(value) for out, value in zip(answer.logits, logits, strict=True)]
+            r.logits = logits = [*kept, r.total]
             m.d.sync += r.margin.eq(logits[self.stop_class] + others_not)
             first = r.output == (d + 1 if self.stop_class == 0 else d)
         with m.State("LOGIT"):
@@ -398,6 +406,12 @@ class SerialClassifier(wiring.Component):
     def _answer(self, m, r):
         compared, limits, answer, c = Signal(), self.thresholds, self.answer, self.stop_class
         m.d.sync += [compared.eq(r.done), answer.valid.eq(compared)]
+        # the sum moves with the next run, and a row event may wait longer to be told
+        for i, (out, logit) in enumerate(zip(answer.logits, r.logits, strict=True)):
+            told = Signal(LOGIT, reset_less=True, name=f"told{i}")
+            m.d.comb += out.eq(told)
+            with m.If(compared & ~self.abort):
+                m.d.sync += told.eq(logit)
         equal = r.margin.all()
         larger = ~r.margin[-1]
         m.d.comb += [

@@ -56,7 +56,8 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r".*",
-        r"((answer|decision|row)__)?logits__\d+\[.*\]|(decision|row)_logit\d+\[.*\]|others_not\[.*\]",
+        r"((answer|decision|row)__)?logits__\d+\[.*\]|(decision|row)_logit\d+\[.*\]|others_not\[.*\]"
+        r"|told\d+\[.*\]",
         "tiny networks have small logits: tests/test_classifier.py has the largest ones",
     ),
     (

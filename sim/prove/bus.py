@@ -76,21 +76,36 @@ def wishbone(part):
     return Bench(m, [*inputs(slave, "port"), *free], reach)
 
 
-def stream(part):
-    """As many pixels leave as come, but those that are kept; each in its order, none twice."""
+def stream(part, spacing=2, delay=3):
+    """As many pixels leave as come, but those that are kept; each in its order, none twice.
+
+    Where the stream waits, none leaves sooner than it may.
+    """
     m = Module()
-    m.submodules.source = source = part(in_channels=1, spacing=2, delay=3)
+    m.submodules.source = source = part(in_channels=1, spacing=spacing, delay=delay)
+    taken, pixels = source.stream, source.pixels
     came, left = Signal(3), Signal(3)
-    took = source.stream.tvalid & source.stream.tready
-    m.d.comb += Assume(source.stream.tdata == came)
-    with m.If(took):
+    m.d.comb += Assume(taken.tdata[:5] == Cat(came, taken.tuser, taken.tlast))
+    with m.If(taken.tvalid & taken.tready):
         m.d.sync += came.eq(came + 1)
-    with m.If(source.pixels.valid):
-        m.d.sync += left.eq(left + 1)
+    since, line_end = Signal(range(delay + 2), init=delay + 1), Signal(init=1)  # the pixel before
+    with m.If(pixels.valid):
+        m.d.sync += [left.eq(left + 1), since.eq(1), line_end.eq(pixels.eol)]
+    with m.Elif(since != delay + 1):
+        m.d.sync += since.eq(since + 1)
     inside = (came - left)[:3]
-    check(m, source.pixels.luma == left, when=source.pixels.valid)
+    check(m, pixels.luma[:5] == Cat(left, pixels.sof, pixels.eol), when=pixels.valid)
     check(m, inside <= 3)
-    return Bench(m, inputs(source), {"both kept": inside == 2})
+    waits, hold = before(m, ~source.camera, "waits"), before(m, source.hold, "holds")
+    row, frame = (before(m, getattr(source.room, name), name) for name in ("row", "frame"))
+    starts = pixels.sof | line_end
+    may = Mux(pixels.sof, frame & ~hold, ~line_end | row)
+    apart = Mux(starts, since == delay + 1, since >= spacing)
+    check(m, may & apart, when=pixels.valid & waits)
+    # nothing of the frame before is on its way
+    check(m, hold & waits & ~pixels.valid & (since == delay + 1), when=pixels.frame_end)
+    reach = {"both kept": inside == 2, "close": pixels.valid & waits & (since == spacing)}
+    return Bench(m, inputs(source), reach | {"an end": pixels.frame_end})
 
 
 def words(part, image_bytes=6):

@@ -102,6 +102,7 @@ class Verdict:
     frames, cycles : decisions that were compared, and the engine's cycles
     good : the good frame's state, logits and decision are right
     wrong : the first thing that is not as it should be, None if all is
+    cut : the next case's clock stops before the good frame has passed the crossing
     """
 
     case: Case
@@ -112,6 +113,7 @@ class Verdict:
     cycles: int
     good: bool = False
     wrong: str | None = None
+    cut: bool = False
 
 
 def lead(first: Case) -> Case:
@@ -182,6 +184,7 @@ class Judge:
         for index in range(1, len(self.cases) - 1):
             one, wanted = self.cases[index], self.outcome.counts[index].copy()
             wanted["truncated"] = self.truncated[index]
+            cut = self._cut(index)
             found.append(
                 Verdict(
                     case=one,
@@ -190,8 +193,9 @@ class Judge:
                     wanted=+wanted,
                     frames=sum(frame.case == index for frame in self.outcome.frames),
                     cycles=self.log.marks[index + 1][0] - self.log.marks[index][0],
-                    good=self._good(index),
+                    good=not cut and self._good(index),
                     wrong=self.wrong.get(index),
+                    cut=cut,
                 )
             )
         return found
@@ -283,6 +287,13 @@ class Judge:
         if self.log.busy or self.log.lost:
             self._say(len(self.cases), "the engine is busy, or the clock lost, at the end")
 
+    def _cut(self, index: int) -> bool:
+        """Whether PCLK stops for long while the good frame's last pixel is behind the pins."""
+        ps, latency = self.edges.ps, self.way.latency
+        after = int(np.searchsorted(ps, self.edges.starts[index + 1]))
+        pauses = np.diff(ps[after - 1 : after + latency])
+        return bool((pauses > self.way.timeout * SYNC_PS).any())
+
     def _good(self, index: int) -> bool:
         """Whether the case's good frame is right; it must be the case's last one."""
         one, model = self.cases[index], self.way.model
@@ -341,7 +352,7 @@ def check(
     """Like `play`; after a wrong case the rest is played again, because it says little then.
 
     A case that cannot be decided (spec.NearTimeoutError) is drawn anew; one that only its neighbour
-    makes so is played with another one.
+    makes so is played with another one, and one whose good frame the next case cuts by itself.
     """
     found: list[Verdict] = []
     left = list(cases)
@@ -355,6 +366,7 @@ def check(
             left = [case(left[0].number, left[0].drawn + 1)]
             continue
         wrong = next((i for i, one in enumerate(verdicts) if one.wrong), len(verdicts) - 1)
-        found += verdicts[: wrong + 1]
+        for one in verdicts[: wrong + 1]:
+            found += play(way, built, [one.case], thresholds) if one.cut else [one]
         left = left[wrong + 1 :]
     return found
