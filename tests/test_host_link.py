@@ -417,6 +417,26 @@ def test_event_queue():
     simulate(testbench)
 
 
+def test_a_row_that_waits_keeps_its_group():
+    """The engine goes on to the next group, whose number stands before its own event."""
+
+    async def testbench(bench):
+        dut, ctx = bench.dut, bench.ctx
+        await bench.begin()
+        await bench.send(packets.settings(Setting.ROWS))
+        bench.uart_stopped = True
+        for group in range(SLOTS + 1):
+            await bench.row(group % 2, (group, -group))
+            await bench.tick(20 * ROTATION)
+        ctx.set(dut.row.group, 1 - SLOTS % 2)
+        bench.uart_stopped = False
+        await bench.settle()
+        rows = [(row.row_group, row.logits) for row in bench.take(Row)]
+        assert rows == [(group % 2, (group, -group)) for group in range(SLOTS + 1)]
+
+    simulate(testbench)
+
+
 @pytest.mark.parametrize("cycles", [1, 45])
 def test_an_event_that_is_being_copied_goes_whole(cycles):
     """Another row takes its place, or that of the decision before; one event is lost, counted."""
