@@ -161,6 +161,24 @@ def test_camera_fault(engines, fault):
         assert result.difference is None
 
 
+def test_dropped_in_each_cycle_of_a_walk(engines):
+    """A frame ends badly in each cycle of a walk, those of its last step and its transfer among
+    them; the frame behind it is right."""
+    engine = engines("none")
+    op, k = engine.plan.operations[0], engine.model.rows_per_group
+    image = pictures(engine.model, 1, seed=9)
+    (good,) = session.golden_frames(golden(engine, image))
+    schedule = camera.play(shots(image.expand(2 * op.period, -1, -1, -1), even(engine)))
+    for i in range(op.period):
+        first = schedule.lines[2 * i][op.need_rows - 1] + engine.plan.row_delay
+        assert first + 3 * op.period < schedule.lines[2 * i][k - 1]
+        schedule = camera.cut(schedule, 2 * i, first + 2 * op.period + i)
+    result = session.play(engine, schedule, [None, good] * op.period)
+    assert result.difference is None
+    statuses = [frame.decision["status"] for frame in result.frames]
+    assert statuses == [int(Status.TRUNCATED), 0] * op.period
+
+
 @pytest.mark.parametrize("speed", [1.6, 3.0, 1000.0])
 def test_overrun(engines, speed):
     """A camera that is too fast for the engine: the frame ends, the next good one is right."""
