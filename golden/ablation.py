@@ -23,7 +23,7 @@ import typer
 
 from golden import files
 from golden.command_line import bad_input, note, progress_bar
-from golden.config import PRESETS, ModelConfig, preset, resized
+from golden.config import PRESETS, TWO_CLASSES, ModelConfig, preset, resized
 from golden.data import load_any
 from golden.train import Data, TrainConfig, fit
 
@@ -207,6 +207,11 @@ def main(
     with bad_input(), ExitStack() as own:
         config = resized(preset(preset_name), size)
         variants(kind, config)  # before the pictures are read
+        if kind == "boxes" and config.classes != TWO_CLASSES:
+            raise ValueError(
+                f"the ablation boxes is for {', '.join(TWO_CLASSES)}, not for "
+                f"{', '.join(config.classes)}"
+            )
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {seeds}")
         options = TrainConfig(epochs=epochs, batch=batch, seed=seed, held_out=held)
@@ -218,7 +223,14 @@ def main(
             def tell(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            samples = load_any(data, images, rule=rule, skip_bad=skip_bad, progress=tell)
+            samples = load_any(
+                data,
+                images,
+                rule=rule,
+                classes=config.classes,
+                skip_bad=skip_bad,
+                progress=tell,
+            )
             read = Data.read(samples, config, held, progress=tell)
         if not bool(read.held_out.any()):
             raise ValueError("too few pictures: the validation part is empty")

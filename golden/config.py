@@ -493,9 +493,11 @@ def _from_fields(path: Path, found: Mapping[str, Any]) -> ModelConfig:
             values["head_kernels"] = tuple((block.rows, block.columns) for block in blocks)
         values.setdefault("name", path.stem)
         text = str(values["name"])
-        if not all(letter.isalnum() or letter in "_-." for letter in text) or not text.isascii():
+        good = all(letter.isalnum() or letter in "_-." for letter in text) and text.isascii()
+        if not good or text.startswith("."):
             raise ValueError(
-                f"name must be of letters, digits, '_', '-' and '.' (it names files), "
+                f"name must be of letters, digits, '_', '-' and '.', and not begin with '.' (it "
+                f"names files), "
                 f"not {shown(values['name'])}"
             )
         for key, field in known.items():

@@ -66,26 +66,27 @@ class Distance:
         Of the integer model.
     gain : float
         Its accuracy less the float model's.
-    error : float
+    error : float or None
         Root mean square of the error of the logits less the first one, over the float ones'
-        deviation.
+        deviation; None where these have none (one photograph).
     """
 
     same: float
     accuracy: float
     gain: float
-    error: float
+    error: float | None
 
 
 def distance(found: Answers, wanted: Answers, labels: list[int]) -> Distance:
     """The integer model's answers (`found`) beside the float model's (`wanted`)."""
     accuracy = scores(found.decision, labels)["accuracy"]
     real, whole = (one.logits[:, 1:] - one.logits[:, :1] for one in (wanted, found))
+    deviation = float(real.std())
     return Distance(
         same=float((found.decision == wanted.decision).mean()),
         accuracy=accuracy,
         gain=accuracy - scores(wanted.decision, labels)["accuracy"],
-        error=float(np.sqrt(((real - whole) ** 2).mean()) / real.std()),
+        error=float(np.sqrt(((real - whole) ** 2).mean()) / deviation) if deviation else None,
     )
 
 
@@ -224,7 +225,7 @@ def main(
                 f"{100 * found.same:.2f} %",
                 f"{100 * found.accuracy:.2f} %",
                 f"{100 * found.gain:+.2f}",
-                f"{100 * found.error:.2f} %",
+                "-" if found.error is None else f"{100 * found.error:.2f} %",
             )
             print(f"| {' | '.join(cells)} |", flush=True)
             figures["ways"].append(dict(zip(NAMES, names, strict=True)) | asdict(found))

@@ -48,11 +48,13 @@ def between(page: Path | str, old: str, mark: str, new: str) -> str:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A name beside `path`, with its ending, for what replaces it at the end of the block."""
+    """A name beside `path`, with its ending, for what replaces it at the end of the block; of a
+    link beside what it points to, which is replaced."""
     path = Path(path)
+    target = path.resolve()
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(13, os.strerror(13), str(path))
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+    number, name = tempfile.mkstemp(dir=target.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(number)
     part = Path(name)
     try:
@@ -60,7 +62,7 @@ def writing(path: Path) -> Iterator[Path]:
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~mask)
-        part.replace(path.resolve())  # what a link points to
+        part.replace(target)
     except OSError as error:  # writing itself does not say to which file
         error.filename = str(path)
         raise

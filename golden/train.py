@@ -609,7 +609,8 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
             {"color": ink, "lw": 2.4} if name == "all" else {"color": shades[number - 1], "lw": 1}
         )
         at = [row["epoch"] for row in tested]
-        accuracy.plot(at, points, label=f"validation, {name or 'no origin'}", **look, **few)
+        label = f"validation, {name or 'no origin'}".replace("$", r"\$")  # else it is a formula
+        accuracy.plot(at, points, label=label, **look, **few)
     values = [row["accuracy"] for row in rows]
     accuracy.plot(
         epochs, values, color="#9aa3b2", ls=(0, (4, 2)), label="training, augmented", **few

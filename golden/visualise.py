@@ -89,6 +89,15 @@ def class_probability(logits: np.ndarray, label: int) -> np.ndarray:
     return 1 / (1 + np.exp(np.clip(others, -500, 500)).sum(axis=-1))
 
 
+def rule_probability(logits: np.ndarray, label: int, q: float) -> np.ndarray:
+    """The softmax probability that a class has where its margin is just at a threshold of q, from
+    real logits [..., K]: q itself beside one other class; less beside more, since the rules of
+    early termination look at the strongest of them only."""
+    others = np.delete(np.asarray(logits, dtype=float), label, axis=-1)
+    rivals = np.exp(others - others.max(axis=-1, keepdims=True)).sum(axis=-1)
+    return 1 / (1 + (1 - q) / q * rivals)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scan:
     """One frame to draw.
@@ -154,6 +163,11 @@ class _Page:
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3].copy())
 
 
+def _literal(text: str) -> str:
+    """For matplotlib, which sets what is between two dollar signs as a formula."""
+    return text.replace("$", r"\$")
+
+
 def words(name: str) -> str:
     """A class's name in a sentence."""
     return name.replace("_", " ")
@@ -198,9 +212,15 @@ def _draw_overlay(axes: Any, scan: Scan, level: np.ndarray) -> None:
 
 
 def _draw_curve(
-    axes: Any, scan: Scan, sure: np.ndarray, stop: float | None, skip: float | None
+    axes: Any,
+    scan: Scan,
+    weights: Weights,
+    sure: np.ndarray,
+    stop: float | None,
+    skip: float | None,
 ) -> None:
-    """The class's probability as the scan goes down, with the rules of early termination."""
+    """The class's probability as the scan goes down, with the rules of early termination: straight
+    lines of two classes, else where its margin would be at the threshold (`rule_probability`)."""
     height, groups, last = scan.image.shape[0], len(scan.states), scan.last
     middle = (np.arange(groups) + 0.5) * scan.config.rows_per_group - 0.5
     shown, rows = sure[: last + 1], middle[: last + 1]
@@ -214,15 +234,21 @@ def _draw_curve(
     for rule, name in ((stop, "stop"), (skip, "skip next")):
         if rule is None:
             continue
-        shade = WARM if name == "stop" else COOL
-        axes.axvline(rule, color=shade, lw=1, ls=(0, (4, 2)))
+        look = {"color": WARM if name == "stop" else COOL, "lw": 1, "ls": (0, (4, 2))}
+        if scan.config.class_count == 2:
+            axes.axvline(rule, **look)
+        else:
+            logits = scan.logits * weights.scales["logit"]
+            line = rule_probability(logits, scan.config.stop_index, rule)
+            axes.plot(line, middle, **look)
+            rule = float(line[-1])
         axes.annotate(
             name,
             (rule, 0.03),
             xytext=(-3 if rule > 0.5 else 3, 0),
             textcoords="offset points",
             xycoords=axes.get_xaxis_transform(),
-            color=shade,
+            color=look["color"],
             fontsize=8,
             rotation=90,
             ha="right" if rule > 0.5 else "left",
@@ -233,7 +259,8 @@ def _draw_curve(
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"], fontsize=9)
-    axes.set_xlabel(f"{words(scan.config.stop_class)}, %", color=INK, fontsize=9, labelpad=2)
+    sought = _literal(words(scan.config.stop_class))
+    axes.set_xlabel(f"{sought}, %", color=INK, fontsize=9, labelpad=2)
     axes.yaxis.tick_right()
     ticks = np.array([*range(0, groups, max(1, round(groups / 7))), groups])
     places = ticks * scan.config.rows_per_group - 0.5
@@ -249,6 +276,7 @@ def _draw_curve(
 
 def _title(axes: Any, text: str, *, bold: bool = False, colour: str = INK) -> None:
     weight = "bold" if bold else "normal"
+    text = _literal(text)
     axes.set_title(text, loc="left", fontsize=10.5, color=colour, pad=7, fontweight=weight)
 
 
@@ -271,6 +299,7 @@ def _draw_key(axes: Any, name: str) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     text = {"transform": axes.transAxes, "va": "center", "fontsize": 8.5, "color": INK}
+    name = _literal(name)
     axes.text(-0.04, 0.5, f"against {name}", ha="right", **text)
     axes.text(1.04, 0.5, f"for {name}", ha="left", **text)
 
@@ -322,7 +351,7 @@ def draw(
                     fontsize=11,
                 )
         sure = _sure(scan, weights)
-        _draw_curve(curve, scan, sure, stop, skip)
+        _draw_curve(curve, scan, weights, sure, stop, skip)
         _title(photo, scan.name, bold=True)
         pale = " (pale: left out)" if len(scan.computed) < groups else ""
         _title(overlay, f"class activation by row group{pale}")
@@ -361,7 +390,7 @@ def animate(
         curve = page.place(margin + wide + gap, foot, narrow, tall)
         now = replace(now, label=int(scan.logits[now.last].argmax()))
         _draw_overlay(overlay, now, level)
-        _draw_curve(curve, now, sure, stop, skip)
+        _draw_curve(curve, now, weights, sure, stop, skip)
         ended = group == shown - 1
         at = (group + 1) * scan.config.rows_per_group - 0.5
         overlay.axhline(at, color=WARM if ended and scan.stopped else INK, lw=1.6)
@@ -483,7 +512,7 @@ def main(
                 )
         tau, skip = (stored_or(name, value, weights) for name, value in asked.items())
         if tau_text is None:
-            tau = (weights.early and weights.early.tau) or USUAL_TAU
+            tau = USUAL_TAU if weights.early is None else weights.early.tau
         if skip_text is None and weights.early is not None:
             skip = weights.early.skip
         files.check_folder(output)

@@ -113,6 +113,7 @@ BAD = {
     "bytes.toml": (b"\xff\xfe", "not a TOML file .*utf-8"),
     "word.json": (json_of(head=1), "'head' is no field; .*; did you mean heads"),
     "none.json": (json_of(heads=...), "heads is missing$"),
+    "above.json": (json_of(name=".."), "name must be of letters, .*not begin with '.'.*, not '..'"),
     "blocks.json": (json_of(blocks=...), r"head_channels is missing \(or blocks\)$"),
     "both.json": (json_of(head_channels=[1]), "give either blocks or head_channels, not both"),
     "also.json": (json_of(head_kernels=[[3, 3]]), "give either blocks or head_kernels, not both"),

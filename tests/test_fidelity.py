@@ -306,3 +306,20 @@ def test_a_draw_by_hand():
     assert one.kept and one.shift == pytest.approx(0.02) and one.deviation == pytest.approx(0)
     assert not replace(one, shift=-0.031).kept and not replace(one, gain=-0.0051).kept
     assert not replace(one, same=0.989).kept and replace(one, same=0.99, gain=0.78 - 0.775).kept
+
+
+def test_one_photograph_has_no_deviation(tmp_path, monkeypatch):
+    """So there is nothing that the error is over: null, which every reader of JSON knows."""
+    config = PRESETS["vww_105x120"]
+    monkeypatch.setattr(fidelity, "WAYS", dict(list(fidelity.WAYS.items())[:1]))
+    pixels = calibration_images(config)[0]
+    Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "0.png")
+    (tmp_path / "labels.csv").write_text("file,label\n0.png,1\n")
+    released.save(tmp_path / "a.pt", config)
+    words = ["--checkpoint", tmp_path / "a.pt", "--images", tmp_path, "--calibrate", tmp_path]
+    words += ["--labels", tmp_path / "labels.csv", "--json", tmp_path / "out.json"]
+    result = invoke("fidelity", *words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].endswith("| - |")
+    (way,) = json.loads((tmp_path / "out.json").read_text(), parse_constant=pytest.fail)["ways"]
+    assert way["error"] is None and way["same"] in (0.0, 1.0)

@@ -36,6 +36,13 @@ def test_a_file_is_replaced_whole(tmp_path):
     link.symlink_to(path)
     files.write(link, "through")
     assert link.is_symlink() and path.read_text() == "through"
+    # beside what the link points to: what is on another disk cannot be moved there in one step
+    (tmp_path / "far").mkdir()
+    link.unlink()
+    link.symlink_to(tmp_path / "far" / "b.json")
+    with files.writing(link) as part:
+        assert part.parent == tmp_path / "far"
+    assert link.is_symlink() and (tmp_path / "far" / "b.json").is_file()
 
 
 @pytest.mark.parametrize("name", ["made", "to/be/made", "."])

@@ -144,3 +144,26 @@ def test_bad_input_is_one_line(words, text, pictures, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
     assert text in result.stderr
+
+
+def test_a_network_of_three_classes(tmp_path, monkeypatch):
+    """Its classes are those of the labels; person boxes are not of them."""
+    monkeypatch.chdir(tmp_path)
+    fields = dict(
+        image_height=20, image_width=32, heads=1, head_channels=[2, 3, 4, 5], state_channels=4
+    )
+    classes = ["nothing", "circle", "triangle"]
+    Path("three.json").write_text(json.dumps(dict(fields, classes=classes)))
+    for index in range(48):
+        path = Path("data") / classes[index % 3] / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(index).integers(0, 70, (30, 40, 3)) + 90 * (index % 3)
+        Image.fromarray(noise.astype(np.uint8)).save(path)
+    words = ("--data", "data", "--preset", "three.json", "--epochs", 1, "--batch", 8)
+    result = command("loss", *words)
+    assert result.exit_code == 0, result.output
+    found = json.loads(Path("build/train/ablation/loss/table.json").read_text())
+    assert [row["variant"] for row in found] == NAMES["loss"]
+    result = command("boxes", *words)
+    assert result.exit_code == 2
+    assert "the ablation boxes is for no_person, person, not for nothing, circle" in result.stderr

@@ -139,3 +139,12 @@ def test_quantised_batches_are_checked_before_the_float_training(pictures, monke
     line = refused("train", *words)
     wanted = f"a multiple of 3 processes, not {quantised_training.BATCH}"
     assert wanted in line and not (pictures / "out").exists()
+
+
+def test_an_origin_is_no_formula(tmp_path):
+    """Two dollar signs in an origin ended the training after its first epoch."""
+    part = dict(images=200, accuracy=0.5, label0=0.5, label1=0.5, balanced=0.5)
+    row = dict(epoch=1, loss=0.7, classification=0.6, confidence=2.0, accuracy=0.5)
+    row["validation"] = {"all": part, "a$_$b": part}
+    (tmp_path / "log.jsonl").write_text(json.dumps(row) + "\n")
+    draw_curves(tmp_path / "log.jsonl", tmp_path / "curves.png", "tiny")

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 from golden import visualise
-from golden.classifier import classify, threshold
+from golden.classifier import classify, margin, threshold
 from golden.config import PRESETS
 from golden.images import calibration_images, default_images
 from golden.model import IntegerModel
 from golden.quantise import default_weights
 from golden.random_weights import random_weights
+from golden.weights import EarlyTermination
 from tests.command import invoke
 
 CONFIG = PRESETS["vww_105x120"]
@@ -236,3 +237,47 @@ def test_bad_input_is_one_line(arguments, text, tmp_path, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr.startswith("rasca: ") and result.stderr.count("\n") == 1
     assert text in result.stderr
+
+
+def test_a_name_is_no_formula(tmp_path, weights):
+    """Two dollar signs in a file's name ended the command: what is between them was set as TeX."""
+    image = tmp_path / "a$_$b.png"
+    Image.new("RGB", (40, 30), "grey").save(image)
+    weights.save(tmp_path / "w.safetensors")
+    result = run("--image", image, "-o", tmp_path / "out", "--weights", tmp_path / "w.safetensors")
+    assert result.exit_code == 0, result.output
+    found = Image.open(tmp_path / "out/scan.png").convert("L")
+    # as wide as the same name with another sign of that kind
+    other = image.rename(tmp_path / "a#_#b.png")
+    run("--image", other, "-o", tmp_path / "two", "--weights", tmp_path / "w.safetensors")
+    pictures = (np.asarray(found), np.asarray(Image.open(tmp_path / "two/scan.png").convert("L")))
+    differs = np.flatnonzero((pictures[0] != pictures[1]).any(axis=0))
+    assert 0 < np.ptp(differs) < 200
+
+
+def test_a_rule_that_the_weights_leave_off(tmp_path, weights):
+    """The weights' own thresholds are taken, also where they say that there is none to stop at."""
+    early = EarlyTermination(
+        tau=None, skip=0.01, images=9, accuracy=1.0, change=0.0, macs_saved=0.0
+    )
+    replace(weights, early=early).save(tmp_path / "w.safetensors")
+    Image.new("RGB", (40, 30), "grey").save(tmp_path / "a.png")
+    words = ("--image", tmp_path / "a.png", "-o", tmp_path, "--weights", tmp_path / "w.safetensors")
+    assert "with no tau and skip 0.01 it" in run(*words).stdout
+    found = json.loads((tmp_path / "scan.json").read_text())["early_termination"]
+    assert (found["tau"], found["skip"]) == (None, 0.01)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_where_a_rule_is_drawn(classes, generator):
+    """On the same side of the curve as the margin is of the threshold, however many rivals."""
+    logits = torch.randn(4000, classes, dtype=torch.float64, generator=generator).numpy() * 3
+    for label, q in ((0, 0.9), (1, 0.99), (1, 0.05)):
+        sure, rule = (
+            visualise.class_probability(logits, label),
+            visualise.rule_probability(logits, label, q),
+        )
+        wanted = margin(torch.from_numpy(logits), label).numpy() >= np.log(q / (1 - q))
+        assert ((sure >= rule) == wanted).all() and 0 < wanted.sum() < 4000
+        if classes == 2:
+            np.testing.assert_allclose(rule, q, rtol=1e-12)

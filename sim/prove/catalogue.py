@@ -179,7 +179,11 @@ PROPERTIES = (
     Property(name="host: serial", part="hw.serial.window:SerialWindow", bench=host.window),
     Property(name="sleep: gate", part="hw.sleep:MODEL", bench=sleep.gate),
     Property(name="sleep: awake", part="hw.sleep:Awake", bench=sleep.awake),
-    Property(name="sleep: no pixel lost", part=_RECEIVER, bench=partial(sleep.receiver, settle=8)),
+    Property(
+        name="sleep: no pixel lost",
+        part=_RECEIVER,
+        bench=partial(sleep.receiver, settle=8, brief=2),
+    ),
     *(
         _unrolled(
             f"requantiser: {bits} bits",
