@@ -113,7 +113,8 @@ BLOCKS = {
     "hw.weight_sram": "test_weight_sram.py",
     "hw.sequencer": "test_sequencer_parts.py test_sequencer.py test_sleep.py",
     "hw.parallel.attention": (
-        "test_parallel_parts.py::test_state_copy test_parallel_parts.py::test_attention"
+        "test_parallel_parts.py::test_state_copy test_parallel_parts.py::test_attention "
+        "test_parallel_parts.py::test_attention_of_a_frame_that_is_dropped"
     ),
     "hw.parallel.channel_unit": "test_channel_unit.py",
     "hw.parallel.classifier": (
@@ -130,6 +131,7 @@ BLOCKS = {
     "hw.parallel.store": "test_store_parts.py test_store.py",
     "hw.parallel.parts": (
         "test_parallel_parts.py test_engine.py::test_random_gaps "
+        "test_engine.py::test_dropped_in_each_cycle_of_a_walk "
         "test_parts.py::test_the_low_power_record"
     ),
     "hw.parallel.window": "test_parallel_parts.py",
