@@ -197,7 +197,6 @@ class HostLink(wiring.Component):
             self.tx_busy.eq(sender.busy),
             events.rows.eq(replay.rows),
             events.state.eq(replay.state),
-            copier.group.eq(self.row.group),
             Cat(copier.logits).eq(Cat(self.row.logits)),
             copier.greet.eq(parser.asked | self.announce),
             copier.weights_digest.eq(self.weights_digest),

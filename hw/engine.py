@@ -198,7 +198,8 @@ class RowEngine(wiring.Component):
             sleep.pixel.eq(self.pixels.valid | self.pixels.frame_end),
             sleep.line.eq(self.lines.event),
             sleep.load.eq(self.load.valid),
-            sleep.standing.eq(self.sequencer.standing),
+            # without weights it is held in its reset
+            sleep.standing.eq(self.sequencer.standing | (reset & ~self.loader.loaded)),
             sleep.drop.eq(reset & self.loader.loaded),
             sleep.pooled.eq(self.back.pool.en),
             sleep.start.eq(frames.start),

@@ -59,7 +59,8 @@ class Pixels(_Interface):
     eol : Out(1), with `valid`
         The last pixel of its line.
     frame_end : Out(1), pulse
-        The camera says that the frame is over; with a pixel in the same cycle: before that pixel.
+        The camera says that the frame is over. With a frame's first pixel it is the frame before
+        that, which ends as `RESTART` unless it is whole; with any other it comes behind the pixel.
     """
 
     def __init__(self, in_channels: int):
@@ -114,7 +115,7 @@ class RowEvent(_Interface):
     -------
     valid : Out(1), pulse
         A row group is answered; its frame may yet go wrong.
-    group : Out(16)
+    group : Out(16), with `valid`
         Row group of the frame, 0 is the topmost.
     logits : Out(signed(32)).array(K)
         All on one scale; they stay until the next answer.

@@ -118,7 +118,7 @@ class Sleep(wiring.Component):
     reading : In(1)
         The read is under way.
     standing : In(1)
-        The walk sequencer would not move.
+        The walk sequencer would not move, or there are no weights.
     drop : In(1)
         Walks are dropped, while the memories hold weights.
     pooled, start, forget, classifying : In(1)

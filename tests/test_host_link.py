@@ -417,6 +417,26 @@ def test_event_queue():
     simulate(testbench)
 
 
+def test_a_row_that_waits_keeps_its_group():
+    """The engine goes on to the next group, whose number stands before its own event."""
+
+    async def testbench(bench):
+        dut, ctx = bench.dut, bench.ctx
+        await bench.begin()
+        await bench.send(packets.settings(Setting.ROWS))
+        bench.uart_stopped = True
+        for group in range(SLOTS + 1):
+            await bench.row(group % 2, (group, -group))
+            await bench.tick(20 * ROTATION)
+        ctx.set(dut.row.group, 1 - SLOTS % 2)
+        bench.uart_stopped = False
+        await bench.settle()
+        rows = [(row.row_group, row.logits) for row in bench.take(Row)]
+        assert rows == [(group % 2, (group, -group)) for group in range(SLOTS + 1)]
+
+    simulate(testbench)
+
+
 @pytest.mark.parametrize("cycles", [1, 45])
 def test_an_event_that_is_being_copied_goes_whole(cycles):
     """Another row takes its place, or that of the decision before; one event is lost, counted."""
@@ -443,6 +463,52 @@ def test_an_event_that_is_being_copied_goes_whole(cycles):
         await bench.tick(cycles)
         await bench.row(0, (7, -7))
         await only(Row(frame=0, row_group=0, logits=(7, -7)))
+
+    simulate(testbench)
+
+
+def test_late_events():
+    """With all slots full a fault keeps its place before the next frame's events, and a row its
+    group while the engine is on the next one."""
+
+    async def testbench(bench):
+        await bench.begin()
+        await bench.send(packets.settings(Setting.ROWS))
+        bench.uart_stopped = True
+        for number in range(SLOTS + 1):
+            await bench.decision(status=1 + number % 4)
+            await bench.tick(20 * ROTATION)
+        await bench.row(1, (3, 4))
+        bench.ctx.set(bench.dut.row.group, 2)
+        await bench.decision(index=1, used=2)
+        await bench.tick(20 * ROTATION)
+        bench.uart_stopped = False
+        await bench.settle()
+        lost = Decision(frame=SLOTS, index=0, status=1 + SLOTS % 4, rows_used=0, logits=(3, 4))
+        assert bench.take()[SLOTS:] == [
+            lost,
+            Row(frame=SLOTS + 1, row_group=1, logits=(3, 4)),
+            replace(lost, frame=SLOTS + 1, index=1, status=0, rows_used=2),
+        ]
+
+    simulate(testbench)
+
+
+def test_hello_while_weights_are_loaded():
+    """The weights come or go in any cycle of its copy: it tells a digest that was there."""
+
+    async def testbench(bench):
+        dut, ctx = bench.dut, bench.ctx
+        await bench.begin()
+        digests = (0x12345678, 0)
+        for cycles in range(0, 7 * ROTATION):
+            ctx.set(dut.weights_digest, digests[cycles % 2])
+            await bench.pulse(dut.announce)
+            await bench.tick(cycles)
+            ctx.set(dut.weights_digest, digests[1 - cycles % 2])
+            await bench.settle(45 * bench.byte_time)
+            (hello,) = bench.take()
+            assert hello.weights in digests, f"{cycles}: {hello.weights:08x}"
 
     simulate(testbench)
 

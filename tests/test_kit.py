@@ -5,18 +5,23 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+import zlib
 from dataclasses import asdict
 
 import pytest
 import yaml
+from amaranth.hdl import Module
+from amaranth.sim import Simulator
 
 from golden.random_weights import random_weights
 from hw.bus.registers import Access
 from hw.bus.top import BUSES, RascaBus
+from hw.frames import FrameControl
 from hw.generate import to_verilog
 from hw.kit import bus_waves, waves, whole
 from hw.kit.datasheet import meanings, ports
 from hw.kit.whole import kit
+from hw.loader import Loader, Section
 from hw.top import Rasca
 from sim import runner
 from tests.command import invoke
@@ -216,6 +221,44 @@ def levels(wave, name):
         now = found[-1] if letter == "." else next(texts) if letter == "=" else letter
         found.append(now)
     return found
+
+
+def test_the_drawn_load_is_one():
+    """Its stream is an image; the rest is what loader and frame control make of that."""
+    wave = waves.waves(3, 1)["load"]
+    wave = {"signal": [lane | {"wave": lane["wave"].replace("|", ".")} for lane in wave["signal"]]}
+    names = [lane["name"] for lane in wave["signal"]][1:]
+    lanes = [levels(wave, name) for name in names]
+    drawn = [dict(zip(names, bits, strict=True)) for bits in zip(*lanes, strict=True)]
+    data = [i for i, now in enumerate(drawn) if now["load_valid"] + now["load_ready"] == "11"]
+    # a byte a cycle, the one that is left out among them
+    assert [drawn[i]["load_data"] for i in data] == ["0", "1", "2", "2", "n-2", "n-1"]
+    loader = Loader(sections=[Section("only", len(data), 8)], digest=1)
+    frames = FrameControl(row_groups=2, rows=5, needs=(3, 4, 5), classes=2, stop_class=1)
+    m = Module()
+    m.submodules.loader, m.submodules.frames = loader, frames
+    m.d.comb += [
+        frames.loaded.eq(loader.loaded),
+        frames.loading.eq(loader.load_valid),
+        loader.idle.eq(frames.idle),
+    ]
+    digests = {"old": 1, "0": 0, "CRC-32": zlib.crc32(bytes(len(data)))}
+
+    async def bench(ctx):
+        await ctx.tick().repeat(9)
+        for cycle, now in enumerate(drawn):
+            for name in ("load_valid", "load_last"):
+                ctx.set(getattr(loader, name), int(now[name]))
+            assert ctx.get(loader.load_ready) == int(now["load_ready"]), f"cycle {cycle}"
+            assert ctx.get(loader.weights_digest) == digests[now["weights_digest"]], (
+                f"cycle {cycle}"
+            )
+            await ctx.tick()
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 @pytest.mark.parametrize("bus", BUSES)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from amaranth.hdl import Fragment, Module
+from amaranth.hdl import Fragment, Module, ResetInserter, Signal
 from amaranth.sim import Simulator
 
 import golden.activation as activation
@@ -349,6 +349,42 @@ def test_the_state_is_stale_from_its_first_byte_on(skips, stale_then):
     simulator.run()
     assert len(written) >= len(then) * model.state_channels * model.n and all(written)
     assert then == stale_then
+
+
+@pytest.mark.parametrize("after", [2, 40, 200])
+def test_a_reset_in_the_middle_of_a_frame(after):
+    """The first frame behind it has the right logits, though no accumulator is reset."""
+    model = bound(classifier_hidden=2, image_width=16, image_height=5, in_channels=1)
+    weights, picture = random_weights(model, 3), fuzz.pictures(model, 3, 1)
+    design, reset, m = RascaBus("wishbone", model, shape("4,1,2"), weights), Signal(), Module()
+    m.submodules.design = ResetInserter({"sync": reset})(design)
+    stream, found = design.stream, []
+
+    async def pixels(ctx):
+        for y in range(model.image_height):
+            for x in range(model.image_width):
+                ctx.set(stream.tdata, int(picture[0, 0, y, x]))
+                ctx.set(stream.tuser, x == y == 0)
+                ctx.set(stream.tlast, x == model.image_width - 1)
+                ctx.set(stream.tvalid, 1)
+                await ctx.tick().until(stream.tready)
+        ctx.set(stream.tvalid, 0)
+
+    async def testbench(ctx):
+        await pixels(ctx)
+        await ctx.tick().repeat(after)
+        ctx.set(reset, 1)
+        await ctx.tick()
+        ctx.set(reset, 0)
+        await pixels(ctx)
+        await ctx.tick().until(design.rasca.decision.valid)
+        found.extend(ctx.get(logit) for logit in design.rasca.decision.logits)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert found == IntegerModel(model, weights).run(picture).logits[0, -1].tolist()
 
 
 # ---- errors ----

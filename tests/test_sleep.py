@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Module, Value
+from amaranth.hdl import ClockSignal, Module, ResetSignal, Value
+from amaranth.sim import Simulator
 
 from golden.config import ModelConfig
 from golden.model import IntegerModel
@@ -163,6 +164,37 @@ def test_every_output_in_every_cycle(kind, tmp_path, monkeypatch):
 def test_what_sleeps_has_another_digest():
     model, _, shape = network("parallel")
     assert config_digest(model, shape) != config_digest(model, replace(shape, sleep=True))
+
+
+def ungated(gate, platform):
+    """In a ClockGate's place: a clock that always runs."""
+    m = Module()
+    m.d.comb += [
+        ClockSignal(gate.domain).eq(ClockSignal()),
+        ResetSignal(gate.domain).eq(ResetSignal()),
+    ]
+    return m
+
+
+def test_an_engine_that_has_no_weights_sleeps(monkeypatch):
+    """All clocks stand still until the first byte of an image."""
+    monkeypatch.setattr(sleep.ClockGate, "elaborate", ungated)
+    model, weights, shape = network("serial")
+    shape = replace(shape, sleep=True, weight_memory="loaded")
+    engine = Rasca(model, shape, weights).engine
+    awake_now = {name: clock.awake for name, clock in engine.sleep.clocks.items()}
+
+    async def bench(ctx):
+        await ctx.tick().repeat(2 + max(awake.settles(engine.plan).values()))
+        await ctx.tick().repeat(2 + max(awake.settles(engine.plan).values()))
+        assert not any(ctx.get(one) for one in awake_now.values())
+        ctx.set(engine.load.valid, 1)
+        assert all(ctx.get(one) for one in awake_now.values())
+
+    simulator = Simulator(engine)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
 
 
 @pytest.mark.parametrize("cells", ["ecp5", "ice40"])

@@ -65,7 +65,7 @@ def waves(in_channels: int, spacing: int) -> dict[str, Wave]:
             "signal": [
                 _lane("clk", "p.....|"),
                 _lane("row_valid", "0.10..|"),
-                _lane("row_group", "x.=...|", "g"),
+                _lane("row_group", "x.=x..|", "g"),
                 _lane("row_logit0", "=.=...|", "before logit"),
                 _lane("row_logit1", "=.=...|", "before logit"),
             ],
@@ -94,11 +94,11 @@ def waves(in_channels: int, spacing: int) -> dict[str, Wave]:
         "load": {
             "signal": [
                 _lane("clk", "p......|......."),
-                _lane("load_valid", "0.1....|...0..."),
-                _lane("load_data", "x.=..==|==.x...", "0 1 2 n-2 n-1"),
-                _lane("load_last", "0......|.1.0..."),
+                _lane("load_valid", "0.1....|..0...."),
+                _lane("load_data", "x.=..==|==x....", "0 1 2 n-2 n-1"),
+                _lane("load_last", "0......|.10...."),
                 _lane("load_ready", "0...1..|...0..."),
-                _lane("weights_digest", "=....=.|.....=.", "old 0 CRC-32"),
+                _lane("weights_digest", "=....=.|....=..", "old 0 CRC-32"),
             ],
             "head": {"text": "Weights are loaded once the engine is between frames"},
         },

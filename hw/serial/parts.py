@@ -143,6 +143,12 @@ class Array(wiring.Component):
         m.submodules.array = array = self.array
         t, steps, sums = self.latency, self.steps, self.sums
         sooner, before, at = steps[t.transfer - 2 :]
+        anew = Signal()
+        if self.plan.engine.weight_memory == "initialised":
+            # a reset from outside leaves accumulators; where weights are loaded, it lasts longer
+            begun = Signal()
+            m.d.sync += begun.eq(1)
+            m.d.comb += anew.eq(~begun)
         m.d.comb += [
             self.weights.address.eq(steps[t.weight_address].weight),
             self.weights.read_en.eq(steps[t.weight_address].valid),
@@ -150,7 +156,7 @@ class Array(wiring.Component):
             array.operands.eq(self.operands),
             array.add.eq(before.valid),
             array.transfer.eq(at.valid & at.last),
-            array.clear.eq(self.reset),
+            array.clear.eq(self.reset | anew),
             array.shift.eq(sums.shift),
             sums.transfer.eq(array.transfer),
             sums.ending.eq(sooner.valid & sooner.last),

@@ -136,6 +136,12 @@ PROPERTIES = (
         bench=link.parser,
         quick=False,
     ),
+    Property(
+        name="packets: events are copied",
+        part="boards.link.copier:Copier",
+        bench=link.copier,
+        quick=False,
+    ),
     Property(name="lines: rows kept", part=_RECEIVER, bench=frames.rows_kept, quick=False),
     Property(
         name="lines: rows kept, bytewise",
@@ -179,7 +185,11 @@ PROPERTIES = (
     Property(name="host: serial", part="hw.serial.window:SerialWindow", bench=host.window),
     Property(name="sleep: gate", part="hw.sleep:MODEL", bench=sleep.gate),
     Property(name="sleep: awake", part="hw.sleep:Awake", bench=sleep.awake),
-    Property(name="sleep: no pixel lost", part=_RECEIVER, bench=partial(sleep.receiver, settle=8)),
+    Property(
+        name="sleep: no pixel lost",
+        part=_RECEIVER,
+        bench=partial(sleep.receiver, settle=8, brief=2),
+    ),
     *(
         _unrolled(
             f"requantiser: {bits} bits",

@@ -1,6 +1,6 @@
 """Properties of clocks that stand still."""
 
-from amaranth.hdl import EnableInserter, Instance, Module, Signal
+from amaranth.hdl import EnableInserter, Instance, Module, Mux, Signal
 
 from hw.line_buffer import PixelPlaces
 from hw.sleep import GATE, MODEL, Awake
@@ -25,31 +25,39 @@ def gate(part=MODEL):
     return Bench(m, [clock, enable], {"a pulse": gated}, verilog=part)
 
 
-def awake(part, settle=3):
-    """A clock runs in each cycle with an event and `settle` cycles after it, and no longer."""
+def awake(part, settle=5, brief=2):
+    """A clock runs in each cycle with an event and `settle` cycles after it, and no longer.
+
+    After a brief event for `brief` cycles; and where there are none, just as long.
+    """
     m = Module()
-    m.submodules.unit = unit = part(settle)
-    since = Signal(range(settle + 2), init=1)  # the reset counts as an event
-    with m.If(unit.event):
-        m.d.sync += since.eq(1)
-    with m.Elif(since <= settle):
-        m.d.sync += since.eq(since + 1)
-    check(m, unit.awake == (unit.event | (since <= settle)))
-    return Bench(m, inputs(unit), {"asleep": ~unit.awake})
+    m.submodules.unit, m.submodules.plain = unit, plain = part(settle, brief), part(settle)
+    m.d.comb += plain.event.eq(unit.event)
+    due = {"event": Signal(settle, init=-1), "brief_event": Signal(brief)}  # a bit a cycle
+    for name, cycles in due.items():
+        m.d.sync += cycles.eq(Mux(getattr(unit, name), -1, cycles >> 1))
+    kept = unit.event | due["event"].any()
+    check(m, plain.awake == kept)
+    check(m, unit.awake == (kept | unit.brief_event | due["brief_event"].any()))
+    return Bench(m, inputs(unit), {"asleep": ~unit.awake, "brief": unit.awake & ~kept})
 
 
-def receiver(part, settle, row_groups=2, rows=2):
+def receiver(part, settle, brief, row_groups=2, rows=2):
     """The line buffer's control, its clock standing still, does in each cycle what it else does."""
     m = Module()
     sizes = {"row_groups": row_groups, "rows": rows, "late_rows": 3, "bytewise": False}
     always, gated = part(**sizes), part(**sizes)
-    m.submodules.awake = clock = Awake(settle)
+    m.submodules.awake = clock = Awake(settle, brief)
     m.submodules.always = always
     m.submodules.gated = EnableInserter(clock.awake)(gated)
     m.submodules.places = places = PixelPlaces(width=2, pixels=2, banks=1)
     pixel, end = Signal(name="pixel"), Signal(name="end")
     sof, eol, other = Signal(name="sof"), Signal(name="eol"), Signal(name="other")
-    m.d.comb += clock.event.eq(pixel | end | other)
+    m.d.comb += [
+        clock.brief_event.eq(pixel | end),
+        # as hw.line_buffer.LineBuffer
+        clock.event.eq(gated.starting | gated.end | gated.word_done | gated.control.fault | other),
+    ]
     control = always.control
     signals = ("enable", "busy", "released", "take", "stop", "done")
     free = []
