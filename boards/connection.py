@@ -15,7 +15,8 @@ from golden.config import PRESETS, ModelConfig, preset
 from golden.weights import Weights
 
 FLUSH = bytes(1024)
-"""More than the longest line: whatever packet the board is in the middle of comes to an end."""
+"""More than the longest line of pictures up to 341 pixels wide in colour: whatever packet the board
+is in the middle of comes to an end. Of wider ones it may take a second greeting."""
 ASKS = 5
 """The last weights are still on their way into the memories when the first answer leaves."""
 QUIET, DRAIN = 0.05, 0.5

@@ -172,6 +172,8 @@ def check_frames(
     golden = IntegerModel(model, weights).run(pictures, stop_threshold=stop, skip_threshold=skip)
     expected: list[Expected] = golden_frames(golden)
     judge = Judge(model, hello.shape[0], expected)
+    board.send(packets.settings(Setting.HOST))
+    board.drain()  # of the camera's frames, of which the last one is cut
     before = board.counters()
     board.send(packets.settings(Setting.HOST | Setting.ROWS | Setting.STATE, stop=stop, skip=skip))
     try:

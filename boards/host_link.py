@@ -1,6 +1,6 @@
 """Host link: packets between a byte stream and the engine's ports."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -181,10 +181,6 @@ class HostLink(wiring.Component):
         connect(m, replay.taken, sender.taken)
         for part in (parser, replay, copier, counters, sender):
             m.d.comb += part.phase.eq(memory.phase)
-        # a row may wait for a slot until the engine has ended its next group
-        group = Signal(range(self.model.row_groups))
-        with m.If(self.row.valid):
-            m.d.sync += group.eq(self.row.group)
         m.d.comb += [
             parser.rx_valid.eq(self.rx_valid),
             parser.rx_data.eq(self.rx_data),
@@ -201,7 +197,6 @@ class HostLink(wiring.Component):
             self.tx_busy.eq(sender.busy),
             events.rows.eq(replay.rows),
             events.state.eq(replay.state),
-            copier.group.eq(group),
             Cat(copier.logits).eq(Cat(self.row.logits)),
             copier.greet.eq(parser.asked | self.announce),
             copier.weights_digest.eq(self.weights_digest),

@@ -59,7 +59,8 @@ class HostSystem(wiring.Component):
         UartReceiver ─► HostLink        ▲ weights
                                         └─ FlashLoader, then HostLink
 
-    Pixels come from the camera until the host says otherwise. While weights are read from flash
+    Pixels come from the camera until the host says otherwise; then a frame that is open ends, as it
+    does when weights come from a host that was sending pixels. While weights are read from flash
     there are no pixels: they are not yet known to be good.
 
     Parameters
@@ -141,7 +142,11 @@ class HostSystem(wiring.Component):
 
         pixels = Pixels(rasca.plan.model.in_channels).create(path=("chosen",))
         select(m, link.host, link.pixels, self.camera.pixels, pixels)
-        hold(m, busy, pixels, rasca.pixels)
+        was = Signal()
+        m.d.sync += was.eq(link.host)
+        # the link is full of weights that wait for the frame's end: no line can come behind them
+        waits = link.host & link.load.valid
+        hold(m, busy | (link.host ^ was) | waits, pixels, rasca.pixels)
 
         # Counters, status, lamps
         camera, flash = self.camera, self.flash

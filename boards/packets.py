@@ -87,7 +87,7 @@ COUNTERS = (
     "packet",  # wrong CRC, too long, unknown, or while the buffer was still full
     "event",  # events that found the queue full
 )
-"""Counters in the order of the packet, 16 bits each; they wrap."""
+"""Counters in the order of the packet, 16 bits each; the link's own wrap, the others stay."""
 
 LINK_COUNTERS = 3
 """So many at the end of COUNTERS are the link's own."""

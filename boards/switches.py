@@ -35,9 +35,12 @@ def take_turns(m: Module, own, busy, other, transmitter) -> None:
 
 
 def hold(m: Module, condition, pixels, out) -> None:
-    """Gives `out` the `pixels` (both hw.interfaces.Pixels), none of them where `condition` is 1."""
+    """Gives `out` the `pixels` (both hw.interfaces.Pixels). Where `condition` is 1 there are none,
+    and a frame that is open ends: nobody would end it later."""
     for name in pixels.signature.members:
         value = getattr(pixels, name)
-        if name in ("valid", "frame_end"):
+        if name == "valid":
             value = value & ~condition
+        elif name == "frame_end":
+            value = value | condition
         m.d.comb += getattr(out, name).eq(value)

@@ -4,7 +4,8 @@ One loader for simulation, host tool, training, evaluation and calibration. What
 becomes (docs/pictures.md has the same table):
 
 - orientation: turned upright as its EXIF says (boxes of a data set are turned with it).
-- bit depth: 1 and 8 bits as they are; of 16 bits (and a PGM's or PPM's other depths) the upper 8.
+- bit depth: 1 and 8 bits as they are; of 16 bits the upper 8; a PGM's or PPM's other depths by
+  the file's own maximum.
   Refused: 16 bits whose largest value has only 14 bits or less (the depth is not known then: 12-bit
   samples look like that), 32-bit integers and floats (no value is known to be white), and 16-bit
   TIFFs whose 0 is white.
@@ -98,7 +99,7 @@ def _open(path: Path) -> tuple[Image.Image, Checked]:
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise ValueError(f"{width} x {height} pixels, at most {MOST_PIXELS:,} are read")
-            deep = any(";16" in str(tile[3]) for tile in image.tile)
+            deep = _is_deep(image)
             found = _said(image)
             image.load()
             picture = _eight_bits(image, deep)
@@ -126,26 +127,33 @@ def _said(image: Image.Image) -> Checked:
     return Checked(width, height, orientation if orientation in _TURNS else 1)
 
 
+def _is_deep(image: Image.Image) -> bool:
+    """Whether samples have 16 bits in the file; of a PGM's or PPM's other maxima all is known."""
+    args = [one if isinstance(one, tuple) else (one,) for one in (tile[3] for tile in image.tile)]
+    return any(";16" in str(one) or (image.format == "PPM" and 65535 in one) for one in args)
+
+
 def _eight_bits(image: Image.Image, deep: bool) -> Image.Image:
-    """8 bits, RGB or L. deep: 16 bits in the file, of which Pillow keeps the upper ones."""
+    """8 bits, RGB or L. deep: 16 bits in the file, of which Pillow may keep the upper ones."""
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
         if image.format == "TIFF" and image.tag_v2.get(262) == 0:
             raise ValueError("16 bits a sample, and 0 is white")
         values = np.asarray(image)
-        _check_depth(int(values.max()))
+        if deep or mode != "I":
+            _check_depth(int(values.max()))
         return Image.fromarray((values >> 8).astype(np.uint8))
     if mode in _UNKNOWN_RANGE:
         raise ValueError(f"{_UNKNOWN_RANGE[mode]}: save it with 8 or 16 bits a sample")
+    kind = "L" if mode in ("1", "L") else "RGB"
+    if deep:  # before white shows through
+        _check_depth(max(high for _, high in _extrema(image.convert(kind))) << 8)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         white.alpha_composite(image)
         image = white
-    picture = image.convert("L" if mode in ("1", "L") else "RGB")
-    if deep:
-        _check_depth(max(high for _, high in _extrema(picture)) << 8)
-    return picture
+    return image.convert(kind)
 
 
 def _extrema(picture: Image.Image) -> list[tuple[int, int]]:

@@ -96,5 +96,9 @@ def main(
             links.mkdir()
             for sample in kept:
                 name = sample.path.relative_to(folder).as_posix().replace("/", "_")
-                (links / name).symlink_to(sample.path.resolve())
+                target = sample.path.resolve()
+                while (links / name).is_symlink() and (links / name).resolve() != target:
+                    name = f"_{name}"  # a_b.png beside a/b.png
+                if not (links / name).is_symlink():  # else a row that stands there twice
+                    (links / name).symlink_to(target)
     typer.echo(f"{output}: {len(kept)} of {len(samples)} pictures, files relative to {folder}")

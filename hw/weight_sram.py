@@ -60,7 +60,8 @@ class WeightSram(wiring.Component):
     address : In(range(depth)), with `read_en`
         Registered outside.
     word : Out(bits)
-        `latency` cycles after `address`, until the next word is read.
+        `latency` cycles after `address`, until the next word is read; with several pieces only as
+        long as `address` is in the same one.
     """
 
     latency = PARALLEL.weight_memory

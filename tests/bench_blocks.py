@@ -17,7 +17,7 @@ import gc
 import importlib
 import itertools
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 
 import cocotb
@@ -250,6 +250,16 @@ def stream(latency: int, inputs, expected, compare) -> Scenario:
             compare(out, expected[cycle - latency], cycle - latency)
         if cycle == len(inputs) + latency - 1:
             return
+
+
+def broken_off(scenarios: Iterable[Scenario], cycles: Iterable[int]) -> Scenario:
+    """So many cycles of each scenario, then a reset, of which the next one must not notice."""
+    for scenario, count in zip(scenarios, cycles, strict=True):
+        inputs = next(scenario)
+        for _ in range(count):
+            out = yield inputs
+            inputs = scenario.send(out)
+        yield inputs | {"reset": 1}
 
 
 async def begin(dut, *zero) -> None:

@@ -161,6 +161,38 @@ def test_camera_fault(engines, fault):
         assert result.difference is None
 
 
+def dropped(engine, row, late):
+    """Plays frames that end badly, each so many cycles after what waits for a row has begun, and
+    behind each a good one; all that is told must be right."""
+    image = pictures(engine.model, 1, seed=9)
+    (good,) = session.golden_frames(golden(engine, image))
+    schedule = camera.play(shots(image.expand(2 * len(late), -1, -1, -1), even(engine)))
+    for i, cycles in enumerate(late):
+        first = schedule.lines[2 * i][row] + engine.plan.row_delay
+        assert first + cycles < schedule.lines[2 * i][-1]
+        schedule = camera.cut(schedule, 2 * i, first + cycles)
+    result = session.play(engine, schedule, [None, good] * len(late))
+    assert result.difference is None
+    statuses = [frame.decision["status"] for frame in result.frames]
+    assert statuses == [int(Status.TRUNCATED), 0] * len(late)
+
+
+def test_dropped_in_each_cycle_of_a_walk(engines):
+    """Those of its last step and of its transfer among them."""
+    engine = engines("none")
+    op = engine.plan.operations[0]
+    dropped(engine, op.need_rows - 1, range(2 * op.period, 3 * op.period))
+
+
+def test_dropped_while_scores_are_worked_on(engines):
+    """As they leave, and as one head's or the next one's are in the softmax."""
+    engine = engines("full")
+    k, ops = engine.model.rows_per_group, {op.name: op for op in engine.plan.operations}
+    (begin,) = [op.start for op in ops.values() if op.need_rows == k]
+    first, last = ops["s0"].start + engine.plan.latency.transfer, ops["a1"].start
+    dropped(engine, k - 1, range(first - begin, last - begin, 17))
+
+
 @pytest.mark.parametrize("speed", [1.6, 3.0, 1000.0])
 def test_overrun(engines, speed):
     """A camera that is too fast for the engine: the frame ends, the next good one is right."""

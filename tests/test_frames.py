@@ -9,7 +9,8 @@ import pytest
 from hw.frames import CameraRows, DecisionQueue, FrameControl
 from hw.interfaces import Status
 from hw.plan.memory import UNDECIDED
-from tests.bench_blocks import on_amaranth
+from sim.prove import mutants
+from tests.bench_blocks import broken_off, on_amaranth
 
 FAULTS = (Status.OVERRUN, Status.TRUNCATED, Status.LINE)
 BEGIN = ("begin", "begin wrong")
@@ -299,6 +300,35 @@ def test_frames(kind):
         }
         wanted |= {"drop behind another"}
     assert wanted <= set(met), wanted - set(met)
+
+
+def resets(source, count=90):
+    """Scenario: frames of the paper's kind, each time broken off by a reset, soon or late."""
+    kinds = (frames("five", seed) for seed in range(count))
+    yield from broken_off(kinds, [source.randrange(5, 130) for _ in range(count)])
+
+
+def test_a_reset_forgets_all():
+    """Frames that wait, run or are dropped, answers that come, faults that wait."""
+    on_amaranth(FrameControl(**SHAPES["five"]), resets(random.Random(3)))
+
+
+@pytest.mark.parametrize(
+    "name", ["dropping", "tail", "answering", "open_"], ids=lambda name: name.strip("_")
+)
+def test_what_a_reset_leaves_is_seen(name):
+    at = {
+        "dropping": ("dropping, drop = Signal(),", "dropping, drop = Signal(reset_less=True),"),
+        "tail": ("tail = Signal()", "tail = Signal(reset_less=True)"),
+        "answering": ("answering = Signal()", "answering = Signal(reset_less=True)"),
+        "open_": (
+            "following = Signal(UNDECIDED), Signal(UNDECIDED)",
+            "following = Signal(UNDECIDED, reset_less=True), Signal(UNDECIDED)",
+        ),
+    }
+    wrong = mutants.planted("hw.frames", *at[name])
+    with pytest.raises(AssertionError, match="cycle"):
+        on_amaranth(wrong.FrameControl(**SHAPES["five"]), resets(random.Random(3)))
 
 
 @pytest.mark.parametrize("wrong", ["index", "order", "rows"])

@@ -135,8 +135,12 @@ def test_board(port, files, tiny, monkeypatch):
     assert found.exit_code == 2
     assert "the board holds another network than vww_105x120: tiny, digest" in found.output
 
-    # the flipped weights are in the board, and nobody looks at the digest
+    # the flipped weights are in the board, although a picture was left in its middle, and nobody
+    # looks at the digest
     link = host.Connection(host.open_port(port, 1_000_000), PATIENCE)
+    link.send(packets.settings(Setting.HOST))
+    for line in packets.frame([bytes(3 * board.MODEL.image_width)] * 7)[:6]:
+        link.send(line)
     host.load(link, board.MODEL, board.rasca(flipped(board.WEIGHTS)).engine.weights_image())
     link.transport.close()
     with monkeypatch.context() as patch:
@@ -320,6 +324,23 @@ def test_scripted():
     assert len(judge.frames[0].rows) == model.row_groups
     rows = pictures(1)[0].permute(1, 2, 0).numpy()
     assert sent == [row.tobytes() for row in rows[: 5 * model.row_groups]]
+
+
+def test_frames_of_a_camera():
+    """Those that the engine is on when the host takes over are not the host's."""
+    script, _ = engine()
+    answer, hosts = script.answer, []
+
+    def camera(kind, payload):
+        taken = kind == Kind.SETTINGS and payload[-1] & Setting.HOST
+        if taken and not any(hosts):
+            yield Decision(frame=7, index=0, status=2, rows_used=0, logits=(1, 2))
+        hosts.append(taken)
+        yield from answer(kind, payload)
+
+    script.answer = camera
+    judge = frames(script)
+    assert judge.first is None and any(hosts)
 
 
 def change_one(kind, **fields):

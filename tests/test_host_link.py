@@ -467,6 +467,52 @@ def test_an_event_that_is_being_copied_goes_whole(cycles):
     simulate(testbench)
 
 
+def test_late_events():
+    """With all slots full a fault keeps its place before the next frame's events, and a row its
+    group while the engine is on the next one."""
+
+    async def testbench(bench):
+        await bench.begin()
+        await bench.send(packets.settings(Setting.ROWS))
+        bench.uart_stopped = True
+        for number in range(SLOTS + 1):
+            await bench.decision(status=1 + number % 4)
+            await bench.tick(20 * ROTATION)
+        await bench.row(1, (3, 4))
+        bench.ctx.set(bench.dut.row.group, 2)
+        await bench.decision(index=1, used=2)
+        await bench.tick(20 * ROTATION)
+        bench.uart_stopped = False
+        await bench.settle()
+        lost = Decision(frame=SLOTS, index=0, status=1 + SLOTS % 4, rows_used=0, logits=(3, 4))
+        assert bench.take()[SLOTS:] == [
+            lost,
+            Row(frame=SLOTS + 1, row_group=1, logits=(3, 4)),
+            replace(lost, frame=SLOTS + 1, index=1, status=0, rows_used=2),
+        ]
+
+    simulate(testbench)
+
+
+def test_hello_while_weights_are_loaded():
+    """The weights come or go in any cycle of its copy: it tells a digest that was there."""
+
+    async def testbench(bench):
+        dut, ctx = bench.dut, bench.ctx
+        await bench.begin()
+        digests = (0x12345678, 0)
+        for cycles in range(0, 7 * ROTATION):
+            ctx.set(dut.weights_digest, digests[cycles % 2])
+            await bench.pulse(dut.announce)
+            await bench.tick(cycles)
+            ctx.set(dut.weights_digest, digests[1 - cycles % 2])
+            await bench.settle(45 * bench.byte_time)
+            (hello,) = bench.take()
+            assert hello.weights in digests, f"{cycles}: {hello.weights:08x}"
+
+    simulate(testbench)
+
+
 def test_state():
     """Every byte of the state after a row; lines wait for it; without HOST there is none."""
 

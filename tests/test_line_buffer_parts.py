@@ -4,6 +4,7 @@
 import random
 
 import pytest
+from amaranth.sim import Simulator
 
 from hw.interfaces import Status
 from hw.line_buffer import PixelPlaces, Receiver
@@ -154,3 +155,37 @@ def test_receiver(kind, seed):
 def test_differences_of_the_receiver_are_seen(wrong):
     with pytest.raises(AssertionError):
         on_amaranth(receiver_of("exact"), received("exact", 38, 4000, wrong))
+
+
+FAULTS = {  # of a counter: the cycles of a frame that it counts
+    "dropped": [{"starting": 1}],
+    "overrun": [{"starting": 1, "enable": 1}, {"inner": 1, "word_end": 1, "writing": 1}],
+    "truncated": [{"starting": 1, "enable": 1}, {"end": 1}],
+    "line": [{"starting": 1, "enable": 1}, {"inner": 1, "eol": 1}],
+    "restart": [{"starting": 1, "enable": 1}, {"starting": 1, "enable": 1}, {"end": 1}],
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_counter_stops_at_its_limit(name):
+    receiver, found = receiver_of("exact"), []
+
+    async def testbench(ctx):
+        count = getattr(receiver.counts, name)
+        ctx.set(count, 65533)
+        for _ in range(4):
+            for cycle in FAULTS[name]:
+                for port in ("starting", "inner", "eol", "end", "word_end", "writing"):
+                    ctx.set(getattr(receiver, port), cycle.get(port, 0))
+                ctx.set(receiver.control.enable, cycle.get("enable", 0))
+                await ctx.tick()
+            for port in ("starting", "inner", "end"):
+                ctx.set(getattr(receiver, port), 0)
+            await ctx.tick().repeat(4)
+            found.append(ctx.get(count))
+
+    simulator = Simulator(receiver)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
+    assert found == [65534, 65535, 65535, 65535]

@@ -488,6 +488,53 @@ def test_events():
     simulate(dut, testbench)
 
 
+def test_events_in_their_order():
+    """A fault is older than what waits if it waited as a row came, or came with it; the row group
+    is that of the event."""
+    dut = Events(classes=2, row_groups=4)
+    waiting = dut.waiting
+
+    async def comes(ctx, *signals, group=0, status=1):
+        ctx.set(dut.row.group, group)
+        ctx.set(dut.decision.status, status)
+        for signal in signals:
+            ctx.set(signal, 1)
+        await ctx.tick()
+        for signal in signals:
+            ctx.set(signal, 0)
+        ctx.set(dut.row.group, 3)
+
+    async def testbench(ctx):
+        row, decision = dut.row.valid, dut.decision.valid
+        ctx.set(dut.rows, 1)
+        for number in range(4):
+            await comes(ctx, row, group=number)
+            assert ctx.get(waiting.group) == number and not ctx.get(waiting.before)
+        await comes(ctx, decision, status=0)
+        await comes(ctx, decision)
+        assert not ctx.get(waiting.before)
+        await comes(ctx, row)
+        assert ctx.get(waiting.before)
+        await comes(ctx, decision, status=0)
+        assert ctx.get(waiting.before)
+        await comes(ctx, decision)  # the one before is lost
+        assert not ctx.get(waiting.before)
+        ctx.set(waiting.copied, {"fault": 1})
+        await ctx.tick()
+        ctx.set(waiting.copied, {})
+        await comes(ctx, row, decision)
+        assert ctx.get(waiting.before)
+        await comes(ctx, row, decision, status=0)
+        assert ctx.get(waiting.before)
+        ctx.set(waiting.copied, {"fault": 1})
+        await comes(ctx, row)  # it is being copied
+        ctx.set(waiting.copied, {})
+        await comes(ctx, row)
+        assert not ctx.get(waiting.before)
+
+    simulate(dut, testbench)
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5, 16])
 def test_copier(classes):
     """Whole packets lie in the memory: rows and decisions in their slots, the state, the hello."""
@@ -527,7 +574,7 @@ def test_copier(classes):
         logits = [source.randrange(-(2**31), 2**31) for _ in range(classes)]
         for signal, value in zip(dut.logits, logits, strict=True):
             ctx.set(signal, value)
-        ctx.set(dut.group, 1)
+        ctx.set(waiting.group, 1)
         ctx.set(dut.weights_digest, 0x12345678)
         ctx.set(dut.board_status, 0x2A)
         hello = replace(link.hello(), weights=0x12345678, status=0x2A)
@@ -628,10 +675,10 @@ class CopierBench:
         """Its event, in whose cycle nothing else ends."""
         for signal, value in zip(self.dut.logits, logits, strict=True):
             ctx.set(signal, value)
-        ctx.set(self.dut.group, group)
         ctx.set(self.dut.waiting.changed, 1)
         assert not ctx.get(self.dut.waiting.copied.as_value())
         await ctx.tick()
+        ctx.set(self.dut.waiting.group, group)
         ctx.set(self.dut.waiting.changed, 0)
 
     async def copied(self, ctx, kind, limit=18 * ROTATION):
@@ -717,6 +764,88 @@ def test_events_go_first():
         await pulse(ctx, dut.greet)
         assert not await bench.copied(ctx, "fault")
         assert ctx.get(dut.hello.due)
+
+    simulate(dut, testbench, memory=memory)
+
+
+@pytest.mark.parametrize("before, order", [(0, "row decision fault"), (1, "fault row decision")])
+def test_an_older_fault_goes_first(before, order):
+    bench, seen = CopierBench(), []
+    waiting = bench.dut.waiting
+
+    async def testbench(ctx):
+        await bench.begin(ctx)
+        ctx.set(waiting.before, before)
+        left = set(KINDS)
+        while left:
+            ctx.set(waiting.pending, dict.fromkeys(left, 1))
+            done = ctx.get(waiting.copied.as_value())
+            await ctx.tick()
+            if done:
+                seen.append(KINDS[done.bit_length() - 1])
+                left.remove(seen[-1])
+        assert [bench.slot(number)[HEADER] for number in range(3)] == [0, before, 1]
+
+    simulate(bench.dut, testbench, memory=bench.memory)
+    assert seen == order.split()
+
+
+@pytest.mark.parametrize("digests", [(0, 0x12345678), (0x12345678, 0)])
+def test_a_hello_is_of_one_moment(digests):
+    """The weights come or go in any cycle of its copy, and the status with them."""
+    bench, seen = CopierBench(), []
+    dut, place = bench.dut, bench.link.layout.hello + HEADER
+
+    def set_(ctx, number):
+        ctx.set(dut.weights_digest, digests[number])
+        ctx.set(dut.board_status, number)
+
+    async def testbench(ctx):
+        set_(ctx, 0)
+        await bench.begin(ctx)
+        for cycles in range(1, 8 * ROTATION):
+            await pulse(ctx, dut.hello.sent)
+            set_(ctx, 0)
+            await ctx.tick().repeat(2 * ROTATION - bench.memory.cycle % ROTATION)
+            await pulse(ctx, dut.greet)
+            await ctx.tick().repeat(cycles)
+            set_(ctx, 1)
+            for _ in range(20 * ROTATION):
+                if ctx.get(dut.hello.due):
+                    break
+                await ctx.tick()
+            said = bytes(bench.memory.data[place : place + Hello.MOVING])
+            number = said[-1]
+            assert said == digests[number].to_bytes(4, "little") + bytes([number]), cycles
+            seen.append(number)
+            await ctx.tick().repeat(10 * ROTATION)
+            assert bytes(bench.memory.data[place : place + Hello.MOVING]) == said
+            assert ctx.get(dut.hello.due)
+
+    simulate(dut, testbench, memory=bench.memory)
+    assert seen == sorted(seen, reverse=True) and set(seen) == {0, 1}
+
+
+def test_a_channel_that_nobody_wants_is_given_up():
+    """In any phase of its copy: events go on, and the next state begins with its first channel."""
+    bench = CopierBench()
+    dut, memory, layout = bench.dut, bench.memory, bench.link.layout
+
+    async def testbench(ctx):
+        await bench.begin(ctx)
+        for cycles in range(1, 8 * ROTATION):
+            ctx.set(dut.state.valid, 1)
+            ctx.set(dut.waiting.dumping, 1)
+            while not ctx.get(dut.state_packet.due):
+                await ctx.tick()
+            assert memory.data[layout.state + HEADER + 1] == 0  # the channel
+            await pulse(ctx, dut.state_packet.sent)
+            ctx.set(dut.state.valid, 0)
+            await ctx.tick().repeat(cycles)
+            ctx.set(dut.waiting.dumping, 0)
+            assert await bench.copied(ctx, "fault")
+            await pulse(ctx, dut.slots.sent)
+            assert not ctx.get(dut.state_packet.due)
 
     simulate(dut, testbench, memory=memory)
 

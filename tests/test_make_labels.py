@@ -50,6 +50,19 @@ def test_parts(data):
     assert {row["origin"] for row in read(out)} == {"b"}
 
 
+def test_links_of_names_that_are_alike(tmp_path):
+    """A folder's name joined to a file's may be another file's; a row may stand there twice."""
+    names = ("a/b.png", "a_b.png", "c.png")
+    for value, name in enumerate(names):
+        picture(tmp_path / name, value=value)
+    rows = "".join(f"{name},{name.count('c')}\n" for name in (*names, "c.png"))
+    (tmp_path / "labels.csv").write_text("file,label\n" + rows)
+    result = run(tmp_path, "-o", tmp_path / "out.csv", "--links", tmp_path / "links")
+    assert result.exit_code == 0, result.output
+    found = [path.resolve() for path in (tmp_path / "links").iterdir()]
+    assert sorted(found) == sorted(tmp_path / name for name in names)
+
+
 def test_coco_and_voc(coco, voc, tmp_path):  # noqa: F811
     out = tmp_path / "out.csv"
     assert run(coco[0], "--images", coco[1], "-o", out).exit_code == 0

@@ -8,17 +8,19 @@ from types import SimpleNamespace
 
 import pytest
 from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import io, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 from rich.console import Console
 
 from boards import build, fit, reclock
+from boards.outputs.lamps import Lamps
 from boards.outputs.output import PacketStream
 from boards.switches import take_turns
 from boards.system import System
 from golden.config import preset
 from golden.random_weights import random_weights
+from hw.interfaces import Decision
 from hw.plan import compile_program
 from hw.top import Rasca
 from tests.command import refused
@@ -83,6 +85,47 @@ def test_turns():
         place += length
     runs = "".join(map(str, packets))
     assert len(packets) > 50 and "000" not in runs and "111" not in runs
+
+
+@pytest.mark.parametrize("stop", [0, 1])
+def test_lamps(stop):
+    """The person's is lit by the stop class, whichever it is, and by no lost frame; the fault's by
+    what is wrong."""
+    decision = Decision(2).create()
+    weights_ok, failed = Signal(init=1), Signal()
+    ports = {"person": io.SimulationPort("o", 1), "fault": io.SimulationPort("o", 1)}
+    taps = SimpleNamespace(
+        limit_hz=8,
+        decision=decision,
+        plan=SimpleNamespace(model=SimpleNamespace(stop_index=stop)),
+        weights_ok=weights_ok,
+        camera_failed=failed,
+        platform=SimpleNamespace(request=lambda name, number, dir: ports[name]),
+    )
+    m = Module()
+    Lamps(person=("person", 0), fault=("fault", 0)).add_to(m, taps)
+
+    async def testbench(ctx):
+        lit = [ports[name].o for name in ("person", "fault")]
+        for index, status in ((stop, 0), (1 - stop, 0), (stop, 0), (0, 1), (stop, 0), (0, 2)):
+            ctx.set(decision.index, index)
+            ctx.set(decision.status, status)
+            ctx.set(decision.valid, 1)
+            await ctx.tick()
+            ctx.set(decision.valid, 0)
+            await ctx.tick()
+            found = [ctx.get(lamp) for lamp in lit]
+            assert found == [index == stop and not status, status == 1], (index, status)
+        ctx.set(weights_ok, 0)
+        assert ctx.get(ports["fault"].o)
+        ctx.set(weights_ok, 1)
+        ctx.set(failed, 1)
+        assert ctx.get(ports["fault"].o)
+
+    simulator = Simulator(m)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(testbench)
+    simulator.run()
 
 
 def test_names():

@@ -119,7 +119,8 @@ def write_deep_png(path, pixels):
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    colour = {2: 4, 3: 2, 4: 6}[pixels.shape[2]]  # grey and alpha, colour, both
+    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
@@ -133,6 +134,35 @@ def test_16_bits_of_colour(tmp_path):
     write_deep_png(tmp_path / "a.png", pixels >> 4)  # 12 bits in 16
     with pytest.raises(ValueError, match="its depth is not known"):
         load_image(tmp_path / "a.png", CONFIG)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_12_bits_in_16_beside_alpha(channels, tmp_path):
+    """The white that shows through is no bright sample: the picture became nearly black."""
+    pixels = drawn()[..., :channels].astype(np.uint16) << 4
+    pixels = np.concatenate([pixels[..., : channels - 1], np.full_like(pixels[..., :1], 65535)], 2)
+    if channels == 4:
+        pixels = np.concatenate([drawn().astype(np.uint16) << 4, pixels[..., -1:]], 2)
+    pixels[0, 0, -1] = 0
+    write_deep_png(tmp_path / "a.png", pixels)
+    with pytest.raises(ValueError, match="its depth is not known"):
+        load_image(tmp_path / "a.png", CONFIG)
+    pixels[..., :-1] <<= 4  # all 16 bits
+    write_deep_png(tmp_path / "a.png", pixels)
+    assert (loaded(tmp_path / "a.png")[1:] == pixels[1:, :, :-1] >> 8).all()
+
+
+@pytest.mark.parametrize("kind", [b"P5", b"P6", b"P2", b"P3"])
+def test_a_dark_pgm_or_ppm(kind, tmp_path):
+    """Its own maximum says what is white, but for 16 bits, which hold samples of fewer, too."""
+    dark = np.full((9, 9, 3 if kind in (b"P6", b"P3") else 1), 900, dtype=">u2")
+    samples = dark.tobytes() if kind in (b"P5", b"P6") else b" ".join([b"900"] * dark.size)
+    path = tmp_path / "a.ppm"
+    path.write_bytes(kind + b" 9 9 4095\n" + samples)
+    assert abs(loaded(path).astype(int) - 56).max() <= 1
+    path.write_bytes(kind + b" 9 9 65535\n" + samples)
+    with pytest.raises(ValueError, match="its depth is not known"):
+        load_image(path, CONFIG)
 
 
 def test_a_pgm_is_scaled_by_its_own_maximum(tmp_path):

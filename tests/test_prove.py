@@ -37,6 +37,7 @@ FAULTS = {
     "flash: a byte": ("bits.eq(8), timer", "bits.eq(7), timer"),
     "UART: recovers": ("self.glitch.eq(line)", "self.glitch.eq(1)"),
     "packets: recovers": ("with m.If(left == 1):", "with m.If(left == 5):"),
+    "packets: events are copied": ("again | (state & ~waiting.dumping)", "again"),
     "lines: rows kept": (
         "allowed.eq(received < control.released + k)",
         "allowed.eq(received <= control.released + k)",

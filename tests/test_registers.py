@@ -76,6 +76,9 @@ def test_svd_is_the_map():
     by_name = {each.findtext("name"): each for each in found}
     assert by_name["ROW_LOGIT[%s]"].findtext("dim") == "3"
     assert by_name["ID"].findtext("resetValue") == "0x52534341"
+    # STATUS has room for a load, and maybe weights, after a reset
+    masks = {name: each.findtext("resetMask") for name, each in by_name.items()}
+    assert masks["STATUS"] == "0x00000000" and masks["ID"] is masks["CONTROL"] is None
     assert by_name["INTERRUPT"].find("fields/field").findtext("modifiedWriteValues") == "oneToClear"
     status = by_name["DECISION"].findall("fields/field")[1]
     named = status.findall("enumeratedValues/enumeratedValue")

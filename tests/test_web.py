@@ -18,6 +18,7 @@ import pytest
 
 from boards import connection, packets
 from boards.packets import BoardStatus, Counters, Decision, Kind, Preview, Row, State, Taken
+from boards.port import BoardError
 from boards.web import feed as feeds
 from boards.web import link as links
 from boards.web import replay, server
@@ -373,6 +374,7 @@ def test_others_set_nothing():
             status, found = post(page, {"stop": 0.9}, **headers)
             assert status == 403 and found["error"], headers
         assert ask(page, Host="rebound.example")[0] == 403
+        assert ask(page, Host="[::1")[0] in (400, 403)
         assert ask(page, path="/stream", Host="rebound.example:80")[0] == 403
         # another page may not even ask whether it may
         status, headers, _ = ask(page, "OPTIONS", "/settings", Origin="http://elsewhere.example")
@@ -386,6 +388,8 @@ def test_others_set_nothing():
             ({"skip": 1}, "skip must lie between 0 and 100 %, not at 100 %"),
             ({"stop": -0.5}, "stop must lie between 0 and 100 %, not at -50 %"),
             (b'{"stop": NaN}', "expected a number for stop, not NaN"),
+            (b'{"stop": 1e999}', "expected a number for stop, not Infinity"),
+            ({"skip": -(10**400)}, f"expected a number for skip, not -1{38 * '0'}"),
         ):
             assert post(page, body) == (400, {"error": said})
         try:
@@ -403,7 +407,7 @@ def test_thresholds_without_probabilities():
     """Margins where the logits' unit is not known."""
     for value, steps in ((5, 5), (-7.0, -7), (None, None), (2**31 - 1, 2**31 - 1)):
         assert server.steps("stop", value, None, up=True) == steps
-    for value in (0.5, 2**31, -(2**40), float("inf")):
+    for value in (0.5, 2**31, -(2**40), float("inf"), 10**300, 10**400):
         with pytest.raises(ValueError, match="stop"):
             server.steps("stop", value, None, up=True)
 
@@ -411,7 +415,16 @@ def test_thresholds_without_probabilities():
 def test_names_of_this_machine():
     for good in ("127.0.0.1:8765", "[::1]:80", "localhost", "192.168.1.7:1", "board.local:9"):
         assert server.welcome(good, "board.local")
-    for bad in ("", "elsewhere.example", "127.0.0.1.example:80", "localhost.example", "board"):
+    for bad in (
+        "[::1",
+        "a]b",
+        "\u2100",
+        "",
+        "elsewhere.example",
+        "127.0.0.1.example:80",
+        "localhost.example",
+        "board",
+    ):
         assert not server.welcome(bad, "127.0.0.1")
 
 
@@ -523,6 +536,53 @@ def test_what_the_board_took_is_what_is_told(tmp_path, quick):
         assert post(page, {"stop": 0.7}) == (200, {"taken": None})
         assert board.now.stop == steps
         assert everything(page.feed)["settings"]["taken"] is None
+
+
+class Deaf:
+    """A port that takes bytes until it is lost."""
+
+    lost = False
+
+    def write(self, data):
+        if self.lost:
+            raise BoardError("the cable")
+
+    def close(self):
+        pass
+
+
+def test_each_page_is_told_what_became_of_its_own_wish():
+    """Settings of two pages at once; one answer may stand for both. A wish that cannot be sent any
+    more is answered at once."""
+    link = BoardLink(Feed(source="x"), "x", 1_000_000)
+    link._hello, link._transport = HELLO, Deaf()
+
+    def granted(*wishes):
+        futures = [link.wish(wish) for wish in wishes]
+        link._grant()
+        return futures
+
+    def taken(stop):
+        link._take(Taken(flags=0, stop=stop))
+
+    first, second = granted(Wish(stop=5), Wish(stop=7))
+    taken(5)
+    assert first.result(0).stop == 5 and not second.done()
+    taken(7)
+    assert second.result(0).stop == 7
+    both = granted(Wish(stop=5), Wish(stop=7))
+    taken(7)
+    assert [future.result(0).stop for future in both] == [7, 7]
+    both = granted(Wish(stop=5), Wish(stop=7))
+    taken(6)
+    assert [future.result(0).stop for future in both] == [6, 6]
+    link._transport.lost = True
+    future = link.wish(Wish(stop=1))
+    with pytest.raises(BoardError, match="the cable"):
+        link._grant()
+    link._close()
+    with pytest.raises(BoardError, match="the board is gone"):
+        future.result(0)
 
 
 def test_a_board_that_goes_away_and_comes_back(tmp_path, quick, monkeypatch):

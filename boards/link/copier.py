@@ -76,7 +76,8 @@ class Copier(wiring.Component):
     """Writes packets where they leave from, a byte a rotation: an event into the next free slot,
     a channel of the state, or what changes in the hello, in this order; an event that finds no free
     slot lets the others go first. The copy of a row or a decision begins anew when its logits
-    change: a packet is always of one event.
+    change: a packet is always of one event. A channel that nobody waits for any more is given up:
+    its words are no longer answered.
 
     The memory has all else of a packet from the beginning: the sync byte, the length, and of the
     state and the hello also the kind.
@@ -94,9 +95,10 @@ class Copier(wiring.Component):
     -----
     phase : In(2), of the memory; write : In(write_port(depth, 8)), to the memory, phase 1
     waiting : In(Waiting(K, row_groups))
-    group : In(16), logits : In(signed(32)).array(K), of the last row event
+    logits : In(signed(32)).array(K), of the last row event
     greet : In(1), pulse: a hello is to leave
     weights_digest : In(32), board_status : In(8), of the hello
+        A digest that comes or goes begins the hello's copy anew: all of it is of one moment.
     state : Out(StateRead(P))
     slots, state_packet, hello : Out(Departure())
         An event's packet, a channel's, the hello's.
@@ -110,7 +112,6 @@ class Copier(wiring.Component):
                 "phase": In(range(ROTATION)),
                 "write": In(write_port(layout.depth, 8)),
                 "waiting": In(Waiting(classes=model.class_count, row_groups=model.row_groups)),
-                "group": In(16),
                 "logits": In(LOGIT).array(model.class_count),
                 "greet": In(1),
                 "weights_digest": In(32),
@@ -137,6 +138,7 @@ class Copier(wiring.Component):
             m.d.sync += greet.eq(1)
         waiting = self.waiting
         pending = waiting.pending
+        older = pending.fault & waiting.before
         with m.If(~working):
             m.d.sync += [offset.eq(HEADER), event.eq(0), state.eq(0), greeting.eq(0)]
             # two cycles before the first byte, and all that hangs on the last job has settled
@@ -146,8 +148,8 @@ class Copier(wiring.Component):
                         event.eq(1),
                         working.eq(1),
                         offset.eq(1),  # the kind
-                        is_row.eq(pending.row),
-                        is_fault.eq(~pending.row & ~pending.decision),
+                        is_row.eq(pending.row & ~older),
+                        is_fault.eq(older | (~pending.row & ~pending.decision)),
                     ]
                 with m.Elif(waiting.dumping & ~pending.row & ~self.state_packet.due):
                     m.d.sync += [state.eq(1), working.eq(1)]
@@ -195,11 +197,22 @@ class Copier(wiring.Component):
                     m.d.sync += [self.state_packet.due.eq(1), channel.eq(channel + 1)]
                     with m.If(channel == model.state_channels - 1):
                         m.d.sync += channel.eq(0)
-                with m.Elif(greeting):
-                    m.d.sync += self.hello.due.eq(1)
-        with m.If(again):
+        self._greet(m, greeting, working, greet)
+        with m.If(again | (state & ~waiting.dumping)):
             m.d.sync += working.eq(0)
+        with m.If(~waiting.dumping):
+            m.d.sync += channel.eq(0)
         return m
+
+    def _greet(self, m, greeting, working, greet):
+        """The hello is whole, or begins anew because the weights came or went."""
+        there, was = Signal(), Signal()
+        m.d.sync += [there.eq(self.weights_digest.any()), was.eq(there)]
+        # it speaks of the cycle before, so that the copy's end waits for it
+        with m.If(greeting & (there ^ was)):
+            m.d.sync += [working.eq(0), greeting.eq(0), greet.eq(1)]
+        with m.Elif(greeting & ~working):
+            m.d.sync += self.hello.due.eq(1)
 
     def _slots(self, m):
         """The slot for the next event, and whether it is free."""
@@ -237,8 +250,9 @@ class Copier(wiring.Component):
             m.d.comb += info.eq(channel)
         with m.Elif(~is_row):
             m.d.comb += info.eq(Mux(is_fault, self.waiting.status, class_byte(self.waiting.index)))
-        groups = self.group[: self.model.row_groups.bit_length()]
-        m.d.comb += group.eq(Mux(state | is_row, groups, Mux(is_fault, 0, self.waiting.rows_used)))
+        waiting = self.waiting
+        used = Mux(is_fault, 0, waiting.rows_used)
+        m.d.comb += group.eq(Mux(state | is_row, waiting.group, used))
         fields = Cat(frame, info, group)
         tail = offset[3:].any()
         with m.If(~tail & ~offset[2]):

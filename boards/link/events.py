@@ -8,7 +8,7 @@ from boards.packets import CLASS_BITS
 from hw.interfaces import Decision, RowEvent, Status
 
 PENDING = data.StructLayout({"row": 1, "decision": 1, "fault": 1})
-"""Of each kind whether one waits; copied in this order."""
+"""Of each kind whether one waits; copied in this order, unless the fault is older."""
 
 
 def class_byte(index):
@@ -30,8 +30,12 @@ class Waiting(wiring.Signature):
     Members
     -------
     pending : Out(PENDING)
+    before : Out(1)
+        The fault that waits is older than the row and the decision that do.
     dumping : Out(1)
-        The state is wanted, until `dumped`.
+        The state is to be copied, until `dumped` or until nobody wants it any more.
+    group : Out(range(row_groups))
+        Of the last row event.
     index : Out(range(K)), rows_used : Out(range(row_groups + 1))
         Of the decision.
     status : Out(3)
@@ -49,7 +53,9 @@ class Waiting(wiring.Signature):
         super().__init__(
             {
                 "pending": Out(PENDING),
+                "before": Out(1),
                 "dumping": Out(1),
+                "group": Out(range(row_groups)),
                 "index": Out(range(classes)),
                 "rows_used": Out(range(row_groups + 1)),
                 "status": Out(3),
@@ -69,7 +75,8 @@ class Events(wiring.Component):
     A fault may come in the cycle after a decision. An event that comes while one of its kind still
     waits takes its place, and one of them is lost; so is a row while the state is being copied. A
     row's event also takes the place of a decision, whose logits were those of the row before; so a
-    decision never finds another one, as each that is OK comes after a row event of its own.
+    decision never finds another one, as each that is OK comes after a row event of its own. What
+    waits is copied as it came.
 
     Parameters
     ----------
@@ -102,8 +109,13 @@ class Events(wiring.Component):
         pending = waiting.pending
         lost_row, lost_fault = Signal(), Signal()  # they may come in one cycle
         m.d.comb += [waiting.changed.eq(self.row.valid), self.lost.eq(lost_row | lost_fault)]
+        fault = decision.valid & (decision.status != Status.OK)
+        with m.If(fault):
+            m.d.sync += waiting.before.eq(0)
         with m.If(self.row.valid):
             m.d.sync += [pending.row.eq(self.rows | self.state), pending.decision.eq(0)]
+            # one that comes with a row was waiting in the engine, behind a frame before the row's
+            m.d.sync += [waiting.group.eq(self.row.group), waiting.before.eq(pending.fault | fault)]
             with m.If(self.state):
                 m.d.sync += waiting.dumping.eq(1)
             m.d.comb += lost_row.eq(pending.row | pending.decision | waiting.dumping)
@@ -120,6 +132,6 @@ class Events(wiring.Component):
         for kind in PENDING.members:
             with m.If(waiting.copied[kind]):
                 m.d.sync += pending[kind].eq(0)
-        with m.If(waiting.dumped):
+        with m.If(waiting.dumped | ~self.state):
             m.d.sync += waiting.dumping.eq(0)
         return m

@@ -18,8 +18,8 @@ class Lamps:
     ----------
     heartbeat, person, fault : tuple or None
         Resource name, and its number or its part ("r", "g", "b"). "person": the network's stop
-        class was the last decision. "fault" is lit without weights, where the camera's set-up
-        failed, and while the camera is too fast for the engine.
+        class was the last decision; a lost frame is none. "fault" is lit without weights, where
+        the camera's set-up failed, and while the camera is too fast for the engine.
     """
 
     heartbeat: tuple[str, int | str] | None = None
@@ -38,8 +38,11 @@ class Lamps:
         stops, too_fast = Signal(), Signal()
         m.d.sync += beat.eq(beat + 1)
         with m.If(taps.decision.valid):
+            stop = taps.plan.model.stop_index
+            # of a lost frame the index is 0
+            decided = 1 if stop else taps.decision.status == Status.OK
             m.d.sync += [
-                stops.eq(taps.decision.index == taps.plan.model.stop_index),
+                stops.eq((taps.decision.index == stop) & decided),
                 too_fast.eq(taps.decision.status == Status.OVERRUN),
             ]
         levels = {

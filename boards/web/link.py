@@ -147,7 +147,7 @@ class BoardLink(Link):
         super().__init__(feed, port, baud, patience)
         self._preset_name, self._weights_file = preset_name, weights_file
         self._wishes: queue.Queue[tuple[Wish, Future[Taken | None]]] = queue.Queue(MOST_WISHES)
-        self._waiting: list[tuple[float, Future[Taken | None]]] = []
+        self._waiting: list[tuple[float, Wish, Future[Taken | None]]] = []
         self._wish = Wish()
         self._board: Connection | None = None
         self._hello: Hello | None = None
@@ -233,9 +233,7 @@ class BoardLink(Link):
         if isinstance(event, Hello):
             self._greeted(event)
         elif isinstance(event, Taken):
-            waiting, self._waiting = self._waiting, []
-            for _, future in waiting:
-                answer(future, event)
+            self._taken(event)
         elif isinstance(event, Row):
             self._rows_since += 1
         elif isinstance(event, Decision):
@@ -245,6 +243,19 @@ class BoardLink(Link):
                 self._send_settings()
             self._rows_since = 0
         self.feed.take(event)
+
+    def _taken(self, taken: Taken) -> None:
+        """Answers the wish that was taken and those before it, which it took the place of; all of
+        them, if the board took something else."""
+        ends = [
+            place
+            for place, (_, wish, _) in enumerate(self._waiting, 1)
+            if (wish.stop, wish.skip) == (taken.stop, taken.skip)
+        ]
+        end = ends[-1] if ends else len(self._waiting)
+        answered, self._waiting = self._waiting[:end], self._waiting[end:]
+        for _, _, future in answered:
+            answer(future, taken)
 
     def _greeted(self, hello: Hello) -> None:
         """A hello that nobody asked for tells of a reset: all settings are gone."""
@@ -282,23 +293,23 @@ class BoardLink(Link):
         with contextlib.suppress(queue.Empty):
             while True:
                 self._wish, future = self._wishes.get_nowait()
+                self._waiting.append((time.monotonic() + ECHO_S, self._wish, future))
                 self._send_settings()
-                self._waiting.append((time.monotonic() + ECHO_S, future))
         now = time.monotonic()
-        for end, future in self._waiting:
+        for end, _, future in self._waiting:
             if now > end:
                 answer(future, None)
         self._waiting = [one for one in self._waiting if one[0] >= now]
 
     def _close(self) -> None:
         super()._close()
-        gone = self._waiting
+        gone = [future for _, _, future in self._waiting]
         self._waiting = []
         with contextlib.suppress(queue.Empty):
             while True:
                 self._wish, future = self._wishes.get_nowait()  # it is sent to a board that is back
-                gone.append((0.0, future))
-        for _, future in gone:
+                gone.append(future)
+        for future in gone:
             answer(future, BoardError("the board is gone; it gets these when it is back"))
         self._sent_at = 0.0
 

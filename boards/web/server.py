@@ -19,8 +19,8 @@ import contextlib
 import errno
 import ipaddress
 import json
-import math
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -73,8 +73,11 @@ Control = Callable[[Wish], "Future[Taken | None]"]
 
 
 def name_of(host: str) -> str:
-    """The name in a Host header, without port and brackets."""
-    return urlsplit(f"//{host}").hostname or ""
+    """The name in a Host header, without port and brackets; empty if it cannot be one."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # an open bracket, say
+        return ""
 
 
 def welcome(host: str, address: str) -> bool:
@@ -228,7 +231,9 @@ def steps(name: str, value: object, scale: float | None, *, up: bool) -> int | N
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # an int may have more digits than a float holds
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) < sys.float_info.max:
         raise ValueError(f"expected a number for {name}, not {json.dumps(value)[:40]}")
     if scale is None:
         if value != int(value) or not -(1 << 31) <= value < 1 << 31:

@@ -95,6 +95,8 @@ def _svd_register(element: Element, one: Register, put) -> None:
     clears = one.access is Access.CLEAR
     put(element, size=8 * WORD, access="read-write" if clears else one.access.value)
     put(element, resetValue=f"0x{one.value or 0:08X}")
+    if one.value is None:  # what it says is the engine's, also after a reset
+        put(element, resetMask="0x00000000")
     fields = SubElement(element, "fields")
     for each in one.fields:
         field = SubElement(fields, "field")

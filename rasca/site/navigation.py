@@ -49,7 +49,7 @@ PARTS = (
         "For the code",
         (
             *("docs/library", "docs/architecture", "docs/network", "docs/verification"),
-            *("CONTRIBUTING", "CHANGELOG"),
+            *("docs/faults_found", "CONTRIBUTING", "CHANGELOG"),
         ),
     ),
     Part(
@@ -74,6 +74,7 @@ TITLES = {
     "docs/early_termination": "Early termination",
     "docs/network": "Network and equations",
     "docs/verification": "Verification",
+    "docs/faults_found": "Faults found",
     "docs/commands": "Commands and files",
     "reference/keys": "JSON keys",
     **{

@@ -136,6 +136,12 @@ PROPERTIES = (
         bench=link.parser,
         quick=False,
     ),
+    Property(
+        name="packets: events are copied",
+        part="boards.link.copier:Copier",
+        bench=link.copier,
+        quick=False,
+    ),
     Property(name="lines: rows kept", part=_RECEIVER, bench=frames.rows_kept, quick=False),
     Property(
         name="lines: rows kept, bytewise",

@@ -1,12 +1,13 @@
-"""Properties of a board's link: UART, packets."""
+"""Properties of a board's link: UART, packets, what is copied for the host."""
 
 from types import SimpleNamespace
 
 from amaranth.hdl import Assume, Module, Mux, Signal
 
-from boards.link.memory import ROTATION
+from boards.link.memory import ROTATION, Layout
 from boards.packets import SYNC, Kind, crc16
 from boards.uart import BYTE_BITS, UartTransmitter
+from golden.config import ModelConfig
 from sim.prove.bench import Bench, check, inputs, some
 
 
@@ -71,6 +72,54 @@ def parser(part):
     check(m, unit.asked, when=ended)
     free_inputs = inputs(unit, "phase", "rx_valid", "rx_data")
     return Bench(m, [*free_inputs, comes, free, begin], {"a packet": ended})
+
+
+def copier(part):
+    """An event that waits is copied in time, also when nobody answers for the state any more."""
+    m = Module()
+    model = ModelConfig(
+        name="copied",
+        image_height=5,
+        image_width=16,
+        heads=1,
+        head_channels=(1, 1, 1, 1),
+        state_channels=2,
+        spatial_attention="none",
+        channel_attention=False,
+        in_channels=1,
+    )
+    # packets shorter than they are: one byte of logits, one of the state
+    layout = Layout(buffer=1, event_bytes=9, state_bytes=9)
+    m.submodules.unit = unit = part(model=model, pixels=1, layout=layout)
+    waiting, state, phase = unit.waiting, unit.state, Signal(2)
+    m.d.sync += phase.eq(phase + 1)
+    comes, waits = Signal(name="comes"), Signal()
+    with m.If(waiting.copied.fault):
+        m.d.sync += waits.eq(0)
+    with m.Elif(comes):
+        m.d.sync += waits.eq(1)
+    m.d.comb += [
+        unit.phase.eq(phase),
+        waiting.pending.fault.eq(waits),
+        unit.slots.sent.eq(unit.slots.due & (phase == 3)),
+    ]
+    # a word is answered within some cycles, if the state is wanted all the time
+    asked, late, slowest = Signal(), Signal(2), 3
+    with m.If(state.valid | ~waiting.dumping):
+        m.d.sync += [asked.eq(0), late.eq(0)]
+    with m.Elif(asked):
+        m.d.sync += late.eq(late + 1)
+    with m.If(state.read & waiting.dumping):
+        m.d.sync += [asked.eq(1), late.eq(0)]
+    m.d.comb += Assume(~(asked & (late == slowest) & waiting.dumping & ~state.valid))
+    # a channel, or a hello, that has begun; and the event
+    other = ROTATION * (layout.state_bytes + 2)
+    bound = other + ROTATION * (layout.event_bytes + 1)
+    age = Signal(range(2 * bound))
+    m.d.sync += age.eq(Mux(waits & ~waiting.copied.fault, age + 1, 0))
+    check(m, age <= bound)
+    given = inputs(unit, "phase", "waiting__pending", "waiting__changed", "slots__sent")
+    return Bench(m, [*given, comes], {"copied": waiting.copied.fault, "a channel": waiting.dumped})
 
 
 def _crc(data: bytes) -> bytes:

@@ -58,7 +58,9 @@ BLOCKS = {
     "boards.link.copier": (
         "test_link.py::test_copier test_link.py::test_events_go_first "
         "test_link.py::test_a_packet_is_of_one_event test_link.py::test_state_bytes "
-        "test_link.py::test_frames_are_counted_to_256 test_link.py::test_memory"
+        "test_link.py::test_frames_are_counted_to_256 test_link.py::test_memory "
+        "test_link.py::test_an_older_fault_goes_first test_link.py::test_a_hello_is_of_one_moment "
+        "test_link.py::test_a_channel_that_nobody_wants_is_given_up"
     ),
     "boards.link.counters": (
         "test_link.py::test_counters_while_they_leave test_link.py::test_counters"
@@ -75,7 +77,10 @@ BLOCKS = {
         "test_event_system.py::test_weights_and_camera test_flash.py::test_contents"
     ),
     "boards.event_system": "test_event_system.py",
-    "boards.link.events": "test_link.py::test_events test_link.py::test_class_byte",
+    "boards.link.events": (
+        "test_link.py::test_events test_link.py::test_class_byte "
+        "test_link.py::test_events_in_their_order"
+    ),
     "boards.outputs.preview": "test_preview.py",
     "boards.video.activation": "test_video.py::test_activation test_video.py::test_slopes",
     "boards.video.screen": "test_video.py::test_scoreboard test_video.py::test_screen",
@@ -108,7 +113,8 @@ BLOCKS = {
     "hw.weight_sram": "test_weight_sram.py",
     "hw.sequencer": "test_sequencer_parts.py test_sequencer.py test_sleep.py",
     "hw.parallel.attention": (
-        "test_parallel_parts.py::test_state_copy test_parallel_parts.py::test_attention"
+        "test_parallel_parts.py::test_state_copy test_parallel_parts.py::test_attention "
+        "test_parallel_parts.py::test_attention_of_a_frame_that_is_dropped"
     ),
     "hw.parallel.channel_unit": "test_channel_unit.py",
     "hw.parallel.classifier": (
@@ -125,6 +131,7 @@ BLOCKS = {
     "hw.parallel.store": "test_store_parts.py test_store.py",
     "hw.parallel.parts": (
         "test_parallel_parts.py test_engine.py::test_random_gaps "
+        "test_engine.py::test_dropped_in_each_cycle_of_a_walk "
         "test_parts.py::test_the_low_power_record"
     ),
     "hw.parallel.window": "test_parallel_parts.py",
