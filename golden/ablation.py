@@ -22,8 +22,9 @@ import torch
 import typer
 
 from golden import files
+from golden.boxes import check_persons
 from golden.command_line import bad_input, note, progress_bar
-from golden.config import PRESETS, TWO_CLASSES, ModelConfig, preset, resized
+from golden.config import PRESETS, ModelConfig, preset, resized
 from golden.data import load_any
 from golden.train import Data, TrainConfig, fit
 
@@ -207,11 +208,8 @@ def main(
     with bad_input(), ExitStack() as own:
         config = resized(preset(preset_name), size)
         variants(kind, config)  # before the pictures are read
-        if kind == "boxes" and config.classes != TWO_CLASSES:
-            raise ValueError(
-                f"the ablation boxes is for {', '.join(TWO_CLASSES)}, not for "
-                f"{', '.join(config.classes)}"
-            )
+        if kind == "boxes":
+            check_persons(config.classes, "the ablation boxes")
         if seeds < 1:
             raise ValueError(f"seeds must be at least 1, not {seeds}")
         options = TrainConfig(epochs=epochs, batch=batch, seed=seed, held_out=held)

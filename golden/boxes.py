@@ -16,12 +16,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from golden.config import TWO_CLASSES
 from golden.data import LEAST_FRACTION, Sample
 from golden.loss import Loss, pseudo_labels
 
 MOST = 24  # boxes of a picture that are looked at, the largest ones
 SEEN_PART = 0.25  # of a person, that must have been scanned
 _EDGE = 1e-4  # of the picture: a box that only touches a row group does not meet it
+
+
+def check_persons(classes: Sequence[str], what: str) -> None:
+    """ValueError unless a network looks for persons; `what` needs that."""
+    if tuple(classes) != TWO_CLASSES:
+        raise ValueError(f"{what} is for {', '.join(TWO_CLASSES)}, not for {', '.join(classes)}")
 
 
 class Targets(NamedTuple):

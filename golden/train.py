@@ -30,11 +30,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from golden import files
-from golden.boxes import Boxes, Targets, boxes_loss
+from golden.boxes import Boxes, Targets, boxes_loss, check_persons
 from golden.checkpoint import check_packed
 from golden.classifier import decide
 from golden.command_line import bad_input, note, progress_bar
-from golden.config import TWO_CLASSES, ModelConfig, preset, resized
+from golden.config import ModelConfig, preset, resized
 from golden.data import (
     Augmenter,
     load_any,
@@ -583,6 +583,8 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from golden.visualise import literal
+
     ink = "#1d2433"
     shades = ("#2a6f97", "#3fa7a0", "#c98a1b", "#8257a5", "#5b8c3a", "#d1495b")
     rows = [json.loads(line) for line in log.read_text().splitlines()]
@@ -609,7 +611,7 @@ def draw_curves(log: Path, path: Path, title: str) -> None:
             {"color": ink, "lw": 2.4} if name == "all" else {"color": shades[number - 1], "lw": 1}
         )
         at = [row["epoch"] for row in tested]
-        label = f"validation, {name or 'no origin'}".replace("$", r"\$")  # else it is a formula
+        label = literal(f"validation, {name or 'no origin'}")
         accuracy.plot(at, points, label=label, **look, **few)
     values = [row["accuracy"] for row in rows]
     accuracy.plot(
@@ -750,11 +752,8 @@ def main(
         taught = None
         folder = Path("build/train") / config.name if output is None else output
         masses = read_cells(cells, config.class_count)
-        if confidence == "boxes" and config.classes != TWO_CLASSES:
-            raise ValueError(
-                f"--confidence boxes is for {', '.join(TWO_CLASSES)}, not for "
-                f"{', '.join(config.classes)}"
-            )
+        if confidence == "boxes":
+            check_persons(config.classes, "--confidence boxes")
         shares = read_shares(held_of or [], held)
         if quantised_epochs < 0:
             raise ValueError(f"quantised_epochs must be at least 0, not {quantised_epochs}")

@@ -163,7 +163,7 @@ class _Page:
         return Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3].copy())
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """For matplotlib, which sets what is between two dollar signs as a formula."""
     return text.replace("$", r"\$")
 
@@ -259,7 +259,7 @@ def _draw_curve(
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100"], fontsize=9)
-    sought = _literal(words(scan.config.stop_class))
+    sought = literal(words(scan.config.stop_class))
     axes.set_xlabel(f"{sought}, %", color=INK, fontsize=9, labelpad=2)
     axes.yaxis.tick_right()
     ticks = np.array([*range(0, groups, max(1, round(groups / 7))), groups])
@@ -276,7 +276,7 @@ def _draw_curve(
 
 def _title(axes: Any, text: str, *, bold: bool = False, colour: str = INK) -> None:
     weight = "bold" if bold else "normal"
-    text = _literal(text)
+    text = literal(text)
     axes.set_title(text, loc="left", fontsize=10.5, color=colour, pad=7, fontweight=weight)
 
 
@@ -299,7 +299,7 @@ def _draw_key(axes: Any, name: str) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     text = {"transform": axes.transAxes, "va": "center", "fontsize": 8.5, "color": INK}
-    name = _literal(name)
+    name = literal(name)
     axes.text(-0.04, 0.5, f"against {name}", ha="right", **text)
     axes.text(1.04, 0.5, f"for {name}", ha="left", **text)
 

@@ -367,6 +367,6 @@ def check(
             continue
         wrong = next((i for i, one in enumerate(verdicts) if one.wrong), len(verdicts) - 1)
         for one in verdicts[: wrong + 1]:
-            found += play(way, built, [one.case], thresholds) if one.cut else [one]
+            found += check(way, built, [one.case], thresholds) if one.cut else [one]
         left = left[wrong + 1 :]
     return found
