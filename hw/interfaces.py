@@ -413,7 +413,8 @@ class LineControl(_Interface):
     rows : Out(range(frame_rows + 1))
         Complete rows of the frame being received, readable.
     fault : Out(1), pulse
-        A frame ended badly; of two that end in one cycle the later one's comes a cycle later.
+        A frame ended badly; of two that end in one cycle the later one's comes a cycle later. The
+        engine's counts for nothing if it comes with `stop` or a cycle after: the frame is decided.
     status : Out(Status), fault_current : Out(1), with `fault`
         How; and that it was the engine's.
     enable : In(1)

@@ -213,11 +213,15 @@ class Receiver(wiring.Component):
             m.d.sync += open_.eq(0)
         self._allow(m, allowed, received)
         self._tell(m, second, restart, overrun, line_fault, truncated)
-        # rows count once their last word is readable
-        written = delay(m, self.row_done, self.late_rows, "written")
+        # rows count once their last word is readable; a frame's count in no other one
+        written = self.row_done
+        for i in range(self.late_rows):
+            later = Signal(name=f"written_{i + 1}")
+            m.d.sync += later.eq(written & ~accept)
+            written = later
         with m.If(accept):
             m.d.sync += control.rows.eq(0)
-        with m.Elif(written & (control.rows != received)):
+        with m.Elif(written):
             m.d.sync += control.rows.eq(control.rows + 1)
         return m
 
@@ -255,11 +259,14 @@ class Receiver(wiring.Component):
             m.d.sync += status.eq(Status.LINE)
         with m.Else():
             m.d.sync += status.eq(Status.TRUNCATED)
-        dropped = Signal()
+        dropped, decided = Signal(), Signal()
         m.d.sync += dropped.eq(self.starting & ~self.control.accept)
+        # of a frame that is decided in the cycle of its fault, or of its pixel, none is told
+        stop = self.control.stop
+        m.d.comb += decided.eq((stop | delay(m, stop, 1, "stopped")) & self.control.fault_current)
         for kind, name in zip(Status, self.counts.signature.names, strict=True):
             count, more = getattr(self.counts, name), Signal(name=f"count_{name}")
-            told = self.control.fault & (status == kind)
+            told = self.control.fault & ~decided & (status == kind)
             m.d.comb += more.eq(dropped if kind == Status.OK else told)
             with m.If(more & (count != 0xFFFF)):
                 m.d.sync += count.eq(count + 1)

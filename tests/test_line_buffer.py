@@ -93,6 +93,7 @@ class Frames:
         self.counts = Counter()
         self.fault, self.engine_fault = None, False  # told in this cycle; the engine's frame's
         self.owed = []  # ... and those that are told after it
+        self.stopped = False  # by the engine, a cycle ago
         self.visible = []  # cycles at which a complete row counts
         # of row_delay, a cycle passed before the pixel was seen here and one for the next state;
         # the engine's distance and flag and the step itself come after `rows`
@@ -133,12 +134,15 @@ class Frames:
         """What is told next: of two faults that came now the first may be the engine's."""
         self.owed += [(s, of_engine and i == 0) for i, s in enumerate(self.order)]
         self.fault, self.engine_fault = self.owed.pop(0) if self.owed else (None, False)
-        if self.fault is not None:
-            self.counts[self.fault] += 1
 
     def step(self, pixel, engine, following):
         """To the next cycle; `following` is the pixel on the wires."""
         self.cycle += 1
+        # a frame that the engine decides as its fault is told, or as it came, is not counted
+        decided = self.engine_fault and (engine["stop"] or self.stopped)
+        if self.fault is not None and not decided:
+            self.counts[self.fault] += 1
+        self.stopped = engine["stop"]
         self.shown_counts = self.counts.copy()
         if self.current:
             self.allowed = self.received < engine["released"] + self.k
@@ -336,6 +340,9 @@ def traffic(
             for name in ("done", "stop", "take"):
                 together[name] += engine[name]
         together["done and take"] += engine["done"] and engine["take"]
+        decided = told is not None and engine_told
+        together["decided as it is told"] += bool(decided and engine["stop"])
+        together["decided before"] += bool(decided and frames.stopped)
         together["two faults"] += len(frames.order) == 2
         together["and a third"] += bool(frames.owed and frames.order)
 
@@ -456,6 +463,7 @@ def test_situations():
         together += box[0][0]
         met += box[0][1]
     names = ("done", "stop", "take", "done and take", "two faults", "and a third")
+    names += ("decided as it is told", "decided before")
     assert all(together[name] for name in names), together
     wanted = {(Status.OVERRUN, "current"), (Status.OVERRUN, "on"), (Status.OVERRUN, "off")}
     wanted |= {(s, "current") for s in (Status.TRUNCATED, Status.LINE, Status.RESTART)}

@@ -44,6 +44,8 @@ FAULTS = {
     ),
     "lines: rows kept, bytewise": ("allowed.eq(received < k)", "allowed.eq(1)"),
     "lines: faults once": ("second.eq(bad & (restart | second))", "second.eq(bad & restart)"),
+    "lines: rows count": ("later.eq(written & ~accept)", "later.eq(written)"),
+    "lines: counts": ("& ~decided & (status == kind)", "& (status == kind)"),
     "frames: FIFO of faults": ("self.w_rdy.eq(self.level != self.depth)", "self.w_rdy.eq(1)"),
     "frames: decisions": ("& ~self.loading & ~self._full(m)", "& ~self.loading"),
     "frames: order": (  # all that wait, wait for as many frames as the last one

@@ -150,6 +150,8 @@ PROPERTIES = (
         quick=False,
     ),
     Property(name="lines: faults once", part=_RECEIVER, bench=frames.faults_once, quick=False),
+    Property(name="lines: rows count", part=_RECEIVER, bench=frames.rows_told, quick=False),
+    Property(name="lines: counts", part=_RECEIVER, bench=frames.counted, quick=False),
     Property(
         name="frames: FIFO of faults",
         part="amaranth.lib.fifo:SyncFIFO",

@@ -5,7 +5,7 @@ group at a time, which ends after all of its rows were there and let go; then it
 answer, before the next group ends. When each of these comes is left open.
 """
 
-from amaranth.hdl import Assume, Module, Mux, Signal
+from amaranth.hdl import Assume, Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 
 from hw.frames import FrameControl
@@ -244,7 +244,8 @@ def _faults(system):
 def faults_once(part):
     """A fault ends a frame, is told once with its own status, and one counter goes up by one.
 
-    In the next cycle; a first pixel's own behind that of the frame which it ends.
+    In the next cycle; a first pixel's own behind that of the frame which it ends. None counts the
+    fault of a frame that the engine decides just then.
     """
     system = System(receiver=part)
     m, control, counts = system.m, system.lines.control, system.lines.counts
@@ -259,13 +260,52 @@ def faults_once(part):
     check(m, control.fault == due, ~(waits & restart))
     check(m, control.status == status, when=due)
     check(m, ~control.receiving, when=before(m, bad, "was_bad"))
-    late, told = before(m, due, "late"), before(m, status, "told")
+    stop = control.stop
+    decided = (stop | before(m, stop, "stopped")) & control.fault_current
+    late, told = before(m, due & ~decided, "late"), before(m, status, "told")
     for kind, name in zip(Status, counts.signature.names, strict=True):
         if kind != Status.OK:
             count = getattr(counts, name)
             was = before(m, count, f"{name}_before")
             check(m, count == was + (late & (told == kind) & ~was.all()))
     return Bench(m, system.free, {"a fault": late, "two": waits, "a third": waits & bad})
+
+
+def rows_told(part):
+    """A row counts once it is readable, so many cycles behind its last pixel, and in its own frame.
+
+    For ever, also with rows that are shorter than that.
+    """
+    system = System(receiver=part)
+    m, lines = system.m, system.lines
+    control, late = lines.control, lines.late_rows
+    done, own = Signal(range(ROW_GROUPS * ROWS + 1)), Signal(late)  # all; those that come yet
+    m.d.sync += [
+        done.eq(Mux(control.accept, 0, done + lines.row_done)),
+        own.eq(Mux(control.accept, 0, Cat(lines.row_done, own))),
+    ]
+    coming = sum(own[i] for i in range(late))
+    check(m, control.rows + coming == done)
+    cut = control.accept & own.any()
+    return Bench(m, system.free, {"all rows": control.rows == ROW_GROUPS * ROWS, "a cut": cut})
+
+
+def counted(part):
+    """A counter goes up by one for each fault that becomes a decision, and for no other.
+
+    In the next cycle. That each of those faults becomes a decision is "frames: decisions".
+    """
+    system = System(receiver=part)
+    m, queue, counts = system.m, system.frames.decisions, system.lines.counts
+    late, told = before(m, queue.fault, "late"), before(m, queue.status, "told")
+    for kind, name in zip(Status, counts.signature.names, strict=True):
+        if kind != Status.OK:
+            count = getattr(counts, name)
+            was = before(m, count, f"{name}_before")
+            check(m, count == was + (late & (told == kind) & ~was.all()))
+    control = system.frames.lines
+    decided = control.stop & control.fault & control.fault_current
+    return Bench(m, system.free, {"a fault": late, "decided as it is cut": decided})
 
 
 def ends(part, bound=40):
