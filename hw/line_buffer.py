@@ -242,6 +242,7 @@ class Receiver(wiring.Component):
                 m.d.sync += allowed.eq(
                     ~control.busy
                     | (control.current & control.receiving)
+                    | (control.fault & control.fault_current)
                     | (control.released > before)
                 )
 

@@ -153,7 +153,10 @@ class Frames:
             self.allowed = self.received < self.k
         if self.bytewise and following[1]:  # a first pixel is written at once: in row 0
             leaving = engine["released"] > self.frame_rows - self.k
-            self.allowed = bool(not engine["busy"] or (self.current and self.receiving) or leaving)
+            ended = (self.current and self.receiving) or (
+                self.fault is not None and self.engine_fault
+            )
+            self.allowed = bool(not engine["busy"] or ended or leaving)
         self.counts[Status.OK] += bool(self.starting and not self.accept)
         bad = any(s in self.found for s in (Status.LINE, Status.OVERRUN, Status.TRUNCATED))
         if self.visible and self.visible[0] == self.cycle:

@@ -43,6 +43,8 @@ FAULTS = {
         "allowed.eq(received <= control.released + k)",
     ),
     "lines: rows kept, bytewise": ("allowed.eq(received < k)", "allowed.eq(1)"),
+    "lines: overruns": ("received < control.released + k", "received < control.released"),
+    "lines: overruns, bytewise": ("| (control.fault & control.fault_current)\n", "\n"),
     "lines: faults once": ("second.eq(bad & (restart | second))", "second.eq(bad & restart)"),
     "lines: rows count": ("later.eq(written & ~accept)", "later.eq(written)"),
     "lines: counts": ("& ~decided & (status == kind)", "& (status == kind)"),

@@ -88,7 +88,7 @@ class Events(wiring.Component):
     row : In(RowEvent(K)), decision : In(Decision(K)), as the engine gives them
     rows, state : In(1), rows and the state are wanted
     waiting : Out(Waiting(K, row_groups))
-    lost : Out(1), pulse: an event found no room
+    lost : Out(1), pulse: an event found no room; a row and a fault of one cycle count as one
     """
 
     def __init__(self, *, classes: int, row_groups: int):

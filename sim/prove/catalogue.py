@@ -149,6 +149,13 @@ PROPERTIES = (
         bench=partial(frames.rows_kept, bytewise=True),
         quick=False,
     ),
+    Property(name="lines: overruns", part=_RECEIVER, bench=frames.overruns, quick=False),
+    Property(
+        name="lines: overruns, bytewise",
+        part=_RECEIVER,
+        bench=partial(frames.overruns, bytewise=True),
+        quick=False,
+    ),
     Property(name="lines: faults once", part=_RECEIVER, bench=frames.faults_once, quick=False),
     Property(name="lines: rows count", part=_RECEIVER, bench=frames.rows_told, quick=False),
     Property(name="lines: counts", part=_RECEIVER, bench=frames.counted, quick=False),

@@ -32,12 +32,12 @@ class System:
         All that is.
     """
 
-    def __init__(self, receiver=Receiver, control=FrameControl, *, bytewise=False):
+    def __init__(self, receiver=Receiver, control=FrameControl, *, bytewise=False, width=WIDTH):
         self.m = m = Module()
         sizes = {"row_groups": ROW_GROUPS, "rows": ROWS}
         m.submodules.lines = lines = receiver(**sizes, late_rows=3, bytewise=bytewise)
         m.submodules.frames = frames = control(**sizes, needs=(1, 2), classes=2, stop_class=1)
-        m.submodules.places = places = PixelPlaces(width=WIDTH, pixels=WIDTH, banks=1)
+        m.submodules.places = places = PixelPlaces(width=width, pixels=width, banks=1)
         self.lines, self.frames = lines, frames
         wiring.connect(m, lines.control, frames.lines)
         self.pixel, self.sof, self.eol, self.end = (
@@ -220,6 +220,33 @@ def rows_kept(part, bytewise=False):
     return Bench(
         m, system.free, {"a later row": writes & (now == 3), "while busy": writes & before}
     )
+
+
+def overruns(part, bytewise=False):
+    """A frame ends as an overrun only where the engine needed the row, or a byte's write is due.
+
+    As it was a cycle before the pixel is there: so long it takes to be known.
+    """
+    # of two pixels a word would be complete before its frame is known
+    system = System(receiver=part, bytewise=bytewise, width=3)
+    m, lines = system.m, system.lines
+    control, last = lines.control, (ROW_GROUPS - 1) * ROWS
+    row, now = Signal(range(ROW_GROUPS * ROWS + 1)), Signal(range(ROW_GROUPS * ROWS + 1))
+    m.d.comb += now.eq(Mux(lines.starting, 0, row))
+    m.d.sync += row.eq(now + lines.row_done)
+    over = (control.accept | lines.inner & control.receiving) & ~lines.taken
+    leaves = control.fault & control.fault_current  # the engine its frame
+    current = before(m, control.current, "was_current")
+    busy = before(m, control.busy & ~leaves, "was_busy")
+    released = before(m, control.released, "was_released")
+    ends = before(m, control.current & control.receiving, "was_received")  # by a new one
+    first = busy & ~ends & (released <= last)
+    own = (now >= ROWS) & (now >= released + ROWS)
+    other = Mux(busy, (now >= ROWS) | (now + last >= released), now >= ROWS)
+    needed = Mux(lines.starting & bytewise, first, Mux(current, own, other))
+    check(m, needed | lines.writing, when=over)
+    reach = {"a later row": over & current}
+    return Bench(m, system.free, reach | ({"a first pixel": over & first} if bytewise else {}))
 
 
 def _faults(system):
