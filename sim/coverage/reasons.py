@@ -36,6 +36,87 @@ REASONS: tuple[tuple[str, str, str], ...] = (
         "with spatial attention a word holds a row of the state",
     ),
     (r".*", r"\w+_program\[\d+\].*", "the row program is constant"),
+    (".*", r".*\[-1\]", "a signal of no bits, which Verilog writes with two"),
+    (
+        r"(serial: )?camera\.receiver",
+        r"sum_blue\[0\]",
+        "blue's factor is even, and so is what is added",
+    ),
+    (
+        r"(serial: )?(engine|engine\.frames|rasca)",
+        r"(port|\$like)\[2\]",
+        "row groups are counted up to two behind a frame's last one, events come of the others",
+    ),
+    (
+        r"(serial: )?engine\.frames\.camera",
+        r"(base|released)\[4\]",
+        "first row of a row group that begins behind a frame's last one, and is dropped at once",
+    ),
+    (
+        r"(serial: )?engine\.frames",
+        r"(following|\$signal)\[[23]-4\]",
+        "three frames and more without a decision: proof `frames: decisions`, tests/test_frames.py",
+    ),
+    (
+        r"(serial: )?engine\.loader.*",
+        r"changed\[0\]|whole|end else if \(start\) begin \(if\)",
+        "a simulation loads once: proofs `loader: image`, `loader: CRC`, tests/test_loader.py",
+    ),
+    (
+        r"(serial: )?(engine|engine\.(lines|window|classifier\..*))",
+        r"(camera__|read__?)?read_en|read__en",
+        "this record reads in each cycle",
+    ),
+    (
+        r"engine\.back\.store\.U",
+        r"pad",
+        "parallel parts pool no column beyond the map",
+    ),
+    (
+        r"engine\.back\.store\.U",
+        r"(allowed|place)\d+(_\d+)*\[.*\]|if \(place.*\) begin \(elsif\)|word\d+\[.*\]",
+        "places of a word that is wider than the rows of pooled columns that go into it",
+    ),
+    (
+        r"(serial: )?engine\.(back\..*|host_read|lines.*|loader|sequencer.*|frames\.camera)",
+        r"(offset|group_offset|k_offset|row|finished|first_word|group_address|outer|base"
+        r"|address\d(_\d)?|at_address|(begin|next)_address|(now|following)_pause|port"
+        r"|\$signal)\[[\d, -]+\]",
+        "upper bits of an address or a count: as wide as its memory or the plan's largest number, "
+        "which is of another kind of word or below the last power of two",
+    ),
+    (
+        r"(serial: )?engine\.sequencer.*",
+        r"(begin_|following_|now_)?(facts|is)\[(18|20)\]",
+        "the row program is constant: no second map of these engines has two channels",
+    ),
+    (
+        r"serial: engine\.sequencer.*",
+        r"part(_end)?|inside",
+        "serial parts have a lane a head, and no pause inside a walk",
+    ),
+    (
+        r"(serial: )?storm",
+        r"front\[.*\]",
+        "counts have 16 bits, a simulation has a few faults of each kind",
+    ),
+    (
+        r"engine\.attention",
+        r"\$signal\[1-2\]|steps__4\[.*\]",
+        "the low-power record's steps: fields with one value, and an address's upper bit",
+    ),
+    (
+        r"engine\.back\.store\.U|serial: rasca",
+        r"(largest|total)\d+\[.*\]|weights_digest\[.*\]",
+        "values: which bits come up is the affair of pictures and weights",
+    ),
+    (r"serial: engine\.array", r"begun", "set by the first cycle after a reset, and stays"),
+    (r"serial: engine\.lines\.places", r"bank", "serial parts have one bank"),
+    (
+        r"engine\.sleep",
+        r"forget",
+        "a frame goes wrong while the classifier is on it; in a serial engine's block it does",
+    ),
     (
         r".*",
         r"thresholds__\w+|(skip|stop)_(enable|threshold)",

@@ -64,7 +64,7 @@ def points(counts: Path, text: str) -> Iterator[tuple[Point, int]]:
         else:
             if "verilog_backend" in lines[int(fields["l"]) - 1]:  # of no use, for old simulators
                 continue
-            line = re.sub(r"\\\$\d+", "$", lines[int(fields["l"]) - 1]).strip()
+            line = re.sub(r"\\(?:port)?(?:\$\d+)+", "$", lines[int(fields["l"]) - 1]).strip()
             yield Point(block, "line", (line, fields["o"])), int(found[2])
 
 

@@ -52,6 +52,7 @@ SEEDS = {
     1263: "serial",
     1111: "serial, three blocks, clocks asleep",
     503: "serial, colour, gaps between pixels",
+    1055: "serial, a block of one tap, clocks asleep, a frame that breaks off",
 }
 """Of `make fuzz`: what each is here for."""
 
