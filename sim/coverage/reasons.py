@@ -78,16 +78,17 @@ REASONS: tuple[tuple[str, str, str], ...] = (
         "places of a word that is wider than the rows of pooled columns that go into it",
     ),
     (
-        r"(serial: )?engine\.(back\..*|host_read|lines.*|loader|sequencer.*|frames\.camera)",
+        r"(serial: )?engine"
+        r"(\.(back.*|host_read|lines.*|loader|sequencer.*|window.*|frames\.camera))?",
         r"(offset|group_offset|k_offset|row|finished|first_word|group_address|outer|base"
-        r"|address\d(_\d)?|at_address|(begin|next)_address|(now|following)_pause|port"
+        r"|address\d(_\d)?|(maps__)?((at|ask|begin|next)_)?address|(now|following)_pause|port"
         r"|\$signal)\[[\d, -]+\]",
         "upper bits of an address or a count: as wide as its memory or the plan's largest number, "
         "which is of another kind of word or below the last power of two",
     ),
     (
         r"(serial: )?engine\.sequencer.*",
-        r"(begin_|following_|now_)?(facts|is)\[(18|20)\]",
+        r"(begin_|following_|now_)?(facts|is)\[(18|20|18-20)\]",
         "the row program is constant: no second map of these engines has two channels",
     ),
     (
@@ -116,6 +117,23 @@ REASONS: tuple[tuple[str, str, str], ...] = (
         r"engine\.sleep",
         r"forget",
         "a frame goes wrong while the classifier is on it; in a serial engine's block it does",
+    ),
+    (
+        r"engine\.(back\.store\.U|sequencer\.taps|window\.(addresses|windows))",
+        r"assign .* \? .* \(cond_(then|else)\)",
+        "a line of one engine's widths, which others reach with theirs",
+    ),
+    (r"engine\.back\.unit\.activation", r"4'hb: \(case\)", "a value that weights do not bring up"),
+    (
+        r"(serial: )?engine\.host_read",
+        r"end else if \(\$ \) begin \(else\)",
+        "a word is asked for while the one before comes: proofs `host: read`, `host: serial`",
+    ),
+    (r"(serial: )?engine\.lines\.places", r"if \(.bank.*\) begin \(else\)", "there is one bank"),
+    (
+        r"(serial: )?engine\.lines\.receiver",
+        r"if \(control__accept\) begin \(else\)",
+        "a frame that is not accepted: tests/test_line_buffer.py, tests/test_frames.py",
     ),
     (
         r".*",
@@ -162,8 +180,8 @@ REASONS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"serial: .*",
-        r"(begin_|port__)?(word|now|step|later\d)(_\d|s__\d+)?\[(2, 4|3-4, 45)\]"
-        r"|steps__\d+\[3-4, 45\]",
+        r"(begin_|port__)?(word|now|step|later\d)(_\d|s__\d+)?\[(2, 4|3-4, \d+)\]"
+        r"|steps__\d+\[3-4, \d+\]",
         "a field with one value has a bit nevertheless: the serial record's weights are always the "
         "memory's, and it works on one head after the other",
     ),
