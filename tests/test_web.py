@@ -394,8 +394,8 @@ def test_others_set_nothing():
             assert post(page, body) == (400, {"error": said})
         try:
             assert post(page, b" " * 100_000)[0] in (400, 413)
-        except OSError:
-            pass  # it hung up in the middle
+        except (OSError, json.JSONDecodeError):
+            pass  # it hung up in the middle, of what is sent or of its answer
         assert wishes == []
         assert post(page, {"stop": 0.9, "skip": None}) == (200, {"taken": None})
         assert post(page, {}, Sec_Fetch_Site="same-origin", Host=f"localhost:{own}",
