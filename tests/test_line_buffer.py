@@ -153,9 +153,7 @@ class Frames:
             self.allowed = self.received < self.k
         if self.bytewise and following[1]:  # a first pixel is written at once: in row 0
             leaving = engine["released"] > self.frame_rows - self.k
-            ended = (self.current and self.receiving) or (
-                self.fault is not None and self.engine_fault
-            )
+            ended = (self.current and self.receiving) or self.engine_fault
             self.allowed = bool(not engine["busy"] or ended or leaving)
         self.counts[Status.OK] += bool(self.starting and not self.accept)
         bad = any(s in self.found for s in (Status.LINE, Status.OVERRUN, Status.TRUNCATED))
@@ -343,9 +341,8 @@ def traffic(
             for name in ("done", "stop", "take"):
                 together[name] += engine[name]
         together["done and take"] += engine["done"] and engine["take"]
-        decided = told is not None and engine_told
-        together["decided as it is told"] += bool(decided and engine["stop"])
-        together["decided before"] += bool(decided and frames.stopped)
+        together["decided as it is told"] += bool(engine_told and engine["stop"])
+        together["decided before"] += bool(engine_told and frames.stopped)
         together["two faults"] += len(frames.order) == 2
         together["and a third"] += bool(frames.owed and frames.order)
 

@@ -193,6 +193,15 @@ def order(part):
     )
 
 
+def _row(system):
+    """Row of the pixel that is there, of its frame."""
+    m, lines = system.m, system.lines
+    row, now = Signal(range(ROW_GROUPS * ROWS + 1)), Signal(range(ROW_GROUPS * ROWS + 1))
+    m.d.comb += now.eq(Mux(lines.starting, 0, row))
+    m.d.sync += row.eq(now + lines.row_done)
+    return now
+
+
 def rows_kept(part, bytewise=False):
     """A row that the engine still needs is not written: the frame ends as an overrun instead.
 
@@ -202,15 +211,12 @@ def rows_kept(part, bytewise=False):
     system = System(receiver=part, bytewise=bytewise)
     m, lines = system.m, system.lines
     control = lines.control
-    frame_rows = ROW_GROUPS * ROWS
-    row, now = Signal(range(frame_rows + 1)), Signal(range(frame_rows + 1))
-    m.d.comb += now.eq(Mux(lines.starting, 0, row))
-    m.d.sync += row.eq(now + lines.row_done)
+    now = _row(system)
     writes = lines.taken & (1 if bytewise else lines.word_done)
     own = control.current & ~lines.starting | control.take
     spoiled = (control.fault & control.fault_current) | (control.current & lines.starting)
     before = control.busy & ~spoiled
-    last = frame_rows - ROWS
+    last = (ROW_GROUPS - 1) * ROWS
     kept = Mux(
         own,
         (now < ROWS) | (now < control.released + ROWS),
@@ -231,9 +237,7 @@ def overruns(part, bytewise=False):
     system = System(receiver=part, bytewise=bytewise, width=3)
     m, lines = system.m, system.lines
     control, last = lines.control, (ROW_GROUPS - 1) * ROWS
-    row, now = Signal(range(ROW_GROUPS * ROWS + 1)), Signal(range(ROW_GROUPS * ROWS + 1))
-    m.d.comb += now.eq(Mux(lines.starting, 0, row))
-    m.d.sync += row.eq(now + lines.row_done)
+    now = _row(system)
     over = (control.accept | lines.inner & control.receiving) & ~lines.taken
     leaves = control.fault & control.fault_current  # the engine its frame
     current = before(m, control.current, "was_current")
@@ -253,9 +257,7 @@ def _faults(system):
     """What goes wrong in a cycle: the frame that another begins in; the pixel's frame, and how."""
     m, lines = system.m, system.lines
     control = lines.control
-    row, now = Signal(range(ROW_GROUPS * ROWS + 1)), Signal(range(ROW_GROUPS * ROWS + 1))
-    m.d.comb += now.eq(Mux(lines.starting, 0, row))
-    m.d.sync += row.eq(now + lines.row_done)
+    now = _row(system)
     whole = lines.row_done & (now == ROW_GROUPS * ROWS - 1)
     here = control.accept | lines.inner & control.receiving
     line, over = here & (lines.eol != lines.last_column), here & ~lines.taken
