@@ -72,6 +72,16 @@ _RECEIVER, _FRAMES = "hw.line_buffer:Receiver", "hw.frames:FrameControl"
 _MULTIPLIERS = "hw.arithmetic.multiplier:Multipliers"
 _SCCB = "boards.camera.sccb"
 
+
+def _of_both(name: str, bench: Callable[..., Bench]) -> tuple[Property, Property]:
+    """Of lines that are written in words, and byte by byte."""
+    bytewise = partial(bench, bytewise=True)
+    return (
+        Property(name=name, part=_RECEIVER, bench=bench, quick=False),
+        Property(name=f"{name}, bytewise", part=_RECEIVER, bench=bytewise, quick=False),
+    )
+
+
 PROPERTIES = (
     Property(name="crossing: frames", part=_CROSSING, bench=camera.crossing_frames),
     Property(name="crossing: ends", part=_CROSSING, bench=camera.crossing_ends, quick=False),
@@ -142,20 +152,8 @@ PROPERTIES = (
         bench=link.copier,
         quick=False,
     ),
-    Property(name="lines: rows kept", part=_RECEIVER, bench=frames.rows_kept, quick=False),
-    Property(
-        name="lines: rows kept, bytewise",
-        part=_RECEIVER,
-        bench=partial(frames.rows_kept, bytewise=True),
-        quick=False,
-    ),
-    Property(name="lines: overruns", part=_RECEIVER, bench=frames.overruns, quick=False),
-    Property(
-        name="lines: overruns, bytewise",
-        part=_RECEIVER,
-        bench=partial(frames.overruns, bytewise=True),
-        quick=False,
-    ),
+    *_of_both("lines: rows kept", frames.rows_kept),
+    *_of_both("lines: overruns", frames.overruns),
     Property(name="lines: faults once", part=_RECEIVER, bench=frames.faults_once, quick=False),
     Property(name="lines: rows count", part=_RECEIVER, bench=frames.rows_told, quick=False),
     Property(name="lines: counts", part=_RECEIVER, bench=frames.counted, quick=False),
