@@ -64,7 +64,7 @@ def _board(size: str, name: str, shape: str, clock_hz: float) -> Board:
 
 
 BOARDS = [
-    _board("85F", "ulx3s", "15,6,2", 100e6),
+    _board("85F", "ulx3s", "15,6,2", 96.875e6),
     _board("12F", "ulx3s-12f", "20,2,2", 112.5e6),
     _board("25F", "ulx3s-25f", "20,2,2", 117.8571e6),
     _board("45F", "ulx3s-45f", "15,5,2", 91.6667e6),
