@@ -25,6 +25,9 @@ ROWS = (3, 5, 7, 9)  # of a row group
 MOST_CLASSES = 16
 _KERNEL_ROWS, _KERNEL_COLUMNS = (1, 3, 5, 7, 9), (1, 3)
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+ARITHMETIC = 2
+"""Version of the integer model's arithmetic: another one gives other answers with the same weights.
+1: the knots of sigmoid and tanh all taken from the curve. 2: `golden.activation.KNOTS`."""
 _CLASSIFIER_LIMIT = 2**30  # half of the classifier's 32-bit accumulator; its bias has the rest
 
 
@@ -362,10 +365,19 @@ class ModelConfig:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the canonical JSON of all fields but the names.
+        """Hex SHA-256 of `network_digest` and `ARITHMETIC`: what integer weights are for.
+
+        Weights files, images, engines and boards carry it, so that none takes weights which an
+        engine of another arithmetic would answer otherwise with.
+        """
+        return hashlib.sha256(f"{self.network_digest} {ARITHMETIC}".encode()).hexdigest()
+
+    @property
+    def network_digest(self) -> str:
+        """Hex SHA-256 of the canonical JSON of all fields but the names: of the float network.
 
         What came later (kernels, more classes, another class to stop at) is in it only where it is
-        not the paper's, so that networks keep the digest that their weights carry.
+        not the paper's, so that networks keep the digest that their checkpoints carry.
         """
         later = ("name", "head_kernels", "classes", "stop_class")
         parts: dict[str, Any] = {

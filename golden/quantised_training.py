@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from golden import activation, attention, classifier
-from golden.config import ModelConfig
+from golden.config import ARITHMETIC, ModelConfig
 from golden.data import Augmenter, sampling_weights
 from golden.float_model import FloatModel, FloatResult, load_checkpoint
 from golden.line_buffer import split_row_groups, to_signed
@@ -380,6 +380,7 @@ def finish(
         "batch": batch,
         "learning_rate": learning_rate,
         "steps": steps,
+        "arithmetic": ARITHMETIC,
     }
     options |= {"confidence": confidence, "alpha": alpha, "seed": seed, "processes": count}
     options |= {"cells": kept_cells(cells)}
@@ -460,7 +461,7 @@ def finish(
                 model.model,
                 optimizer=optimiser.state_dict(),
                 epoch=epoch,
-                digest=config.digest,
+                digest=config.network_digest,
                 options=options,
                 validation=data.validation_digest,
                 random=randoms,

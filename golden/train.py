@@ -512,7 +512,7 @@ def fit(
                 steps=0 if mean is None else mean.steps,
                 optimizer=on_cpu(optimiser.state_dict()),
                 epoch=epoch,
-                digest=config.digest,
+                digest=config.network_digest,
                 options=kept,
                 validation=data.validation_digest,
                 random=[tuple(state) for state in states],

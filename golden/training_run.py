@@ -27,8 +27,8 @@ from golden.errors import missing
 from golden.float_model import FloatModel
 
 CACHE = Path("build/train/cache")
-_WITHOUT = {"mixup": 0.0, "label_smoothing": 0.0, "teacher": ""}
-"""Options that older checkpoints do not name, which were written without them."""
+_WITHOUT = {"mixup": 0.0, "label_smoothing": 0.0, "teacher": "", "arithmetic": 1}
+"""Options that older checkpoints do not name, and what these were written with."""
 _UNTOLD = ("cells",)
 """Options that older checkpoints do not name, whatever they were."""
 
@@ -136,7 +136,7 @@ def read_resumable(
             f"{path}: no checkpoint to resume from (expected last.pt of a training run, not "
             "another file)"
         )
-    if found["digest"] != config.digest:
+    if found["digest"] != config.network_digest:
         raise ValueError(f"{path}: made for another network than {config.name}")
     for key, value in options.items():
         if key in _UNTOLD and key not in found["options"]:

@@ -15,6 +15,7 @@ from safetensors.torch import save as _serialise
 from torch import Tensor
 
 from golden import files
+from golden.activation import KNOTS
 from golden.config import ModelConfig
 from golden.errors import missing
 
@@ -156,7 +157,7 @@ class Weights:
     ----------
     layers : mapping of str to LayerWeights
     knots : int16 tensor [17]
-        Table of sigmoid and tanh, 0..256.
+        Table of sigmoid and tanh: `golden.activation.KNOTS`, a constant of the engine's logic.
     exp_table : uint8 tensor [256] or None
         Table of the softmax; None without spatial attention.
     scales : mapping of str to float
@@ -245,9 +246,9 @@ class Weights:
         for name, shape in shapes.items():
             _check_layer(source, name, shape, self.layers[name], config)
         _check_tensor(source, "knots", self.knots, (17,), torch.int16)
-        knots = self.knots.to(torch.int64)
-        if knots[0] != 0 or knots[-1] > 256 or bool((knots.diff() < 0).any()):
-            raise ValueError(f"{source}: knots must begin at 0, never fall and end at 256 at most")
+        if not torch.equal(self.knots, KNOTS):
+            wanted, found = (" ".join(map(str, knots.tolist())) for knots in (KNOTS, self.knots))
+            raise ValueError(f"{source}: knots must be every engine's ({wanted}), not {found}")
         if (self.exp_table is not None) != config.spatial:
             word = "missing" if config.spatial else "only for spatial attention"
             raise ValueError(f"{source}: exp_table is {word}")
@@ -297,6 +298,12 @@ class Weights:
             early = None if kept is None else EarlyTermination(**kept)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: not a Rasca weights file (bad metadata: {error})") from error
+        if digest == config.network_digest:
+            raise ValueError(
+                f"{path}: integers of an older arithmetic (other knots of sigmoid and tanh), not "
+                f"of {config.name} as it is now; make them anew from the float network: "
+                "make import CHECKPOINT=file CALIBRATE=folder"
+            )
         if digest != config.digest:  # first: all other differences would follow from this one
             raise ValueError(
                 f"{path}: made for {label} (config digest {digest[:12]}), "

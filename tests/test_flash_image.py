@@ -70,7 +70,7 @@ def test_places(tmp_path, offset, text):
         ),
         (
             ("--weights", "golden/default_weights/vww_210x240.safetensors"),
-            "made for vww_210x240 (config digest 7c2b26d225fd), not for vww_105x120_grey",
+            "made for vww_210x240 (config digest d9d202bff492), not for vww_105x120_grey",
         ),
     ],
 )
