@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from golden import quantised_training
-from golden.config import PRESETS
+from golden.config import ARITHMETIC, PRESETS
 from golden.float_model import calibrated_model
 from golden.images import calibration_images
 from golden.loss import rascanet_loss
@@ -148,6 +148,11 @@ def test_resuming_gives_the_same_weights(tmp_path):
         list(finish(CONFIG, data, tmp_path, 4, batch=16, resume=last))
     with pytest.raises(ValueError, match="no checkpoint to resume from"):
         list(finish(CONFIG, data, tmp_path, 3, batch=16, resume=tmp_path / "last.pt"))
+    older = torch.load(last, weights_only=True)
+    del older["options"]["arithmetic"]  # as before there was more than one
+    torch.save(older, last)
+    with pytest.raises(ValueError, match=f"arithmetic was 1 in that run, not {ARITHMETIC}"):
+        list(finish(CONFIG, data, tmp_path, 3, batch=16, resume=last))
 
 
 def test_a_step_costs_less_than_two_float_ones(generator):
