@@ -193,20 +193,22 @@ def test_bias_makes_good_the_mean(generator):
 def test_network_comes_nearer_to_the_float_one(changes):
     """The input orders fit, too: with taps in a wrong order it would get worse.
 
-    Measured on other pictures than those of the calibration: error of the logit difference 0.55 to
-    0.93 of that with each weight rounded to the nearest.
+    Measured on other pictures than those of the calibration, four networks: error of the logit
+    difference 0.78 to 0.93 of that with each weight rounded to the nearest (0.55 to 1.24 of one).
     """
     config = replace(SMALL, **changes)
     images = calibration_images(config)
-    model = calibrated_model(config, images)
-    with torch.no_grad():
-        wanted = model(images).logits
-    wanted = wanted[..., 1] - wanted[..., 0]
-    errors = []
-    for together in (True, False):
-        weights = quantise(model, images[::2], together=together)
-        found = IntegerModel(config, weights).run(images[1::2]).margin
-        errors.append(float(((found * weights.scales["logit"] - wanted[1::2]) ** 2).mean()) ** 0.5)
+    errors = torch.zeros(2)
+    for seed in range(4):
+        model = calibrated_model(config, images, seed)
+        with torch.no_grad():
+            wanted = model(images).logits
+        wanted = wanted[..., 1] - wanted[..., 0]
+        for way, together in enumerate((True, False)):
+            weights = quantise(model, images[::2], together=together)
+            found = IntegerModel(config, weights).run(images[1::2]).margin
+            error = found * weights.scales["logit"] - wanted[1::2]
+            errors[way] += float((error**2).mean() / wanted.var())
     assert errors[0] < errors[1]
 
 
