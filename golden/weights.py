@@ -231,11 +231,7 @@ class Weights:
 
     def check(self, config: ModelConfig, source: str = "weights") -> None:
         """Raise ValueError (one line that begins with `source`) if these do not fit `config`."""
-        if self.config_digest != config.digest:
-            raise ValueError(
-                f"{source}: made for {self.config_name} (config digest {self.config_digest[:12]}), "
-                f"not for {config.name} ({config.digest[:12]})"
-            )
+        _check_digest(source, self.config_name, self.config_digest, config)
         shapes = layer_shapes(config)
         missing = sorted(set(shapes) - set(self.layers))
         extra = sorted(set(self.layers) - set(shapes))
@@ -298,17 +294,8 @@ class Weights:
             early = None if kept is None else EarlyTermination(**kept)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: not a Rasca weights file (bad metadata: {error})") from error
-        if digest == config.network_digest:
-            raise ValueError(
-                f"{path}: integers of an older arithmetic (other knots of sigmoid and tanh), not "
-                f"of {config.name} as it is now; make them anew from the float network: "
-                "make import CHECKPOINT=file CALIBRATE=folder"
-            )
-        if digest != config.digest:  # first: all other differences would follow from this one
-            raise ValueError(
-                f"{path}: made for {label} (config digest {digest[:12]}), "
-                f"not for {config.name} ({config.digest[:12]})"
-            )
+        # first: all other differences would follow from this one
+        _check_digest(path, label, digest, config)
         knots, exp_table = found.pop("knots", None), found.pop("exp_table", None)
         if knots is None:
             raise ValueError(f"{path}: knots are missing (expected 17, not none)")
@@ -341,6 +328,21 @@ def _content(weights: Weights, metadata: Mapping[str, object]) -> str:
     """Hex SHA-256 of the tensors and of the other metadata."""
     text = json.dumps(metadata, sort_keys=True)
     return hashlib.sha256((weights.digest + text).encode()).hexdigest()
+
+
+def _check_digest(source: str | Path, name: str, digest: str, config: ModelConfig) -> None:
+    """Raise ValueError unless weights of this name and digest were made for `config`."""
+    if digest == config.network_digest:
+        raise ValueError(
+            f"{source}: integers of an older arithmetic (other knots of sigmoid and tanh), not "
+            f"of {config.name} as it is now; make them anew from the float network: "
+            "make import CHECKPOINT=file CALIBRATE=folder"
+        )
+    if digest != config.digest:
+        raise ValueError(
+            f"{source}: made for {name} (config digest {digest[:12]}), "
+            f"not for {config.name} ({config.digest[:12]})"
+        )
 
 
 def _check_tensor(source: str, name: str, tensor: Tensor, shape: tuple, dtype: torch.dtype) -> None:

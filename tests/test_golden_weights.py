@@ -245,6 +245,8 @@ def test_integers_of_an_older_arithmetic_are_refused(tmp_path, weights):
     with pytest.raises(ValueError, match=text) as error:
         Weights.load(tmp_path / "w", CONFIG)
     assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=text):
+        replace(weights, config_digest=CONFIG.network_digest).check(CONFIG)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
