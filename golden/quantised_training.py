@@ -391,9 +391,7 @@ def finish(
         chosen = usable[torch.linspace(0, len(usable) - 1, min(calibration, len(usable))).long()]
         ranges = calibrate(float_model, data.exact[chosen])
     else:
-        found = read_resumable(
-            resume, config, options, more={"ranges"}, validation=data.validation_digest
-        )
+        found = read_resumable(resume, config, options, more={"ranges"}, data=data)
         float_model, ranges = FloatModel(config).double(), found["ranges"]
         float_model.load_state_dict(found["state_dict"])
     model = QuantisedModel(float_model, ranges).train()
@@ -463,7 +461,7 @@ def finish(
                 epoch=epoch,
                 digest=config.network_digest,
                 options=options,
-                validation=data.validation_digest,
+                **data.digests,
                 random=randoms,
                 ranges=ranges,
             )

@@ -395,8 +395,7 @@ def fit(
     torch.manual_seed(options.seed * 1000 + rank)  # dropout
     first, kept = 1, {**asdict(options), "cells": kept_cells(cells)}
     if resume is not None:
-        validation = data.validation_digest
-        found = read_resumable(resume, config, kept, validation=validation)
+        found = read_resumable(resume, config, kept, data=data)
         model.load_state_dict(found.get("network", found["state_dict"]))
         optimiser.load_state_dict(found["optimizer"])
         first = found["epoch"] + 1
@@ -514,7 +513,7 @@ def fit(
                 epoch=epoch,
                 digest=config.network_digest,
                 options=kept,
-                validation=data.validation_digest,
+                **data.digests,
                 random=[tuple(state) for state in states],
             )
         yield result

@@ -31,6 +31,11 @@ _WITHOUT = {"mixup": 0.0, "label_smoothing": 0.0, "teacher": "", "arithmetic": 1
 """Options that older checkpoints do not name, and what these were written with."""
 _UNTOLD = ("cells",)
 """Options that older checkpoints do not name, whatever they were."""
+_OTHERS = {
+    "validation": "another validation part than in that run; see --held-out-of",
+    "labels": "other pictures or labels than in that run; see --data and --rule",
+}
+"""What is wrong with pictures by one of `Data.digests`."""
 
 # ---- processes ----
 
@@ -105,7 +110,7 @@ def read_resumable(
     options: Mapping[str, Any],
     *,
     more: Set[str] = frozenset(),
-    validation: str | None = None,
+    data: Data | None = None,
 ) -> dict[str, Any]:
     """A checkpoint of an unfinished run of the same network and options.
 
@@ -113,15 +118,15 @@ def read_resumable(
     ----------
     more : set of str
         Entries that it must hold beside those of every run.
-    validation : str or None
-        `Data.validation_digest`, where the pictures are known: what a run left out of training
-        must not come into it later.
+    data : Data or None
+        The pictures, where they are known: what a run left out of training must not come into it
+        later, nor other labels.
 
     Raises
     ------
     ValueError
-        One line with the path: no such file, another kind of file, another network, option or
-        validation part.
+        One line with the path: no such file, another kind of file, another network, option,
+        validation part, or other labels.
     """
     if not path.is_file():
         raise ValueError(missing(path))
@@ -146,8 +151,9 @@ def read_resumable(
             if isinstance(old or value, Mapping):  # may be long
                 old, value = shown(old), shown(value)
             raise ValueError(f"{path}: {key} was {old} in that run, not {value}")
-    if validation is not None and found.get("validation", validation) != validation:
-        raise ValueError(f"{path}: another validation part than in that run; see --held-out-of")
+    for key, digest in {} if data is None else data.digests.items():
+        if found.get(key, digest) != digest:  # older checkpoints do not have all of them
+            raise ValueError(f"{path}: {_OTHERS[key]}")
     return found
 
 
@@ -213,11 +219,18 @@ class Data:
         return replace(self, larger=self.larger.to(device), exact=self.exact.to(device))
 
     @property
-    def validation_digest(self) -> str:
-        """Tells one validation part from another, whatever the order of the pictures."""
-        chosen = self.held_out.tolist()
-        names = [s.path.name for s, out in zip(self.samples, chosen, strict=True) if out]
-        return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    def digests(self) -> dict[str, str]:
+        """What checkpoints keep of them, whatever their order and folder: of the ``validation``
+        part's names, and of the ``labels``: all that is known of each picture."""
+        chosen = zip(self.samples, self.held_out.tolist(), strict=True)
+        lines = {
+            "validation": [sample.path.name for sample, out in chosen if out],
+            "labels": [repr(replace(s, path=Path(s.path.name))) for s in self.samples],
+        }
+        return {
+            key: hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+            for key, names in lines.items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,11 @@ def image_bytes(sections: Sequence[Section], words: Mapping[str, Sequence[int]])
     """The stream that fills the memories: sections in order, words low byte first.
 
     A word may be given signed or unsigned; the unused bits of its last byte are 0.
+
+    Raises
+    ------
+    ValueError
+        Words that are not the sections', or an image whose CRC-32 is 0: the loader's sign of none.
     """
     names = [section.name for section in sections]
     if sorted(words) != sorted(names):
@@ -76,6 +81,11 @@ def image_bytes(sections: Sequence[Section], words: Mapping[str, Sequence[int]])
                     f"a word of {section.name} must fit {section.bits} bits, not {value}"
                 )
             image += (int(value) % full).to_bytes(section.word_bytes, "little")
+    if not zlib.crc32(image):
+        raise ValueError(
+            "the image of weights must have a CRC-32 that is not 0, which stands for no image: "
+            "change any weight"
+        )
     return bytes(image)
 
 

@@ -283,6 +283,28 @@ def test_image():
             image_bytes(sections, {"a": [0, value], "b": [0]})
 
 
+def test_an_image_whose_crc_is_that_of_none():
+    sections = [Section("a", 2, 32)]
+    start = zlib.crc32(bytes(4))
+    # 4 bytes that take the CRC register to all ones, which zlib tells as 0: each table entry has
+    # a highest byte of its own
+    table = [zlib.crc32(bytes([i]), 0xFFFFFFFF) ^ 0xFFFFFFFF for i in range(256)]
+    register, picks = 0xFFFFFFFF, []
+    for _ in range(4):
+        pick = next(i for i in range(256) if table[i] >> 24 == register >> 24)
+        picks.append(pick)
+        register = (register ^ table[pick]) << 8 & 0xFFFFFFFF
+    register, last = start ^ 0xFFFFFFFF, bytearray()
+    for pick in reversed(picks):
+        last.append((register ^ pick) & 0xFF)
+        register = table[pick] ^ register >> 8
+    word = int.from_bytes(last, "little")
+    assert zlib.crc32(bytes(4) + last) == 0
+    with pytest.raises(ValueError, match="must have a CRC-32 that is not 0, which stands for no"):
+        image_bytes(sections, {"a": [0, word]})
+    assert image_digest(sections, {"a": [0, word ^ 1]})
+
+
 def test_errors():
     for name in ("", "a b", "_a", "1a"):
         with pytest.raises(ValueError, match=f"name must be an identifier, not '{name}'"):

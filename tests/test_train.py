@@ -195,8 +195,15 @@ def test_resume_errors(tmp_path):
     other = replace(data, held_out=~data.held_out)
     with pytest.raises(ValueError, match="another validation part than in that run"):
         list(fit(CONFIG, other, OPTIONS, tmp_path / "x", resume=last))
-    older = torch.load(last, weights_only=True)  # written before that was kept
-    del older["validation"]
+    *some, trained = data.samples
+    for more in ({"label": 1 - trained.label}, {"fills": (0.5,)}, {"path": Path("x.png")}):
+        other = replace(data, samples=[*some, replace(trained, **more)])
+        with pytest.raises(ValueError, match=r"other pictures or labels than in that run; see --d"):
+            list(fit(CONFIG, other, OPTIONS, tmp_path / "x", resume=last))
+    moved = [replace(sample, path="elsewhere" / sample.path) for sample in reversed(data.samples)]
+    assert replace(data, samples=moved, held_out=data.held_out.flip(0)).digests == data.digests
+    older = torch.load(last, weights_only=True)  # written before these were kept
+    del older["validation"], older["labels"]
     torch.save(older, tmp_path / "older.pt")
     refused_not = fit(CONFIG, data, OPTIONS, tmp_path / "x", resume=tmp_path / "older.pt")
     assert next(refused_not).epoch == 2
