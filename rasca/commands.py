@@ -114,12 +114,18 @@ COMMANDS = {
     "fuzz": Command(
         "sim.fuzz:main",
         "random small networks and arrays, each bit-exact with cycles as predicted",
-        (Variable("N", "--count", "20"), _SEED),
+        (
+            *(Variable("N", "--count", "20"), _SEED),
+            Variable("ONLY", "--only", "packed, say: text of the cases' lines"),
+        ),
     ),
     "storm": Command(
         "sim.storm.main:main",
         "random camera faults at the pins of a camera's whole path; what comes is compared",
-        (Variable("N", "--count", "400"), _SEED),
+        (
+            *(Variable("N", "--count", "400"), _SEED),
+            Variable("PARTS", "--parts", "parallel|packed|low_power, those ways alone"),
+        ),
     ),
     "prove": Command(
         "sim.prove.main:main",

@@ -1,5 +1,6 @@
 """Random small networks on random arrays: each bit-exact, and its cycles, stalls, reads and writes
-exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one has the serial parts.
+exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one has the serial parts; some
+multiply in an FPGA's cells.
 
 Nearly all of a case's time is its compile, so the engine plays twice: with the weights that it has
 from the beginning, then with others that are loaded, another camera and early termination.
@@ -34,7 +35,7 @@ from golden.weights import Weights
 from hw.parts import weights_image
 from hw.plan import Plan
 from hw.plan.cost import cost
-from hw.plan.engine_config import EngineConfig
+from hw.plan.engine_config import CELLS, EngineConfig
 from hw.plan.limits import LIMITS
 from hw.plan.replay import keeps_up
 from sim import camera, counters, runner, session
@@ -47,6 +48,10 @@ ASLEEP = 0.3
 """Share of the engines whose clocks sleep."""
 LOW_POWER = 0.2
 """Share of the parallel engines that have the low-power record's parts."""
+PACKED = 0.15
+"""Share of the parallel engines that can be packed and are: two products from an ECP5's cell."""
+IN_CELLS = 0.1
+"""Share of the others that multiply in an FPGA's cells, where their clocks do not sleep."""
 MOST_HIDDEN = 344  # of the classifier: what its sums have room for
 CAMERAS = ("paced", "blanking", "gaps")
 MOST_UNITS = 8  # channel units: they are most of what is compiled
@@ -76,11 +81,17 @@ class Case:
         parts += [shape, self.cameras] + (["extreme"] if self.extreme else [])
         parts += ["a frame cut"] if self.cut else []
         parts += ["asleep"] if self.shape.sleep else []
+        if self.shape.cells != "generic":
+            dsps = self.shape.dsps
+            parts.append(self.shape.cells + ("" if dsps is None else f", {dsps} DSP cells"))
         return " | ".join(parts)
 
 
-def case(seed: int) -> Case:
-    """A valid case: sizes that nothing divides, every variant, small enough to build in seconds."""
+def case(seed: int, *, silicon: bool = False) -> Case:
+    """A valid case: sizes that nothing divides, every variant, small enough to build in seconds.
+
+    silicon: the same without an FPGA's cells.
+    """
     rng = random.Random(seed)
     parts = "serial" if seed % 4 == 3 else "parallel"
     limits = LIMITS[parts]
@@ -121,20 +132,34 @@ def case(seed: int) -> Case:
         model = replace(model, **_blocks(far, model))
     if parts == "parallel" and random.Random(f"record {seed}").random() < LOW_POWER:
         parts = "low_power"  # of the same shapes
+    shape = EngineConfig(
+        pixels=pixels,
+        channels=channels,
+        lanes=lanes,
+        parts=parts,
+        sleep=random.Random(f"sleep {seed}").random() < ASLEEP,
+    )
     return Case(
         seed=seed,
         model=model,
-        shape=EngineConfig(
-            pixels=pixels,
-            channels=channels,
-            lanes=lanes,
-            parts=parts,
-            sleep=random.Random(f"sleep {seed}").random() < ASLEEP,
-        ),
+        shape=shape if silicon else _in_cells(shape, model, random.Random(f"DSP cells {seed}")),
         cameras=rng.choice(("paced", *CAMERAS)),
         extreme=rng.random() < 0.2,
         cut=random.Random(f"cut {seed}").random() < 0.5,
     )
+
+
+def _in_cells(shape: EngineConfig, model: ModelConfig, rng: random.Random) -> EngineConfig:
+    """The shape with the multiplier cells of an FPGA, or as it is."""
+    if shape.parts == "parallel" and not model.spatial and rng.random() < PACKED:
+        wanted = shape.multipliers // 2
+        most = rng.choice((None, wanted, rng.randint(0, wanted)))
+        return replace(shape, parts="packed", cells="ecp5", dsps=most, sleep=False)
+    if shape.sleep or shape.limits.generic or rng.random() >= IN_CELLS:
+        return shape
+    cells = rng.choice([kind for kind in CELLS if kind != "generic"])
+    most = rng.choice((None, rng.randint(0, shape.multipliers))) if cells == "ecp5" else None
+    return replace(shape, cells=cells, dsps=most)
 
 
 def _blocks(rng: random.Random, model: ModelConfig) -> dict:
@@ -399,14 +424,20 @@ def results() -> Results:
 def main(
     count: Annotated[int, typer.Option(help="how many cases")] = 20,
     seed: Annotated[int, typer.Option(help="of the first case")] = 0,
+    only: Annotated[
+        str, typer.Option(help="of these the cases whose line has that text, packed for example")
+    ] = "",
 ) -> None:
     """Runs `count` random cases from `seed` on."""
     if count < 1:
         raise CommandError(f"count must be at least 1, not {count}")
+    seeds = [number for number in range(seed, seed + count) if only in str(case(number))]
+    if not seeds:
+        raise CommandError(f"only must be in the line of one of {count} cases, not {only!r}")
     failed, kept = [], results()
     folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=_scratch()))
     try:
-        for number in range(seed, seed + count):
+        for done, number in enumerate(seeds, start=1):
             result = kept.known(number)
             how = "known" if result else "equal"
             if result is None:
@@ -416,15 +447,14 @@ def main(
                 how = "FAILED"
                 failed.append(number)
             typer.echo(
-                f"{number - seed + 1:>5}/{count} {number:>6} {how:6} {result.seconds:5.1f} s  "
-                f"{result.case}"
+                f"{done:>5}/{len(seeds)} {number:>6} {how:6} {result.seconds:5.1f} s  {result.case}"
             )
             if not result.equal:
                 typer.echo(f"       {result.difference}\n       again: make fuzz N=1 SEED={number}")
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    typer.echo(f"{count - len(failed)} of {count} equal")
+    typer.echo(f"{len(seeds) - len(failed)} of {len(seeds)} equal")
     typer.echo(f"build/fuzz/{kept.file.name}: {kept}")
     if failed:
         raise typer.Exit(DIFFERENT)

@@ -29,7 +29,6 @@ from rich.table import Table
 from boards import build, fit, tools
 from boards.board import Board
 from boards.system import System
-from boards.tools import YOSYS_SHARE
 from golden import files
 from golden.command_line import Photographs, load_photographs, load_weights
 from golden.config import ModelConfig, preset
@@ -42,17 +41,10 @@ from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca, flat_ports
 from sim import camera, runner, session, whole_board
 from sim.camera_models import Exposure
+from sim.cell_models import INCLUDES, MODELS, OURS
 
-OURS = Path(__file__).with_name("cells")
-MODELS = {
-    "ice40": (YOSYS_SHARE / "ice40" / "cells_sim.v",),  # see `stricter`
-    # Yosys has no models of these; of modules with one name, the first is taken
-    "ecp5": (OURS / "dp16kd.v", OURS / "mult18x18d.v", YOSYS_SHARE / "ecp5" / "cells_sim.v"),
-    "gowin": (OURS / "gowin_bsram.v", OURS / "mult9x9.v", YOSYS_SHARE / "gowin" / "cells_sim.v"),
-}
-"""Models of the cells by family: Yosys' own where it has one."""
 STRICT = ("--x-assign", "unique", "--x-initial", "unique", "-Werror-USERFATAL")
-FLAGS = ("--no-timing", *STRICT, *(f"-I{YOSYS_SHARE / family}" for family in ("ecp5", "lattice")))
+FLAGS = ("--no-timing", *STRICT, *INCLUDES)
 RANDOM = ("+verilator+rand+reset+2", "+verilator+seed+1")
 """What nothing defines is random, the same in each run."""
 

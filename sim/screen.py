@@ -30,7 +30,7 @@ from golden.model import IntegerModel
 from golden.weights import Weights
 from hw.generate import plain_names
 from hw.top import Rasca
-from sim import camera_models, netlist, runner, whole_board
+from sim import camera_models, cell_models, netlist, runner, whole_board
 
 BENCH = Path(__file__).with_name("screen_tb.sv")
 PINS = Path(__file__).with_name("cells") / "ecp5_pins.v"
@@ -100,7 +100,7 @@ def play(
         # of modules with one name, the first is taken
         PINS.read_text() + verilog,
         top="screen_tb",
-        sources=[BENCH, *netlist.MODELS["ecp5"]],
+        sources=[BENCH, *cell_models.MODELS["ecp5"]],
         parameters={
             "REST": REST_US,
             "RECORD": round(1e6 * PICTURES / mode.pictures_per_second),

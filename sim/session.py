@@ -25,7 +25,7 @@ from golden.expected import golden_frames as golden_frames
 from golden.images import camera_image as camera_image
 from golden.weights import Weights
 from hw.plan.awake import CLOCKS
-from sim import camera, counters, runner
+from sim import camera, cell_models, counters, runner
 from sim.compare import MapLog
 
 BENCH = Path(__file__).with_name("tb.sv")
@@ -69,8 +69,8 @@ def prepare(
 
     plan, design: instead of the ones made here (tests that break something on purpose).
     netlist: Verilog of the engine after synthesis, whose `plan` is given; it has no names but its
-        ports', so that maps are not compared. sources, flags: the cells' models, and what the
-        simulator wants for them.
+        ports', so that maps are not compared. sources, flags: the netlist's cells' models, and what
+        the simulator wants for them; those of an array's cells come by themselves.
     tell: how far the compile is (`runner.build`).
     """
     from hw.generate import to_verilog
@@ -83,6 +83,7 @@ def prepare(
     else:
         made, text = design.plan, to_verilog(design)
     plan = made if plan is None else plan
+    models, includes = cell_models.of_array("generic" if netlist else shape.cells)
     defines = {
         "SPATIAL": model.spatial,
         "BYTE_WRITES": plan.rules.one_byte,
@@ -94,7 +95,7 @@ def prepare(
     build = runner.build(
         text if netlist is not None else text + counters.monitor(plan, text),
         top="tb",
-        sources=[BENCH, *sources],
+        sources=[BENCH, *models, *sources],
         parameters={
             "PIXELS": shape.pixels,
             "LANES": shape.lanes,
@@ -105,7 +106,7 @@ def prepare(
             "CLASSES": model.class_count,
         },
         defines={n: 1 for n, on in defines.items() if on},
-        flags=[*KEEP_LOOPS, *flags],
+        flags=[*KEEP_LOOPS, *includes, *flags],
         optimise=optimise,
         public=False,
         trace=trace,

@@ -18,7 +18,6 @@ import importlib
 import itertools
 import os
 from collections.abc import Generator, Iterable, Mapping
-from pathlib import Path
 
 import cocotb
 from amaranth.hdl import Module, ResetInserter, Shape, Signal, Value
@@ -28,21 +27,13 @@ from amaranth.sim import Simulator
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge, Timer
 
-from boards.tools import YOSYS_SHARE
 from sim import runner
+from sim.cell_models import INCLUDES, MODELS, OURS
 
-# For blocks that are made of an FPGA's cells: Yosys' models of them, and ours of the MULT18X18D and
-# the MULT9X9, which it lacks.
+# For blocks that are made of an FPGA's cells.
 CELLS = {
-    "sources": [
-        YOSYS_SHARE / "ice40" / "cells_sim.v",
-        YOSYS_SHARE / "ecp5" / "cells_sim.v",
-        *(
-            Path(__file__).resolve().parent.parent / "sim" / "cells" / name
-            for name in ("mult18x18d.v", "mult9x9.v")
-        ),
-    ],
-    "flags": [f"-I{YOSYS_SHARE / family}" for family in ("ecp5", "lattice")],
+    "sources": [*MODELS["ice40"], *MODELS["ecp5"], OURS / "mult9x9.v"],
+    "flags": INCLUDES,
 }
 
 Scenario = Generator[dict[str, int], "Outputs", None]

@@ -191,7 +191,7 @@ def test_holes_in_bins():
 
 def test_the_scenarios():
     """Every record of parts, both attentions, sleep, cuts; each sensor's way."""
-    cases = [fuzz.case(seed) for seed in scenarios.SEEDS]
+    cases = [fuzz.case(seed, silicon=True) for seed in scenarios.SEEDS]
     assert {one.shape.parts for one in cases} == {"parallel", "low_power", "serial"}
     assert {one.model.spatial_attention for one in cases} == {"none", "full", "banded"}
     for what in ("cut", "extreme"):

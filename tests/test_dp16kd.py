@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from boards import tools
-from sim import netlist, runner
+from sim import cell_models, netlist, runner
 
 BENCH = Path(__file__).with_name("dp16kd_tb.sv")
-MODEL = netlist.OURS / "dp16kd.v"
+MODEL = cell_models.OURS / "dp16kd.v"
 SCRIPT = """\
 read_verilog -sv {bench}
 synth_ecp5 -nodsp -top memories -json memories.json
@@ -33,7 +33,7 @@ def made(tmp_path_factory):
     simulation = runner.build(
         text + turned(text),
         top="dp16kd_tb",
-        sources=[*netlist.MODELS["ecp5"], BENCH],
+        sources=[*cell_models.MODELS["ecp5"], BENCH],
         flags=netlist.FLAGS,
         public=False,
         optimise="build",

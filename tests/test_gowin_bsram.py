@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from boards import gowin, tools
-from sim import netlist, runner
+from sim import cell_models, netlist, runner
 
 BENCH = Path(__file__).with_name("dp16kd_tb.sv")
-MODEL = netlist.OURS / "gowin_bsram.v"
+MODEL = cell_models.OURS / "gowin_bsram.v"
 SCRIPT = """\
 read_verilog -sv -DNO_SINGLES {bench}
 synth_gowin -family gw2a -nodsp -noiopads -top memories -json memories.json
@@ -50,7 +50,7 @@ def made(tmp_path_factory):
     simulation = runner.build(
         text + turned(text),
         top="dp16kd_tb",
-        sources=[*netlist.MODELS["gowin"], BENCH],
+        sources=[*cell_models.MODELS["gowin"], BENCH],
         flags=[*netlist.FLAGS, "-DNO_SINGLES"],
         public=False,
         optimise="build",

@@ -4,6 +4,7 @@ import copy
 import gzip
 import json
 import random
+import re
 import sys
 from pathlib import Path
 
@@ -33,6 +34,45 @@ def read(tmp_path: Path, text: str, name: str = "t.lib") -> liberty.Library:
     path = tmp_path / name
     path.write_text(f"library (t) {{ {HEAD} {text} }}")
     return liberty.read(path)
+
+
+# ---- numbers ----
+
+POWER = """cell (BUF) {{ area : {area}; pin (Y) {{ direction : output; internal_power () {{
+    related_pin : "A"; power (p) {{ index_1 ("{steps}"); values ("{values}"); }} }} }} }}"""
+
+
+@pytest.mark.parametrize("head, cell, text", [
+    (("1ns", "0ns"), {}, "expected a unit such as 1ns, not '0ns'"),
+    (("1ns", "1e-30ns"), {}, "expected a unit such as 1ns, not '1e-30ns'"),
+    (("1ns", "2e9ns"), {}, "expected a unit such as 1ns, not '2e9ns'"),
+    (("1V", "0V"), {}, "expected a unit such as 1ns, not '0V'"),
+    (("(1,pf)", "(0,pf)"), {}, "expected a unit such as 1ns, not '0pf'"),
+    (("1.2", "nan"), {}, "expected a number below 1e+30, not nan"),
+    (("25", "1e999"), {}, "expected a number below 1e+30, not 1e999"),
+    ((), {"area": "inf"}, "expected a number below 1e+30, not inf"),
+    ((), {"values": "0, nan"}, "expected a number below 1e+30, not nan"),
+    ((), {"steps": "2, 2"}, "expected index_1 of a table to rise, not (2.0, 2.0)"),
+    ((), {"steps": "2, 1"}, "expected index_1 of a table to rise, not (2.0, 1.0)"),
+    ((), {"steps": "1e-310, 1e-320, 1"}, "expected index_1 of a table to rise, not"),
+])  # fmt: skip
+def test_numbers_of_which_nothing_can_be_made(tmp_path, monkeypatch, head, cell, text):
+    given = {"area": "1", "steps": "1, 2", "values": "3, 4"}
+    if head:
+        assert HEAD.count(head[0]) == 1
+        monkeypatch.setitem(globals(), "HEAD", HEAD.replace(*head))
+    with pytest.raises(ValueError, match=re.escape(text)) as error:
+        read(tmp_path, POWER.format(**given | cell) + FLOP)
+    assert "\n" not in str(error.value)
+
+
+def test_units_with_and_without_a_prefix(tmp_path):
+    for unit, farads in (("(1,pf)", 1e-12), ("(1000, ff)", 1e-12), ("(1,F)", 1), ("(2,nF)", 2e-9)):
+        head = HEAD.replace("(1,pf)", unit)
+        cell = "cell (C) { pin (A) { direction : input; capacitance : 3; } }"
+        (tmp_path / "c.lib").write_text(f"library (t) {{ {head} {cell} {FLOP} }}")
+        pin = liberty.read(tmp_path / "c.lib").cells["C"].pins["A"]
+        assert pin.capacitance == pytest.approx(3 * farads / 1e-12)
 
 
 # ---- functions ----

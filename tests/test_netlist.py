@@ -18,7 +18,7 @@ from golden.config import ModelConfig
 from golden.random_weights import random_weights
 from hw.plan.engine_config import EngineConfig
 from hw.top import Rasca
-from sim import netlist, runner
+from sim import cell_models, netlist, runner
 from tests.command import invoke
 
 LUTS = Path(__file__).with_name("turned_luts.v")
@@ -148,7 +148,7 @@ def test_complaints(made):
 def test_stricter():
     """iCE40's block RAM: bits that are written while they are read come out inverted."""
     runner.simulate(
-        netlist.stricter(netlist.MODELS["ice40"][0].read_text()),
+        netlist.stricter(cell_models.MODELS["ice40"][0].read_text()),
         "tests.bench_netlist",
         top="SB_RAM40_4K",
         flags=netlist.FLAGS,

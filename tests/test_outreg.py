@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from boards import outreg, tools
-from sim import netlist, runner
+from sim import cell_models, netlist, runner
 
 BENCH = Path(__file__).with_name("outreg_tb.sv")
 NAMES = (
@@ -66,7 +66,7 @@ def made(tmp_path_factory):
     simulation = runner.build(
         text,
         top="outreg_tb",
-        sources=[*netlist.MODELS["ecp5"], BENCH],
+        sources=[*cell_models.MODELS["ecp5"], BENCH],
         flags=netlist.FLAGS,
         public=False,
         optimise="build",

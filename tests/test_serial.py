@@ -12,7 +12,6 @@ from amaranth.hdl import Fragment, Module, ResetInserter, Signal
 from amaranth.sim import Simulator
 
 import golden.activation as activation
-from boards.tools import YOSYS_SHARE
 from golden.config import ModelConfig, preset
 from golden.model import IntegerModel
 from golden.random_weights import random_weights
@@ -26,6 +25,7 @@ from hw.serial.store import SerialPool
 from hw.serial.unit import FIRST_SHIFT, SerialUnit, table
 from hw.top import Rasca
 from sim import camera, fuzz, session
+from sim.cell_models import MODELS
 from tests.bench_blocks import on_amaranth, on_verilator
 from tests.serial import plan_of
 
@@ -202,7 +202,7 @@ def test_array():
             for kind in ("generic", "ice40")
         },
         [(kind, array_scenario, {"pixels": 4, "lanes": 2}) for kind in ("generic", "ice40")],
-        sources=[YOSYS_SHARE / "ice40" / "cells_sim.v"],
+        sources=MODELS["ice40"],
     )
 
 

@@ -10,10 +10,10 @@ from amaranth.hdl import Cat, Module, ResetInserter, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from boards.tools import YOSYS_SHARE
 from hw.plan.serial_owners import high_bits, start_words
 from hw.serial.array import SerialArray
 from hw.serial.starts import SerialStarts
+from sim.cell_models import MODELS
 from tests.bench_blocks import on_amaranth, on_verilator, pack
 
 ACC, TAPS = 21, 60
@@ -171,7 +171,7 @@ def test_cells():
     jobs = [
         (name, scenario, {"kind": name.split("_")[0], "seed": 2, "walks": 200}) for name in blocks
     ]
-    on_verilator(blocks, jobs, sources=[YOSYS_SHARE / "ice40" / "cells_sim.v"])
+    on_verilator(blocks, jobs, sources=MODELS["ice40"])
 
 
 @pytest.mark.parametrize("wrong", ["total", "abort", "go", "begins", "shift", "running"])

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,12 +12,14 @@ from golden.model import IntegerModel
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.plan.replay import keeps_up
-from sim import camera, fuzz, session
+from sim import camera, cell_models, fuzz, session
 from tests.command import invoke, refused
 
 SEEDS = (1, 3, 7, 8, 9, 11, 14, 15, 16, 17, 18, 19)
 """Of 0..19 those without which a kind would be missing, and cheap ones; --every runs the others."""
 CASES = [fuzz.case(seed) for seed in SEEDS]
+IN_CELLS = (115, 952)
+"""Compact in an iCE40's cells, packed in an ECP5's."""
 
 
 @pytest.mark.parametrize(
@@ -24,10 +27,10 @@ CASES = [fuzz.case(seed) for seed in SEEDS]
     [
         pytest.param(
             fuzz.case(seed),
-            marks=[] if seed in SEEDS else pytest.mark.every,
+            marks=[] if seed in SEEDS + IN_CELLS else pytest.mark.every,
             id=f"seed{seed}",
         )
-        for seed in range(20)
+        for seed in (*range(20), *IN_CELLS)
     ],
 )
 def test_case(case, tmp_path):
@@ -167,6 +170,41 @@ def test_the_same_seed_is_the_same_case():
     assert fuzz.case(7) == fuzz.case(7) != fuzz.case(8)
 
 
+def test_cells_of_fpgas_are_drawn():
+    """Each family for each record that has it, some DSP cells or as many as are wanted."""
+    cases = [fuzz.case(seed) for seed in range(1500)]
+    for family in ("ecp5", "ice40", "gowin"):
+        assert {"parallel", "serial"} <= {
+            case.shape.parts for case in cases if case.shape.cells == family
+        }
+    packed = [case for case in cases if case.shape.parts == "packed"]
+    assert len(packed) > 15 and {case.shape.cells for case in packed} == {"ecp5"}
+    assert {case.shape.dsps is None for case in packed} == {True, False}
+    assert any(case.shape.channels > 1 for case in packed)
+    lines = {str(case) for case in cases if case.shape.cells != "generic"}
+    assert len(lines) > 60 and all(re.search(r" \| (ecp5|ice40|gowin)", line) for line in lines)
+    # else the network, the shape and how pixels come are the same
+    for case in packed[:3]:
+        other = fuzz.case(case.seed, silicon=True)
+        parts = {"parts": "parallel", "cells": "generic", "dsps": None}
+        assert replace(other.shape, sleep=False) == replace(case.shape, **parts)
+        assert replace(other, shape=case.shape) == case
+
+
+def test_a_fault_of_a_cell_is_found(monkeypatch, tmp_path):
+    """The lowest bit of every second product turned: the cells are what multiplies."""
+    wanted = fuzz.case(952)
+    models, flags = cell_models.of_array(wanted.shape.cells)
+    (cell,) = (model for model in models if model.name == "mult18x18d.v")
+    text = cell.read_text()
+    assert text.count(" P0} = p;") == 1
+    turned = tmp_path / "turned.v"
+    turned.write_text(text.replace(" P0} = p;", " P0} = p ^ 36'h400;"))
+    with_it = [turned if model is cell else model for model in models]
+    monkeypatch.setattr(cell_models, "of_array", lambda cells: (with_it, flags))
+    assert "stage" in (fuzz.check(wanted, tmp_path / "build") or "")
+
+
 @pytest.fixture
 def results(monkeypatch, tmp_path):
     """Where the results are written, and the seeds that were run; seed 5 is wrong."""
@@ -186,6 +224,15 @@ def test_a_failing_case_is_told(results):
     assert result.exit_code == 1
     assert "2 of 3 equal" in result.output and "make fuzz N=1 SEED=5" in result.output
     assert refused("fuzz", "--count", 0) == "rasca: --count must be at least 1, not 0"
+
+
+def test_cases_with_a_text(results):
+    _, ran = results
+    result = invoke("fuzz", "--count", 100, "--seed", 900, "--only", "packed")
+    assert ran == [s for s in range(900, 1000) if fuzz.case(s).shape.parts == "packed"]
+    assert 952 in ran and f"{len(ran)} of {len(ran)} equal" in result.output
+    line = refused("fuzz", "--only", "pakced")
+    assert line == "rasca: --only must be in the line of one of 20 cases, not 'pakced'"
 
 
 def test_many_cases_in_parts(results):

@@ -23,7 +23,7 @@ import hw.frames
 import hw.line_buffer
 from golden.expected import STATUS
 from sim.camera_models import CLOCK, HREF
-from sim.storm import faults, judge, main, spec
+from sim.storm import design, faults, judge, main, spec
 from sim.storm.design import WAYS
 from sim.storm.top import Top
 from tests.command import invoke, refused
@@ -247,6 +247,25 @@ def test_kinds_ways_and_early_termination_come_in_turn():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("parts", ["packed", "low_power"])
+def test_ways_of_another_record(parts):
+    """The two parallel ways with that record's engine, else the same; every kind, twice."""
+    own, plain = design.ways(parts), [WAYS[PARALLEL], WAYS["parallel, RGB, 2 x 2"]]
+    assert [way.name for way in own] == [f"{parts}, YUV", f"{parts}, RGB, 2 x 2"]
+    for way, other in zip(own, plain, strict=True):
+        assert way.plan.latency != other.plan.latency
+        assert way.plan.engine.parts == parts != other.shape.parts
+        assert replace(way, name=other.name, shape=other.shape) == other
+    some = [faults.case(number, parts=parts) for number in range(88)]
+    both = {(one.kind, one.way.name, main.early(one.number, parts)) for one in some}
+    assert len(both) == 88
+    played = [one for way, _, group in main.groups(7, 60, parts) for one in group if one.way is way]
+    assert sorted(one.number for one in played) == list(range(7, 67))
+    before = judge.lead(some[5])
+    assert before.way is some[5].way and before.number == 3
+    assert main.again(verdict(some[5])) == f"make storm N=1 SEED=5 PARTS={parts}"
+
+
 def verdict(one, wrong=None):
     counted = Counter(short_line=1, truncated=1)
     return judge.Verdict(
@@ -291,6 +310,15 @@ def test_command(monkeypatch, tmp_path):
     monkeypatch.setattr(main.judge, "check", lambda way, built, own, th: [verdict(o) for o in own])
     assert invoke("storm", "--count", 8, "--seed", 84).exit_code == 0
     assert refused("storm", "--count", 0) == "rasca: --count must be at least 1, not 0"
+    assert found["parts"] is None
+    monkeypatch.setattr(main, "OUTPUT", tmp_path)
+    assert invoke("storm", "--count", 4, "--parts", "low_power").exit_code == 0
+    found = json.loads((tmp_path / "seed0_n4_low_power" / "storm.json").read_text())
+    assert found["parts"] == "low_power" and list(found["ways"]) == [
+        "low_power, YUV", "low_power, RGB, 2 x 2"
+    ]  # fmt: skip
+    line = "rasca: --parts must be parallel, packed, low_power, not serial"
+    assert refused("storm", "--parts", "serial") == line
 
 
 def test_a_wrong_case_does_not_spoil_those_after_it(monkeypatch):

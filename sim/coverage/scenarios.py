@@ -127,7 +127,9 @@ def _camera(name: str) -> Scenario:
 
 
 def scenarios() -> list[Scenario]:
-    engines = [_engine(f"fuzz {seed}: {why}", fuzz.case(seed)) for seed, why in SEEDS.items()]
+    engines = [
+        _engine(f"fuzz {seed}: {why}", fuzz.case(seed, silicon=True)) for seed, why in SEEDS.items()
+    ]
     pause = _engine("one lane, a pause between two segments", PAUSE)
     heads = _engine("three heads of two lanes, rows of eleven words", HEADS)
     return [*engines, pause, heads, *map(_camera, WAYS)]

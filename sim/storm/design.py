@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from golden.config import ModelConfig
 from golden.weights import Weights
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig
-from sim import fuzz, runner
+from sim import cell_models, fuzz, runner
 
 BENCH = Path(__file__).resolve().parent.parent / "storm_tb.sv"
 SYNC_PS = 10_000
@@ -94,10 +94,11 @@ class Way:
         """The design compiled with its bench. top: instead of the one made here."""
         top = self.top() if top is None else top
         model = self.model
+        models, includes = cell_models.of_array(self.shape.cells)
         return runner.build(
             runner.verilog(top, "storm"),
             top="storm_tb",
-            sources=[BENCH],
+            sources=[*models, BENCH],
             parameters={
                 "PIXELS": self.shape.pixels,
                 "CHANNELS": model.state_channels,
@@ -105,7 +106,7 @@ class Way:
                 "SYNC_PS": SYNC_PS,
             },
             # the bench makes both clocks: delays need C++'s coroutines
-            flags=["--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines"],
+            flags=["--timing", "-CFLAGS", "-std=gnu++20 -fcoroutines", *includes],
             optimise=optimise,
             defines=dict.fromkeys(defines, 1),
             public=False,
@@ -176,3 +177,21 @@ WAYS = {
     )
 }
 """Sensors as the boards have them (OV7670's and HM01B0's ways), each engine twice."""
+RECORDS = {"parallel": "generic", "packed": "ecp5", "low_power": "generic"}
+"""Records of parts that the parallel ways can have, and the cells with which they do."""
+
+
+@cache
+def ways(parts: str | None = None) -> list[Way]:
+    """All ways, or the parallel ones with another record of parts, of RECORDS."""
+    if parts is None:
+        return list(WAYS.values())
+    return [
+        replace(
+            way,
+            name=f"{parts}, {way.name.partition(', ')[2]}",
+            shape=replace(way.shape, parts=parts, cells=RECORDS[parts]),
+        )
+        for way in WAYS.values()
+        if way.shape.parts == "parallel"
+    ]

@@ -15,7 +15,7 @@ import numpy as np
 from boards.camera.sensor import Sensor
 from golden.camera import UNITS
 from sim.camera_models import CLOCK, HREF, VSYNC, Exposure, frame_pins
-from sim.storm.design import SYNC_PS, WAYS, Way
+from sim.storm.design import SYNC_PS, Way, ways
 
 FRONT = 2
 """PCLKs from a good frame's last pixel to the next case, at least."""
@@ -37,6 +37,7 @@ class Case:
     lines : uint8 array [lines, bytes], what the good frame shows
     sensor : Sensor, with this case's blanking
     drawn : int, how many draws of that number were left away before
+    parts : str or None, of the parallel ways' engines, see `ways`
     """
 
     number: int
@@ -49,6 +50,12 @@ class Case:
     lines: np.ndarray
     sensor: Sensor
     drawn: int = 0
+    parts: str | None = None
+
+    @property
+    def way(self) -> Way:
+        """Sensor and engine that it is of."""
+        return way_of(self.number, self.parts)
 
     def __str__(self) -> str:
         return (
@@ -347,17 +354,16 @@ KINDS = {
 }
 
 
-def way_of(number: int) -> Way:
+def way_of(number: int, parts: str | None = None) -> Way:
     """The way of a case: each in turn."""
-    return list(WAYS.values())[number % len(WAYS)]
+    return ways(parts)[number % len(ways(parts))]
 
 
-def case(number: int, drawn: int = 0) -> Case:
+def case(number: int, drawn: int = 0, *, parts: str | None = None) -> Case:
     """The case of a number; `drawn`: its next draw, after so many that could not be decided."""
-    way = way_of(number)
-    draw = Draw(way, number, drawn)
+    draw = Draw(way_of(number, parts), number, drawn)
     # every kind in turn, whatever number a storm begins with
-    kind = list(KINDS)[number // len(WAYS) % len(KINDS)]
+    kind = list(KINDS)[number // len(ways(parts)) % len(KINDS)]
     at, bad = KINDS[kind].make(draw)
     exposure = draw.exposure()
     return Case(
@@ -371,4 +377,5 @@ def case(number: int, drawn: int = 0) -> Case:
         lines=np.stack(exposure.lines),
         sensor=draw.sensor,
         drawn=drawn,
+        parts=parts,
     )

@@ -18,7 +18,7 @@ from golden.model import IntegerModel
 from sim import runner
 from sim.camera_models import VSYNC
 from sim.storm import spec
-from sim.storm.design import COUNTERS, SYNC_PS, WAYS, Way
+from sim.storm.design import COUNTERS, SYNC_PS, Way, ways
 from sim.storm.faults import KINDS, SLOWEST, Case, Draw, case
 
 MOMENTS = ("idle", "first group", "middle group", "last group")
@@ -118,7 +118,7 @@ class Verdict:
 
 def lead(first: Case) -> Case:
     """The good frame before a case: that of the case before it on the same way."""
-    before = case(first.number - len(WAYS))
+    before = case(first.number - len(ways(first.parts)), parts=first.parts)
     return replace(before, kind="lead", words=before.words[before.good :], at=0, good=0)
 
 
@@ -363,7 +363,7 @@ def check(
             if len(left) > 1:
                 parts = left[: len(left) // 2], left[len(left) // 2 :]
                 return found + [v for part in parts for v in check(way, built, part, thresholds)]
-            left = [case(left[0].number, left[0].drawn + 1)]
+            left = [case(left[0].number, left[0].drawn + 1, parts=left[0].parts)]
             continue
         wrong = next((i for i, one in enumerate(verdicts) if one.wrong), len(verdicts) - 1)
         for one in verdicts[: wrong + 1]:

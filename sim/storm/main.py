@@ -17,8 +17,8 @@ from golden.errors import DIFFERENT, CommandError, note
 from sim import runner
 from sim.main import simulator
 from sim.storm import judge
-from sim.storm.design import FRONT_COUNTERS, WAYS, Way
-from sim.storm.faults import KINDS, Case, case, way_of
+from sim.storm.design import FRONT_COUNTERS, RECORDS, Way, ways
+from sim.storm.faults import KINDS, Case, case
 
 OUTPUT = runner.BUILD / "storm"
 TOGETHER = 250
@@ -27,26 +27,30 @@ FEW = 300
 """Up to so many cases a quick compile is worth more than a quick simulation."""
 
 
-def early(number: int) -> bool:
+def early(number: int, parts: str | None = None) -> bool:
     """Whether a case runs with early termination: every other time that a kind comes on a way."""
-    return number // (len(WAYS) * len(KINDS)) % 2 == 1
+    return number // (len(ways(parts)) * len(KINDS)) % 2 == 1
 
 
-def groups(seed: int, count: int) -> Iterator[tuple[Way, bool, list[Case]]]:
+def groups(
+    seed: int, count: int, parts: str | None = None
+) -> Iterator[tuple[Way, bool, list[Case]]]:
     """Cases that are played together: of one way, with early termination or without."""
-    for first in range(len(WAYS)):
+    for first, way in enumerate(ways(parts)):
         for stops in (False, True):
             numbers = [
                 number
                 for number in range(seed, seed + count)
-                if number % len(WAYS) == first and early(number) == stops
+                if number % len(ways(parts)) == first and early(number, parts) == stops
             ]
             for at in range(0, len(numbers), TOGETHER):
-                part = numbers[at : at + TOGETHER]
-                yield way_of(part[0]), stops, [case(number) for number in part]
+                some = numbers[at : at + TOGETHER]
+                yield way, stops, [case(number, parts=parts) for number in some]
 
 
-def summary(seed: int, verdicts: Sequence[judge.Verdict], seconds: float) -> dict[str, Any]:
+def summary(
+    seed: int, verdicts: Sequence[judge.Verdict], seconds: float, parts: str | None = None
+) -> dict[str, Any]:
     """What storm.json holds; docs/commands.md has the keys."""
     kinds = {}
     for kind in KINDS:
@@ -60,29 +64,30 @@ def summary(seed: int, verdicts: Sequence[judge.Verdict], seconds: float) -> dic
             "next_frame_right": sum(one.good for one in own),
             "wrong": sum(one.wrong is not None for one in own),
         }
-    ways = {}
-    for name in WAYS:
-        own = [one for one in verdicts if way_of(one.case.number).name == name]
+    each = {}
+    for way in ways(parts):
+        own = [one for one in verdicts if one.case.way is way]
         ratios = [one.case.ps / judge.SYNC_PS for one in own]
-        ways[name] = {
+        each[way.name] = {
             "injected": len(own),
-            "early_termination": sum(early(one.case.number) for one in own),
+            "early_termination": sum(early(one.case.number, parts) for one in own),
             "pclk_cycles": [round(edge(ratios), 2) for edge in (min, max)] if own else None,
         }
     return {
         "seed": seed,
+        "parts": parts,
         "injected": len(verdicts),
         "frames": sum(one.frames for one in verdicts),
         "cycles": sum(one.cycles for one in verdicts),
         "seconds": round(seconds, 1),
         "wrong": sum(one.wrong is not None for one in verdicts),
         "kinds": kinds,
-        "ways": ways,
+        "ways": each,
         "differences": [
             {
                 "case": one.case.number,
                 "kind": one.case.kind,
-                "way": way_of(one.case.number).name,
+                "way": one.case.way.name,
                 "moment": one.moment.replace(" ", "_"),
                 "text": one.wrong,
                 "again": again(one),
@@ -94,7 +99,8 @@ def summary(seed: int, verdicts: Sequence[judge.Verdict], seconds: float) -> dic
 
 
 def again(verdict: judge.Verdict) -> str:
-    return f"make storm N=1 SEED={verdict.case.number}"
+    parts = verdict.case.parts
+    return f"make storm N=1 SEED={verdict.case.number}" + (f" PARTS={parts}" if parts else "")
 
 
 def table(found: dict[str, Any]) -> str:
@@ -121,18 +127,23 @@ def table(found: dict[str, Any]) -> str:
 def main(
     count: Annotated[int, typer.Option(help="how many faults")] = 400,
     seed: Annotated[int, typer.Option(help="of the first one")] = 0,
+    parts: Annotated[
+        str | None, typer.Option(help=f"of the parallel ways, those alone: {', '.join(RECORDS)}")
+    ] = None,
 ) -> None:
     """Injects `count` random camera faults, from number `seed` on."""
     for name, value, least in (("count", count, 1), ("seed", seed, 0)):
         if value < least:
             raise CommandError(f"{name} must be at least {least}, not {value}")
+    if parts is not None and parts not in RECORDS:
+        raise CommandError(f"parts must be {', '.join(RECORDS)}, not {parts}")
     console, started = Console(highlight=False, soft_wrap=True), time.monotonic()
     verdicts: list[judge.Verdict] = []
     limits: dict[str, judge.Thresholds] = {}
-    last = OUTPUT / f"seed{seed}_n{count}"
+    last = OUTPUT / (f"seed{seed}_n{count}" + (f"_{parts}" if parts else ""))
     with files.run_folder(last) as folder, simulator():
-        for way, stops, cases in groups(seed, count):
-            if not verdicts or way_of(verdicts[-1].case.number) is not way:
+        for way, stops, cases in groups(seed, count, parts):
+            if not verdicts or verdicts[-1].case.way is not way:
                 console.print(f"{way.name}: {way.model.name} on {way.shape}")
             built = way.build(optimise="build" if count <= FEW else "run")
             if stops and way.name not in limits:
@@ -149,7 +160,7 @@ def main(
                         f"{one.wrong}\n        again: {again(one)}"
                     )
         verdicts.sort(key=lambda one: one.case.number)
-        result = summary(seed, verdicts, time.monotonic() - started)
+        result = summary(seed, verdicts, time.monotonic() - started, parts)
         files.write(folder / "storm.json", json.dumps(result, indent=2) + "\n")
     console.print(table(result))
     console.print(

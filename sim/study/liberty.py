@@ -14,6 +14,7 @@ import zlib
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ MOST_WORDS = 200
 """Of a function: brackets in brackets are read one in the other."""
 _MOST_NAMES = 12  # pins in a condition whose truth table is worked out
 _PREFIX = {"m": 1e-3, "u": 1e-6, "n": 1e-9, "p": 1e-12, "f": 1e-15, "": 1.0}
+_SMALLEST_UNIT, _LARGEST = 1e-24, 1e30
+"""A unit in seconds, watts, ...; any number of a library, in its units."""
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Group:
         return [group for group in self.groups if group.kind == kind]
 
     def number(self, name: str, default: float = 0.0) -> float:
-        return float(self.attributes.get(name, default))
+        return _number(self.attributes.get(name, default))
 
 
 @dataclass(frozen=True)
@@ -430,13 +433,22 @@ def parse(text: str) -> Group:
 def _unit(text: str) -> float:
     """ "1ns" or "10pW" to seconds, watts."""
     match = re.fullmatch(r"\s*([\d.eE+-]+)\s*([munpf]?)[a-z]+\s*", text.lower())
-    if match is None:
+    value = _number(match[1]) * _PREFIX[match[2]] if match else 0.0
+    if not _SMALLEST_UNIT <= value <= 1:
         raise ValueError(f"expected a unit such as 1ns, not {text!r}")
-    return float(match[1]) * _PREFIX[match[2]]
+    return value
+
+
+def _number(text: str | float) -> float:
+    """Small enough that nothing made of it is infinite."""
+    value = float(text)
+    if not abs(value) < _LARGEST:  # a nan is not, either
+        raise ValueError(f"expected a number below {_LARGEST:g}, not {text}")
+    return value
 
 
 def _numbers(texts: list[str]) -> tuple[float, ...]:
-    return tuple(float(word) for text in texts for word in text.replace(",", " ").split())
+    return tuple(_number(word) for text in texts for word in text.replace(",", " ").split())
 
 
 def _table(group: Group, templates: dict[str, Group], energy: float, farads: float, seconds: float):
@@ -449,7 +461,10 @@ def _table(group: Group, templates: dict[str, Group], energy: float, farads: flo
         if steps:
             load = "capacitance" in variable
             unit = farads / 1e-12 if load else seconds / 1e-9
-            axes.append(("load" if load else "transition", tuple(step * unit for step in steps)))
+            scaled = tuple(step * unit for step in steps)
+            if any(first >= second for first, second in pairwise(scaled)):
+                raise ValueError(f"expected index_{i} of a table to rise, not {steps}")
+            axes.append(("load" if load else "transition", scaled))
     values = tuple(value * energy / 1e-12 for value in _numbers(group.lists.get("values", [])))
     size = 1
     for _, steps in axes:
@@ -540,8 +555,7 @@ def _library(tree: Group) -> Library:
     seconds = _unit(attributes.get("time_unit", "1ns"))
     watts = _unit(attributes.get("leakage_power_unit", "1nW"))
     volts = _unit(attributes.get("voltage_unit", "1V"))
-    size, unit = tree.lists.get("capacitive_load_unit", ["1", "pf"])
-    farads = float(size) * _PREFIX[unit.lower()[0]]
+    farads = _unit("".join(tree.lists.get("capacitive_load_unit", ["1", "pf"])))
     energy = farads * volts * volts  # the unit of internal_power
     templates = {g.names[0]: g for g in tree.groups if g.kind.endswith("_template") and g.names}
     cells = {}
@@ -565,7 +579,7 @@ def _library(tree: Group) -> Library:
                 rise=_weighed(tables["rise"]),
                 fall=_weighed(tables["fall"]),
             )
-        leakage = _leakage(group, float(attributes.get("default_cell_leakage_power", 0)))
+        leakage = _leakage(group, tree.number("default_cell_leakage_power"))
         name, state = group.names[0], None
         if group.all("ff"):
             flop = group.all("ff")[0]
@@ -581,8 +595,8 @@ def _library(tree: Group) -> Library:
         )
     return Library(
         name=tree.names[0],
-        voltage=float(attributes.get("nom_voltage", 1.0)) * volts,
-        temperature=float(attributes.get("nom_temperature", 25)),
+        voltage=tree.number("nom_voltage", 1.0) * volts,
+        temperature=tree.number("nom_temperature", 25),
         time_ns=seconds / 1e-9,
         cells=cells,
     )
