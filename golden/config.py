@@ -28,6 +28,10 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight"
 ARITHMETIC = 2
 """Version of the integer model's arithmetic: another one gives other answers with the same weights.
 1: the knots of sigmoid and tanh all taken from the curve. 2: `golden.activation.KNOTS`."""
+_LARGEST_SIDE = 2**16 - 1
+"""Of a picture: events and decisions count row groups in 16 bits, JPEG files pixels."""
+_MOST_PRODUCTS = 2**17 - 1
+"""Of two bytes in an accumulator of 32 bits."""
 _CLASSIFIER_LIMIT = 2**30  # half of the classifier's 32-bit accumulator; its bias has the rest
 
 
@@ -120,14 +124,14 @@ class ModelConfig:
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"name must be a text that is not empty, not {shown(self.name)}")
         self._check_blocks()
-        _check_int("image_height", self.image_height, self.rows_per_group)
-        _check_int("image_width", self.image_width, 2 ** len(self.head_channels))
+        _check_int("image_height", self.image_height, self.rows_per_group, _LARGEST_SIDE)
+        _check_int("image_width", self.image_width, 2 ** len(self.head_channels), _LARGEST_SIDE)
         _check_int("heads", self.heads, 1, 4)
-        _check_int("state_channels", self.state_channels, 2)
-        for field in ("attention_hidden", "classifier_hidden"):
+        _check_int("state_channels", self.state_channels, 2, _MOST_PRODUCTS)
+        for field, most in (("attention_hidden", _MOST_PRODUCTS), ("classifier_hidden", None)):
             if getattr(self, field) is None:
                 object.__setattr__(self, field, max(1, self.state_channels // 4))
-            _check_int(field, getattr(self, field), 1)
+            _check_int(field, getattr(self, field), 1, most)
         if self.spatial_attention not in SPATIAL_VARIANTS:
             raise ValueError(
                 f"spatial_attention must be one of {', '.join(SPATIAL_VARIANTS)}, "
@@ -139,9 +143,10 @@ class ModelConfig:
             )
         _check_among("in_channels", self.in_channels, (1, 3))
         self._check_classes()
-        if self.acc_bits > 32:
+        if self.max_taps > _MOST_PRODUCTS:
             raise ValueError(
-                f"products in one accumulator must be at most 131071 (32 bits), not {self.max_taps}"
+                f"products in one accumulator must be at most {_MOST_PRODUCTS} (32 bits), "
+                f"not {self.max_taps}"
             )
         pooled = 2 * self.n * 127 * self.state_channels * 127
         if pooled > _CLASSIFIER_LIMIT:

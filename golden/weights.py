@@ -28,7 +28,7 @@ _FIELDS = {
 _CONSTANTS = ("bias", "multiplier", "shift")  # present in every layer
 _METADATA_KEY = "rasca"  # one key: the order of several is not fixed in the file
 _CONTENT = "content"
-"""In the metadata: digest of all else in the file. Files of before it was there have none."""
+"""In the metadata: digest of all else in the file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,10 +315,10 @@ class Weights:
         untrained = bool(metadata.get("untrained", False))
         weights = cls(layers, knots, exp_table, scales, digest, label, untrained, early)
         weights.check(config, str(path))
-        said = metadata.pop(_CONTENT, None)
-        if said is not None and said != (came := _content(weights, metadata)):
+        said = str(metadata.pop(_CONTENT, "none"))
+        if said != (came := _content(weights, metadata)):
             raise ValueError(
-                f"{path}: damaged: expected what it was saved with (digest {str(said)[:12]}), "
+                f"{path}: damaged: expected what it was saved with (digest {said[:12]}), "
                 f"not {came[:12]}"
             )
         return weights

@@ -302,13 +302,29 @@ def file_of_weights(tmp_path_factory):
     return path, path.read_bytes()
 
 
-@given(data=st.data())
-def test_a_file_of_weights_with_one_bit_wrong_is_refused(data, file_of_weights):
-    path, content = file_of_weights
-    path.write_bytes(flipped(data, content))
+def refused_file(path, content):
+    path.write_bytes(content)
     with pytest.raises(ValueError, match="a.safetensors: ") as told:
         Weights.load(path, MODEL)
     assert "\n" not in str(told.value)
+
+
+@given(data=st.data())
+def test_a_file_of_weights_with_one_bit_wrong_is_refused(data, file_of_weights):
+    path, content = file_of_weights
+    refused_file(path, flipped(data, content))
+
+
+@pytest.mark.parametrize("key", ["rasca", "config", "content", "scales", "knots", "data_offsets"])
+def test_a_key_of_a_file_of_weights_with_one_bit_wrong_is_refused(key, file_of_weights):
+    """What stands under another name is missing, whatever it is for."""
+    path, content = file_of_weights
+    at = content.index(key.encode())
+    for place in range(at, at + len(key)):
+        for bit in range(8):
+            changed = bytearray(content)
+            changed[place] ^= 1 << bit
+            refused_file(path, changed)
 
 
 # ---- Liberty ----

@@ -12,7 +12,6 @@ from hw.plan.limits import LIMITS, Limits
 CELLS = ("generic", "ecp5", "ice40", "gowin")
 """Multiplier cells that there are, see hw.arithmetic.multiplier."""
 MOST_PIXELS = 64
-MOST_ROW_GROUPS = 2**16 - 1  # as events and decisions count them, hw.interfaces
 WEIGHT_MEMORIES = ("initialised", "loaded")
 
 
@@ -193,11 +192,6 @@ class Geometry:
                 f"pooled word); the nearest usable number is {near}"
             )
         self._check_parts()
-        if self.model.row_groups > MOST_ROW_GROUPS:
-            raise ValueError(
-                f"row groups of a frame must be at most {MOST_ROW_GROUPS}, not "
-                f"{self.model.row_groups} (image_height {self.model.image_height})"
-            )
         if self.model.spatial and self.engine.pixels < self.model.n:
             raise ValueError(
                 f"spatial attention needs the state's {self.model.n} columns in one "
