@@ -16,8 +16,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save
 
 from boards import packets
 from boards.packets import Kind as Sent
@@ -279,16 +277,11 @@ _SAID = (
 )
 
 
-def _weights(folder: Path) -> tuple[bytes, bytes]:
-    """As `Weights.save` writes it, and without the digest that tells each change."""
+def _weights(folder: Path) -> bytes:
+    """As `Weights.save` writes it: its digest, which tells each change, is looked at last."""
     path = folder / "whole.safetensors"
-    found = random_weights(MODEL, 1)
-    found.save(path)
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    whole = json.loads(metadata["rasca"])
-    del whole["content"]
-    return path.read_bytes(), save(found.tensors(), {"rasca": json.dumps(whole)})
+    random_weights(MODEL, 1).save(path)
+    return path.read_bytes()
 
 
 def _library(path: Path) -> object:
@@ -333,7 +326,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
             _archive,
         ),
         "weights.safetensors": Kind(
-            _weights(folder), lambda path: Weights.load(path, MODEL), (b'"dtype":"I8"', b"-1")
+            (_weights(folder),), lambda path: Weights.load(path, MODEL), (b'"dtype":"I8"', b"-1")
         ),
         "network.yaml": Kind((_YAML,), _model, _NETWORK_WORDS),
         "network.toml": Kind((_TOML,), _model, _NETWORK_WORDS),
