@@ -558,7 +558,7 @@ PLANTED = {
         test_an_image_holds_its_words,
     ),
     "content": (
-        ("golden.weights", "if said is not None and said !=", "if said is None and said !="),
+        ("golden.weights", "if said != (came", "if said == (came"),
         test_a_file_of_weights_with_one_bit_wrong_is_refused,
     ),
     "xor": (
