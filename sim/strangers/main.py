@@ -18,7 +18,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from golden import files
 from golden.errors import BROKEN, DIFFERENT, CommandError, bad_input
@@ -165,16 +164,15 @@ def main(
         files.check_folder(OUTPUT)
     path, code, way = OUTPUT / RUNS, digest(), "guided" if with_atheris else "random"
     names = least_first(names, read(path), way)
-    table, mine = Table("kind", "files", "taken", "refused", "seconds", "faults"), []
-    play = guided if with_atheris else at_random
+    mine, play = [], guided if with_atheris else at_random
+    wide = max(map(len, names))
+    console.print(f"{'kind':<{wide}}     files     taken   refused  seconds  faults")
     for found in play(names, seed, 60 * minutes / len(names), OUTPUT):
         run = Run(**found, way=way, seed=seed, code=code)
         add(path, run)
         mine.append(run)
-        counts = (f"{n:,}" for n in (run.files, run.taken, run.refused))
-        table.add_row(run.kind, *counts, f"{run.seconds:.1f}", str(len(run.faults)))
-    console.print(table)
-    for run in mine:
+        counts = " ".join(f"{n:>9,}" for n in (run.files, run.taken, run.refused))
+        console.print(f"{run.kind:<{wide}} {counts} {run.seconds:>8.1f} {len(run.faults):>7}")
         for text in run.faults:
             console.print(f"{run.kind}: {text}", markup=False)
     console.print(f"this run: {summed(mine)}")
