@@ -323,9 +323,11 @@ def _counts(plan: Plan, found: Sequence[Ram], names: Sequence[str]) -> Iterator[
         if name in shared:
             yield from _bank_counts(plan, ram, count)
             continue
+        # of the weights' pieces all are read for a word, one is written
+        again = ram.block == "weights" and ram.name != "piece0"
         if ram.read_address and ram.read_enable == "1":  # read in every cycle
             yield f"            if (waiting | {_WALK}.step[0]) {count('reads', name, 'walk')}"
-        elif ram.read_address:
+        elif ram.read_address and not again:
             # the reset itself reads the line buffer
             if memory.writer == BY_CAMERA:
                 one, three = plan.latency.address_one_tap, plan.latency.address_three_tap

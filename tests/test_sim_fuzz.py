@@ -9,10 +9,12 @@ import pytest
 
 from golden.config import ModelConfig
 from golden.model import IntegerModel
+from hw.generate import to_verilog
 from hw.plan import Plan, compile_program
 from hw.plan.engine_config import EngineConfig
 from hw.plan.replay import keeps_up
-from sim import camera, cell_models, fuzz, session
+from hw.top import Rasca
+from sim import camera, cell_models, counters, fuzz, session
 from tests.command import invoke, refused
 
 SEEDS = (1, 3, 7, 8, 9, 11, 14, 15, 16, 17, 18, 19)
@@ -168,6 +170,22 @@ def test_a_classifier_that_bounds_the_engine(parts, shape, channels, tmp_path, m
 
 def test_the_same_seed_is_the_same_case():
     assert fuzz.case(7) == fuzz.case(7) != fuzz.case(8)
+
+
+def test_a_word_in_pieces_is_read_once():
+    """Two pieces of block RAM hold the weights: both are read for a word, one is written."""
+    wanted = fuzz.case(72520)
+    design = Rasca(wanted.model, wanted.shape, fuzz.weights_of(wanted))
+    text = to_verilog(design)
+    assert [ram.name for ram in counters.rams(text) if ram.block == "weights"] == [
+        "piece0",
+        "piece1",
+    ]
+    told = counters.monitor(design.plan, text)
+    place = [memory.name for memory in design.plan.memories].index("weights")
+    found = {kind: len(re.findall(rf"{kind}\[.*\]\[{place}\] \+= 1;", told))
+             for kind in ("reads", "writes")}  # fmt: skip
+    assert found == {"reads": 1, "writes": 2}
 
 
 def test_cells_of_fpgas_are_drawn():
