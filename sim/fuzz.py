@@ -2,8 +2,9 @@
 exactly as predicted (sim/counters.py, hw/plan/cost.py). Every fourth one has the serial parts; some
 multiply in an FPGA's cells.
 
-Nearly all of a case's time is its compile, so the engine plays twice: with the weights that it has
-from the beginning, then with others that are loaded, another camera and early termination.
+Most of a case's time is elaboration and compile, so the engine plays twice: with the
+weights that it has from the beginning, then with others that are loaded, another camera and early
+termination.
 
     rasca fuzz --count 20 --seed 0
 
